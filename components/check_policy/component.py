@@ -1,0 +1,27 @@
+"""Fail the pipeline if the policy says so."""
+
+from kfp import dsl
+
+from components.images import AUDIT_IMAGE
+
+
+@dsl.component(base_image=AUDIT_IMAGE, install_kfp_package=False)
+def check_policy(
+    audit: dsl.Input[dsl.Artifact],
+    fail_on_leak: bool,
+) -> int:
+    """Fail the pipeline if a leak was found and the policy or the run asks for it.
+
+    Args:
+        audit: Everything found, as audit.json.
+        fail_on_leak: Fail on a leak even if the policy file does not ask for it.
+
+    Returns:
+        How many target and attack pairs leak.
+    """
+    from pathlib import Path
+
+    from flprivacy.steps.check_policy import check_policy as step
+    from flprivacy.steps.run_step import run_step
+
+    return run_step(step, audit=Path(audit.path), fail_on_leak=fail_on_leak)

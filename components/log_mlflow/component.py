@@ -1,0 +1,29 @@
+"""File an audit in MLflow."""
+
+from kfp import dsl
+
+from components.images import AUDIT_IMAGE
+
+
+@dsl.component(base_image=AUDIT_IMAGE, install_kfp_package=False)
+def log_mlflow(
+    audit: dsl.Input[dsl.Artifact],
+    report: dsl.Input[dsl.Artifact],
+    kfp_run: str,
+) -> str:
+    """File the audit in MLflow: a run for the audit, a nested run for each target and attack.
+
+    Args:
+        audit: Everything found, as audit.json.
+        report: Folder of the report and its figures.
+        kfp_run: Id of the pipeline run.
+
+    Returns:
+        Id of the MLflow run; empty if no server could be reached (the log says how to file it later).
+    """
+    from pathlib import Path
+
+    from flprivacy.steps.log_mlflow import log_mlflow as step
+    from flprivacy.steps.run_step import run_step
+
+    return run_step(step, audit=Path(audit.path), report=Path(report.path), kfp_run=kfp_run)

@@ -1,0 +1,1 @@
+"""Kubeflow pipelines; each imports components only, and is compiled into ``pipelines/compiled``."""

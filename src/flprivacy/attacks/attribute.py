@@ -1,0 +1,116 @@
+"""Attribute attacks on a target: what its models tell about the site, sex and age of scans.
+
+A target of several models (a siloed one has one per site, an untrained one one per initialisation) is attacked model
+by model with the whole grid of fractions, seeds and attributes. The summary over models is the mean: the strength of
+an attacker who got hold of one of the released models at random. Scores of every model are kept.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from flprivacy.attacks.features import Forward, model_forward
+from flprivacy.attacks.finetune import FinetuneAttack
+from flprivacy.attacks.frozen import FrozenAttack, Source
+from flprivacy.attacks.results import Finished, curves_frame, score_table
+from flprivacy.attacks.scenario import Scenario, prepare
+from flprivacy.core.cohort import Cohort
+from flprivacy.core.config import AttackConfig
+from flprivacy.core.digests import digest_json
+from flprivacy.core.errors import AttackError
+from flprivacy.core.scores import ScoreTable
+from flprivacy.core.target import ModelRecord, TargetRecord
+from flprivacy.models.registry import TargetModel, build
+from flprivacy.models.target_folder import read_target
+from flprivacy.models.weights import load_weights
+
+
+def attack_attributes(
+    config: AttackConfig, cohort: Cohort, target_folder: Path, *, protocol: str, work: Path
+) -> tuple[ScoreTable, pd.DataFrame]:
+    """Attack every model of a target with the whole grid.
+
+    Args:
+        config: accesses, attributes, fractions, seeds and training of the attacks.
+        cohort: gives the exposed and the held-out scans.
+        target_folder: holds ``target.json`` and the weights.
+        protocol: preprocessing, ``standard`` or ``flprivacy-2023``.
+        work: folder for features and finished attacks. A killed call that is repeated with the same folder goes on
+            from there, with the result of an undisturbed one.
+
+    Returns:
+        The scores of all attacks, and their curves (columns CURVE_COLUMNS).
+
+    Raises:
+        TargetError: the target's files cannot be used or do not fit its architecture.
+        AttackError: the target takes other volumes than the cohort's, or an attribute cannot be learnt or scored.
+    """
+    record = read_target(target_folder)
+    _check_shape(record, cohort)
+    scenario = prepare(config, cohort, protocol=protocol)
+    target = LoadedTarget(target_folder, record)
+    frozen = FrozenAttack(scenario, target.sources(), target=record.name, work=work)
+    done = frozen.run([access for access in config.accesses if access != "finetune"])
+    if "finetune" in config.accesses:
+        done += FinetuneAttack(scenario, frozen, target.load, target=record.name, work=work).run(target.sources())
+    return _published(scenario, done, record)
+
+
+class LoadedTarget:
+    """A target's models, one after another in one network: built when first needed, reloaded for each model."""
+
+    def __init__(self, folder: Path, record: TargetRecord) -> None:
+        """Remember where the weights are."""
+        self._folder, self._record = folder, record
+        self._model: TargetModel | None = None
+        self._forward: Forward | None = None
+
+    def sources(self) -> tuple[Source, ...]:
+        """Return where the features of each model come from."""
+        return tuple(self._source(one) for one in self._record.models)
+
+    def load(self, name: str) -> TargetModel:
+        """Return the network with the weights of the model called ``name``.
+
+        Raises:
+            TargetError: the weights do not fit the architecture.
+        """
+        record = self._record
+        if self._model is None:
+            self._model = build(record.architecture, shape=record.shape, n_classes=record.n_classes, seed=0)
+        file = next(one.weights for one in record.models if one.name == name)
+        load_weights(self._model, self._folder / file)
+        return self._model
+
+    def _source(self, one: ModelRecord) -> Source:
+        record = self._record
+        parts = [record.architecture, list(record.shape), record.n_classes, one.sha256]
+        return Source(model=one.name, digest=digest_json(parts), forward=lambda: self._loaded_forward(one.name))
+
+    def _loaded_forward(self, name: str) -> Forward:
+        model = self.load(name)
+        if self._forward is None:
+            self._forward = model_forward(model)
+        return self._forward
+
+
+def _check_shape(record: TargetRecord, cohort: Cohort) -> None:
+    if tuple(record.shape) != tuple(cohort.meta.shape):
+        raise AttackError(
+            f"target {record.name!r} takes volumes of shape {tuple(record.shape)}, cohort {cohort.meta.name!r} has "
+            f"{tuple(cohort.meta.shape)}; attack it with a cohort of its own shape"
+        )
+
+
+def _published(scenario: Scenario, done: Sequence[Finished], record: TargetRecord) -> tuple[ScoreTable, pd.DataFrame]:
+    notes = {
+        "protocol": scenario.protocol,
+        "views": str(scenario.config.views),
+        "models": str(len(record.models)),
+        "tensors_matched": f"{record.tensors_matched} of {record.tensors_total}",
+    }
+    if record.protocol != scenario.protocol:
+        notes["trained_with_protocol"] = record.protocol
+    table = score_table(scenario, done, target=record.name, digest=record.digest, role=record.role, notes=notes)
+    return table, curves_frame(scenario, done, target=record.name)

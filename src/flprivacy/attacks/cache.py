@@ -1,0 +1,139 @@
+"""A cache of arrays by scan, in chunks: each chunk is a file that is whole or absent.
+
+A kill at any moment loses the chunk under way and nothing else. Chunks are never changed; rows that no chunk holds
+yet, because the attacker now has more seeds or larger fractions, go into new chunks beside the old ones.
+"""
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.attacks.archives import load_arrays, save_arrays
+from flprivacy.core.digests import digest_bytes
+from flprivacy.core.errors import AttackError
+from flprivacy.core.progress import Progress
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+Arrays = dict[str, FloatArray]
+S = TypeVar("S")
+T = TypeVar("T")
+
+CHUNK_BATCHES = 16
+_AHEAD = 2  # batches prepared while the model runs
+_ROWS = "rows"
+
+
+class ChunkedCache:
+    """Arrays of shape (scan, k), by name, for some of a cohort's rows, in the files of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the folder; it need not exist."""
+        self.folder = folder
+
+    def missing(self, rows: IntArray) -> IntArray:
+        """Return those of ``rows`` that no chunk holds, in their order."""
+        held = [load_arrays(path, only=_ROWS)[_ROWS] for path in self._files()]
+        return rows[~np.isin(rows, np.concatenate(held))] if held else rows
+
+    def add(self, rows: IntArray, arrays: Arrays) -> None:
+        """Publish one chunk.
+
+        Args:
+            rows: (scan,) row numbers, at least one.
+            arrays: name -> (scan, k).
+        """
+        name = f"{int(rows[0]):08d}-{digest_bytes(rows.tobytes())[:16]}.npz"
+        save_arrays(self.folder / name, {_ROWS: rows, **arrays})
+
+    def read(self, rows: IntArray) -> Arrays:
+        """Return name -> (scan, k) for ``rows``, in their order.
+
+        Raises:
+            AttackError: a row is missing or a file is damaged.
+        """
+        chunks = [load_arrays(path) for path in self._files()]
+        held = np.concatenate([chunk.pop(_ROWS) for chunk in chunks]) if chunks else np.empty(0, np.int64)
+        order = np.argsort(held, kind="stable")
+        places = np.searchsorted(held, rows, sorter=order)
+        found = places < len(held)
+        if not found.all() or (held[order[places]] != rows).any():
+            raise AttackError(f"{self.folder}: lacks rows that it should hold; delete this folder and attack again")
+        names = list(chunks[0]) if chunks else []
+        return {name: np.concatenate([chunk[name] for chunk in chunks])[order[places]] for name in names}
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("*.npz"))
+
+
+def fill(
+    cache: ChunkedCache,
+    rows: IntArray,
+    *,
+    batch_size: int,
+    load: Callable[[IntArray], FloatArray],
+    forward: Callable[[FloatArray], Arrays],
+    counter: Progress,
+) -> None:
+    """Compute what the cache lacks of ``rows`` and publish it chunk by chunk.
+
+    Args:
+        cache: where results go.
+        rows: (scan,) row numbers, ascending.
+        batch_size: scans a call of ``forward``; the last batch is padded by repetition, so that every call has the
+            same shape.
+        load: row numbers -> network inputs; called in threads, ahead of ``forward``.
+        forward: inputs -> name -> (scan, k).
+        counter: advanced by the rows done.
+    """
+    missing = cache.missing(rows)
+    counter.resume(counter.done + len(rows) - len(missing))
+    chunk = CHUNK_BATCHES * batch_size
+    answers = batched(missing, batch_size=batch_size, load=load, forward=forward)
+    for start in range(0, len(missing), chunk):
+        some = missing[start : start + chunk]
+        parts = []
+        for part in itertools.islice(answers, math.ceil(len(some) / batch_size)):
+            parts.append(part)
+            counter.advance(len(next(iter(part.values()))))
+        cache.add(some, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+
+def batched(
+    rows: IntArray,
+    *,
+    batch_size: int,
+    load: Callable[[IntArray], FloatArray],
+    forward: Callable[[FloatArray], Arrays],
+) -> Iterator[Arrays]:
+    """Yield the answers for ``rows``, a batch at a time; arguments as for :func:`fill`."""
+    batches = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    for batch, inputs in zip(batches, ahead(lambda b: load(_padded(b, batch_size)), batches), strict=True):
+        yield {name: values[: len(batch)] for name, values in forward(inputs).items()}
+
+
+def _padded(rows: IntArray, size: int) -> IntArray:
+    return np.concatenate([rows, np.repeat(rows[-1:], size - len(rows))])
+
+
+def ahead(work: Callable[[S], T], items: Sequence[S]) -> Iterator[T]:
+    """Yield ``work(item)`` in order, a few items ahead of the consumer, in threads."""
+    with ThreadPoolExecutor(max_workers=_AHEAD) as pool:
+        queue: deque[Future[T]] = deque()
+        try:
+            for item in items:
+                queue.append(pool.submit(work, item))
+                if len(queue) > _AHEAD:
+                    yield queue.popleft().result()
+            while queue:
+                yield queue.popleft().result()
+        finally:
+            for future in queue:
+                future.cancel()

@@ -1,0 +1,119 @@
+"""What a model answers for a scan, computed once per model, scan and view and shared by every attack.
+
+One forward pass yields both accesses: the trunk's features and, from them, the head's class probabilities.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.attacks.cache import Arrays, ChunkedCache, fill
+from flprivacy.cohorts.format import read_volumes
+from flprivacy.cohorts.preprocessing import test_view, train_view, view_keys
+from flprivacy.core.cohort import Cohort
+from flprivacy.core.digests import digest_json
+from flprivacy.core.progress import progress
+from flprivacy.models.registry import TargetModel
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+Forward = Callable[[FloatArray], Arrays]
+
+TEST_VIEW = -1  # number of the view that is scored
+SMALLEST_PROBABILITY = 1e-7
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Views:
+    """The views of a cohort's scans that an attack needs.
+
+    Attributes:
+        cohort: whose volumes are read.
+        protocol: preprocessing.
+        exposed: (scan,) exposed rows, needed in training views 0 .. ``views`` - 1.
+        test: (scan,) held-out rows, needed in the test view.
+        views: number of training views.
+    """
+
+    cohort: Cohort
+    protocol: str
+    exposed: IntArray
+    test: IntArray
+    views: int
+
+    def parts(self) -> list[tuple[int, IntArray]]:
+        """Return (view, rows) of every part of the work."""
+        return [*((view, self.exposed) for view in range(self.views)), (TEST_VIEW, self.test)]
+
+    def load(self, view: int, rows: IntArray) -> FloatArray:
+        """Return the network inputs (scan, depth, height, width, 1) of ``rows`` in a view."""
+        volumes = read_volumes(self.cohort, rows)
+        if view == TEST_VIEW:
+            return test_view(volumes, protocol=self.protocol)
+        return train_view(volumes, protocol=self.protocol, view=view, keys=view_keys(self.cohort, rows))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Extraction:
+    """What was extracted for one model: name -> (view, exposed scan, k) and name -> (held-out scan, k)."""
+
+    exposed: Arrays
+    test: Arrays
+
+
+def extract(
+    forward: Callable[[], Forward], source: str, views: Views, *, batch_size: int, work: Path, description: str
+) -> Extraction:
+    """Return the answers for every part of ``views``, from the cache as far as it goes.
+
+    Args:
+        forward: makes the function from inputs to named arrays (scan, k); called only if the cache lacks something.
+        source: names what ``forward`` computes, such as the digest of the model's weights.
+        views: which scans and views.
+        batch_size: scans a call.
+        work: folder of the cache; chunks finished before a kill are found there again.
+        description: shown with the progress.
+    """
+    caches = {view: ChunkedCache(work / "features" / _key(source, views, view)) for view, _ in views.parts()}
+    if any(len(caches[view].missing(rows)) for view, rows in views.parts()):
+        compute = forward()
+        with progress(description, sum(len(rows) for _, rows in views.parts())) as counter:
+            for view, rows in views.parts():
+                load = functools.partial(views.load, view)
+                fill(caches[view], rows, batch_size=batch_size, load=load, forward=compute, counter=counter)
+    exposed = [caches[view].read(views.exposed) for view in range(views.views)]
+    return Extraction(
+        exposed={name: np.stack([one[name] for one in exposed]) for name in exposed[0]},
+        test=caches[TEST_VIEW].read(views.test),
+    )
+
+
+def _key(source: str, views: Views, view: int) -> str:
+    return digest_json([_FORMAT, source, views.cohort.meta.digest, views.protocol, view])[:32]
+
+
+def model_forward(model: TargetModel) -> Forward:
+    """Return the function from inputs to ``features`` (scan, feature) and ``outputs`` (scan, class).
+
+    The function follows later changes of the model's weights.
+    """
+    features = model.trunk.output
+    both = keras.Model(model.trunk.input, {"features": features, "outputs": model.head(features)})
+    both.compile(jit_compile=False)  # XLA takes long to compile 3D convolutions and gains little
+
+    def forward(inputs: FloatArray) -> Arrays:
+        answers = both.predict_on_batch(inputs)
+        return {name: np.asarray(values, dtype=np.float32) for name, values in answers.items()}
+
+    return forward
+
+
+def log_probabilities(probabilities: FloatArray) -> FloatArray:
+    """Return log-probabilities, those below 1e-7 raised to it: the features of the access ``outputs``."""
+    return np.log(np.maximum(probabilities, np.float32(SMALLEST_PROBABILITY)))

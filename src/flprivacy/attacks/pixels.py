@@ -1,0 +1,86 @@
+"""Features of a scan without any model: what a careful attacker would compute first.
+
+A scan's appearance at low resolution tells habitus, positioning and anatomy; its intensities tell density and
+calibration; its spectrum and gradients tell reconstruction kernel, dose and slice thickness. All are cheap, fixed and
+the same for every cohort.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.attacks.cache import Arrays
+from flprivacy.core.digests import digest_json
+
+FloatArray = npt.NDArray[np.float32]
+Columns = npt.NDArray[np.float64]  # (scan, column)
+
+_CELLS = (4, 8, 8)  # of the low-resolution volume
+_BINS = 32  # of the histogram
+_RINGS = 16  # of the spectrum
+_DARK, _SOFT = 0.15, 0.45  # air and lung below, soft tissue above, in the window's units
+_FLOOR = 1e-6  # added before logarithms: below what 8 bits can show
+DIGEST = digest_json(["pixels", 1, list(_CELLS), _BINS, _RINGS, _DARK, _SOFT])
+
+
+def pixel_forward(inputs: FloatArray) -> Arrays:
+    """Return ``features`` (scan, k) of network inputs (scan, depth, height, width, 1)."""
+    volumes = inputs[..., 0]
+    parts = (block_means(volumes, _CELLS), histogram(volumes, _BINS), textures(volumes), spectrum(volumes, _RINGS))
+    return {"features": np.concatenate(parts, axis=1).astype(np.float32)}
+
+
+def block_means(volumes: FloatArray, cells: tuple[int, int, int]) -> Columns:
+    """Return (scan, cell) means over a grid of ``cells`` per axis; cells differ in size by at most a voxel."""
+    means = volumes.astype(np.float64)
+    for axis, (size, count) in enumerate(zip(volumes.shape[1:], cells, strict=True), start=1):
+        edges = np.linspace(0, size, min(count, size) + 1).round().astype(np.int64)
+        sums = np.add.reduceat(means, edges[:-1], axis=axis)
+        shape = [1] * means.ndim
+        shape[axis] = -1
+        means = sums / np.diff(edges).reshape(shape)
+    return means.reshape(len(volumes), -1)
+
+
+def histogram(volumes: FloatArray, bins: int) -> Columns:
+    """Return (scan, bin) logarithms of the share of voxels in equal bins over [0, 1]."""
+    index = np.minimum((volumes.reshape(len(volumes), -1) * bins).astype(np.int64), bins - 1)
+    counts = np.stack([np.bincount(row, minlength=bins) for row in index])
+    shares: Columns = counts / index.shape[1]
+    return np.log(shares + 1e-4)
+
+
+def textures(volumes: FloatArray) -> Columns:
+    """Return (scan, energy): logarithms of first and second differences along each axis, in air or lung, soft tissue
+    and everywhere, and of the noise in the darkest quarter of the scan.
+    """
+    columns = []
+    for axis in (1, 2, 3):
+        for order in (1, 2):
+            steps = np.abs(np.diff(volumes, n=order, axis=axis))
+            level = np.take(volumes, range(steps.shape[axis]), axis=axis)
+            for inside in (level < _DARK, level > _SOFT, np.ones_like(level, dtype=bool)):
+                columns.append(_mean(steps, inside))
+                columns.append(_mean(steps**2, inside))
+    dark = volumes <= np.quantile(volumes, 0.25, axis=(1, 2, 3), keepdims=True)
+    columns += [_mean(volumes, dark), _mean(volumes**2, dark)]
+    energies: Columns = np.stack(columns, axis=1)
+    return np.log(energies + _FLOOR)
+
+
+def _mean(values: FloatArray, inside: npt.NDArray[np.bool_]) -> Columns:
+    """Return (scan,) means of ``values`` where ``inside``; 0 where nothing is."""
+    count = inside.sum(axis=(1, 2, 3))
+    mean: Columns = (values * inside).sum(axis=(1, 2, 3), dtype=np.float64) / np.maximum(count, 1)
+    return mean
+
+
+def spectrum(volumes: FloatArray, rings: int) -> Columns:
+    """Return (scan, ring) logarithms of the mean in-plane power over rings of spatial frequency, up to Nyquist's."""
+    power = (np.abs(np.fft.rfft2(volumes, axes=(2, 3))) ** 2).mean(axis=1)
+    rows, columns = np.fft.fftfreq(volumes.shape[2]), np.fft.rfftfreq(volumes.shape[3])
+    frequency = np.hypot(rows[:, None], columns)
+    ring = np.minimum((frequency / 0.5 * rings).astype(np.int64), rings - 1).ravel()
+    flat = power.reshape(len(volumes), -1)
+    sums = np.stack([np.bincount(ring, weights=row, minlength=rings) for row in flat])
+    means: Columns = sums / np.maximum(np.bincount(ring, minlength=rings), 1)
+    return np.log(means + _FLOOR)

@@ -1,0 +1,143 @@
+"""One scan: anatomy, disease and scanner put together into a volume."""
+
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.cohorts.phantom.disease import (
+    EFFUSION_HU,
+    GROUND_GLASS_HU,
+    SOLID_HU,
+    Findings,
+    at_scan,
+    dependent_density,
+    draw_findings,
+    effusion,
+    opacities,
+)
+from flprivacy.cohorts.phantom.grid import Ellipsoid, Field, Grid, make_grid, paint
+from flprivacy.cohorts.phantom.lungs import lung_coverage, noise_pair, parenchyma
+from flprivacy.cohorts.phantom.mediastinum import (
+    AIR_HU,
+    FAT_HU,
+    paint_airways,
+    paint_below_diaphragm,
+    paint_great_vessels,
+    paint_heart,
+    paint_hila,
+    paint_plaques,
+    plaques,
+)
+from flprivacy.cohorts.phantom.patients import Patient
+from flprivacy.cohorts.phantom.scanner import Acquisition, acquire, paint_table, table_top, to_window
+from flprivacy.cohorts.phantom.skeleton import paint_skeleton
+from flprivacy.cohorts.phantom.thorax import WALL_MM, Contours, contours
+from flprivacy.cohorts.phantom.vessels import deposit, grow_tree, join
+
+_SKIN_HU, _GLAND_HU = 10.0, 35.0
+_ARTERY_HILA = {-1.0: (-46.0, 0.0, 134.0), 1.0: (50.0, 10.0, 122.0)}
+
+
+def render_anatomy(
+    shape: tuple[int, int, int], patient: Patient, acquisition: Acquisition, seeds: tuple[int, ...]
+) -> Field:
+    """Return a patient's anatomy as this acquisition meets it, in HU, without the scanner's blur and noise.
+
+    ``seeds`` names the patient: all that is drawn here (ribs' phase, vessel trees, lesions) is the same in every
+    scan of the patient.
+    """
+    rng, lesion_rng, tree_rng, plaque_rng = (np.random.default_rng((*seeds, stream)) for stream in range(4))
+    grid = make_grid(shape, acquisition.pose)
+    outline = contours(grid, patient)
+    phase_mm = float(rng.uniform(0.0, 100.0))
+    fine, coarse = noise_pair(rng, grid)
+    volume = np.full(shape, -1000.0, dtype=np.float32)
+    top = table_top(grid, patient, acquisition)
+    paint_table(volume, grid, top, acquisition)
+    _paint_trunk(volume, grid, outline, patient, (fine, coarse), top)
+    cavity = grid.coverage(outline.cavity)
+    paint(volume, cavity, np.float32(FAT_HU + 8.0) + 8.0 * fine)
+    below = paint_below_diaphragm(volume, grid, patient, acquisition.lift_mm, cavity)
+    heart = paint_heart(volume, grid, patient, acquisition.blood_hu)
+    paint_skeleton(volume, grid, outline, patient, phase_mm)
+    lung = lung_coverage(grid, outline, patient, heart, below)
+    findings = at_scan(draw_findings(lesion_rng, patient), acquisition.extent)
+    paint(volume, lung, _lung_tissue(tree_rng, grid, outline, patient, acquisition, findings, (fine, coarse)))
+    paint_great_vessels(volume, grid, patient, acquisition.blood_hu)
+    paint_hila(volume, grid, patient, acquisition.blood_hu)
+    paint_plaques(volume, grid, plaques(plaque_rng, patient))
+    paint_airways(volume, grid, patient)
+    return volume
+
+
+def _paint_trunk(
+    volume: Field, grid: Grid, outline: Contours, patient: Patient, noise: tuple[Field, Field], top: Field
+) -> None:
+    """Skin, fat, breast and muscle, the back flattened by the table."""
+    fine, coarse = noise
+    lying = (grid.v[:, None] - top[None, :]) / np.float32(patient.size[1])
+    skin = np.maximum(outline.skin, lying[None])
+    paint(volume, grid.coverage(skin), np.float32(_SKIN_HU))
+    inner = skin + np.float32(1.8)
+    paint(volume, grid.coverage(inner), np.float32(FAT_HU - 6.0) + 5.0 * fine)
+    if patient.gland > 0.02:
+        shell = np.maximum(inner + np.float32(5.0), np.float32(1.0) - outline.muscle)
+        reach = np.clip((outline.breast - 0.42) * 6.0, 0.0, 1.0)
+        streaks = np.clip(0.5 + 0.9 * fine + np.float32(3.2 * (patient.gland - 0.45)), 0.0, 1.0)
+        paint(volume, grid.coverage(shell) * reach * streaks, np.float32(_GLAND_HU))
+    muscle = np.maximum(outline.muscle, inner + np.float32(1.5))
+    fatty = np.clip(fine - np.float32(1.35 - 0.012 * (patient.age_years - 50.0)), 0.0, 1.0)
+    planes = np.abs(outline.cavity - np.float32(WALL_MM + 7.5) - 3.0 * coarse) - np.float32(0.5 * grid.ramp_mm)
+    deep = np.clip(-0.3 * outline.muscle - 1.5, 0.0, 0.7)
+    np.maximum(fatty, grid.coverage(planes) * deep * np.clip(1.0 + 0.8 * fine, 0.0, 1.0), out=fatty)
+    fatty *= np.clip((outline.cavity - np.float32(WALL_MM)) / 3.0, 0.0, 1.0)
+    paint(volume, grid.coverage(muscle), np.float32(patient.muscle_hu) + fatty * np.float32(FAT_HU - patient.muscle_hu))
+    for side in (-1.0, 1.0):
+        axilla = Ellipsoid(centre=(side * 116.0, -6.0, 52.0), radii=(22.0, 24.0, 46.0), yaw=side * 0.5)
+        box = axilla.box(grid)
+        if box is not None:
+            distance = np.maximum(axilla.distance(*grid.at(box)) + 5.0 * fine[box], muscle[box] + np.float32(5.0))
+            distance = np.maximum(distance, np.float32(WALL_MM + 3.0) - outline.cavity[box])
+            paint(volume, 0.85 * grid.coverage(distance, ramp_mm=5.0), np.float32(FAT_HU), box)
+
+
+def _lung_tissue(
+    rng: np.random.Generator,
+    grid: Grid,
+    outline: Contours,
+    patient: Patient,
+    acquisition: Acquisition,
+    findings: Findings,
+    noise: tuple[Field, Field],
+) -> Field:
+    """Parenchyma, ground glass, vessels, consolidation and the bronchi that stay open in it."""
+    fine, coarse = noise
+    tissue = parenchyma(grid, patient, acquisition.lung_shift_hu, fine, coarse)
+    ground, solid = opacities(grid, findings, fine)
+    dependent = dependent_density(grid, outline.cavity, findings)
+    if dependent is not None:
+        np.maximum(ground, 0.6 * dependent, out=ground)
+    paint(tissue, ground, np.float32(GROUND_GLASS_HU) + 55.0 * fine)
+    step = max(1.2, 0.5 * grid.ramp_mm)
+    trees = [grow_tree(rng, patient, side, np.array(hilum), step) for side, hilum in _ARTERY_HILA.items()]
+    paint(tissue, deposit(grid, join(*(tree for pair in trees for tree in pair))), np.float32(acquisition.blood_hu))
+    paint(tissue, solid, np.float32(SOLID_HU) + 18.0 * fine)
+    fluid = effusion(grid, outline.cavity, findings)
+    if solid.any():
+        bronchi = deposit(grid, join(*(large for large, _ in trees)), scale=0.6)
+        paint(tissue, np.minimum(bronchi, 0.8) * solid, np.float32(AIR_HU))
+    if fluid is not None:
+        paint(tissue, fluid, np.float32(EFFUSION_HU))
+    return tissue
+
+
+def render_scan(
+    shape: tuple[int, int, int],
+    patient: Patient,
+    acquisition: Acquisition,
+    *,
+    patient_seeds: tuple[int, ...],
+    scan_seeds: tuple[int, ...],
+) -> npt.NDArray[np.uint8]:
+    """Return one scan, uint8 (depth, height, width)."""
+    anatomy = render_anatomy(shape, patient, acquisition, patient_seeds)
+    return to_window(acquire(np.random.default_rng(scan_seeds), anatomy, patient, acquisition))

@@ -1,0 +1,252 @@
+"""Configuration of a whole study: frozen, keyword-only, validated when built, JSON-able."""
+
+from dataclasses import dataclass, field
+
+from flprivacy.core.errors import ConfigError
+
+TOPOLOGIES = ("untrained", "siloed", "central", "federated")
+PARTITIONS = ("natural", "iid")
+PROTOCOLS = ("standard", "flprivacy-2023")
+ATTRIBUTES = ("site", "sex", "age")
+ACCESSES = ("features", "outputs", "finetune")
+CLASSIFICATION_METRICS = ("f1_weighted", "f1_macro", "balanced_accuracy", "accuracy", "top3_accuracy")
+
+
+def check(condition: bool, name: str, value: object, rule: str) -> None:
+    """Raise ConfigError naming the field, the value received and the rule, unless ``condition`` holds."""
+    if not condition:
+        raise ConfigError(f"{name} is {value!r}; {rule}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhantomConfig:
+    """A procedural chest-CT cohort.
+
+    Attributes:
+        name: name of the cohort (the MLflow experiment).
+        scans: total number of scans over all sites and both splits.
+        sites: number of sites; their sizes follow the reference study's heavy tail.
+        shape: (depth, height, width) in voxels, at most (24, 256, 256).
+        signature_strength: how different the sites' scanners are; 0 makes them exchangeable.
+        case_mix_strength: how different the sites' patients are (disease, age, sex, habitus); 0 makes them alike.
+        test_fraction: fraction of the patients held out at each site.
+        seed: draws everything.
+    """
+
+    name: str = "phantom"
+    scans: int = 1600
+    sites: int = 21
+    shape: tuple[int, int, int] = (16, 64, 64)
+    signature_strength: float = 1.0
+    case_mix_strength: float = 1.0
+    test_fraction: float = 0.25
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(bool(self.name) and "/" not in self.name, "name", self.name, "give a name without '/'")
+        check(1 <= self.sites <= 21, "sites", self.sites, "must be between 1 and 21")
+        check(self.scans >= 4 * self.sites, "scans", self.scans, "must be at least 4 per site")
+        low, high = (8, 32, 32), (24, 256, 256)
+        inside = all(a <= s <= b for a, s, b in zip(low, self.shape, high, strict=True))
+        check(inside, "shape", self.shape, f"must lie between {low} and {high} voxels")
+        for name in ("signature_strength", "case_mix_strength"):
+            check(0.0 <= getattr(self, name) <= 3.0, name, getattr(self, name), "must be between 0 and 3")
+        check(0.05 <= self.test_fraction <= 0.5, "test_fraction", self.test_fraction, "must be between 0.05 and 0.5")
+        check(self.seed >= 0, "seed", self.seed, "must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetConfig:
+    """How one target (a model under investigation, or the untrained baseline) comes about.
+
+    Attributes:
+        topology: ``untrained``, ``siloed`` (a model per site), ``central`` or ``federated`` (FedAvg).
+        architecture: name in the model registry.
+        epochs: passes over the data (``siloed``, ``central``).
+        rounds: FedAvg rounds.
+        local_epochs: passes over a client's data in each round.
+        client_fraction: fraction of the clients drawn in each round, in (0, 1].
+        partition: which scans a federated client holds: ``natural`` (its site's) or ``iid`` (a random share of
+            the pool, of its site's size).
+        batch_size: scans a step.
+        learning_rate: Adam's learning rate.
+        initialisations: how many fresh weights an ``untrained`` target holds.
+        seed: draws initial weights, batches and clients.
+    """
+
+    topology: str
+    architecture: str = "cnn3d_small"
+    epochs: int = 10
+    rounds: int = 10
+    local_epochs: int = 1
+    client_fraction: float = 1.0
+    partition: str = "natural"
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    initialisations: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(self.topology in TOPOLOGIES, "topology", self.topology, f"must be one of {', '.join(TOPOLOGIES)}")
+        check(self.partition in PARTITIONS, "partition", self.partition, f"must be one of {', '.join(PARTITIONS)}")
+        for name in ("epochs", "rounds", "local_epochs", "batch_size", "initialisations"):
+            check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
+        check(0.0 < self.client_fraction <= 1.0, "client_fraction", self.client_fraction, "must be in (0, 1]")
+        check(self.learning_rate > 0.0, "learning_rate", self.learning_rate, "must be positive")
+        check(self.seed >= 0, "seed", self.seed, "must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackConfig:
+    """The attribute attacks to run on every target: the whole grid of one audit.
+
+    Attributes:
+        attributes: any of ``site``, ``sex``, ``age`` (age is attacked as bands and as years).
+        accesses: any of ``features``, ``outputs``, ``finetune``.
+        fractions: exposed fractions of the training scans, each in (0, 1].
+        seeds: attacker seeds; each draws its exposed sample, head and batches. At least 5 for honest intervals.
+        epochs: passes of the attack's head over the exposed sample.
+        batch_size: exposed scans a step.
+        learning_rate: Adam's learning rate of the head.
+        hidden: width of the head's hidden layer.
+        views: augmented views of each exposed scan whose features are cached (1: the plain view only).
+        age_edges_years: edges of the age bands; k edges make k + 1 bands.
+        finetune_epochs: passes of a ``finetune`` attack, which trains the trunk too.
+        finetune_learning_rate: Adam's learning rate of a ``finetune`` attack.
+        extraction_batch_size: scans a forward pass of feature extraction; changes speed and memory only.
+    """
+
+    attributes: tuple[str, ...] = ATTRIBUTES
+    accesses: tuple[str, ...] = ("features", "outputs")
+    fractions: tuple[float, ...] = (0.1, 0.25)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    epochs: int = 20
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    hidden: int = 32
+    views: int = 2
+    age_edges_years: tuple[float, ...] = (45.0, 60.0, 75.0)
+    finetune_epochs: int = 5
+    finetune_learning_rate: float = 1e-4
+    extraction_batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        for name, known in (("attributes", ATTRIBUTES), ("accesses", ACCESSES)):
+            values = getattr(self, name)
+            check(bool(values) and set(values) <= set(known), name, values, f"choose from {', '.join(known)}")
+            check(len(set(values)) == len(values), name, values, "must not repeat")
+        check(bool(self.fractions), "fractions", self.fractions, "give at least one exposed fraction")
+        for fraction in self.fractions:
+            check(
+                0.0 < fraction <= 1.0,
+                "exposed fraction",
+                fraction,
+                "must be above 0 and at most 1 (a fraction, not percent)",
+            )
+        check(len(set(self.fractions)) == len(self.fractions), "fractions", self.fractions, "must not repeat")
+        check(bool(self.seeds) and len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "give different seeds")
+        check(min(self.seeds) >= 0, "seeds", self.seeds, "must not be negative")
+        for name in ("epochs", "batch_size", "hidden", "views", "finetune_epochs", "extraction_batch_size"):
+            check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
+        for name in ("learning_rate", "finetune_learning_rate"):
+            check(getattr(self, name) > 0.0, name, getattr(self, name), "must be positive")
+        rising = all(a < b for a, b in zip(self.age_edges_years, self.age_edges_years[1:], strict=False))
+        check(bool(self.age_edges_years) and rising, "age_edges_years", self.age_edges_years, "must rise")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyRule:
+    """When an attack's excess counts as a leak.
+
+    Attributes:
+        metric: the metric whose excess decides (``f1_weighted`` ... or ``mae_years``, where lower is stronger
+            and the excess is the reduction in years).
+        threshold: excess over the best baseline that is tolerated, in the metric's own units.
+        fraction: exposed fraction that decides; the largest audited one if None.
+    """
+
+    metric: str = "f1_weighted"
+    threshold: float = 0.0
+    fraction: float | None = None
+
+    def __post_init__(self) -> None:
+        known = (*CLASSIFICATION_METRICS, "mae_years")
+        check(self.metric in known, "metric", self.metric, f"must be one of {', '.join(known)}")
+        check(self.threshold >= 0.0, "threshold", self.threshold, "must not be negative")
+        if self.fraction is not None:
+            check(0.0 < self.fraction <= 1.0, "fraction", self.fraction, "must be in (0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What the hospital network tolerates: one rule per attribute (``site``, ``sex``, ``age_band``, ``age_years``)."""
+
+    rules: dict[str, PolicyRule] = field(
+        default_factory=lambda: {
+            "site": PolicyRule(threshold=0.02),
+            "sex": PolicyRule(threshold=0.02),
+            "age_band": PolicyRule(threshold=0.02),
+            "age_years": PolicyRule(metric="mae_years", threshold=0.5),
+        }
+    )
+    fail_on_leak: bool = False
+
+    def __post_init__(self) -> None:
+        known = {"site", "sex", "age_band", "age_years"}
+        check(set(self.rules) <= known, "rules", sorted(self.rules), f"rules are for {', '.join(sorted(known))}")
+        for attribute, rule in self.rules.items():
+            fits = (rule.metric == "mae_years") == (attribute == "age_years")
+            check(
+                fits, f"rules.{attribute}.metric", rule.metric, "mae_years is the metric of age_years and of it alone"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    """How score tables become numbers.
+
+    Attributes:
+        confidence: coverage of every interval.
+        bootstrap: replicates over patients.
+        seed: draws the replicates.
+        policy: when an excess counts as a leak.
+    """
+
+    confidence: float = 0.95
+    bootstrap: int = 1000
+    seed: int = 0
+    policy: Policy = field(default_factory=Policy)
+
+    def __post_init__(self) -> None:
+        check(0.5 <= self.confidence < 1.0, "confidence", self.confidence, "must be in [0.5, 1), such as 0.95")
+        check(self.bootstrap >= 100, "bootstrap", self.bootstrap, "must be at least 100")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """A whole study: a phantom cohort, targets trained on it, the attacks and the audit.
+
+    Attributes:
+        name: name of the preset or file.
+        cohort: the phantom cohort to make; None where a cohort is given.
+        protocol: preprocessing, ``standard`` or ``flprivacy-2023``.
+        targets: name -> how it is trained; an ``untrained`` one is the baseline of its architecture.
+        attack: the grid of attribute attacks.
+        audit: intervals and policy.
+    """
+
+    name: str
+    cohort: PhantomConfig | None = None
+    protocol: str = "standard"
+    targets: dict[str, TargetConfig]
+    attack: AttackConfig = field(default_factory=AttackConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
+
+    def __post_init__(self) -> None:
+        check(self.protocol in PROTOCOLS, "protocol", self.protocol, f"must be one of {', '.join(PROTOCOLS)}")
+        check(bool(self.targets), "targets", self.targets, "name at least one target")
+        reserved = {"pixels", "majority"} & set(self.targets)
+        check(not reserved, "targets", sorted(reserved), "these names belong to baselines; choose others")
+        for name in self.targets:
+            fits = name.replace("-", "").replace("_", "").isalnum() and name == name.lower()
+            check(fits, "target name", name, "use lower-case letters, digits, '-' and '_'")

@@ -1,0 +1,52 @@
+"""The exception tree.
+
+.. code-block:: text
+
+    FlprivacyError            anything that the user can mend; shown as one line, never as a traceback
+    ├── ConfigError           a configuration field or preset is wrong
+    ├── CohortError           a cohort folder is missing, damaged or contradicts itself
+    ├── TargetError           a target's weights or target.json cannot be used
+    ├── TrainingError         training cannot start or cannot go on
+    ├── AttackError           an attack has nothing to learn from or nothing to score
+    ├── AuditError            score tables cannot be turned into honest numbers
+    ├── StorageError          a folder or object cannot be read or written
+    └── TrackingError         the MLflow server cannot be reached or refuses
+
+Every message names what is wrong (file or argument, and the value), the rule, and the remedy.
+"""
+
+
+class FlprivacyError(Exception):
+    """Base of every error that a user can mend."""
+
+
+class ConfigError(FlprivacyError):
+    """A configuration field or preset is wrong."""
+
+
+class CohortError(FlprivacyError):
+    """A cohort is missing, damaged or contradicts itself."""
+
+
+class TargetError(FlprivacyError):
+    """A target's weights or its ``target.json`` cannot be used."""
+
+
+class TrainingError(FlprivacyError):
+    """Training cannot start or cannot go on."""
+
+
+class AttackError(FlprivacyError):
+    """An attack has nothing to learn from or nothing to score."""
+
+
+class AuditError(FlprivacyError):
+    """Score tables cannot be turned into honest numbers."""
+
+
+class StorageError(FlprivacyError):
+    """A folder or object cannot be read or written."""
+
+
+class TrackingError(FlprivacyError):
+    """The MLflow server cannot be reached or refuses."""

@@ -1,0 +1,94 @@
+"""Build frozen dataclasses from plain mappings (YAML, JSON), with errors that name the field."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from flprivacy.core.errors import ConfigError
+
+T = typing.TypeVar("T")
+
+
+def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:
+    """Build dataclass ``cls`` from a mapping, recursing into dataclass, tuple and dict fields.
+
+    Args:
+        cls: a dataclass whose fields are JSON-able or dataclasses.
+        mapping: field name -> value; absent fields take their defaults.
+        where: path shown in errors, such as ``demo.yaml: attack``.
+
+    Raises:
+        ConfigError: an unknown or missing field, or a value of the wrong type or range.
+    """
+    where = where or cls.__name__
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"{where}: expected fields, got {mapping!r}; write 'field: value' lines")
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(map(str, set(mapping) - set(fields)))
+    if unknown:
+        raise ConfigError(f"{where}: unknown field {unknown[0]!r}; known fields are {', '.join(sorted(fields))}")
+    missing = [
+        name
+        for name, f in fields.items()
+        if name not in mapping and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ConfigError(f"{where}: field {missing[0]!r} is missing; add it")
+    values = {name: _convert(hints[name], value, f"{where}.{name}") for name, value in mapping.items()}
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in args:
+            return None
+        return _convert(next(a for a in args if a is not type(None)), value, where)
+    if dataclasses.is_dataclass(hint):
+        return from_mapping(typing.cast(type[Any], hint), value, where)
+    if origin is tuple:
+        return _convert_tuple(args, value, where)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where}: expected 'name: value' lines, got {value!r}")
+        return {str(k): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(f"{where}: expected a list, got {value!r}")
+    if len(args) == 2 and args[1] is Ellipsis:
+        return tuple(_convert(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+    if len(value) != len(args):
+        raise ConfigError(f"{where}: expected {len(args)} values, got {len(value)}")
+    return tuple(_convert(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(args, value, strict=True)))
+
+
+def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
+    if hint is Any:
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, bool) is not (hint is bool) or not isinstance(value, hint):
+        raise ConfigError(f"{where}: expected {hint.__name__}, got {value!r}")
+    return value
+
+
+def to_mapping(value: Any) -> dict[str, Any]:
+    """Return a dataclass as a JSON-able mapping (tuples become lists)."""
+    return typing.cast(dict[str, Any], _plain(dataclasses.asdict(value)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,202 @@
+"""ScoreTable: the seam between attacks and auditing.
+
+An attack writes scores, auditing turns them into numbers with intervals; neither knows the other.
+A table is kept in memory as blocks, one per attack configuration, and on disk as one Parquet row per scored
+scan and configuration.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flprivacy.core.errors import AuditError
+from flprivacy.core.publish import publish_file
+
+FloatArray = npt.NDArray[np.float64]
+
+CLASSIFICATION = ("site", "sex", "age_band")
+REGRESSION = ("age_years",)
+_META_KEY = b"flprivacy.score_table"
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class AttackKey:
+    """Names one attack configuration.
+
+    Attributes:
+        target: name of the target under attack (``central``, ``untrained``, ``pixels`` ...).
+        model: which of the target's models (a siloed target has one per site, an untrained one per
+            initialisation); ``model`` where there is only one.
+        attribute: ``site``, ``sex``, ``age_band`` or ``age_years``.
+        access: ``features``, ``outputs`` or ``finetune``; ``none`` for baselines that use no model.
+        fraction: exposed fraction of the training scans, in (0, 1].
+        seed: attacker seed; it draws the exposed sample, the initial head and the batches.
+    """
+
+    target: str
+    model: str
+    attribute: str
+    access: str
+    fraction: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScoreBlock:
+    """Scores of one attack configuration on held-out scans.
+
+    Attributes:
+        key: the attack configuration.
+        scan_ids: (scan,) identifiers within the cohort.
+        patient_ids: (scan,) pseudonyms; the unit that the bootstrap resamples.
+        truth: (scan,) class index as float, or years for ``age_years``.
+        scores: (scan, class) probabilities, or (scan, 1) predicted years.
+    """
+
+    key: AttackKey
+    scan_ids: npt.NDArray[np.str_]
+    patient_ids: npt.NDArray[np.str_]
+    truth: FloatArray
+    scores: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        n = len(self.truth)
+        if self.scores.ndim != 2 or len(self.scores) != n or len(self.scan_ids) != n or len(self.patient_ids) != n:
+            raise AuditError(
+                f"score block {self.key}: {n} truths, {len(self.scan_ids)} scans, {len(self.patient_ids)} patients and "
+                f"scores of shape {self.scores.shape}; all must count the same scans"
+            )
+        if n == 0 or not np.isfinite(self.scores).all() or not np.isfinite(self.truth).all():
+            raise AuditError(
+                f"score block {self.key}: empty or with scores that are not finite; look for a diverged attack"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScoreTable:
+    """All scores of the attacks on one target.
+
+    Attributes:
+        target: the target's name.
+        target_digest: digest of the target, empty for baselines without a model.
+        cohort_digest: digest of the cohort that exposed and held-out scans came from.
+        role: ``target`` or ``baseline``.
+        class_names: attribute -> names of its classes, in the order of the score columns.
+        left_out: attribute -> held-out scans without a value for it, which were not scored.
+        notes: free facts worth a line in the report (tensors matched, protocol ...).
+        blocks: one per attack configuration, at least one, each with a key of its own.
+
+    Raises:
+        AuditError: no block, a block of another target, or two blocks with the same key.
+    """
+
+    target: str
+    target_digest: str
+    cohort_digest: str
+    role: str
+    class_names: dict[str, tuple[str, ...]]
+    left_out: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    blocks: tuple[ScoreBlock, ...]
+
+    def __post_init__(self) -> None:
+        if not self.blocks:
+            raise AuditError(f"score table of {self.target!r}: holds no scores; run the attack step again")
+        keys = set()
+        for block in self.blocks:
+            if block.key.target != self.target:
+                raise AuditError(
+                    f"score table of {self.target!r}: holds scores of {block.key.target!r}; keep them apart"
+                )
+            if block.key in keys:
+                raise AuditError(
+                    f"score table of {self.target!r}: scores twice for {block.key}; run the attack step again"
+                )
+            keys.add(block.key)
+
+    def select(
+        self, *, attribute: str, access: str | None = None, fraction: float | None = None
+    ) -> Iterator[ScoreBlock]:
+        """Yield the blocks of an attribute, optionally of one access and fraction."""
+        for block in self.blocks:
+            key = block.key
+            if key.attribute == attribute and access in (None, key.access) and fraction in (None, key.fraction):
+                yield block
+
+    def _meta(self) -> dict[str, Any]:
+        meta = {k: getattr(self, k) for k in ("target", "target_digest", "cohort_digest", "role", "left_out", "notes")}
+        return meta | {"class_names": {k: list(v) for k, v in self.class_names.items()}}
+
+    def write(self, path: Path) -> None:
+        """Write the table atomically as Parquet."""
+        tables = [_block_rows(block, self) for block in self.blocks]
+        table = pa.concat_tables(tables).replace_schema_metadata({_META_KEY: json.dumps(self._meta())})
+        with publish_file(path) as partial:
+            pq.write_table(table, partial, compression="zstd")
+
+    @classmethod
+    def read(cls, path: Path) -> "ScoreTable":
+        """Read a table written by :meth:`write`.
+
+        Raises:
+            AuditError: the file is missing, damaged, empty or no score table.
+        """
+        try:
+            table = pq.read_table(path)
+            meta = json.loads((table.schema.metadata or {})[_META_KEY])
+            names = {k: tuple(v) for k, v in meta.pop("class_names").items()}
+            return cls(**meta, class_names=names, blocks=tuple(_blocks(table)))
+        except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+            raise AuditError(f"{path}: not a score table ({error}); run the attack step again") from error
+
+
+def _constant(value: str | float, n: int) -> pa.Array:
+    return pa.array(np.full(n, value)) if not isinstance(value, str) else pa.array([value] * n).dictionary_encode()
+
+
+def _block_rows(block: ScoreBlock, table: ScoreTable) -> pa.Table:
+    n, width = block.scores.shape
+    offsets = pa.array(np.arange(n + 1, dtype=np.int32) * width)
+    columns: dict[str, pa.Array] = {name: _constant(value, n) for name, value in asdict(block.key).items()}
+    columns["fraction"] = _constant(float(block.key.fraction), n)  # 1 and 1.0 are the same fraction
+    columns["target_digest"] = _constant(table.target_digest, n)
+    columns["cohort_digest"] = _constant(table.cohort_digest, n)
+    columns["scan_id"] = pa.array(block.scan_ids.tolist(), pa.string())
+    columns["patient_id"] = pa.array(block.patient_ids.tolist(), pa.string())
+    columns["truth"] = pa.array(block.truth)
+    columns["scores"] = pa.ListArray.from_arrays(offsets, pa.array(block.scores.ravel()))
+    return pa.table(columns)
+
+
+def _blocks(table: pa.Table) -> Iterator[ScoreBlock]:
+    """Cut the rows into runs of equal keys; :meth:`ScoreTable.write` keeps each block's rows together."""
+    if table.num_rows == 0:
+        return
+    names = ("target", "model", "attribute", "access", "fraction", "seed")
+    keys = [np.asarray(table[name].to_numpy(zero_copy_only=False)) for name in names]
+    change = np.zeros(table.num_rows, dtype=bool)
+    for column in keys:
+        change[1:] |= column[1:] != column[:-1]
+    starts = np.concatenate([[0], np.flatnonzero(change)])
+    ends = np.append(starts[1:], table.num_rows)
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        rows = table.slice(start, end - start)
+        values: Sequence[Any] = [column[start] for column in keys]
+        key = AttackKey(
+            **dict(zip(names[:4], map(str, values[:4]), strict=True)), fraction=float(values[4]), seed=int(values[5])
+        )
+        scores = rows["scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        yield ScoreBlock(
+            key=key,
+            scan_ids=np.asarray(rows["scan_id"].to_pylist(), dtype=np.str_),
+            patient_ids=np.asarray(rows["patient_id"].to_pylist(), dtype=np.str_),
+            truth=rows["truth"].to_numpy().astype(np.float64),
+            scores=scores.reshape(end - start, -1).astype(np.float32),
+        )

@@ -1,0 +1,94 @@
+"""The target: a model under investigation, or a baseline that is a model."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+TARGET_FILE = "target.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Utility:
+    """How well a model does the disease task on held-out patients.
+
+    Attributes:
+        accuracy: fraction of scans classified correctly, in [0, 1].
+        f1_macro: mean F1 over the disease classes, in [0, 1].
+        auc_ovr: mean one-vs-rest area under the ROC curve, in [0, 1]; None where a class has no held-out scan.
+        n_scans: held-out scans scored.
+    """
+
+    accuracy: float
+    f1_macro: float
+    auc_ovr: float | None
+    n_scans: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """One of a target's models.
+
+    Attributes:
+        name: ``model``; ``site-03`` in a siloed target; ``init-2`` in an untrained one.
+        weights: file name within the target's folder.
+        sha256: of the weights file.
+        n_train: scans it was trained on.
+        utility: on all held-out patients of the cohort; None where not measured.
+    """
+
+    name: str
+    weights: str
+    sha256: str
+    n_train: int
+    utility: Utility | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetRecord:
+    """Contents of ``target.json``.
+
+    Attributes:
+        name: name of the target.
+        role: ``target``, or ``baseline`` for untrained and pretrained weights.
+        topology: ``untrained``, ``pretrained``, ``siloed``, ``central`` or ``federated``; None where unknown.
+        architecture: name in the model registry.
+        shape: (depth, height, width) that the model takes.
+        n_classes: disease classes of its head.
+        protocol: preprocessing that it was trained with.
+        digest: SHA-256 over all weights files and how they were trained.
+        models: the models that it releases.
+        utility: of the one model, or the mean over a siloed target's models weighted by their training scans.
+        training: the TargetConfig it was trained with.
+        cohort_digest: of the cohort that it was trained on.
+        partition: ``natural`` or ``iid`` where federated.
+        epsilon: spent differential-privacy budget; None where not private.
+        delta: of that budget.
+        dp_events: what the training did, for the accountant.
+        synthetic_share: fraction of synthetic scans in the training data, in [0, 1].
+        members: file of the hashed scan ids of the training set; empty where unknown.
+        tensors_matched: trunk tensors found in the weights files.
+        tensors_total: trunk tensors that the architecture has.
+        schema_version: version of this format.
+    """
+
+    name: str
+    role: str
+    topology: str | None
+    architecture: str
+    shape: tuple[int, int, int]
+    n_classes: int
+    protocol: str
+    digest: str
+    models: tuple[ModelRecord, ...]
+    utility: Utility | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    cohort_digest: str = ""
+    partition: str | None = None
+    epsilon: float | None = None
+    delta: float | None = None
+    dp_events: tuple[dict[str, Any], ...] = ()
+    synthetic_share: float = 0.0
+    members: str = ""
+    tensors_matched: int = 0
+    tensors_total: int = 0
+    schema_version: int = SCHEMA_VERSION

@@ -1,0 +1,1 @@
+"""Start pipelines and watch them. The only part of flprivacy that imports kfp."""

@@ -1,0 +1,185 @@
+"""Run a compiled pipeline on this machine with kfp.local: the same file that runs on a cluster."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+import flprivacy
+from flprivacy.core.digests import digest_file, digest_json
+from flprivacy.core.errors import ConfigError, FlprivacyError, StorageError
+from flprivacy.core.events import ENVIRONMENT_VARIABLE, EventReader
+from flprivacy.launch.watch import Watch
+from flprivacy.steps.places import home
+from flprivacy.storage.fingerprint import fingerprint
+
+PIPELINES_VARIABLE = "FLPRIVACY_PIPELINES"
+_ALL_PARTS = (
+    "attacks",
+    "auditing",
+    "cohorts",
+    "core",
+    "models",
+    "presets",
+    "reporting",
+    "steps",
+    "storage",
+    "training",
+)
+_POLL_SECONDS = 0.2
+_LAST_LINES = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalRun:
+    """Where a finished run left its results, and what its steps had to say."""
+
+    audit: Path
+    report: Path
+    log: Path
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+class PipelineError(FlprivacyError):
+    """A step refused or broke; the message is the step's own line, or names the log."""
+
+
+def compiled_pipeline(name: str) -> Path:
+    """Return the compiled file of a pipeline.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    beside = Path(flprivacy.__file__).resolve().parents[2] / "pipelines" / "compiled"
+    folder = Path(os.environ.get(PIPELINES_VARIABLE) or beside)
+    path = folder / f"{name.replace('-', '_')}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+        raise ConfigError(
+            f"{path}: no such pipeline (found: {known}); choose one, or set {PIPELINES_VARIABLE} to the folder "
+            "of compiled pipelines"
+        )
+    return path
+
+
+def default_tracking() -> str:
+    """Return the MLflow server: ``$MLFLOW_TRACKING_URI``, else a database in the home folder, which it then names."""
+    home().mkdir(parents=True, exist_ok=True)
+    return os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{home() / 'mlflow.db'}")
+
+
+def serve_ui(host: str, port: int) -> int:
+    """Serve the MLflow UI until interrupted; return its exit code."""
+    uri = default_tracking()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", uri, "--default-artifact-root", str(home() / "mlartifacts")]
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+def run_local(pipeline: str, arguments: Mapping[str, Any], console: Console) -> LocalRun:
+    """Run a compiled pipeline to its end while showing its steps.
+
+    Args:
+        pipeline: its name, such as ``study``.
+        arguments: its parameters.
+        console: where to show progress.
+
+    Raises:
+        PipelineError: a step refused or broke.
+        StorageError: the home folder is not writable.
+    """
+    file = compiled_pipeline(pipeline)
+    run = _run_folder(pipeline)
+    log = run / "log.txt"
+    os.environ[ENVIRONMENT_VARIABLE] = str(run / "events")
+    default_tracking()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    watch = Watch(EventReader(run / "events"), console)
+    worker = _Worker(file, dict(arguments), run, log)
+    try:
+        with watch.drawing():
+            worker.start()
+            while worker.is_alive():
+                watch.update()
+                time.sleep(_POLL_SECONDS)
+        worker.join()
+    finally:
+        _end_steps(watch)
+    if worker.error is not None:
+        raise _failure(worker.error, watch, log)
+    outputs = {name: Path(artifact.path) for name, artifact in worker.outputs.items()}
+    notes, warnings = tuple(watch.notes), tuple(watch.warnings)
+    return LocalRun(audit=outputs["audit"], report=outputs["report"], log=log, notes=notes, warnings=warnings)
+
+
+def _end_steps(watch: Watch) -> None:
+    """Stop the steps that still run, and close what a stopped or killed step left open in MLflow."""
+    left = watch.running()
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    if any(name.startswith("log_mlflow") for name in left.values()):
+        from flprivacy.tracking import close_runs_of_dead_processes
+
+        close_runs_of_dead_processes(wait_for=left)
+
+
+def _run_folder(pipeline: str) -> Path:
+    folder = home() / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{pipeline}"
+    try:
+        (folder / "events").mkdir(parents=True)
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: cannot create this folder ({error.strerror}); set FLPRIVACY_HOME to a writable folder"
+        ) from error
+    return folder
+
+
+def _failure(error: BaseException, watch: Watch, log: Path) -> FlprivacyError:
+    if watch.errors:
+        return PipelineError(watch.errors[0])
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LAST_LINES:])
+    return PipelineError(f"{log}: a step broke ({error}); this is a defect of flprivacy, please report it with\n{tail}")
+
+
+class _Worker(threading.Thread):
+    """Runs the pipeline with kfp.local, its output going to a log file."""
+
+    def __init__(self, file: Path, arguments: dict[str, Any], run: Path, log: Path) -> None:
+        super().__init__(name="kfp.local", daemon=True)
+        self.error: BaseException | None = None
+        self.outputs: dict[str, Any] = {}
+        self._file, self._arguments, self._folder, self._log = file, arguments, run, log
+
+    def run(self) -> None:
+        with self._log.open("w", buffering=1) as stream:
+            try:
+                with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+                    self.outputs = self._run_pipeline()
+            except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises
+                self.error = error
+
+    def _run_pipeline(self) -> dict[str, Any]:
+        from kfp import components, local
+
+        code = fingerprint(_ALL_PARTS)
+        cache = home() / "cache" / digest_json([code, digest_file(self._file)])[:16]
+        local.init(
+            local.SubprocessRunner(use_venv=False),
+            pipeline_root=str(self._folder / "artifacts"),
+            enable_caching=True,
+            cache_root=str(cache),
+        )
+        pipeline = components.load_component_from_file(str(self._file))
+        return dict(pipeline(**self._arguments).outputs)

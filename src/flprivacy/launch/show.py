@@ -1,0 +1,63 @@
+"""What a person sees in the terminal at the end of a run."""
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from flprivacy.core.audit import Audit
+from flprivacy.core.cohort import Cohort
+from flprivacy.launch.local import LocalRun
+from flprivacy.steps.files import AUDIT_FILE, REPORT_FILE
+from flprivacy.steps.places import home
+from flprivacy.storage.store import deliver
+
+
+def show_audit(audit: Audit, console: Console) -> None:
+    """Print the headline and the summary table of an audit."""
+    from flprivacy.reporting.terminal import headline, summary_table
+
+    console.print()
+    console.print(summary_table(audit))
+    for line in headline(audit):
+        console.print(f"• {line}", highlight=False)
+
+
+def show_result(result: LocalRun, *, name: str, console: Console) -> None:
+    """Put the run's audit and report where they are found by name, and print what was found and where it is."""
+    folder = home() / "reports" / name
+    deliver(result.report, folder)
+    (folder / AUDIT_FILE).write_bytes((result.audit / AUDIT_FILE).read_bytes())
+    show_audit(Audit.read(folder / AUDIT_FILE), console)
+    console.print()
+    for note in result.notes:
+        console.print(note, highlight=False, soft_wrap=True)
+    for warning in result.warnings:
+        console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False, soft_wrap=True)
+    console.print(f"log:    {_visible(result.log)}", highlight=False, soft_wrap=True)
+    console.print(f"[bold]report: {_visible(folder / REPORT_FILE)}[/bold]", highlight=False, soft_wrap=True)
+
+
+def _visible(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def cohort_table(cohort: Cohort) -> Table:
+    """Return a table of a cohort's sites: scans by split, classes, sexes and ages."""
+    meta, manifest = cohort.meta, cohort.manifest
+    title = (
+        f"{meta.name}: {len(manifest)} scans of {' x '.join(map(str, meta.shape))} voxels, digest {meta.digest[:12]}"
+    )
+    table = Table(title=title, title_justify="left")
+    table.add_column("site")
+    for column in ("train", "test", "patients", *meta.class_names, "female", "male", "mean age"):
+        table.add_column(column, justify="right")
+    for site_id, name in enumerate(meta.site_names):
+        rows = manifest[manifest["site_id"] == site_id]
+        counts = [(rows["split"] == "train").sum(), (rows["split"] == "test").sum(), rows["patient_id"].nunique()]
+        counts += [(rows["label"] == label).sum() for label in range(len(meta.class_names))]
+        counts += [(rows["sex"] == sex).sum() for sex in ("F", "M")]
+        age = rows["age_years"].mean()
+        table.add_row(name, *map(str, counts), "unknown" if age != age else f"{age:.0f}")
+    return table

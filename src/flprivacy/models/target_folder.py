@@ -1,0 +1,160 @@
+"""The target folder: ``target.json`` and one weights file a model.
+
+Nothing here imports Keras until a model is built, so that reading a record stays quick.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flprivacy.core.digests import digest_file, digest_json
+from flprivacy.core.errors import ConfigError, TargetError
+from flprivacy.core.parsing import from_mapping
+from flprivacy.core.target import SCHEMA_VERSION, TARGET_FILE, ModelRecord, TargetRecord
+from flprivacy.models.tensor_file import read_tensors, tensors_digest
+
+if TYPE_CHECKING:
+    from flprivacy.models.architecture import TargetModel
+
+ROLES = ("target", "baseline")
+_MAX_RECORD_BYTES = 1 << 24
+
+
+def read_target(folder: Path) -> TargetRecord:
+    """Read and check a target folder: its record, and that every weights file is the one that the record names.
+
+    Weights are hashed but not loaded; see :func:`load_model`. Whether the record's digest is true is
+    :func:`verify_target`'s question.
+
+    Raises:
+        TargetError: ``target.json`` is missing, is not a target's record or contradicts itself; a file that it names
+            is missing, lies outside the folder or has changed.
+    """
+    record = _read_record(folder / TARGET_FILE)
+    _check_record(folder / TARGET_FILE, record)
+    for model in record.models:
+        path = _inside(folder, model.weights)
+        if digest_file(path) != model.sha256:
+            raise TargetError(
+                f"{path}: SHA-256 differs from the one in {TARGET_FILE}; the file is damaged or was replaced: "
+                "copy the target again, or train it again"
+            )
+    if record.members:
+        _inside(folder, record.members)
+    return record
+
+
+def verify_target(folder: Path) -> TargetRecord:
+    """Read a target from elsewhere: :func:`read_target`, and its digest must follow from weights and training.
+
+    Caches and lineage key on the digest, so that a record with another target's digest would be given that target's
+    results.
+
+    Raises:
+        TargetError: as :func:`read_target`; or the digest is another, or a weights file is damaged.
+    """
+    record = read_target(folder)
+    weights = {model.name: tensors_digest(read_tensors(folder / model.weights)[1]) for model in record.models}
+    digest = target_digest(
+        weights=weights, training=record.training, cohort_digest=record.cohort_digest, protocol=record.protocol
+    )
+    if record.digest != digest:
+        raise TargetError(
+            f"{folder / TARGET_FILE}: digest is {record.digest!r}, but weights and training give {digest}; the record "
+            "was changed: copy the target again, or write the digest that target_digest gives"
+        )
+    return record
+
+
+def model_record(record: TargetRecord, name: str) -> ModelRecord:
+    """Return the record of the model called ``name``.
+
+    Raises:
+        TargetError: the target has no such model.
+    """
+    for model in record.models:
+        if model.name == name:
+            return model
+    known = ", ".join(model.name for model in record.models)
+    raise TargetError(f"target {record.name!r} has no model {name!r}; it has {known}")
+
+
+def load_model(folder: Path, record: TargetRecord, model_name: str) -> "TargetModel":
+    """Build a target's network with the weights of one of its models.
+
+    To go through many models of a target, build once and call :func:`flprivacy.models.weights.load_weights`.
+
+    Raises:
+        TargetError: the target has no such model, its architecture is unknown or takes no such scans, or the weights
+            do not fit.
+    """
+    from flprivacy.models.registry import build
+    from flprivacy.models.weights import load_weights
+
+    path = _inside(folder, model_record(record, model_name).weights)
+    try:
+        model = build(record.architecture, shape=record.shape, n_classes=record.n_classes, seed=0)
+    except (ConfigError, TargetError) as error:
+        raise TargetError(f"{folder / TARGET_FILE}: {error}") from error
+    load_weights(model, path)
+    return model
+
+
+def target_digest(*, weights: Mapping[str, str], training: Mapping[str, Any], cohort_digest: str, protocol: str) -> str:
+    """Return a target's digest, which caches and lineage key on: what its models weigh and how they were trained.
+
+    Args:
+        weights: model name -> digest of its weights (:func:`flprivacy.models.weights.weights_digest`).
+        training: the record's ``training``.
+        cohort_digest: the record's ``cohort_digest``.
+        protocol: the record's ``protocol``.
+    """
+    return digest_json(
+        {"weights": dict(weights), "training": dict(training), "cohort": cohort_digest, "protocol": protocol}
+    )
+
+
+def _read_record(path: Path) -> TargetRecord:
+    if not path.is_file():
+        raise TargetError(f"{path}: no such file; give the folder of a target, as the training step writes it")
+    if path.stat().st_size > _MAX_RECORD_BYTES:
+        raise TargetError(f"{path}: larger than {_MAX_RECORD_BYTES} bytes, so not a target's record; train again")
+    try:
+        mapping = json.loads(path.read_bytes())
+        version = mapping.get("schema_version", SCHEMA_VERSION) if isinstance(mapping, dict) else SCHEMA_VERSION
+        if version != SCHEMA_VERSION:
+            raise TargetError(
+                f"{path}: schema_version is {version!r}; this version reads {SCHEMA_VERSION}; upgrade flprivacy"
+            )
+        return from_mapping(TargetRecord, mapping, TARGET_FILE)
+    except (OSError, ValueError, RecursionError, ConfigError) as error:
+        raise TargetError(f"{path}: not a target's record ({error}); mend it, or train the target again") from error
+
+
+def _check_record(path: Path, record: TargetRecord) -> None:
+    """Refuse a record that contradicts itself."""
+    names = [model.name for model in record.models]
+    rules = {
+        "role": (record.role, record.role in ROLES, f"must be one of {', '.join(ROLES)}"),
+        "models": (names, bool(names) and len(set(names)) == len(names), "needs at least one, each of its own name"),
+        "shape": (record.shape, min(record.shape) >= 1, "must be positive"),
+        "n_classes": (record.n_classes, record.n_classes >= 2, "must be at least 2"),
+    }
+    for field, (value, holds, rule) in rules.items():
+        if not holds:
+            raise TargetError(f"{path}: {field} is {value!r}; {rule}; mend it, or train the target again")
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return the path of a file that lies in ``folder`` itself, under a plain name and through no link."""
+    path = folder / name
+    if not name or Path(name).name != name or name in (".", ".."):
+        raise TargetError(
+            f"{folder / TARGET_FILE}: names the file {name!r}; give the bare name of a file in the same folder"
+        )
+    if path.is_symlink() or not path.is_file():
+        raise TargetError(
+            f"{path}: named in {TARGET_FILE} but no regular file; copy the whole target folder, or train it again"
+        )
+    return path

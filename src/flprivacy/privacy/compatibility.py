@@ -1,0 +1,87 @@
+"""Which networks keep the promise of differential privacy, and how to mend those that do not."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from flprivacy.core.errors import TrainingError
+
+
+def validate(model: keras.Model) -> None:
+    """Refuse a network that tells more about its training scans than its clipped and noised gradients do.
+
+    Two things do that. Variables that training sets without a gradient, such as the moving statistics of
+    BatchNormalization, are published with the weights though no noise was added to them. Loss terms of the network's
+    own (regularisers) are added to every scan's loss, where clipping mixes them with the scan's gradient. Layers are
+    known by name where there is advice to give; whatever else changes in a forward pass in training mode is found by
+    making one.
+
+    Args:
+        model: (batch, depth, height, width, channel) -> (batch, class) probabilities, built.
+
+    Raises:
+        TrainingError: naming the layer, the reason and the remedy.
+    """
+    for layer in _layers(model):
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            raise TrainingError(
+                f"layer {layer.name!r} is a BatchNormalization that trains: it normalises with statistics of the other "
+                "scans of a batch and publishes their moving averages without noise, so no scan is private; freeze it "
+                "(flprivacy.privacy.compatibility.freeze_batch_normalization) or use GroupNormalization"
+            )
+    if not model.trainable_variables:
+        raise TrainingError("the model has no trainable variable; unfreeze the layers that are to learn")
+    _refuse_own_losses(model)
+    _refuse_unseen_updates(model)
+
+
+def freeze_batch_normalization(model: keras.Model) -> int:
+    """Freeze every BatchNormalization layer in place, so that it uses its stored statistics in training too.
+
+    Meant for networks with statistics worth keeping, such as pre-trained ones; call it before the optimizer is built.
+    In a network with fresh weights it makes the layers do nothing.
+
+    Returns:
+        The number of layers that were trainable before.
+    """
+    found = [
+        layer for layer in _layers(model) if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+    for layer in found:
+        layer.trainable = False
+    return len(found)
+
+
+def _layers(model: keras.Model) -> Iterator[keras.Layer]:
+    """Yield every layer once, those inside nested models and wrappers too."""
+    yield from {id(layer): layer for layer in model._flatten_layers(include_self=False, recursive=True)}.values()
+
+
+def _refuse_own_losses(model: keras.Model) -> None:
+    for layer in _layers(model):
+        for attribute in ("kernel_regularizer", "bias_regularizer", "activity_regularizer", "embeddings_regularizer"):
+            if getattr(layer, attribute, None) is not None:
+                raise TrainingError(
+                    f"layer {layer.name!r} has a {attribute}: its loss would be clipped together with each scan's "
+                    "gradient; remove it, and use the optimizer's weight_decay, which needs no data"
+                )
+
+
+def _refuse_unseen_updates(model: keras.Model) -> None:
+    """Make one forward pass in training mode without touching the model, and compare what is not trained."""
+    variables = model.non_trainable_variables
+    before = [np.array(keras.ops.convert_to_numpy(v)) for v in variables]
+    rng = np.random.default_rng(0)
+    shape = [1, *model.input_shape[1:]]
+    if None in shape:
+        raise TrainingError(f"the model's input shape is {model.input_shape}; build it for one shape of scan")
+    x = rng.normal(size=shape).astype(np.float32)
+    _, after = model.stateless_call(model.trainable_variables, variables, x, training=True)
+    for variable, old, new in zip(variables, before, after, strict=True):
+        floating = keras.backend.is_float_dtype(variable.dtype)
+        if floating and not np.array_equal(old, keras.ops.convert_to_numpy(new)):
+            raise TrainingError(
+                f"variable {variable.path!r} changes in a forward pass in training mode: it would be published "
+                "without noise; freeze its layer or replace it"
+            )

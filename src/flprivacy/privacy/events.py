@@ -1,0 +1,93 @@
+"""DP events: what private training did, apart from what it costs.
+
+One record stands for a number of equal steps. In each step every unit (a scan, a patient or a site) took part
+independently with the sampling rate, its contribution was clipped to an L2 norm, and Gaussian noise of standard
+deviation ``noise_multiplier * clip_norm`` was added once to the sum. Everything that pricing needs is in the record,
+and nothing else is: it goes into ``target.json`` (``TargetRecord.dp_events``) as it is.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from flprivacy.core.config import check
+from flprivacy.core.errors import ConfigError
+
+SCAN, PATIENT, SITE = "scan", "patient", "site"
+UNITS = (SCAN, PATIENT, SITE)
+MECHANISM = "poisson-sampled-gaussian"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledGaussianSteps:
+    """Steps of the Poisson-sampled Gaussian mechanism on one client's data.
+
+    Attributes:
+        steps: how many were done; 0 for a run that stopped before its first.
+        sampling_rate: probability with which each unit took part in a step, in (0, 1]; 1 is no sampling.
+        noise_multiplier: noise standard deviation over ``clip_norm``; positive.
+        clip_norm: bound on the L2 norm of a unit's contribution to a step's sum; positive.
+        unit: what was clipped as one: ``scan``, ``patient`` or ``site``.
+        population: units in the client's data.
+        scans_per_patient: most scans that one patient has there; matters where the unit is a scan.
+        client: whose data; empty for central training and for the server of site-level DP.
+        mechanism: tells this record from others to come.
+    """
+
+    steps: int
+    sampling_rate: float
+    noise_multiplier: float
+    clip_norm: float
+    unit: str
+    population: int
+    scans_per_patient: int = 1
+    client: str = ""
+    mechanism: str = MECHANISM
+
+    def __post_init__(self) -> None:
+        check(self.mechanism == MECHANISM, "mechanism", self.mechanism, f"must be {MECHANISM}, the only one known")
+        check(self.unit in UNITS, "unit", self.unit, f"must be one of {', '.join(UNITS)}")
+        check(self.steps >= 0, "steps", self.steps, "must not be negative")
+        check(0.0 < self.sampling_rate <= 1.0, "sampling_rate", self.sampling_rate, "must be in (0, 1]")
+        for name in ("noise_multiplier", "clip_norm"):
+            value = getattr(self, name)
+            check(0.0 < value < math.inf, name, value, "must be positive and finite; without it nothing is private")
+        for name in ("population", "scans_per_patient"):
+            check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
+
+    def with_steps(self, steps: int) -> "SampledGaussianSteps":
+        """Return the record of a run that did ``steps`` of these steps, such as one that stopped early."""
+        return replace(self, steps=steps)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the record as a JSON-able mapping."""
+        return asdict(self)
+
+
+def event_from_mapping(mapping: Mapping[str, Any]) -> SampledGaussianSteps:
+    """Read a record written by :meth:`SampledGaussianSteps.to_mapping`.
+
+    Raises:
+        ConfigError: an unknown mechanism, a missing or unknown field, or a value out of range. Nothing is assumed:
+            an event that is not understood cannot be priced.
+    """
+    known = {f.name for f in fields(SampledGaussianSteps)}
+    wrong = sorted(known ^ set(mapping))
+    if wrong:
+        raise ConfigError(f"DP event: field {wrong[0]!r} is missing or unknown; fields are {', '.join(sorted(known))}")
+    integers = ("steps", "population", "scans_per_patient")
+    for name in (*integers, "sampling_rate", "noise_multiplier", "clip_norm"):
+        kinds: tuple[type, ...] = (int,) if name in integers else (int, float)
+        if isinstance(mapping[name], bool) or not isinstance(mapping[name], kinds):
+            raise ConfigError(f"DP event: {name} is {mapping[name]!r}; must be a number")
+    return SampledGaussianSteps(**mapping)
+
+
+def merge_events(events: Iterable[SampledGaussianSteps]) -> tuple[SampledGaussianSteps, ...]:
+    """Return the events with equal ones added up, in order of first appearance; those of no step are kept."""
+    steps: dict[SampledGaussianSteps, int] = {}
+    for event in events:
+        kind = event.with_steps(0)
+        steps[kind] = steps.get(kind, 0) + event.steps
+    return tuple(kind.with_steps(count) for kind, count in steps.items())

@@ -1,0 +1,258 @@
+"""DP-SGD (Abadi et al., arXiv:1607.00133): a training step that keeps its promise, for any Keras model and optimizer.
+
+In a step, each unit's gradient (a scan's, or the sum over a patient's scans) is clipped to an L2 norm over all
+trainable tensors together; the clipped gradients are summed; Gaussian noise is added to the sum once; the result over
+the *expected* batch goes to the optimizer. Dividing by the number that was drawn would make the update's sensitivity
+depend on the data.
+
+Gradients stream: one scan's is in memory at a time, computed inside a loop in one compiled function, so that memory
+is below that of an ordinary step. Norms, sums and noise are float32 whatever the network computes in.
+
+The backends' loops are in :mod:`flprivacy.privacy.gradients_tensorflow` and :mod:`flprivacy.privacy.gradients_jax`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.core.config import check
+from flprivacy.core.errors import ConfigError, TrainingError
+from flprivacy.privacy.compatibility import validate
+from flprivacy.privacy.events import PATIENT, SCAN
+from flprivacy.privacy.randomness import NOISE, tensor_seeds
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DpSgdConfig:
+    """What one private step does.
+
+    Attributes:
+        clip_norm: bound on the L2 norm of a unit's gradient; positive.
+        noise_multiplier: noise standard deviation over ``clip_norm``; 0 adds none, which no event can record.
+        expected_batch: units a step on average, ``sampling_rate * n``: the fixed denominator.
+        unit: what is clipped as one: ``scan``, or ``patient`` (the sum over a drawn patient's scans).
+        loss_scale: the loss is multiplied by it before, and the gradient divided by it after, differentiation; some
+            1024 keeps a ``mixed_float16`` network's gradients from vanishing, others need none.
+    """
+
+    clip_norm: float
+    noise_multiplier: float
+    expected_batch: float
+    unit: str = SCAN
+    loss_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check(self.unit in (SCAN, PATIENT), "unit", self.unit, f"must be {SCAN} or {PATIENT}")
+        for name in ("clip_norm", "expected_batch", "loss_scale"):
+            value = getattr(self, name)
+            check(0.0 < value < math.inf, name, value, "must be positive and finite")
+        value = self.noise_multiplier
+        check(0.0 <= value < math.inf, "noise_multiplier", value, "must not be negative, and finite")
+
+
+class StepResult(NamedTuple):
+    """What a step saw, before the update. None of it is private: it must not be published beside the model.
+
+    Attributes:
+        loss: mean cross-entropy over the drawn scans; 0 where none was drawn.
+        accuracy: share of them classified correctly, in [0, 1]; 0 where none was drawn.
+        scans: drawn scans.
+        units: drawn units.
+        clipped: share of the units whose gradient was longer than the clip norm, in [0, 1].
+    """
+
+    loss: float
+    accuracy: float
+    scans: int
+    units: int
+    clipped: float
+
+
+class Accumulator(Protocol):
+    """A backend's compiled loop over one model.
+
+    Its totals are (loss, correct scans, scans, units, clipped units, units whose gradient is not finite).
+    """
+
+    def add(self, x: Any, y: Any, mask: FloatArray, ends: FloatArray) -> None:
+        """Add a chunk's clipped gradients to the sum."""
+
+    def add_and_apply(
+        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seeds: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.float64]:
+        """Add a chunk, then noise, update the model unless a gradient was not finite, and return the totals."""
+
+    def sums(self) -> list[FloatArray]:
+        """Return a copy of the running sum, one array a trainable tensor."""
+
+    def contribute(self, gradients: Sequence[npt.NDArray[Any]]) -> None:
+        """Add arrays to the running sum as they are."""
+
+    def reset(self) -> None:
+        """Set sum and totals to zero."""
+
+
+class DpSgdRule:
+    """One private optimisation step on one model: compiled once, called with chunks of one physical size.
+
+    >>> rule = DpSgdRule(model, keras.optimizers.Adam(1e-3), config, seed=secret_seed())    # doctest: +SKIP
+    >>> for chunk in scan_chunks(n, rate, physical=64, seed=seed, key=(client, round_, step)):    # doctest: +SKIP
+    ...     rule.step(x[chunk.indices], y[chunk.indices], chunk.mask, key=(client, round_, step), last=chunk.last)
+    """
+
+    def __init__(
+        self, model: keras.Model, optimizer: keras.optimizers.Optimizer, config: DpSgdConfig, *, seed: int
+    ) -> None:
+        """Compile the step.
+
+        Args:
+            model: (batch, depth, height, width, channel) -> (batch, class) probabilities.
+            optimizer: any but a loss-scaling one; built here if it is not yet. It sees the noised mean gradient
+                only, so that whatever it remembers is post-processing.
+            config: clipping, noise and denominator.
+            seed: draws the noise; a secret (:mod:`flprivacy.privacy.randomness`).
+
+        Raises:
+            TrainingError: the model or the optimizer would break the promise.
+            ConfigError: there is no loop for Keras's backend.
+        """
+        validate(model)
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            raise TrainingError(
+                "optimizer is a LossScaleOptimizer, which would divide the noised gradient by its own scale; give its "
+                "inner optimizer and set loss_scale"
+            )
+        if not optimizer.built:
+            optimizer.build(model.trainable_variables)
+        self.model = model
+        self.optimizer = optimizer
+        self.config = config
+        self._seed = seed
+        self._tensors = len(model.trainable_variables)
+        self._accumulator = _accumulator(model, optimizer, config)
+        self._pending: tuple[int, ...] | None = None
+
+    def step(
+        self,
+        x: FloatArray,
+        y: FloatArray,
+        mask: npt.ArrayLike,
+        *,
+        key: Sequence[int],
+        ends: npt.ArrayLike | None = None,
+        last: bool = True,
+    ) -> StepResult | None:
+        """Add a chunk of a step's draw; with the last one add noise and update the model.
+
+        Args:
+            x: (physical, depth, height, width, channel) scans, of one physical size in every call.
+            y: (physical, class) one-hot classes.
+            mask: (physical,) 1 for a drawn scan, 0 for filling, in any order.
+            key: names the step's noise; each step of a run, on every client, needs its own.
+            ends: (physical,) 1 where a patient's last scan stands; not needed where the unit is a scan.
+            last: whether the step is complete with this chunk.
+
+        Returns:
+            The step's result with the last chunk, None before.
+
+        Raises:
+            TrainingError: a gradient was not finite (the model is left as it was before the step), or the chunks do
+                not belong together.
+        """
+        mask = np.asarray(mask, dtype=np.float32)
+        stops = self._ends(mask, ends)
+        self._check(x, mask, stops, tuple(key))
+        if not last:
+            self._pending = tuple(key)
+            self._accumulator.add(x, y, mask, stops)
+            return None
+        self._pending = None
+        seeds = tensor_seeds(NOISE, self._seed, key, self._tensors)
+        totals = self._accumulator.add_and_apply(x, y, mask, stops, seeds)
+        self._accumulator.reset()
+        return self._result(totals)
+
+    def contribute(self, gradients: Sequence[npt.NDArray[Any]]) -> None:
+        """Add one more unit's gradient to the step under way, clipped like any other: a gradient-space canary.
+
+        Args:
+            gradients: one array a trainable tensor, in the model's order. It must have been drawn like a scan, with the
+                sampling rate, or the canary is more exposed than a scan and says nothing about scans.
+
+        Raises:
+            TrainingError: shapes that are not the model's, or values that are not finite.
+        """
+        shapes = [tuple(v.shape) for v in self.model.trainable_variables]
+        if [np.shape(g) for g in gradients] != shapes:
+            raise TrainingError("the contributed gradient does not fit the model; give one array a trainable tensor")
+        norm = math.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in gradients))
+        if not math.isfinite(norm):
+            raise TrainingError("the contributed gradient is not finite; nothing was added")
+        scale = min(1.0, self.config.clip_norm / norm) if norm > 0.0 else 1.0
+        self._accumulator.contribute([np.asarray(scale * g, dtype=np.float32) for g in gradients])
+
+    def pending_sum(self) -> list[FloatArray]:
+        """Return the clipped sum of the chunks so far, without noise: for tests; not private."""
+        return self._accumulator.sums()
+
+    def abandon(self) -> None:
+        """Forget the chunks so far, as if the step had not begun."""
+        self._pending = None
+        self._accumulator.reset()
+
+    def _ends(self, mask: FloatArray, ends: npt.ArrayLike | None) -> FloatArray:
+        """Return where units end: at every drawn scan, or where the caller says that a patient's scans do."""
+        if self.config.unit == PATIENT and ends is None:
+            raise TrainingError("ends is missing, but the unit is a patient; say where each patient's scans end")
+        stops = mask if ends is None else np.asarray(ends, dtype=np.float32)
+        if self.config.unit == SCAN and not np.array_equal(stops, mask):
+            raise TrainingError("ends differs from mask, but the unit is a scan; set unit to 'patient'")
+        return stops
+
+    def _check(self, x: FloatArray, mask: FloatArray, ends: FloatArray, key: tuple[int, ...]) -> None:
+        if mask.shape != (len(x),) or ends.shape != mask.shape or not np.isin((mask, ends), (0.0, 1.0)).all():
+            raise TrainingError(
+                f"mask {mask.shape} and ends {ends.shape} for {len(x)} scans: give a 0 or 1 for each scan of the chunk"
+            )
+        if (ends > mask).any():
+            raise TrainingError("a unit ends at filling: ends must be 1 at drawn scans only")
+        if self._pending not in (None, key):
+            raise TrainingError(
+                f"chunk of step {key} while step {self._pending} waits for its last chunk; finish or abandon that first"
+            )
+
+    def _result(self, totals: npt.NDArray[np.float64]) -> StepResult:
+        loss, correct, scans, units, clipped, broken = (float(t) for t in totals)
+        if broken:
+            raise TrainingError(
+                f"{broken:.0f} of {units:.0f} gradients are not finite; the step was not taken: lower learning_rate or "
+                "noise_multiplier, or loss_scale where one is set"
+            )
+        return StepResult(
+            loss=loss / max(scans, 1.0),
+            accuracy=correct / max(scans, 1.0),
+            scans=int(scans),
+            units=int(units),
+            clipped=clipped / max(units, 1.0),
+        )
+
+
+def _accumulator(model: keras.Model, optimizer: keras.optimizers.Optimizer, config: DpSgdConfig) -> Accumulator:
+    """Return the loop of Keras's backend, importing that backend alone."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from flprivacy.privacy.gradients_tensorflow import TensorFlowAccumulator
+
+        return TensorFlowAccumulator(model, optimizer, config)
+    if backend == "jax":
+        from flprivacy.privacy.gradients_jax import JaxAccumulator
+
+        return JaxAccumulator(model, optimizer, config)
+    raise ConfigError(f"Keras's backend is {backend!r}; private training needs tensorflow or jax: set KERAS_BACKEND")

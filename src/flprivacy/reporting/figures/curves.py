@@ -1,0 +1,113 @@
+"""Attack curves: how strong an attack gets as it trains (the reference study's figure)."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from flprivacy.core.audit import Audit, Curve
+from flprivacy.reporting.figures.labels import Label, label_points
+from flprivacy.reporting.figures.style import PAGE_INCHES, Margins, TargetStyle, panel_grid, styled, target_styles
+from flprivacy.reporting.findings import NO_ACCESS, Attack, baselines, decisive_metric, estimate, order
+from flprivacy.reporting.words import in_years, metric_name, number, percent, shorten
+
+_COLUMNS = 2
+_NAME_LENGTH = 18
+
+
+def curves_of(audit: Audit, attribute: str, access: str) -> tuple[Curve, ...]:
+    """Return the curves of one attack, with those of baselines that use no model, targets first.
+
+    They are of the metric that decides, or of the first one there is where no curve was kept for that one.
+    """
+    found = [c for c in audit.curves if c.attribute == attribute and c.access in (access, NO_ACCESS) and c.epochs]
+    metrics = [c.metric for c in found if c.access == access]
+    if not metrics:
+        return ()
+    wanted = decisive_metric(audit, attribute)
+    metric = wanted if wanted in metrics else metrics[0]
+    position = order(audit)
+    kept = [c for c in found if c.metric == metric]
+    return tuple(sorted(kept, key=lambda c: (c.fraction, position.get(c.target, len(position)))))
+
+
+@styled
+def attack_curves(audit: Audit, *, attribute: str, access: str) -> Figure:
+    """Draw strength against the attack's epoch: a line per target and baseline, a panel per exposed fraction.
+
+    Bands are over attacker seeds. Errors in years are drawn upside down, so that up is stronger everywhere.
+
+    Args:
+        audit: with curves of this attack.
+        attribute: ``site``, ``sex``, ``age_band`` or ``age_years``.
+        access: ``features``, ``outputs`` or ``finetune``.
+    """
+    curves = curves_of(audit, attribute, access)
+    fractions = sorted({c.fraction for c in curves})
+    metric = curves[0].metric
+    longest = max(len(shorten(name, _NAME_LENGTH)) for name in order(audit))
+    margins = Margins(left=0.72, right=0.85 + 0.093 * longest, top=0.42, bottom=0.62)
+    width = PAGE_INCHES / _COLUMNS - margins.left - margins.right
+    figure, panels = panel_grid(len(fractions), columns=_COLUMNS, width=width, height=2.95, margins=margins)
+    for axes, fraction in zip(panels, fractions, strict=True):
+        drawn = [c for c in curves if c.fraction == fraction]
+        constants = _constants(audit, Attack(attribute=attribute, access=access, fraction=fraction), metric, drawn)
+        _draw_panel(axes, drawn, constants, target_styles(audit))
+        axes.set_title(f"{percent(fraction)} of the training scans exposed")
+        axes.set_xlabel("epochs that the attack has trained")
+        axes.set_ylabel(_strength_label(metric))
+    _share_limits(panels, upside_down=in_years(metric))
+    for axes in panels:
+        _label_lines(axes, metric)
+    return figure
+
+
+def _constants(audit: Audit, attack: Attack, metric: str, drawn: Sequence[Curve]) -> dict[str, float]:
+    """Return the strength of baselines that have nothing to train, such as the majority's."""
+    trained = {c.target for c in drawn}
+    found = {s.name: estimate(audit, s.name, attack, metric) for s in baselines(audit) if s.name not in trained}
+    return {name: e.value for name, e in found.items() if e is not None}
+
+
+def _draw_panel(
+    axes: Axes, curves: Sequence[Curve], constants: dict[str, float], styles: dict[str, TargetStyle]
+) -> None:
+    first, last = min(c.epochs[0] for c in curves), max(c.epochs[-1] for c in curves)
+    for name, value in constants.items():
+        _draw_line(axes, name, [first, last], [value, value], styles[name])
+    for curve in reversed(curves):  # targets last, on top of the baselines
+        style = styles[curve.target]
+        axes.fill_between(
+            curve.epochs, curve.low, curve.high, color=style.colour, alpha=0.10 if style.baseline else 0.18, linewidth=0
+        )
+        _draw_line(axes, curve.target, curve.epochs, curve.mean, style)
+    axes.set_xlim(first, last if last > first else first + 1)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+
+
+def _draw_line(axes: Axes, name: str, x: Sequence[float], y: Sequence[float], style: TargetStyle) -> None:
+    axes.plot(x, y, color=style.colour, linestyle=style.dash, linewidth=style.width, label=name)
+
+
+def _share_limits(panels: Sequence[Axes], *, upside_down: bool) -> None:
+    low = min(axes.get_ylim()[0] for axes in panels)
+    high = max(axes.get_ylim()[1] for axes in panels)
+    for axes in panels:
+        axes.set_ylim((high, low) if upside_down else (max(low, 0.0), min(high, 1.0)))
+
+
+def _label_lines(axes: Axes, metric: str) -> None:
+    labels = []
+    for line in axes.get_lines():
+        y = float(line.get_ydata()[-1])  # type: ignore[index, arg-type]
+        x = float(line.get_xdata()[-1])  # type: ignore[index, arg-type]
+        text = f"{number(y, metric)}  {shorten(str(line.get_label()), _NAME_LENGTH)}"
+        solid = line.get_linestyle() == "-"
+        labels.append(Label(x=x, y=y, text=text, colour=str(line.get_color()), bold=solid))
+    label_points(axes, labels, size=10, at_edge=True, pad=14)
+
+
+def _strength_label(metric: str) -> str:
+    return "mean error, years (axis reversed)" if in_years(metric) else metric_name(metric)

@@ -1,0 +1,138 @@
+"""The forest plot: how much each target gives away beyond the best baseline, with interval and verdict."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, Verdict
+from flprivacy.reporting.figures.style import (
+    INK,
+    MUTED,
+    PAGE_INCHES,
+    PAPER,
+    VERDICT_COLOURS,
+    Margins,
+    stacked_panels,
+    styled,
+)
+from flprivacy.reporting.findings import attributes, order, verdicts
+from flprivacy.reporting.words import (
+    access_name,
+    attribute_name,
+    in_years,
+    interval,
+    metric_name,
+    number,
+    percent,
+    shorten,
+    signed,
+)
+
+_ROW_INCHES = 0.29
+_TEXT_INCHES = 3.75  # for excess and verdict, right of the plot
+_FILL_STYLES = {LEAK: "full", INCONCLUSIVE: "left", NO_LEAK: "none"}
+
+
+@styled
+def excess_forest(audit: Audit) -> Figure:
+    """Draw every verdict's excess with its interval: a panel per attribute, a row per target and attack.
+
+    A filled mark is a leak, a half-filled one undecided, a hollow one no leak found. The dashed line is the excess
+    that the policy tolerates. Panels in the same metric share their axis.
+    """
+    position = order(audit)
+    groups = [
+        sorted(rows, key=lambda v: (v.fraction, position.get(v.target, len(position))))
+        for attribute in attributes(audit)
+        if (rows := [v for v in verdicts(audit) if v.attribute == attribute])
+    ]
+    several_fractions = len({v.fraction for v in audit.verdicts}) > 1
+    names = [[_row_name(v, with_fraction=several_fractions) for v in rows] for rows in groups]
+    left = max(0.3 + 0.083 * max(len(name) for of_group in names for name in of_group), 1.5)
+    margins = Margins(left=left, right=_TEXT_INCHES, top=0.5, bottom=0.64)
+    heights = [_ROW_INCHES * (len(rows) + 0.4) for rows in groups]
+    width = PAGE_INCHES - margins.left - margins.right
+    figure, panels = stacked_panels(heights, width=width, margins=margins)
+    for axes, rows, row_names in zip(panels, groups, names, strict=True):
+        for i, verdict in enumerate(rows):
+            _draw_row(axes, i, verdict)
+        axes.set_ylim(len(rows) - 0.3, -0.7)
+        axes.set_yticks(range(len(rows)), row_names)
+        _dress(axes, rows)
+        title = attribute_name(rows[0].attribute).capitalize()
+        axes.set_title(title, x=(0.02 - left) / width, pad=4)
+    for metric in {rows[0].metric for rows in groups}:
+        _share_limits([axes for axes, rows in zip(panels, groups, strict=True) if rows[0].metric == metric])
+    return figure
+
+
+def _draw_row(axes: Axes, y: float, verdict: Verdict) -> None:
+    colour = VERDICT_COLOURS.get(verdict.verdict, MUTED)
+    axes.plot([verdict.ci_low, verdict.ci_high], [y, y], color=colour, linewidth=2.0, solid_capstyle="butt")
+    axes.plot(
+        [verdict.excess],
+        [y],
+        linestyle="none",
+        marker="o",
+        markersize=8,
+        color=colour,
+        fillstyle=_FILL_STYLES.get(verdict.verdict, "none"),
+        markerfacecoloralt=PAPER,
+        markeredgecolor=colour,
+        markeredgewidth=1.6,
+        label=verdict.target,
+    )
+    bounds = interval(verdict.ci_low, verdict.ci_high, verdict.metric)
+    _write_beside(axes, y, 12, f"{signed(verdict.excess, verdict.metric)} {bounds}", INK, "normal")
+    _write_beside(axes, y, 172, verdict.verdict, colour, "bold")
+
+
+def _write_beside(axes: Axes, y: float, points: float, text: str, colour: str, weight: str) -> None:
+    axes.annotate(
+        text,
+        xy=(1.0, y),
+        xycoords=("axes fraction", "data"),
+        xytext=(points, 0),
+        textcoords="offset points",
+        va="center",
+        color=colour,
+        fontsize=10,
+        fontweight=weight,
+        annotation_clip=False,
+    )
+
+
+def _dress(axes: Axes, rows: Sequence[Verdict]) -> None:
+    metric = rows[0].metric
+    axes.axvline(0.0, color=MUTED, linewidth=1.0)
+    for threshold in sorted({v.threshold for v in rows}):
+        axes.axvline(threshold, color=INK, linewidth=1.0, linestyle=(0, (4, 2)), label="tolerated")
+        axes.annotate(
+            f"tolerated {number(threshold, metric)}",
+            xy=(threshold, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 4),
+            textcoords="offset points",
+            fontsize=9.5,
+            ha="center",
+        )
+    axes.tick_params(axis="y", labelcolor=INK, labelsize=10.5)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(7))
+    unit = "years of error saved" if in_years(metric) else metric_name(metric)
+    axes.set_xlabel(f"excess over the best baseline, {unit}")
+
+
+def _row_name(verdict: Verdict, *, with_fraction: bool) -> str:
+    name = f"{shorten(verdict.target, 26)}, {access_name(verdict.access)}"
+    return f"{name}, {percent(verdict.fraction)}" if with_fraction else name
+
+
+def _share_limits(panels: Sequence[Axes]) -> None:
+    low = min(axes.get_xlim()[0] for axes in panels)
+    high = max(axes.get_xlim()[1] for axes in panels)
+    for axes in panels:
+        axes.set_xlim(low, high)

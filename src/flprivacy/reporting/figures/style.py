@@ -1,0 +1,154 @@
+"""How every figure looks: type, colours, one style per target, and panels laid out in inches."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit
+from flprivacy.reporting.findings import baselines, targets
+
+P = ParamSpec("P")
+Dash = str | tuple[float, tuple[float, ...]]
+
+PAGE_INCHES = 11.0  # width of every figure that fills the page
+
+INK, MUTED, RULE, PAPER = "#1b2430", "#5a6675", "#e3e7ec", "#ffffff"
+VERDICT_COLOURS = {LEAK: "#b42318", INCONCLUSIVE: "#9a6700", NO_LEAK: "#2f5d50"}
+# Okabe and Ito's colour-blind-safe set, the light ones darkened until a label in them is legible on white.
+_TARGET_COLOURS = ("#0072b2", "#d55e00", "#008a63", "#a3418f", "#b07a00", "#2f86c4", "#332288", "#7a7a1f")
+_BASELINE_LOOKS: dict[str, tuple[str, Dash]] = {
+    "untrained": ("#3f4a57", (0.0, (5.0, 2.0))),
+    "pretrained": ("#3f4a57", (0.0, (7.0, 2.0, 1.5, 2.0))),
+    "pixels": ("#5f6b79", (0.0, (2.5, 1.5))),
+    "majority": ("#6f7b89", (0.0, (1.0, 1.5))),
+}
+_ANOTHER_BASELINE: tuple[str, Dash] = ("#6b7684", (0.0, (4.0, 1.5, 1.0, 1.5)))
+RC: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10.5,
+    "text.color": INK,
+    "text.parse_math": False,  # a target or hospital may have a dollar sign in its name
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 10.5,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 9.0,
+    "axes.edgecolor": "#b6bfca",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "figure.dpi": 100,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "flprivacy",  # the same audit gives the same bytes
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetStyle:
+    """The look that a target keeps in every figure."""
+
+    colour: str
+    dash: Dash
+    width: float
+    baseline: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Margins:
+    """Space around one panel, in inches."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Run a drawing function under the report's style, and leave matplotlib's settings as they were."""
+
+    @functools.wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(RC):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def target_styles(audit: Audit) -> dict[str, TargetStyle]:
+    """Return name -> style: a colour for each target, greys and dashes for the baselines."""
+    styles = {}
+    for i, summary in enumerate(targets(audit)):
+        colour = _TARGET_COLOURS[i % len(_TARGET_COLOURS)]
+        # From the ninth target on colours repeat; a dash then tells the two apart.
+        dash: Dash = "solid" if i < len(_TARGET_COLOURS) else (0.0, (8.0, 1.5))
+        styles[summary.name] = TargetStyle(colour=colour, dash=dash, width=2.2, baseline=False)
+    for summary in baselines(audit):
+        colour, dash = _BASELINE_LOOKS.get(summary.name, _ANOTHER_BASELINE)
+        styles[summary.name] = TargetStyle(colour=colour, dash=dash, width=1.6, baseline=True)
+    return styles
+
+
+def balanced_columns(count: int, most: int = 4) -> int:
+    """Return the columns that leave the fewest holes in a grid of ``count`` panels, at most ``most``."""
+    rows = -(-count // most)
+    return -(-count // rows)
+
+
+def panel_grid(
+    count: int, *, columns: int, width: float, height: float, margins: Margins, head: float = 0.0
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of equal panels, row by row; all sizes in inches.
+
+    Sizes are explicit so that text keeps its size however many panels there are.
+
+    Args:
+        count: panels.
+        columns: panels side by side, at most.
+        width: of a panel's plotting area.
+        height: of a panel's plotting area.
+        margins: around each panel.
+        head: free space above all panels.
+    """
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    cell_width, cell_height = margins.left + width + margins.right, margins.top + height + margins.bottom
+    total_width, total_height = columns * cell_width, rows * cell_height + head
+    figure = Figure(figsize=(total_width, total_height))
+    panels = []
+    for i in range(count):
+        row, column = divmod(i, columns)
+        left = (column * cell_width + margins.left) / total_width
+        bottom = 1.0 - (head + row * cell_height + margins.top + height) / total_height
+        panels.append(figure.add_axes((left, bottom, width / total_width, height / total_height)))
+    return figure, panels
+
+
+def stacked_panels(heights: Sequence[float], *, width: float, margins: Margins) -> tuple[Figure, list[Axes]]:
+    """Return a figure of panels of different heights, one above the other; all sizes in inches."""
+    total_width = margins.left + width + margins.right
+    total_height = sum(heights) + len(heights) * (margins.top + margins.bottom)
+    figure, panels, top = Figure(figsize=(total_width, total_height)), [], 0.0
+    for height in heights:
+        top += margins.top
+        bottom = 1.0 - (top + height) / total_height
+        panels.append(figure.add_axes((margins.left / total_width, bottom, width / total_width, height / total_height)))
+        top += height + margins.bottom
+    return figure, panels

@@ -1,0 +1,120 @@
+"""The report: one HTML file that works offline, without script and without fetching anything.
+
+It has no links either, not even to its own sections: in the sandboxed ``srcdoc`` frame of the KFP interface such a
+link loads the whole interface into the frame.
+"""
+
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from flprivacy.core.audit import Audit
+from flprivacy.core.progress import track
+from flprivacy.core.publish import publish_file
+from flprivacy.reporting import words
+from flprivacy.reporting.figures import Plate, data_uri, plates
+from flprivacy.reporting.findings import decisive_metric, summaries
+from flprivacy.reporting.provenance import as_yaml, entries, flat
+from flprivacy.reporting.tables import (
+    attack_tables,
+    attacked_attributes,
+    baseline_rows,
+    glance,
+    judged_attributes,
+    models_tables,
+    site_names,
+)
+
+HONEST_SEEDS = 5
+_FILTERS = {
+    "access": words.access_name,
+    "attribute": words.attribute_name,
+    "baseline_meaning": words.baseline_meaning,
+    "metric": words.metric_name,
+    "number": words.number,
+    "p_value": words.p_value,
+    "percent": words.percent,
+    "signed": words.signed,
+    "unit": words.unit,
+}
+
+
+def write_report(audit: Audit, path: Path) -> None:
+    """Write the report of an audit, atomically, as one self-contained HTML file.
+
+    Raises:
+        StorageError: the folder cannot be created or is not writable.
+    """
+    # ASCII with character references reads the same whatever charset a server or frame assumes.
+    text = render(audit).encode("ascii", "xmlcharrefreplace")
+    with publish_file(path) as partial:
+        partial.write_bytes(text)
+
+
+def render(audit: Audit) -> str:
+    """Return the report as HTML. Everything that comes from the audit is escaped."""
+    environment = Environment(
+        loader=PackageLoader("flprivacy.reporting", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(_FILTERS)
+    environment.globals.update(interval=words.interval, verdict_class=_verdict_class, glyphs=words.GLYPHS)
+    return environment.get_template("report.html.j2").render(_context(audit))
+
+
+def _context(audit: Audit) -> dict[str, object]:
+    known = summaries(audit)
+    seeds = sorted({m.n_seeds for m in audit.metrics})
+    return {
+        "audit": audit,
+        "overall": words.overall(audit),
+        "headlines": words.headlines(audit),
+        "conditions": words.conditions(audit),
+        "known": words.known_to_attacker(audit),
+        "coverage": words.interval_name(audit),
+        "warnings": {s.name: text for s in known if (text := words.tensor_warning(s))},
+        "facts": _facts(audit),
+        "seeds": words.listed([str(n) for n in seeds], "or") if seeds else "",
+        "few_seeds": seeds[0] if seeds and seeds[0] < HONEST_SEEDS else None,
+        "honest_seeds": HONEST_SEEDS,
+        "summaries": known,
+        "judged": judged_attributes(audit),
+        "glance": glance(audit),
+        "attack_tables": attack_tables(audit),
+        "attacked": attacked_attributes(audit),
+        "deciding_metrics": {a: decisive_metric(audit, a) for a in attacked_attributes(audit)},
+        "baseline_rows": baseline_rows(audit),
+        "models_tables": models_tables(audit),
+        "site_names": site_names(audit),
+        "drawn": _drawn(plates(audit)),
+        "provenance": entries(audit.provenance),
+        "cohort_rows": flat(audit.cohort),
+        "config_yaml": as_yaml(audit.config) if audit.config else "",
+    }
+
+
+def _drawn(found: tuple[Plate, ...]) -> dict[str, list[tuple[Plate, str]]]:
+    """Return section -> its plates with their images."""
+    sections: dict[str, list[tuple[Plate, str]]] = {}
+    for plate in track(found, "drawing figures"):
+        sections.setdefault(plate.section, []).append((plate, data_uri(plate.draw())))
+    return sections
+
+
+def _facts(audit: Audit) -> list[str]:
+    """Return what a reader must know about the size of the audit, as short phrases."""
+    facts = [f"Cohort {audit.cohort_name}"]
+    if audit.metrics:
+        largest = max(audit.metrics, key=lambda m: m.n_scans)
+        facts.append(f"{largest.n_scans} held-out scans of {largest.n_patients} patients")
+        fractions = sorted({m.fraction for m in audit.metrics})
+        facts.append(f"{words.listed([words.percent(f) for f in fractions])} of the training scans exposed")
+    return facts
+
+
+def _verdict_class(verdict: str) -> str:
+    """Return the CSS class of a verdict, one of three whatever the audit holds."""
+    return {"leak": "leak", "inconclusive": "open", "no leak found": "none"}.get(verdict, "unjudged")

@@ -1,0 +1,52 @@
+"""Step ``attack_attributes``: attack one target's site, sex and age attributes."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from flprivacy.cohorts.format import open_cohort
+from flprivacy.core.parsing import to_mapping
+from flprivacy.core.plan import Plan
+from flprivacy.core.publish import publish_file
+from flprivacy.core.scores import ScoreTable
+from flprivacy.core.target import TARGET_FILE
+from flprivacy.models.target_folder import read_target
+from flprivacy.steps.files import CURVES_FILE, SCORES_FILE
+from flprivacy.steps.places import open_store
+from flprivacy.storage.store import deliver
+
+
+def attack_attributes(*, plan: Path, cohort: Path, target: Path, store: str, out: Path) -> None:
+    """Put the target's score table, curves and a copy of its ``target.json`` at ``out``."""
+    study = Plan.read(plan).study
+    opened, record = open_cohort(cohort), read_target(target)
+    inputs = {
+        "target": [record.name, record.role, record.digest],
+        "attack": to_mapping(study.attack),
+        "cohort": opened.meta.digest,
+        "protocol": study.protocol,
+    }
+
+    def make(work: Path, folder: Path) -> None:
+        from flprivacy.attacks.attribute import attack_attributes as attack  # imports Keras: only when there is work
+
+        table, curves = attack(study.attack, opened, target, protocol=study.protocol, work=work)
+        write_scores(folder, [table], curves)
+        shutil.copy2(target / TARGET_FILE, folder / TARGET_FILE)
+
+    deliver(open_store(store).build("scores", inputs, make), out)
+
+
+def write_scores(folder: Path, tables: list[ScoreTable], curves: pd.DataFrame) -> None:
+    """Write score tables, a file each, and their curves into a folder."""
+    for table in tables:
+        table.write(folder / f"{table.target}.{SCORES_FILE}")
+    with publish_file(folder / CURVES_FILE) as partial:
+        curves.to_parquet(partial, index=False)
+
+
+def read_scores(folder: Path) -> tuple[list[ScoreTable], pd.DataFrame]:
+    """Read what :func:`write_scores` wrote."""
+    tables = [ScoreTable.read(path) for path in sorted(folder.glob(f"*.{SCORES_FILE}"))]
+    return tables, pd.read_parquet(folder / CURVES_FILE)

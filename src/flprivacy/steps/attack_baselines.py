@@ -1,0 +1,30 @@
+"""Step ``attack_baselines``: what an attacker reaches without any model."""
+
+from pathlib import Path
+
+from flprivacy.cohorts.format import open_cohort
+from flprivacy.core.parsing import to_mapping
+from flprivacy.core.plan import Plan
+from flprivacy.steps.attack_attributes import write_scores
+from flprivacy.steps.places import open_store
+from flprivacy.storage.store import deliver
+
+
+def attack_baselines(*, plan: Path, cohort: Path, store: str, out: Path) -> None:
+    """Put the score tables of the pixels-only attacker and of the majority guess at ``out``."""
+    study = Plan.read(plan).study
+    opened = open_cohort(cohort)
+    inputs = {
+        "target": "baselines without a model",
+        "attack": to_mapping(study.attack),
+        "cohort": opened.meta.digest,
+        "protocol": study.protocol,
+    }
+
+    def make(work: Path, folder: Path) -> None:
+        from flprivacy.attacks.baselines import attack_pixels, majority  # imports Keras: only when there is work
+
+        pixels, curves = attack_pixels(study.attack, opened, protocol=study.protocol, work=work)
+        write_scores(folder, [pixels, majority(study.attack, opened)], curves)
+
+    deliver(open_store(store).build("scores", inputs, make), out)

@@ -1,0 +1,29 @@
+"""Step ``check_policy``: fail a pipeline whose policy does not tolerate a leak."""
+
+from pathlib import Path
+
+from flprivacy.core.audit import LEAK, Audit
+from flprivacy.core.errors import AuditError
+from flprivacy.steps.files import AUDIT_FILE
+
+
+def check_policy(*, audit: Path, fail_on_leak: bool = False) -> int:
+    """Return how many target and attack pairs leak.
+
+    Args:
+        audit: folder of ``audit.json``.
+        fail_on_leak: fail on a leak even if the policy does not ask for it.
+
+    Raises:
+        AuditError: there is a leak, and the policy or the caller asks to fail on it.
+    """
+    found = Audit.read(audit / AUDIT_FILE)
+    leaks = [v for v in found.verdicts if v.verdict == LEAK]
+    policy = found.config.get("audit", {}).get("policy", {})
+    if leaks and (fail_on_leak or policy.get("fail_on_leak", False)):
+        worst = max(leaks, key=lambda v: v.ci_low - v.threshold)
+        raise AuditError(
+            f"{len(leaks)} attack(s) leak, such as {worst.attribute} from {worst.target} ({worst.access}): "
+            f"{worst.reason}; the policy says to fail on a leak"
+        )
+    return len(leaks)

@@ -1,0 +1,152 @@
+"""Step ``evaluate``: turn score tables into numbers with intervals and verdicts."""
+
+import json
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from flprivacy import __version__
+from flprivacy.auditing.attributes import audit_attributes
+from flprivacy.cohorts.format import open_cohort
+from flprivacy.core.audit import Audit, TargetSummary
+from flprivacy.core.cohort import TRAIN, Cohort
+from flprivacy.core.digests import digest_json
+from flprivacy.core.errors import AuditError
+from flprivacy.core.parsing import from_mapping, to_mapping
+from flprivacy.core.plan import Plan
+from flprivacy.core.scores import ScoreTable
+from flprivacy.core.target import TARGET_FILE, TargetRecord
+from flprivacy.steps.attack_attributes import read_scores
+from flprivacy.steps.files import AUDIT_FILE
+from flprivacy.steps.places import open_store
+from flprivacy.storage.fingerprint import library_versions
+from flprivacy.storage.store import deliver
+
+
+def evaluate(*, plan: Path, cohort: Path, scores: Sequence[Path], store: str, out: Path) -> Audit:
+    """Put ``audit.json`` at ``out`` and return the audit.
+
+    Args:
+        plan: the run's plan.
+        cohort: the cohort that all scores come from.
+        scores: folders written by the attack steps.
+        store: the store's location.
+        out: folder to write.
+
+    Raises:
+        AuditError: score tables that contradict each other or lack a baseline.
+    """
+    opened, run = open_cohort(cohort), Plan.read(plan)
+    tables, curves, records = _gather(scores)
+    inputs = {
+        "plan": to_mapping(run),
+        "cohort": opened.meta.digest,
+        "tables": sorted([t.target, t.target_digest, t.cohort_digest] for t in tables),
+        "version": __version__,
+    }
+
+    def make(work: Path, folder: Path) -> None:
+        del work  # seconds of arithmetic: nothing to resume
+        _audit(run, opened, tables, curves, records).write(folder / AUDIT_FILE)
+
+    deliver(open_store(store).build("audit", inputs, make), out)
+    return Audit.read(out / AUDIT_FILE)
+
+
+def _gather(folders: Sequence[Path]) -> tuple[list[ScoreTable], pd.DataFrame, dict[str, TargetRecord]]:
+    tables: list[ScoreTable] = []
+    curves: list[pd.DataFrame] = []
+    records: dict[str, TargetRecord] = {}
+    for folder in folders:
+        new, curve = read_scores(folder)
+        tables += new
+        curves.append(curve)
+        record_file = folder / TARGET_FILE
+        if record_file.exists():
+            record = from_mapping(TargetRecord, json.loads(record_file.read_text()), str(record_file))
+            records[new[0].target] = record
+    names = [t.target for t in tables]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise AuditError(f"target {sorted(twice)[0]!r} appears twice among the scores; give every target its own name")
+    return sorted(tables, key=lambda t: t.target), pd.concat(curves, ignore_index=True), records
+
+
+def _audit(
+    run: Plan, cohort: Cohort, tables: list[ScoreTable], curves: pd.DataFrame, records: dict[str, TargetRecord]
+) -> Audit:
+    found = audit_attributes(tables, curves, config=run.study.audit)
+    return Audit(
+        name=run.study.name,
+        cohort_name=cohort.meta.name,
+        cohort_digest=cohort.meta.digest,
+        cohort=_describe_cohort(cohort),
+        config=to_mapping(run.study),
+        targets=tuple(_summary(t, records.get(t.target)) for t in tables),
+        metrics=tuple(found.metrics),
+        excesses=tuple(found.excesses),
+        verdicts=tuple(found.verdicts),
+        confusions=tuple(found.confusions),
+        scatters=tuple(found.scatters),
+        curves=tuple(found.curves),
+        left_out=dict(found.left_out),
+        provenance=_provenance(run, cohort, tables),
+    )
+
+
+def _summary(table: ScoreTable, record: TargetRecord | None) -> TargetSummary:
+    if record is None:
+        return TargetSummary(name=table.target, role=table.role, notes=table.notes)
+    return TargetSummary(
+        name=table.target,
+        role=table.role,
+        topology=record.topology,
+        architecture=record.architecture,
+        digest=record.digest,
+        partition=record.partition,
+        n_models=len(record.models),
+        n_train=sum(model.n_train for model in record.models),
+        utility=record.utility,
+        epsilon=record.epsilon,
+        synthetic_share=record.synthetic_share,
+        tensors_matched=record.tensors_matched,
+        tensors_total=record.tensors_total,
+        notes=table.notes,
+    )
+
+
+def _describe_cohort(cohort: Cohort) -> dict[str, Any]:
+    manifest = cohort.manifest
+    train = manifest["split"] == TRAIN
+    return {
+        "scans": len(manifest),
+        "train_scans": int(train.sum()),
+        "test_scans": int((~train).sum()),
+        "patients": int(manifest["patient_id"].nunique()),
+        "sites": len(cohort.meta.site_names),
+        "shape": list(cohort.meta.shape),
+        "classes": list(cohort.meta.class_names),
+        "train_scans_per_site": manifest[train].groupby("site_id").size().tolist(),
+    }
+
+
+def _provenance(run: Plan, cohort: Cohort, tables: list[ScoreTable]) -> dict[str, Any]:
+    study = run.study
+    return {
+        "command": run.command,
+        "plan_digest": digest_json(to_mapping(run)),
+        "digests": {"cohort": cohort.meta.digest} | {t.target: t.target_digest for t in tables if t.target_digest},
+        "seeds": {
+            "cohort": study.cohort.seed if study.cohort else None,
+            "targets": {name: target.seed for name, target in study.targets.items()},
+            "attackers": list(study.attack.seeds),
+            "bootstrap": study.audit.seed,
+        },
+        "versions": {"flprivacy": __version__, "python": platform.python_version()}
+        | library_versions()
+        | {"mlflow": version("mlflow"), "kfp": version("kfp")},
+    }

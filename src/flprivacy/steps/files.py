@@ -1,0 +1,7 @@
+"""Names of the files that steps hand on to each other."""
+
+SCORES_FILE = "scores.parquet"
+CURVES_FILE = "curves.parquet"
+AUDIT_FILE = "audit.json"
+REPORT_FILE = "report.html"
+FIGURES_FOLDER = "figures"

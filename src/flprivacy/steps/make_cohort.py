@@ -1,0 +1,29 @@
+"""Step ``make_cohort``: generate the phantom cohort of a plan."""
+
+from pathlib import Path
+
+from flprivacy.cohorts.format import open_cohort
+from flprivacy.cohorts.phantom import phantom_cohort
+from flprivacy.core.errors import ConfigError
+from flprivacy.core.parsing import to_mapping
+from flprivacy.core.plan import Plan
+from flprivacy.steps.places import open_store
+from flprivacy.storage.store import deliver
+
+
+def make_cohort(*, plan: Path, store: str, out: Path) -> str:
+    """Put the plan's phantom cohort at ``out`` and return its digest.
+
+    Raises:
+        ConfigError: the plan has no cohort to make.
+    """
+    config = Plan.read(plan).study.cohort
+    if config is None:
+        raise ConfigError(f"{plan}: no cohort to make; run the study pipeline, or privacy_audit with a cohort")
+
+    def make(work: Path, folder: Path) -> None:
+        del work  # generation takes seconds: nothing to resume
+        phantom_cohort(config, folder)
+
+    deliver(open_store(store).build("cohort", to_mapping(config), make), out)
+    return open_cohort(out).meta.digest

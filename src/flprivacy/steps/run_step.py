@@ -1,0 +1,47 @@
+"""What every component does around its step: logging, events for whoever watches, errors as one line."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, TypeVar
+
+from flprivacy.core.errors import FlprivacyError
+from flprivacy.core.events import emit
+
+R = TypeVar("R")
+
+EXIT_USER_ERROR = 2
+
+
+def run_step(function: Callable[..., R], *, detail: str = "", **arguments: Any) -> R:
+    """Call a step's function inside its component.
+
+    An error that the user can mend ends the process with one line and exit code 2, without a traceback; any
+    other exception is a defect of ours and keeps its traceback.
+
+    Args:
+        function: the step, named as its component is.
+        detail: what tells this call from others of the same step (the target's name).
+        arguments: the step's own keyword arguments.
+    """
+    name = function.__name__
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
+    signal.signal(signal.SIGTERM, _terminate)
+    emit("step", step=name, detail=detail)
+    try:
+        result = function(**arguments)
+    except FlprivacyError as error:
+        emit("error", step=name, detail=detail, message=str(error))
+        sys.stderr.write(f"flprivacy: {name}: {error}\n")
+        raise SystemExit(EXIT_USER_ERROR) from None
+    emit("done", step=name, detail=detail)
+    return result
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """End by an exception, so that what is under way is closed (an MLflow run, a half-written file)."""
+    raise SystemExit(128 + number)

@@ -1,0 +1,39 @@
+"""Step ``train_target``: train one target of a plan."""
+
+from pathlib import Path
+
+from flprivacy.cohorts.format import open_cohort
+from flprivacy.core.errors import ConfigError
+from flprivacy.core.parsing import to_mapping
+from flprivacy.core.plan import Plan
+from flprivacy.core.target import TargetRecord
+from flprivacy.models.target_folder import read_target
+from flprivacy.steps.places import open_store
+from flprivacy.storage.store import deliver
+
+
+def train_target(*, plan: Path, cohort: Path, target_name: str, store: str, out: Path) -> TargetRecord:
+    """Put the trained target at ``out`` and return its record.
+
+    Raises:
+        ConfigError: the plan has no target of that name.
+    """
+    study = Plan.read(plan).study
+    if target_name not in study.targets:
+        raise ConfigError(f"target {target_name!r} is not in the plan; it has {', '.join(sorted(study.targets))}")
+    config = study.targets[target_name]
+    opened = open_cohort(cohort)
+    inputs = {
+        "name": target_name,
+        "config": to_mapping(config),
+        "cohort": opened.meta.digest,
+        "protocol": study.protocol,
+    }
+
+    def make(work: Path, folder: Path) -> None:
+        from flprivacy.training.train import train_target as train  # imports Keras: only when there is work
+
+        train(target_name, config, opened, protocol=study.protocol, work=work, out=folder)
+
+    deliver(open_store(store).build("target", inputs, make), out)
+    return read_target(out)

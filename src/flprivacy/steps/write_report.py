@@ -1,0 +1,25 @@
+"""Step ``write_report``: the HTML report and its figures."""
+
+from pathlib import Path
+
+from flprivacy.core.audit import Audit
+from flprivacy.core.digests import digest_file
+from flprivacy.steps.files import AUDIT_FILE, FIGURES_FOLDER, REPORT_FILE
+from flprivacy.steps.places import open_store
+from flprivacy.storage.store import deliver
+
+
+def write_report(*, audit: Path, store: str, out: Path) -> None:
+    """Put ``report.html`` and ``figures/*.png`` at ``out``."""
+    file = audit / AUDIT_FILE
+
+    def make(work: Path, folder: Path) -> None:
+        del work  # seconds of drawing: nothing to resume
+        from flprivacy.reporting.files import write_figures  # imports matplotlib: only when there is work
+        from flprivacy.reporting.html import write_report as write
+
+        found = Audit.read(file)
+        write(found, folder / REPORT_FILE)
+        write_figures(found, folder / FIGURES_FOLDER)
+
+    deliver(open_store(store).build("report", {"audit": digest_file(file)}, make), out)

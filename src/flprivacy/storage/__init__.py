@@ -1,0 +1,1 @@
+"""Where artifacts live: the digest-keyed store."""

@@ -1,0 +1,128 @@
+"""How objects are moved: read from the environment, never holding a secret.
+
+Credentials, and with them profiles, roles and tokens, stay with the SDKs' own chains (boto3's and google-auth's).
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flprivacy.core.config import check
+from flprivacy.core.errors import ConfigError
+
+ADDRESSING = ("auto", "path", "virtual")
+_PREFIX = "FLPRIVACY_STORAGE_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryConfig:
+    """How long a failing request is tried again. Only failures that may pass are: never a refusal.
+
+    Attributes:
+        attempts: tries in a row without progress.
+        first_delay_seconds: wait after the first failure; it doubles with each further one.
+        longest_delay_seconds: it grows no longer than this.
+        deadline_seconds: time without progress after which no further try is begun.
+    """
+
+    attempts: int = 10
+    first_delay_seconds: float = 0.5
+    longest_delay_seconds: float = 20.0
+    deadline_seconds: float = 180.0
+
+    def __post_init__(self) -> None:
+        check(self.attempts >= 1, "attempts", self.attempts, "must be at least 1")
+        for name in ("first_delay_seconds", "longest_delay_seconds", "deadline_seconds"):
+            check(getattr(self, name) >= 0.0, name, getattr(self, name), "must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageConfig:
+    """How objects are moved.
+
+    Attributes:
+        threads: requests at a time.
+        part_bytes: bytes a request asks for, unless a single volume is larger.
+        retry: how long failing requests are tried again.
+        connect_timeout_seconds: wait for a connection.
+        read_timeout_seconds: wait for the next bytes of an answer.
+        s3_endpoint: URL of an S3 server other than Amazon's; empty: what the SDK finds in its own configuration.
+        s3_region: empty: what the SDK finds; ``us-east-1`` where that is nothing and the server is not Amazon's.
+        s3_addressing: ``path``, ``virtual`` or ``auto``: by path unless the server is Amazon's.
+        s3_anonymous: read public buckets without credentials.
+        gs_anonymous: likewise for Google Cloud Storage.
+    """
+
+    threads: int = 8
+    part_bytes: int = 8 << 20
+    retry: RetryConfig = field(default_factory=RetryConfig)
+    connect_timeout_seconds: float = 10.0
+    read_timeout_seconds: float = 60.0
+    s3_endpoint: str = ""
+    s3_region: str = ""
+    s3_addressing: str = "auto"
+    s3_anonymous: bool = False
+    gs_anonymous: bool = False
+
+    def __post_init__(self) -> None:
+        check(1 <= self.threads <= 64, "threads", self.threads, "must be between 1 and 64")
+        fits = 1 << 10 <= self.part_bytes <= 64 << 20
+        check(fits, "part_bytes", self.part_bytes, "must be between 1 KiB and 64 MiB")
+        for name in ("connect_timeout_seconds", "read_timeout_seconds"):
+            check(getattr(self, name) > 0.0, name, getattr(self, name), "must be positive")
+        known = f"must be one of {', '.join(ADDRESSING)}"
+        check(self.s3_addressing in ADDRESSING, "s3_addressing", self.s3_addressing, known)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "StorageConfig":
+        """Read ``FLPRIVACY_STORAGE_<FIELD>`` for every field, ``AWS_ENDPOINT_URL``, ``AWS_REGION`` and the like.
+
+        Raises:
+            ConfigError: a variable's value is of the wrong type or range; the message names it.
+        """
+        found = os.environ if environment is None else environment
+        retry = RetryConfig(**_read(found, _RETRY_FIELDS))
+        fields = _read(found, _FIELDS)
+        fields.setdefault("s3_endpoint", found.get("AWS_ENDPOINT_URL_S3") or found.get("AWS_ENDPOINT_URL") or "")
+        fields.setdefault("s3_region", found.get("AWS_REGION") or found.get("AWS_DEFAULT_REGION") or "")
+        return cls(**fields, retry=retry)
+
+
+def _boolean(text: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    return words[text.strip().lower()]
+
+
+_RETRY_FIELDS: dict[str, Callable[[str], Any]] = {
+    "attempts": int,
+    "first_delay_seconds": float,
+    "longest_delay_seconds": float,
+    "deadline_seconds": float,
+}
+_FIELDS: dict[str, Callable[[str], Any]] = {
+    "threads": int,
+    "part_bytes": int,
+    "connect_timeout_seconds": float,
+    "read_timeout_seconds": float,
+    "s3_endpoint": str,
+    "s3_region": str,
+    "s3_addressing": str,
+    "s3_anonymous": _boolean,
+    "gs_anonymous": _boolean,
+}
+
+
+def _read(found: Mapping[str, str], fields: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
+    values = {}
+    for name, convert in fields.items():
+        variable = f"{_PREFIX}{name.upper()}"
+        text = found.get(variable, "")
+        if not text:
+            continue
+        try:
+            values[name] = convert(text)
+        except (ValueError, KeyError) as error:
+            kind = {int: "a whole number", float: "a number of seconds"}.get(convert, "true or false")  # type: ignore[call-overload]
+            raise ConfigError(f"{variable} is {text!r}; give {kind}") from error
+    return values

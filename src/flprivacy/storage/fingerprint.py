@@ -1,0 +1,40 @@
+"""Fingerprint of the code and libraries that an artifact depends on: a changed one never meets a stale result."""
+
+import functools
+import importlib.metadata
+import importlib.util
+import os
+from pathlib import Path
+
+import flprivacy
+from flprivacy.core.digests import digest_json
+
+_PACKAGE = Path(flprivacy.__file__).parent
+_LIBRARIES = ("keras", "numpy", "scikit-learn", "scipy", "tensorflow", "tensorflow-cpu")
+
+
+@functools.cache
+def _file_text(path: Path) -> str:
+    return path.read_text()
+
+
+def library_versions() -> dict[str, str]:
+    """Return the installed version of each library that changes numbers; absent ones are left out."""
+    versions = {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions() if d.metadata["Name"]}
+    return {name: versions[name] for name in _LIBRARIES if name in versions}
+
+
+@functools.cache
+def fingerprint(parts: tuple[str, ...]) -> str:
+    """Return a digest of the sources under the named parts of flprivacy and of the numeric libraries' versions.
+
+    Args:
+        parts: names of subpackages or modules of flprivacy, such as ``("core", "cohorts")``.
+    """
+    files: list[Path] = []
+    for part in parts:
+        folder = _PACKAGE / part
+        files += sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+    sources = {str(f.relative_to(_PACKAGE)): _file_text(f) for f in files}
+    backend = os.environ.get("KERAS_BACKEND", "default")
+    return digest_json({"sources": sources, "libraries": library_versions(), "backend": backend})

@@ -1,0 +1,210 @@
+"""Objects in Google Cloud Storage, through google-cloud-storage."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests  # type: ignore[import-untyped]
+import urllib3
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
+from google.cloud import storage
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+
+from flprivacy.core.errors import StorageError
+from flprivacy.storage.config import StorageConfig
+from flprivacy.storage.objects import ChangedObjectError, MissingObjectError, ObjectStat, TransientError
+from flprivacy.storage.uris import split_bucket
+
+SHA256_METADATA = "flprivacy-sha256"  # custom metadata of what we upload
+_EMULATOR_VARIABLE = "STORAGE_EMULATOR_HOST"
+_BUSY = (408, 429)
+_FAILURES = (
+    api.GoogleAPICallError,
+    auth.GoogleAuthError,
+    DataCorruption,
+    InvalidResponse,
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+)
+
+
+class GcsBackend:
+    """Buckets of Google Cloud Storage. The client is shared by threads, and made when first needed."""
+
+    def __init__(self, config: StorageConfig) -> None:
+        self._config = config
+        self._timeout = (config.connect_timeout_seconds, config.read_timeout_seconds)
+        self._lock = threading.Lock()
+        self._made: Any = None
+
+    def stat(self, uri: str) -> ObjectStat:
+        """Look at an object."""
+        bucket, key = _object(uri)
+        with self._one_line(uri) as client:
+            blob = client.bucket(bucket).blob(key)
+            try:
+                blob.reload(timeout=self._timeout, retry=None)
+            except api.NotFound:
+                self._explain(client, uri, bucket)
+                raise
+        return _described(blob, bucket)
+
+    def list(self, uri: str) -> Iterator[ObjectStat]:
+        """Yield every object below a folder, in order of name; markers of empty folders are left out."""
+        bucket, key = split_bucket(uri)
+        prefix = f"{key.rstrip('/')}/" if key.strip("/") else None
+        with self._one_line(uri) as client:
+            for blob in client.list_blobs(bucket, prefix=prefix, timeout=self._timeout, retry=None):
+                if not blob.name.endswith("/"):
+                    yield _described(blob, bucket)
+
+    def read(self, stat: ObjectStat, start: int, stop: int) -> Generator[bytes, None, None]:
+        """Yield a range of an object's bytes, as long as its generation stays the one of ``stat``."""
+        step = self._config.part_bytes
+        for first in range(start, stop, step):
+            yield self._read_part(stat, first, min(first + step, stop))
+
+    def _read_part(self, stat: ObjectStat, start: int, stop: int) -> bytes:
+        bucket, key = _object(stat.uri)
+        sink = _Sink(stop - start)
+        with self._one_line(stat.uri) as client:
+            blob = client.bucket(bucket).blob(key)
+            blob.download_to_file(
+                sink,
+                start=start,
+                end=stop - 1,
+                raw_download=True,
+                if_generation_match=int(stat.version),
+                timeout=self._timeout,
+                checksum=None,
+                retry=None,
+            )
+        if blob.generation is not None and str(blob.generation) != stat.version:
+            raise _changed(stat.uri)
+        if len(sink.data) != stop - start:
+            raise TransientError(f"{stat.uri}: the server sent {len(sink.data)} bytes for {stop - start}")
+        return bytes(sink.data)
+
+    def upload(self, path: Path, uri: str, sha256: str) -> None:
+        """Store a file; the server checks the CRC32C of what it received."""
+        bucket, key = _object(uri)
+        with self._one_line(uri) as client:
+            blob = client.bucket(bucket).blob(key)
+            blob.metadata = {SHA256_METADATA: sha256}
+            blob.chunk_size = max(1 << 18, self._config.part_bytes // (1 << 18) * (1 << 18))
+            blob.upload_from_filename(str(path), checksum="crc32c", timeout=self._timeout, retry=None)
+
+    def _explain(self, client: Any, uri: str, bucket: str) -> None:
+        """Say so if it is the bucket that is missing; a caller that may not list buckets is told of the object."""
+        with contextlib.suppress(api.Forbidden, api.Unauthorized):
+            try:
+                next(iter(client.list_blobs(bucket, max_results=1, timeout=self._timeout, retry=None)), None)
+            except api.NotFound as error:
+                raise MissingObjectError(
+                    f"{uri}: no such bucket in {_where()}; check its name and the project"
+                ) from error
+
+    @contextmanager
+    def _one_line(self, uri: str) -> Iterator[Any]:
+        """Yield the client; turn its errors into ours."""
+        try:
+            yield self._client()
+        except _FAILURES as error:
+            raise _translate(error, uri) from error
+        except _TooManyBytesError as error:
+            raise TransientError(f"{uri}: the server sent more bytes than were asked for") from error
+
+    def _client(self) -> Any:
+        with self._lock:
+            if self._made is None:
+                anonymous = self._config.gs_anonymous and _EMULATOR_VARIABLE not in os.environ
+                self._made = storage.Client.create_anonymous_client() if anonymous else storage.Client(project=None)
+            return self._made
+
+
+class _TooManyBytesError(Exception):
+    """A server ignored the range; what it sends must not fill the memory."""
+
+
+class _Sink:
+    """A file that holds as many bytes as were asked for and no more."""
+
+    def __init__(self, size: int) -> None:
+        self.data = bytearray()
+        self._size = size
+
+    def write(self, chunk: bytes) -> int:
+        if len(self.data) + len(chunk) > self._size:
+            raise _TooManyBytesError
+        self.data += chunk
+        return len(chunk)
+
+
+def _object(uri: str) -> tuple[str, str]:
+    bucket, key = split_bucket(uri)
+    if not key or key.endswith("/"):
+        raise MissingObjectError(f"{uri}: names a folder, not an object; give the whole name")
+    return bucket, key
+
+
+def _described(blob: Any, bucket: str) -> ObjectStat:
+    own = (blob.metadata or {}).get(SHA256_METADATA, "")
+    checksum = f"sha256:{own}" if len(own) == 64 else f"crc32c:{blob.crc32c}" if blob.crc32c else ""
+    uri = f"gs://{bucket}/{blob.name}"
+    return ObjectStat(uri=uri, size=int(blob.size), version=str(blob.generation), checksum=checksum)
+
+
+def _where() -> str:
+    return os.environ.get(_EMULATOR_VARIABLE, "").rpartition("@")[2] or "Google Cloud Storage"
+
+
+def _changed(uri: str) -> ChangedObjectError:
+    return ChangedObjectError(f"{uri}: changed while it was being read; run again once it is finished")
+
+
+def _translate(error: Exception, uri: str) -> StorageError:
+    if isinstance(error, api.GoogleAPICallError):
+        return _answered(int(error.code or 0), uri)
+    if isinstance(error, InvalidResponse):
+        return _answered(int(error.response.status_code), uri)
+    if isinstance(error, auth.DefaultCredentialsError):
+        return StorageError(
+            f"{uri}: no credentials found; run 'gcloud auth application-default login', set "
+            "GOOGLE_APPLICATION_CREDENTIALS, or bind the workload's identity (for a public bucket set "
+            "FLPRIVACY_STORAGE_GS_ANONYMOUS=1)"
+        )
+    if isinstance(error, auth.TransportError):
+        return TransientError(f"{uri}: the token server cannot be reached", unreachable=True)
+    if isinstance(error, auth.GoogleAuthError):
+        return StorageError(f"{uri}: the credentials have expired or been revoked; log in again or renew them")
+    if isinstance(error, DataCorruption):
+        return TransientError(f"{uri}: the bytes were damaged on the way")
+    if isinstance(error, requests.exceptions.SSLError):
+        return StorageError(f"{uri}: {_where()} shows no certificate that is trusted here; set REQUESTS_CA_BUNDLE")
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
+        return StorageError(f"{uri}: {_EMULATOR_VARIABLE} is not a URL; set it to one such as http://host:9023")
+    unreachable = isinstance(error, requests.exceptions.ConnectionError) and "NewConnectionError" in str(error)
+    what = "cannot be reached" if unreachable else "broke the connection"
+    return TransientError(f"{uri}: {_where()} {what} ({type(error).__name__})", unreachable=unreachable)
+
+
+def _answered(status: int, uri: str) -> StorageError:
+    if status >= 500 or status in _BUSY:
+        return TransientError(f"{uri}: {_where()} is busy or failing ({status})")
+    if status == 404:
+        return MissingObjectError(f"{uri}: no such object in {_where()}; check the URI")
+    if status in (412, 416):
+        return _changed(uri)
+    if status == 401:
+        return StorageError(f"{uri}: {_where()} does not know the credentials, or they have expired; log in again")
+    if status == 403:
+        return StorageError(
+            f"{uri}: access denied by {_where()}; grant the account storage.objects.get (and storage.objects.create to "
+            "publish)"
+        )
+    return StorageError(f"{uri}: {_where()} refuses the request ({status}); check the URI")

@@ -1,0 +1,91 @@
+"""Checkpoints: what a killed run carries on from, to the same bits."""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.core.errors import TrainingError
+from flprivacy.core.publish import publish_file
+
+History = list[dict[str, float]]
+
+_HEADER = "header"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checkpoint:
+    """The state of one model's training between two epochs or rounds.
+
+    Attributes:
+        done: finished epochs or rounds.
+        arrays: everything that the rest of the training depends on; the weights alone once it is finished.
+        history: one entry an epoch or round.
+    """
+
+    done: int
+    arrays: list[npt.NDArray[Any]]
+    history: History
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """The checkpoints of one run, one file a model, each replaced atomically.
+
+    Attributes:
+        folder: where they lie. The run's key is part of the path, so that another configuration never meets them.
+        key: digest of all that the result depends on; written into every file and compared when it is read.
+    """
+
+    folder: Path
+    key: str
+
+    def path(self, model: str) -> Path:
+        """Return the file of a model's checkpoint."""
+        return self.folder / self.key[:16] / f"{model}.npz"
+
+    def save(self, model: str, checkpoint: Checkpoint) -> None:
+        """Replace the model's checkpoint.
+
+        Raises:
+            TrainingError: a weight is not finite, so that going on would only publish a broken model.
+            StorageError: the folder is not writable.
+        """
+        _check_finite(model, checkpoint)
+        header = {"key": self.key, "done": checkpoint.done, "history": checkpoint.history}
+        arrays = {f"{i:05d}": array for i, array in enumerate(checkpoint.arrays)}
+        with publish_file(self.path(model)) as partial, partial.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **{_HEADER: np.array(json.dumps(header))}, **arrays)
+
+    def load(self, model: str) -> Checkpoint | None:
+        """Return the model's last checkpoint, or None where there is none.
+
+        Raises:
+            TrainingError: the file is damaged or of another run.
+        """
+        path = self.path(model)
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                header = json.loads(str(stored[_HEADER]))
+                arrays = [stored[name] for name in sorted(set(stored.files) - {_HEADER})]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise TrainingError(f"{path}: damaged checkpoint ({error}); delete it and train again") from error
+        if header["key"] != self.key:
+            raise TrainingError(f"{path}: checkpoint of another run; delete it and train again")
+        return Checkpoint(done=header["done"], arrays=arrays, history=header["history"])
+
+
+def _check_finite(model: str, checkpoint: Checkpoint) -> None:
+    floats: Sequence[npt.NDArray[Any]] = [a for a in checkpoint.arrays if np.issubdtype(a.dtype, np.floating)]
+    if not all(np.isfinite(a).all() for a in floats):
+        raise TrainingError(
+            f"{model}: weights are no longer finite after {checkpoint.done} epochs or rounds; "
+            "lower learning_rate or raise batch_size"
+        )

@@ -1,0 +1,39 @@
+"""Random streams of a training run: every draw is named by (stream, seed, place), so none depends on another.
+
+That is what makes a resumed run equal to an undisturbed one, and a client's batches independent of which other
+clients were drawn.
+"""
+
+import numpy as np
+
+_WEIGHTS, _BATCHES, _LAYERS, _CLIENTS, _PARTITION = range(5)
+
+
+def weights_seed(seed: int, model: int, *, baseline: bool) -> int:
+    """Return the seed of a model's initial weights.
+
+    Trained topologies share their start (a siloed target's model 0 starts as the central one), which makes them
+    comparable; the untrained baseline's weights are drawn apart from it, so that it is independent of every target.
+    """
+    sequence = np.random.SeedSequence([_WEIGHTS, seed, int(baseline), model])
+    return int(sequence.generate_state(1)[0] >> 1)
+
+
+def batch_generator(seed: int, client: int, round_: int, epoch: int) -> np.random.Generator:
+    """Return the generator of the batches of one pass of one client (``round_`` is 0 outside FedAvg)."""
+    return np.random.default_rng([_BATCHES, seed, client, round_, epoch])
+
+
+def layer_generator(seed: int, client: int, round_: int) -> np.random.Generator:
+    """Return the generator that seeds random layers (dropout) when a client starts."""
+    return np.random.default_rng([_LAYERS, seed, client, round_])
+
+
+def client_generator(seed: int, round_: int) -> np.random.Generator:
+    """Return the generator of the clients of one FedAvg round."""
+    return np.random.default_rng([_CLIENTS, seed, round_])
+
+
+def partition_generator(seed: int) -> np.random.Generator:
+    """Return the generator of the IID partition."""
+    return np.random.default_rng([_PARTITION, seed])

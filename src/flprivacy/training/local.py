@@ -1,0 +1,112 @@
+"""Local training: one compiled model that trains on one client's scans after another's."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.core.config import TargetConfig
+from flprivacy.core.errors import TrainingError
+from flprivacy.training.method import Method
+from flprivacy.training.pool import Indices, Pool
+
+Array = npt.NDArray[Any]
+
+
+class Pass(NamedTuple):
+    """Mean loss and accuracy over one pass, each scan before the update that it took part in."""
+
+    loss: float
+    accuracy: float
+
+
+class Learner:
+    """A model with its compiled step, reused for every client so that nothing is traced twice.
+
+    Its whole state is weights, random layers' generators and optimizer; :meth:`start` sets all of it, so that what
+    a client learns does not depend on who trained before.
+    """
+
+    def __init__(self, model: keras.Model, method: Method, config: TargetConfig) -> None:
+        """Compile ``model`` with ``method``."""
+        self.model = model
+        self._method = method
+        self._config = config
+        self._step = method.compile(model, config)
+        self._weights = list(model.weights)
+        known = {id(v) for v in self._weights}
+        self._generators = [v for v in model.variables if id(v) not in known]
+        self._optimizer = list(self._step.optimizer.variables)
+        self._fresh_optimizer = _values(self._optimizer)
+
+    def start(self, weights: Sequence[Array], generator: np.random.Generator) -> None:
+        """Set the weights, forget what the optimizer remembers and seed random layers from ``generator``."""
+        seeds = [generator.integers(2**31, size=v.shape).astype(v.dtype) for v in self._generators]
+        self.restore([*weights, *seeds, *self._fresh_optimizer])
+
+    def weights(self) -> list[Array]:
+        """Return a copy of the weights, trainable or not, in the model's order."""
+        return _values(self._weights)
+
+    def state(self) -> list[Array]:
+        """Return a copy of everything that further training depends on."""
+        return _values([*self._weights, *self._generators, *self._optimizer])
+
+    def restore(self, state: Sequence[Array]) -> None:
+        """Set what :meth:`state` returned.
+
+        Raises:
+            TrainingError: the arrays are not those of this model and method.
+        """
+        variables = [*self._weights, *self._generators, *self._optimizer]
+        if [tuple(v.shape) for v in variables] != [np.shape(a) for a in state]:
+            raise TrainingError(
+                "the state to train on from does not fit the model; delete the checkpoint and train again"
+            )
+        for variable, value in zip(variables, state, strict=True):
+            variable.assign(value)
+
+    def train_epoch(
+        self,
+        pool: Pool,
+        indices: Indices,
+        *,
+        view: int,
+        generator: np.random.Generator,
+        advance: Callable[[], None],
+        where: str,
+    ) -> Pass:
+        """Pass once over a client's scans.
+
+        Args:
+            pool: the training scans.
+            indices: (n,) the client's scans, indices into the pool.
+            view: which augmented view to train on.
+            generator: draws the batches.
+            advance: called after each step.
+            where: who trains, for the error's message.
+
+        Raises:
+            TrainingError: the loss is no longer finite.
+        """
+        totals = np.zeros(3)
+        for batch in self._method.batches(len(indices), self._config.batch_size, generator):
+            scans = indices[batch.indices]
+            loss, accuracy = self._step.run(pool.view(scans, view), pool.one_hot(scans), batch.weights)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"{where}: the loss became {loss} in epoch {view + 1}, "
+                    f"at learning_rate {self._config.learning_rate:g} and batch_size {self._config.batch_size}; "
+                    "lower learning_rate or raise batch_size"
+                )
+            size = float(batch.weights.sum())
+            totals += (loss * size, accuracy * size, size)
+            advance()
+        return Pass(loss=float(totals[0] / totals[2]), accuracy=float(totals[1] / totals[2]))
+
+
+def _values(variables: Sequence[keras.Variable]) -> list[Array]:
+    return [v.numpy() for v in variables]

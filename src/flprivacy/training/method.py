@@ -1,0 +1,54 @@
+"""A training method: how a client's scans become updates of its weights.
+
+A topology says who trains when and on what; the method says what one optimisation step does. DP-SGD is another
+method (Poisson batches, and per-example clipping and noise inside its compiled step), not another topology.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.core.config import TargetConfig
+from flprivacy.training.batches import Batch
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class StepResult(NamedTuple):
+    """Loss and accuracy of one step's scans before the update, weighted by the loss weights."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Step:
+    """A compiled optimisation step on one model.
+
+    Attributes:
+        run: (volumes (batch, depth, height, width, 1), classes (batch, class) one-hot, weights (batch,)) -> result;
+            updates the model in place. Called with one batch size only, so that it is traced once.
+        optimizer: built; whatever it remembers between steps is in its variables.
+    """
+
+    run: Callable[[FloatArray, FloatArray, FloatArray], StepResult]
+    optimizer: keras.optimizers.Optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A way of training.
+
+    Attributes:
+        name: tells this method from others in checkpoints; names every choice that changes the result.
+        compile: (model, config) -> step.
+        batches: (number of scans, batch size, generator) -> the batches of one epoch.
+    """
+
+    name: str
+    compile: Callable[[keras.Model, TargetConfig], Step]
+    batches: Callable[[int, int, np.random.Generator], Iterator[Batch]]

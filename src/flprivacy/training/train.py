@@ -1,0 +1,110 @@
+"""Train one target: from configuration and cohort to a published target folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+
+from flprivacy.core.cohort import TRAIN, Cohort
+from flprivacy.core.config import PROTOCOLS, TargetConfig, check
+from flprivacy.core.digests import digest_json
+from flprivacy.core.errors import TrainingError
+from flprivacy.core.parsing import to_mapping
+from flprivacy.core.target import TargetRecord
+from flprivacy.models.registry import TargetModel, build
+from flprivacy.training.adam import ADAM
+from flprivacy.training.central import train_central
+from flprivacy.training.checkpoint import Checkpoints
+from flprivacy.training.determinism import require_deterministic_kernels
+from flprivacy.training.draws import weights_seed
+from flprivacy.training.federated import train_federated
+from flprivacy.training.local import Learner
+from flprivacy.training.method import Method
+from flprivacy.training.pool import training_pool
+from flprivacy.training.publication import publish_target
+from flprivacy.training.siloed import train_siloed
+from flprivacy.training.topology import Run, TrainedModel, Weights
+from flprivacy.training.untrained import initialise_untrained
+
+TRAINERS: dict[str, Callable[[Run], list[TrainedModel]]] = {
+    "untrained": initialise_untrained,
+    "siloed": train_siloed,
+    "central": train_central,
+    "federated": train_federated,
+}
+
+
+def train_target(
+    name: str,
+    config: TargetConfig,
+    cohort: Cohort,
+    *,
+    protocol: str,
+    work: Path,
+    out: Path,
+    method: Method = ADAM,
+) -> TargetRecord:
+    """Train a target and publish its folder, or carry on where a killed call with the same arguments stopped.
+
+    The result is a function of the arguments: on a CPU with the same libraries and as many cores, an interrupted and
+    repeated call publishes the same weights, bit for bit, as an undisturbed one. GPU kernels do not promise that.
+
+    Args:
+        name: the target's name.
+        config: topology, network and training.
+        cohort: an opened cohort; its training split is trained on, its test split measures utility.
+        protocol: preprocessing, ``standard`` or ``flprivacy-2023``.
+        work: folder of checkpoints. They are left there, weights alone once training is over, for the caller to
+            remove when the target is safe.
+        out: the target folder; one already there is replaced.
+        method: what one optimisation step does.
+
+    Returns:
+        The record in ``out/target.json``.
+
+    Raises:
+        ConfigError: an unknown protocol or architecture.
+        TrainingError: nothing to train on, a site without training scans, a loss that is no longer finite, or a
+            damaged checkpoint. Nothing is published.
+        StorageError: ``work`` or ``out`` is not writable.
+    """
+    check(protocol in PROTOCOLS, "protocol", protocol, f"must be one of {', '.join(PROTOCOLS)}")
+    if config.topology != "untrained" and not len(cohort.rows(TRAIN)):
+        raise TrainingError(f"{cohort.folder}: no scan in split 'train'; split the patients again")
+    require_deterministic_kernels()
+    target = _build(config, cohort, model=0)
+    run = Run(
+        name=name,
+        config=config,
+        cohort=cohort,
+        pool=training_pool(cohort, protocol=protocol),
+        learner=Learner(target.model, method, config),
+        initial_weights=lambda model: _initial_weights(config, cohort, model),
+        checkpoints=Checkpoints(folder=work, key=run_key(config, cohort, protocol=protocol, method=method)),
+    )
+    return publish_target(run, TRAINERS[config.topology](run), target, out)
+
+
+def _build(config: TargetConfig, cohort: Cohort, *, model: int) -> TargetModel:
+    """Return the network with the fresh weights of the target's model of this number."""
+    seed = weights_seed(config.seed, model, baseline=config.topology == "untrained")
+    return build(config.architecture, shape=cohort.meta.shape, n_classes=len(cohort.meta.class_names), seed=seed)
+
+
+def _initial_weights(config: TargetConfig, cohort: Cohort, model: int) -> Weights:
+    weights: Weights = _build(config, cohort, model=model).model.get_weights()
+    return weights
+
+
+def run_key(config: TargetConfig, cohort: Cohort, *, protocol: str, method: Method) -> str:
+    """Return the digest of all that the trained weights depend on, which checkpoints are kept under."""
+    versions = {"keras": keras.__version__, "backend": keras.backend.backend()}
+    return digest_json(
+        {
+            "config": to_mapping(config),
+            "cohort": cohort.meta.digest,
+            "protocol": protocol,
+            "method": method.name,
+            **versions,
+        }
+    )

@@ -1,0 +1,95 @@
+"""How well a model does the disease task on held-out patients."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import roc_auc_score
+
+from flprivacy.cohorts.preprocessing import test_view
+from flprivacy.core.cohort import TEST, Cohort
+from flprivacy.core.errors import TrainingError
+from flprivacy.core.metrics import accuracy, confusion_matrices, f1_macro
+from flprivacy.core.target import Utility
+from flprivacy.training.pool import Indices, Volumes, volume_reader
+
+_SCORING_BATCH = 32
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeldOut:
+    """The cohort's held-out scans.
+
+    Attributes:
+        read: (k,) indices -> uint8 (k, depth, height, width).
+        labels: (n,) disease class of each scan.
+        protocol: preprocessing.
+    """
+
+    read: Callable[[Indices], Volumes]
+    labels: npt.NDArray[np.int64]
+    protocol: str
+
+
+def held_out_scans(cohort: Cohort, *, protocol: str) -> HeldOut:
+    """Return the held-out scans of all sites."""
+    rows = cohort.rows(TEST)
+    labels = cohort.manifest["label"].to_numpy(dtype=np.int64)[rows]
+    return HeldOut(read=volume_reader(cohort, rows), labels=labels, protocol=protocol)
+
+
+def class_probabilities(model: keras.Model, scans: HeldOut) -> npt.NDArray[np.float32]:
+    """Return the model's (scan, class) probabilities of the held-out scans' test view.
+
+    Raises:
+        TrainingError: a probability is not finite.
+    """
+    n = len(scans.labels)
+    parts = []
+    for start in range(0, n, _SCORING_BATCH):
+        # Wraps around, so that the last batch has the size of the others and nothing is traced twice.
+        indices = np.arange(start, start + min(_SCORING_BATCH, n)) % n
+        batch = model.predict_on_batch(test_view(scans.read(indices), protocol=scans.protocol))
+        parts.append(np.asarray(batch)[: n - start])
+    probabilities = np.concatenate(parts)
+    if not np.isfinite(probabilities).all():
+        raise TrainingError("the trained model's outputs are not finite; lower learning_rate and train again")
+    return probabilities
+
+
+def measure_utility(labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.floating]) -> Utility:
+    """Score predictions of the disease class.
+
+    Args:
+        labels: (scan,) true classes.
+        probabilities: (scan, class).
+
+    Returns:
+        Accuracy, macro F1 over the classes that occur, and the mean one-vs-rest AUC, which is None unless every class
+        has a scan and none has all of them.
+    """
+    n_classes = probabilities.shape[1]
+    matrix = confusion_matrices(labels, probabilities.argmax(axis=1), n_classes)
+    counts = np.bincount(labels, minlength=n_classes)
+    defined = bool(((counts > 0) & (counts < len(labels))).all())
+    areas = [roc_auc_score(labels == c, probabilities[:, c]) for c in range(n_classes)] if defined else []
+    return Utility(
+        accuracy=float(accuracy(matrix)),
+        f1_macro=float(f1_macro(matrix)),
+        auc_ovr=float(np.mean(areas)) if defined else None,
+        n_scans=len(labels),
+    )
+
+
+def mean_utility(utilities: Sequence[Utility], sizes: Sequence[int]) -> Utility:
+    """Return the mean over a target's models, weighted by their training scans (equally where none has any)."""
+    weights = np.asarray(sizes, dtype=np.float64) if sum(sizes) else np.ones(len(utilities))
+    areas = [u.auc_ovr for u in utilities]
+    return Utility(
+        accuracy=float(np.average([u.accuracy for u in utilities], weights=weights)),
+        f1_macro=float(np.average([u.f1_macro for u in utilities], weights=weights)),
+        auc_ovr=None if None in areas else float(np.average(np.array(areas, dtype=np.float64), weights=weights)),
+        n_scans=utilities[0].n_scans,
+    )

@@ -1,0 +1,95 @@
+"""Tiny cohorts and feature tables for the tests of attacks."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from flprivacy.attacks.exposure import Exposure, balanced_weights
+from flprivacy.attacks.labels import AttributeLabels
+from flprivacy.cohorts.format import write_cohort
+from flprivacy.core.cohort import Cohort, CohortMeta
+
+SHAPE = (8, 32, 40)
+SITE_NAMES = ("north", "south", "west")
+
+
+def manifest(scans=96, *, seed=0, sites=3, missing=0.1):
+    """A manifest without volume columns: attributes drawn independently, a tenth of sex and age missing."""
+    rng = np.random.default_rng([seed, scans])
+    ages = rng.uniform(20, 90, scans).round(1)
+    ages[rng.random(scans) < missing] = np.nan
+    sexes = np.where(rng.random(scans) < 0.5, "F", "M").astype(object)
+    sexes[rng.random(scans) < missing] = None
+    return pd.DataFrame(
+        {
+            "scan_id": [f"scan{i:04d}" for i in range(scans)],
+            "patient_id": [f"patient{i:04d}" for i in range(scans)],
+            "site_id": np.arange(scans) % sites,
+            "split": np.where(np.arange(scans) // sites % 4 == 3, "test", "train"),
+            "label": rng.integers(0, 3, scans),
+            "sex": sexes,
+            "age_years": ages,
+        }
+    )
+
+
+def bare_cohort(table=None, *, sites=3):
+    """A cohort without volumes, for what needs its manifest only."""
+    table = manifest(sites=sites) if table is None else table
+    return Cohort(meta=meta(sites=sites), manifest=table, folder=Path("nowhere"))
+
+
+def meta(*, sites=3, shape=SHAPE):
+    return CohortMeta(
+        name="tiny",
+        shape=shape,
+        window_hu=(-1000.0, 400.0),
+        spacing_mm=None,
+        site_names=SITE_NAMES[:sites],
+        class_names=("a", "b", "c"),
+    )
+
+
+def written_cohort(folder, *, scans=96, seed=0, shape=SHAPE):
+    """A cohort on disk; a scan's texture depends on its site, its brightness on age, one corner on sex."""
+    table = manifest(scans, seed=seed)
+    return write_cohort(folder, meta=meta(shape=shape), manifest=table, volumes=_volumes(table, shape, seed))
+
+
+def _volumes(table, shape, seed):
+    for row in range(len(table)):
+        rng = np.random.default_rng([seed, row])
+        one = table.iloc[row]
+        volume = rng.normal(0, 4 + 8 * one.site_id, shape) + 100
+        volume[1:4, 6:20, 8:30] += 0 if np.isnan(one.age_years) else one.age_years
+        volume[5:, :9, -12:] += 60 * (one.sex == "F")
+        yield row, volume.clip(0, 255).astype(np.uint8)
+
+
+def labels_for(values_by_name, classes):
+    """Attribute labels from arrays: name -> (scan,) values, and name -> number of classes (0 for years)."""
+    return tuple(
+        AttributeLabels(name=name, values=np.asarray(values, float), class_names=tuple(map(str, range(classes[name]))))
+        for name, values in values_by_name.items()
+    )
+
+
+def exposure_for(labels, rows, *, seeds):
+    """An exposure of given (seed, scan) rows."""
+    shape = (len(seeds), len(labels))
+    centre, spread = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+    targets = np.zeros((*shape, rows.shape[1]), np.float32)
+    weights = np.zeros_like(targets)
+    for s in range(len(seeds)):
+        for a, one in enumerate(labels):
+            values = one.values[rows[s]]
+            if one.regression:
+                centre[s, a], spread[s, a] = np.nanmean(values), np.nanstd(values)
+                weights[s, a] = ~np.isnan(values)
+            else:
+                weights[s, a] = balanced_weights(values, one.width)
+            targets[s, a] = np.nan_to_num((values - centre[s, a]) / spread[s, a])
+    return Exposure(
+        fraction=0.1, seeds=tuple(seeds), rows=rows, targets=targets, weights=weights, centre=centre, spread=spread
+    )

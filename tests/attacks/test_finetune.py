@@ -1,0 +1,86 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from attack_examples import written_cohort
+from target_examples import write_target
+
+from flprivacy.attacks import finetune
+from flprivacy.attacks.attribute import attack_attributes
+from flprivacy.core.config import AttackConfig
+
+CONFIG = AttackConfig(
+    attributes=("site", "age"),
+    accesses=("features", "finetune"),
+    fractions=(0.8,),
+    seeds=(0, 1),
+    epochs=10,
+    batch_size=16,
+    views=2,
+    finetune_epochs=4,
+    finetune_learning_rate=3e-3,
+    extraction_batch_size=8,
+)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    return written_cohort(tmp_path_factory.mktemp("cohort") / "tiny", scans=144)
+
+
+@pytest.fixture(scope="module")
+def target(cohort, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("targets") / "central"
+    write_target(folder, cohort)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def attacked(cohort, target, tmp_path_factory):
+    return attack_attributes(CONFIG, cohort, target, protocol="standard", work=tmp_path_factory.mktemp("work"))
+
+
+def test_fine_tuning_starts_where_the_frozen_attack_ends_and_improves_on_it(attacked):
+    curves = attacked[1]
+    site = curves[curves["attribute"] == "site"]
+    frozen = site[(site["access"] == "features") & (site["epoch"] == CONFIG.epochs)].set_index("seed")["value"]
+    tuned = site[site["access"] == "finetune"]
+    start = tuned[tuned["epoch"] == 0].set_index("seed")["value"]
+    end = tuned[tuned["epoch"] == CONFIG.finetune_epochs].set_index("seed")["value"]
+    np.testing.assert_allclose(start, frozen, atol=0.011)
+    assert (end - start).mean() > 0.1
+
+
+def test_fine_tuning_has_a_block_for_every_seed_and_attribute(attacked):
+    blocks = [b for b in attacked[0].blocks if b.key.access == "finetune"]
+    assert [(b.key.seed, b.key.attribute) for b in blocks] == [
+        (seed, attribute) for seed in (0, 1) for attribute in ("site", "age_band", "age_years")
+    ]
+    assert all(b.key.model == "model" for b in blocks)
+    assert (blocks[0].scores != blocks[3].scores).any()
+
+
+def test_an_interrupted_fine_tuning_goes_on_and_ends_with_the_same_bits(
+    attacked, cohort, target, tmp_path, monkeypatch
+):
+    attack, calls = finetune._Network.attack, []
+
+    def dying(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return attack(self, *args, **kwargs)
+
+    config = replace(CONFIG, accesses=("finetune",))
+    monkeypatch.setattr(finetune._Network, "attack", dying)
+    with pytest.raises(KeyboardInterrupt):
+        attack_attributes(config, cohort, target, protocol="standard", work=tmp_path)
+    table, curves = attack_attributes(config, cohort, target, protocol="standard", work=tmp_path)
+    assert len(calls) == 3
+    expected = [b for b in attacked[0].blocks if b.key.access == "finetune"]
+    for block, twin in zip(table.blocks, expected, strict=True):
+        assert block.key == twin.key
+        np.testing.assert_array_equal(block.scores, twin.scores)
+    whole = attacked[1][attacked[1]["access"] == "finetune"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(curves, whole)

@@ -1,0 +1,273 @@
+"""A simulated population of patients and attackers, whose true leakage is known.
+
+A patient's scans are alike, attackers share the exposed sample of a seed, models differ by luck, and each attacker errs
+on scans of its own: every component of variance that the audit has to account for, each with an effect that no
+method in ``flprivacy.auditing`` assumes the shape of.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from flprivacy.auditing.bootstrap import resample_patients
+from flprivacy.auditing.estimates import estimate_metrics
+from flprivacy.auditing.excess import estimate_excesses
+from flprivacy.auditing.measures import measure
+from flprivacy.auditing.runs import AttackRuns, HeldOut
+from flprivacy.auditing.verdicts import judge
+from flprivacy.core.audit import ExcessEstimate, MetricEstimate
+from flprivacy.core.config import Policy, PolicyRule
+
+# Sizes of the reference study's 21 sites.
+SITE_SIZES = (
+    (4167, 304, 60, 234, 74, 250, 61, 90, 319, 764, 174, 1110, 272, 51, 237, 433, 91, 169, 807, 203, 1366)
+)  # fmt: skip
+SECOND_SCAN = 0.3
+FRACTION = 0.25
+
+
+def heavy_tailed(n_classes: int, tail: float = 1.0) -> np.ndarray:
+    """Return class frequencies: evenly spaced order statistics of the reference study's site sizes, to a power."""
+    sizes = np.sort(SITE_SIZES)[::-1][np.linspace(0, 20, n_classes).round().astype(int)].astype(float) ** tail
+    return sizes / sizes.sum()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attacker:
+    """How strong an attack is and how it varies.
+
+    Attributes:
+        strength: signal about the true class (or share of the age's deviation from the mean that is recovered).
+        model_spread: how much models differ (bias towards classes or years, and strength).
+        model_patient_spread: how much models differ on a patient.
+        seed_spread: how much attacker seeds differ, the same for every attacker of the same seed.
+        own_seed_spread: how much they differ for this model alone.
+        noise: how much they differ on a scan.
+    """
+
+    strength: float = 1.5
+    model_spread: float = 0.0
+    model_patient_spread: float = 0.3
+    seed_spread: float = 0.3
+    own_seed_spread: float = 0.3
+    noise: float = 0.7
+
+
+class Draw:
+    """One study: held-out patients, and attacker seeds that all attackers share."""
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        *,
+        attribute: str = "site",
+        frequencies: Sequence[float] = (),
+        patients: int,
+        seeds: int = 5,
+        fixed_sizes: bool = False,
+    ) -> None:
+        self.rng, self.seeds, self.attribute = rng, seeds, attribute
+        self.regression = attribute == "age_years"
+        self.frequencies = np.asarray(frequencies)
+        if self.regression:
+            of_patient = rng.normal(60.0, 13.0, patients)
+        elif fixed_sizes:
+            sizes = np.maximum(1, np.round(self.frequencies * patients)).astype(int)
+            of_patient = np.repeat(np.arange(len(sizes)), sizes)
+        else:
+            of_patient = rng.choice(len(self.frequencies), size=patients, p=self.frequencies)
+        self.patients = np.repeat(np.arange(len(of_patient)), 1 + (rng.random(len(of_patient)) < SECOND_SCAN))
+        self.truth = of_patient[self.patients].astype(float)
+        self.width = 1 if self.regression else len(self.frequencies)
+        self.unit = 6.0 if self.regression else 1.0
+        # Some patients are hard for every attacker, and a seed's exposed sample misleads every attacker.
+        self.shared = self.normal(len(of_patient), self.width)[self.patients] + 0.5 * self.normal(len(self.truth), 1)
+        self.ease = 1.0 + 0.3 * self.normal(len(of_patient), 1)[self.patients]
+        self.by_seed = self.normal(seeds, 1, self.width)
+
+    def normal(self, *shape: int) -> np.ndarray:
+        """Return standard normal numbers."""
+        return self.rng.standard_normal(shape, dtype=np.float32)
+
+    def scores(self, attacker: Attacker, models: int = 1) -> np.ndarray:
+        """Return (model, seed, scan, column) scores of one attacker."""
+        n, n_patients, a = len(self.truth), self.patients[-1] + 1, attacker
+        own = a.model_patient_spread * self.normal(models, 1, n_patients, self.width)[:, :, self.patients]
+        of_model = a.model_spread * self.normal(models, 1, 1, self.width)
+        of_seed = a.seed_spread * self.by_seed + a.own_seed_spread * self.normal(models, self.seeds, 1, self.width)
+        error = self.shared + own + of_model + of_seed + a.noise * self.normal(models, self.seeds, n, self.width)
+        strength = a.strength * (1.0 + 0.3 * a.model_spread * self.normal(models, 1, 1, 1))
+        return self._signal(strength * self.ease) + self.unit * error
+
+    def _signal(self, strength: np.ndarray) -> np.ndarray:
+        if self.regression:
+            return 60.0 + np.minimum(strength, 1.0) * (self.truth[:, None] - 60.0)
+        prior = 0.5 * np.log(self.frequencies)
+        return strength * (self.truth[:, None] == np.arange(self.width)) + prior
+
+    def held_out(self) -> HeldOut:
+        """Return the scans as the audit knows them."""
+        scans = np.array([f"scan-{i:06d}" for i in range(len(self.truth))])
+        patients = np.array([f"patient-{i:06d}" for i in self.patients])
+        return HeldOut(
+            attribute=self.attribute,
+            class_names=() if self.regression else tuple(f"class {i}" for i in range(self.width)),
+            scan_ids=scans,
+            patient_ids=patients,
+            patients=self.patients,
+            truth=self.truth,
+        )
+
+    def majority(self) -> np.ndarray:
+        """Return the scores of an attacker who always guesses the most frequent class, or the mean age."""
+        guess = np.array([60.0]) if self.regression else self.frequencies
+        return np.broadcast_to(guess, (1, self.seeds, len(self.truth), self.width))
+
+    def runs(self, held_out: HeldOut, name: str, scores: np.ndarray) -> AttackRuns:
+        """Return scores as an attack on the target ``name``."""
+        role = "target" if name == "target" else "baseline"
+        access = "none" if name in ("pixels", "majority") else "features"
+        prefix = "model" if len(scores) == 1 else "init"
+        return AttackRuns(
+            target=name,
+            role=role,
+            access=access,
+            fraction=FRACTION,
+            models=tuple(f"{prefix}-{i}" for i in range(len(scores))),
+            seeds=tuple(range(self.seeds)),
+            held_out=held_out,
+            scores=np.asarray(scores, dtype=np.float32),
+        )
+
+
+def audit_draw(
+    draw: Draw, scores: dict[str, np.ndarray], *, replicates: int, confidence: float = 0.95
+) -> tuple[list[MetricEstimate], list[ExcessEstimate]]:
+    """Estimate metrics of all attacks and the excess of ``target`` over all others, as the audit does."""
+    held_out = draw.held_out()
+    resampling = resample_patients(held_out.patients, replicates=replicates, seed=0)
+    measured = [measure(draw.runs(held_out, name, values), resampling) for name, values in scores.items()]
+    metrics = [estimate for one in measured for estimate in estimate_metrics(one, confidence=confidence)]
+    target = next(one for one in measured if one.runs.target == "target")
+    others = [one for one in measured if one is not target]
+    return metrics, estimate_excesses(target, others, confidence=confidence) if others else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A whole simulated study: who attacks whom, on which patients.
+
+    ``untrained`` is drawn ``initialisations`` times, the target ``models`` times. A target equal to ``untrained`` is
+    harmless: just more draws of fresh weights. ``tail`` is 1 for the reference study's class frequencies, 0 for equal
+    ones.
+    """
+
+    target: Attacker
+    untrained: Attacker
+    pixels: Attacker
+    attribute: str = "site"
+    n_classes: int = 8
+    tail: float = 1.0
+    patients: int = 300
+    seeds: int = 5
+    models: int = 1
+    initialisations: int = 5
+    fixed_sizes: bool = False
+
+    @property
+    def frequencies(self) -> np.ndarray:
+        """Frequencies of the classes."""
+        return np.array([]) if self.attribute == "age_years" else heavy_tailed(self.n_classes, self.tail)
+
+    def audit(self, rng: np.random.Generator, replicates: int) -> tuple[list[MetricEstimate], list[ExcessEstimate]]:
+        """Draw the study once and audit it."""
+        draw = Draw(
+            rng,
+            attribute=self.attribute,
+            frequencies=self.frequencies,
+            patients=self.patients,
+            seeds=self.seeds,
+            fixed_sizes=self.fixed_sizes,
+        )
+        scores = {
+            "target": draw.scores(self.target, self.models),
+            "untrained": draw.scores(self.untrained, self.initialisations),
+            "pixels": draw.scores(self.pixels),
+            "majority": draw.majority(),
+        }
+        return audit_draw(draw, scores, replicates=replicates)
+
+
+def count_verdicts(
+    study: Study, *, thresholds: Sequence[float], repetitions: int, seed: int, replicates: int = 100
+) -> list[Counter]:
+    """Return, for each threshold, how often each verdict fell, by the default metric of the attribute."""
+    metric = "mae_years" if study.attribute == "age_years" else "f1_weighted"
+    counts: list[Counter] = [Counter() for _ in thresholds]
+    for repetition in range(repetitions):
+        metrics, excesses = study.audit(np.random.default_rng([seed, repetition]), replicates)
+        for counter, threshold in zip(counts, thresholds, strict=True):
+            policy = Policy(rules={study.attribute: PolicyRule(metric=metric, threshold=threshold)})
+            counter.update(verdict.verdict for verdict in judge(metrics, excesses, policy))
+    return counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """How often intervals covered the truth. ``above`` counts those that lay wholly above it."""
+
+    covered: int
+    above: int
+    repetitions: int
+    mean_width: float
+
+
+def measure_coverage(
+    study: Study, *, repetitions: int, seed: int, replicates: int = 100, draws: int = 150
+) -> dict[tuple[str, str], Coverage]:
+    """Return (what, metric) -> coverage; ``what`` is ``target``, ``untrained`` or ``target - pixels``."""
+    kind = {"attribute": study.attribute, "frequencies": study.frequencies, "draws": draws}
+    attackers = {"target": study.target, "untrained": study.untrained, "pixels": study.pixels}
+    truths = {name: true_metrics(attacker, **kind) for name, attacker in attackers.items()}
+    rows: dict[tuple[str, str], list[tuple[bool, bool, float]]] = {}
+    for repetition in range(repetitions):
+        metrics, excesses = study.audit(np.random.default_rng([seed, repetition]), replicates)
+        for m in metrics:
+            if m.target in truths:
+                rows.setdefault((m.target, m.metric), []).append(_covers(m, truths[m.target][m.metric]))
+        for e in excesses:
+            if e.baseline == "pixels":
+                truth = truths["target"][e.metric] - truths["pixels"][e.metric]
+                sign = -1.0 if e.metric == "mae_years" else 1.0
+                rows.setdefault(("target - pixels", e.metric), []).append(_covers(e, sign * truth))
+    return {
+        key: Coverage(
+            covered=sum(row[0] for row in found),
+            above=sum(row[1] for row in found),
+            repetitions=repetitions,
+            mean_width=float(np.mean([row[2] for row in found])),
+        )
+        for key, found in rows.items()
+    }
+
+
+def _covers(estimate: MetricEstimate | ExcessEstimate, truth: float) -> tuple[bool, bool, float]:
+    low, high = estimate.ci_low, estimate.ci_high
+    return low <= truth <= high, low > truth, high - low
+
+
+def true_metrics(
+    attacker: Attacker, *, attribute: str = "site", frequencies: Sequence[float] = (), draws: int = 150
+) -> dict[str, float]:
+    """Return the metrics of an attacker over a huge population, many seeds and many models."""
+    rng, total = np.random.default_rng(20240229), {}
+    models = 3 if attacker.model_spread else 1
+    for _ in range(draws):
+        draw = Draw(rng, attribute=attribute, frequencies=frequencies, patients=2000, seeds=4)
+        whole = resample_patients(draw.patients, replicates=2, seed=0)
+        values = measure(draw.runs(draw.held_out(), "target", draw.scores(attacker, models)), whole).values
+        for metric, value in values.items():
+            total[metric] = total.get(metric, 0.0) + float(value[0].mean()) / draws
+    return total

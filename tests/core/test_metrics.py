@@ -1,0 +1,118 @@
+"""Metrics: scikit-learn is the naive reference."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from flprivacy.core import metrics
+from flprivacy.core.errors import AuditError
+
+
+def draw(seed: int, n: int = 60, n_classes: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return truth, predictions and weights; class 3 is never true, class 1 is never predicted."""
+    rng = np.random.default_rng(seed)
+    truth = rng.choice([0, 1, 2, 4], size=n, p=[0.6, 0.1, 0.2, 0.1])
+    predicted = np.where(rng.random(n) < 0.4, np.where(truth == 1, 2, truth), rng.choice([0, 2, 3, 4], size=n))
+    assert n_classes == 5
+    return truth, predicted, rng.integers(0, 4, n).astype(float)
+
+
+CASES = [(seed, weighted) for seed in range(6) for weighted in (False, True)]
+
+
+@pytest.mark.parametrize(("seed", "weighted"), CASES)
+def test_confusion_matrices_equal_sklearn(seed: int, weighted: bool) -> None:
+    truth, predicted, weights = draw(seed)
+    sizes = weights if weighted else None
+    expected = reference.confusion_matrix(truth, predicted, labels=range(5), sample_weight=sizes)
+    np.testing.assert_allclose(metrics.confusion_matrices(truth, predicted, 5, sizes), expected)
+
+
+@pytest.mark.parametrize(("seed", "weighted"), CASES)
+def test_class_metrics_equal_sklearn_with_missing_classes_and_weights(seed: int, weighted: bool) -> None:
+    truth, predicted, weights = draw(seed)
+    sizes = weights if weighted else None
+    cm = metrics.confusion_matrices(truth, predicted, 5, sizes)
+    true_labels = np.unique(truth[weights > 0]) if weighted else np.unique(truth)
+    f1 = {"y_true": truth, "y_pred": predicted, "sample_weight": sizes, "labels": true_labels, "zero_division": 0}
+    recalls = reference.recall_score(average="macro", **f1)  # balanced_accuracy_score warns of missing classes
+    assert metrics.f1_weighted(cm) == pytest.approx(reference.f1_score(average="weighted", **f1))
+    assert metrics.f1_macro(cm) == pytest.approx(reference.f1_score(average="macro", **f1))
+    assert metrics.balanced_accuracy(cm) == pytest.approx(recalls)
+    assert metrics.accuracy(cm) == pytest.approx(reference.accuracy_score(truth, predicted, sample_weight=sizes))
+
+
+def test_balanced_accuracy_equals_sklearn_s_own() -> None:
+    truth, predicted, _ = draw(0)
+    predicted = np.where(predicted == 3, 0, predicted)  # scikit-learn warns of predicted classes that are never true
+    cm = metrics.confusion_matrices(truth, predicted, 5)
+    assert metrics.balanced_accuracy(cm) == pytest.approx(reference.balanced_accuracy_score(truth, predicted))
+
+
+def test_leading_axes_broadcast() -> None:
+    truth, predicted, _ = draw(0)
+    rng = np.random.default_rng(1)
+    many = np.stack([predicted, rng.permutation(predicted)])[:, None]  # (2, 1, scan)
+    weights = rng.integers(0, 3, (3, len(truth)))  # (3, scan)
+    matrices = metrics.confusion_matrices(truth, many, 5, weights)
+    assert matrices.shape == (2, 3, 5, 5)
+    for i in range(2):
+        for j in range(3):
+            one = metrics.confusion_matrices(truth, many[i, 0], 5, weights[j])
+            np.testing.assert_array_equal(matrices[i, j], one)
+            assert metrics.f1_weighted(matrices)[i, j] == metrics.f1_weighted(one)
+
+
+def test_class_counts_give_the_same_metrics_as_confusion_matrices() -> None:
+    truth, predicted, _ = draw(3)
+    rng = np.random.default_rng(1)
+    many = np.stack([predicted, rng.permutation(predicted), rng.permutation(predicted)])  # (3, scan)
+    weights = rng.integers(0, 3, (4, len(truth)))
+    counts = metrics.class_counts(truth, many, 5, weights)
+    matrices = metrics.confusion_matrices(truth, many, 5, weights[:, None])  # (4, 3, class, class)
+    for metric in (metrics.f1_weighted, metrics.f1_macro, metrics.balanced_accuracy, metrics.accuracy):
+        assert metric(counts).shape == (4, 3)
+        np.testing.assert_allclose(metric(counts), metric(matrices), rtol=1e-14)
+
+
+def test_nothing_true_gives_zero_not_nan() -> None:
+    empty = np.zeros((2, 3, 3))
+    for metric in (metrics.f1_weighted, metrics.f1_macro, metrics.balanced_accuracy, metrics.accuracy):
+        np.testing.assert_array_equal(metric(empty), [0.0, 0.0])
+
+
+@pytest.mark.parametrize("wrong", [-1, 3])
+def test_a_class_out_of_range_is_refused_rather_than_counted_elsewhere(wrong: int) -> None:
+    with pytest.raises(AuditError, match=r"predicted: holds a class index outside 0\.\.2"):
+        metrics.confusion_matrices([0, 1, 2], [0, 1, wrong], 3)
+    with pytest.raises(AuditError, match="truth: holds a class index"):
+        metrics.class_counts([0, 1, wrong], [0, 1, 2], 3, np.ones((1, 3)))
+
+
+def test_arrays_of_different_scans_are_refused() -> None:
+    with pytest.raises(AuditError, match="truth must be"):
+        metrics.confusion_matrices([0, 1, 2], [0, 1], 3)
+
+
+def test_top_k_equals_sklearn_without_ties() -> None:
+    rng = np.random.default_rng(2)
+    truth, scores, weights = rng.integers(0, 6, 50), rng.random((3, 50, 6)), rng.integers(0, 3, 50)
+    expected = [reference.top_k_accuracy_score(truth, s, k=3, labels=range(6)) for s in scores]
+    np.testing.assert_allclose(metrics.top_k_accuracy(truth, scores, 3), expected)
+    weighted = reference.top_k_accuracy_score(truth, scores[0], k=3, labels=range(6), sample_weight=weights)
+    assert metrics.top_k_accuracy(truth, scores[0], 3, weights) == pytest.approx(weighted)
+
+
+def test_ties_at_the_border_are_broken_evenly() -> None:
+    flat = np.full((4, 6), 1 / 6)
+    assert metrics.top_k_accuracy([0, 1, 4, 5], flat, 3) == pytest.approx(0.5)
+    hits = metrics.top_k_hits([0, 1, 2, 3], np.tile([0.4, 0.3, 0.1, 0.1], (4, 1)), 3)
+    np.testing.assert_allclose(hits, [1.0, 1.0, 0.5, 0.5])
+
+
+def test_mean_absolute_error_equals_sklearn() -> None:
+    rng = np.random.default_rng(3)
+    truth, predicted, weights = rng.normal(60, 10, 40), rng.normal(60, 10, (2, 40)), rng.integers(0, 3, 40)
+    expected = [reference.mean_absolute_error(truth, p, sample_weight=weights) for p in predicted]
+    np.testing.assert_allclose(metrics.mean_absolute_error(truth, predicted, weights), expected)
+    assert metrics.mean_absolute_error([60.0], [55.5]) == pytest.approx(4.5)

@@ -1,0 +1,63 @@
+"""Compiled pipelines: in step with their sources, small, readable in a form, nothing secret, MLflow never cached."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.compile import COMPILED, PIPELINES, main, stale
+
+
+@pytest.fixture(params=sorted(PIPELINES))
+def spec(request: pytest.FixtureRequest) -> dict[str, Any]:
+    documents = list(yaml.safe_load_all((COMPILED / f"{request.param}.yaml").read_text()))
+    assert isinstance(documents[0], dict)
+    return documents[0]
+
+
+def _tasks(spec: dict[str, Any]) -> dict[str, Any]:
+    tasks = dict(spec["root"]["dag"]["tasks"])
+    for component in spec["components"].values():
+        tasks |= component.get("dag", {}).get("tasks", {})
+    return tasks
+
+
+def test_committed_files_are_in_step() -> None:
+    assert stale() == []
+
+
+def test_a_stale_file_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in COMPILED.glob("*.yaml"):
+        (tmp_path / file.name).write_text(file.read_text())
+    changed = yaml.safe_load((tmp_path / "study.yaml").read_text())
+    changed["root"]["inputDefinitions"]["parameters"]["preset"]["defaultValue"] = "other"
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(changed))
+    monkeypatch.setattr("pipelines.compile.COMPILED", tmp_path)
+    monkeypatch.setattr("sys.argv", ["compile", "--check"])
+    assert main() == 1
+    assert "study.yaml is not in step" in capsys.readouterr().err
+
+
+def test_every_parameter_reads_well_in_a_form(spec: dict[str, Any]) -> None:
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    assert {"preset", "overrides", "store", "fail_on_leak"} <= set(parameters)
+    for name, parameter in parameters.items():
+        assert len(parameter.get("description", "")) > 20, name
+        assert parameter["description"].rstrip().endswith("."), name
+    assert not [n for n in parameters if any(word in n for word in ("secret", "password", "token", "key"))]
+
+
+def test_steps_that_write_to_mlflow_are_never_cached(spec: dict[str, Any]) -> None:
+    tasks = _tasks(spec)
+    assert "enableCache" not in tasks["log-mlflow"].get("cachingOptions", {})
+    assert tasks["attack-attributes"]["cachingOptions"]["enableCache"] is True
+
+
+def test_no_package_is_installed_at_run_time(spec: dict[str, Any]) -> None:
+    for executor in spec["deploymentSpec"]["executors"].values():
+        text = " ".join(map(str, executor["container"]["command"]))
+        assert "pip install" not in text
+        assert executor["container"]["image"].startswith("flprivacy/")

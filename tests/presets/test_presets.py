@@ -1,0 +1,60 @@
+"""Presets: the ones that come along are valid, a file of one's own works, a wrong one is named."""
+
+from pathlib import Path
+
+import pytest
+
+from flprivacy.core.digests import digest_file
+from flprivacy.core.errors import ConfigError
+from flprivacy.presets import load_study, preset_names
+
+
+def test_every_preset_is_valid_and_has_its_baseline() -> None:
+    assert {"demo", "paper"} <= set(preset_names())
+    for name in preset_names():
+        study = load_study(name)
+        assert study.name == name
+        topologies = {t.topology for t in study.targets.values()}
+        assert {"untrained", "siloed", "central", "federated"} <= topologies
+
+
+def test_the_demo_is_the_grid_that_make_audit_promises() -> None:
+    study = load_study("demo")
+    assert set(study.attack.attributes) == {"site", "sex", "age"}
+    assert len(study.attack.fractions) >= 2
+    assert len(study.attack.seeds) >= 5
+
+
+def test_overrides_replace_single_fields_and_null_removes_a_target() -> None:
+    study = load_study("demo", {"cohort": {"scans": 400}, "targets": {"siloed": None}})
+    assert study.cohort is not None
+    assert study.cohort.scans == 400
+    assert study.cohort.sites == 21
+    assert "siloed" not in study.targets
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("targets: {a: {topology: central}}\n")
+    assert load_study(str(path), digest=digest_file(path)).name == "mine"
+    with pytest.raises(ConfigError, match=r"mine\.yaml: changed since the run was started"):
+        load_study(str(path), digest="0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("targets: [", "not YAML"), ("- 1\n", "holds no fields"), ("targts: {}\n", "unknown field 'targts'")],
+)
+def test_a_broken_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as error:
+        load_study(str(path))
+    assert str(path) in str(error.value)
+
+
+def test_an_unknown_preset_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"preset 'dmo' is unknown; choose demo, paper or give a \.yaml file"):
+        load_study("dmo")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_study("/nowhere/x.yaml")

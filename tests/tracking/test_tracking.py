@@ -1,0 +1,163 @@
+"""Filing audits in a real MLflow store on SQLite: layout, once only, no run left open, no secret shown."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from flprivacy import tracking
+from flprivacy.core.audit import Audit
+from flprivacy.core.errors import TrackingError
+from flprivacy.steps.log_mlflow import log_mlflow, sync
+from tests.reporting.example_audit import example_audit
+
+
+@pytest.fixture(scope="module")
+def audit() -> Audit:
+    return example_audit(n_sites=3, keep=("central", "untrained", "pixels", "majority"))
+
+
+@pytest.fixture(scope="module")
+def folders(audit: Audit, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("run")
+    audit.write(root / "audit" / "audit.json")
+    (root / "report" / "figures").mkdir(parents=True)
+    (root / "report" / "report.html").write_text("<html></html>")
+    (root / "report" / "figures" / "confusion-site-features-central.png").write_bytes(b"png")
+    return root / "audit", root / "report"
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="module")
+def parent(audit: Audit, folders: tuple[Path, Path], uri: str) -> Run:
+    os.environ["MLFLOW_TRACKING_URI"] = uri
+    try:
+        logged = sync(audit=folders[0], report=folders[1], kfp_run="kfp-1")
+        assert not logged.found
+        again = sync(audit=folders[0], report=folders[1], kfp_run="kfp-2")
+        assert again.found
+        assert again.run_id == logged.run_id
+    finally:
+        del os.environ["MLFLOW_TRACKING_URI"]
+    return MlflowClient(uri).get_run(logged.run_id)
+
+
+def _children(uri: str, parent: Run) -> list[Run]:
+    query = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    return list(MlflowClient(uri).search_runs([parent.info.experiment_id], query))
+
+
+def test_the_experiment_is_the_cohort_and_the_parent_tells_what_leaks(audit: Audit, uri: str, parent: Run) -> None:
+    assert MlflowClient(uri).get_experiment(parent.info.experiment_id).name == audit.cohort_name
+    assert parent.data.tags["audit.cohort_digest"] == audit.cohort_digest
+    assert parent.data.tags["audit.kfp_run"] == "kfp-1"
+    verdict = next(v for v in audit.verdicts if (v.target, v.attribute, v.access) == ("central", "site", "features"))
+    assert parent.data.metrics["central.site.features.excess_f1"] == pytest.approx(verdict.excess)
+    assert parent.data.metrics["central.utility.auc_ovr"] > 0.5
+    assert parent.inputs.dataset_inputs[0].dataset.digest == audit.cohort_digest[:36]
+
+
+def test_each_target_and_attack_is_a_child_with_its_figures(audit: Audit, uri: str, parent: Run) -> None:
+    children = _children(uri, parent)
+    assert len(children) == len(audit.verdicts)
+    names = {(v.target, v.attribute, v.access): v for v in audit.verdicts}
+    for child in children:
+        tags, metrics = child.data.tags, child.data.metrics
+        verdict = names[(tags["audit.target"], tags["audit.attribute"], tags["audit.access"])]
+        assert tags["audit.verdict"] == verdict.verdict
+        stem = f"{verdict.attribute}.{verdict.metric}"
+        assert metrics[stem] == pytest.approx(verdict.value)
+        assert metrics[f"{stem}.ci_low"] == pytest.approx(verdict.value_ci_low)
+        assert f"{stem}.at_fraction_0.1" in metrics
+
+
+def test_curves_are_steps_and_artifacts_are_filed(audit: Audit, uri: str, parent: Run) -> None:
+    client = MlflowClient(uri)
+    child = next(
+        c
+        for c in _children(uri, parent)
+        if (c.data.tags["audit.attribute"], c.data.tags["audit.access"]) == ("site", "features")
+    )
+    curve = next(
+        c
+        for c in audit.curves
+        if (c.target, c.attribute, c.access, c.fraction) == ("central", "site", "features", 0.25)
+    )
+    history = sorted(client.get_metric_history(child.info.run_id, "curve.site.f1_weighted"), key=lambda m: m.step)
+    assert [m.step for m in history] == list(curve.epochs)
+    assert [m.value for m in history] == pytest.approx(list(curve.mean))
+    assert "audit.json" in {f.path for f in client.list_artifacts(parent.info.run_id)}
+    assert [f.path for f in client.list_artifacts(child.info.run_id)] == ["confusion-site-features-central.png"]
+
+
+def test_artifacts_lie_beside_the_database_wherever_the_caller_stands(uri: str, parent: Run) -> None:
+    folder = Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts"
+    assert parent.info.artifact_uri.startswith(folder.as_uri())
+    assert list(folder.rglob("report.html"))
+
+
+def test_no_run_is_left_open(uri: str, parent: Run) -> None:
+    runs = MlflowClient(uri).search_runs([parent.info.experiment_id])
+    assert {r.info.status for r in runs} == {"FINISHED"}
+
+
+def test_a_failure_while_logging_ends_the_run_as_failed(
+    audit: Audit, folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(tracking, "_log_child", fail)
+    uri = f"sqlite:///{tmp_path / 'm.db'}"
+    with pytest.raises(TrackingError, match="cannot be reached"):
+        tracking.log_audit(audit, digest="d", report=folders[1], audit_file=folders[0] / "audit.json", tracking_uri=uri)
+    client = MlflowClient(uri)
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert [r.info.status for r in runs] == ["FAILED"]
+
+
+def test_a_run_of_a_killed_process_is_closed_by_the_next(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'm.db'}"
+    script = (
+        "import sys, time; from mlflow import MlflowClient; from flprivacy import tracking\n"
+        f"client = MlflowClient({uri!r}); e = client.create_experiment('c')\n"
+        "with tracking._run(client, e, 'open', {}, parent=None):\n"
+        "    print(e, flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    experiment = process.stdout.readline().strip()
+    client = MlflowClient(uri)
+    assert tracking.close_stale_runs(client, [experiment]) == 0, "its owner still lives"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert tracking.close_stale_runs(client, [experiment]) == 1
+    assert [r.info.status for r in client.search_runs([experiment])] == ["KILLED"]
+
+
+def test_an_unreachable_server_loses_nothing_and_says_what_to_do(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:hunter2@127.0.0.1:9")
+    started = time.monotonic()
+    assert log_mlflow(audit=folders[0], report=folders[1]) == ""
+    assert time.monotonic() - started < 60
+    assert "not logged: http://127.0.0.1:9: MLflow cannot be reached" in caplog.text
+    assert f"log it later with: flprivacy mlflow sync --audit {folders[0]}" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_no_server_named_is_said(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(TrackingError, match="no MLflow server is named; set MLFLOW_TRACKING_URI"):
+        sync(audit=folders[0], report=folders[1])

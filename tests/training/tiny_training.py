@@ -1,0 +1,87 @@
+"""A tiny cohort of three unequal sites whose two classes differ in one corner, and tiny networks to train on it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from flprivacy.cohorts.format import write_cohort
+from flprivacy.core.cohort import Cohort, CohortMeta
+from flprivacy.training.adam import compile_step
+from flprivacy.training.batches import shuffled_batches
+from flprivacy.training.method import Method
+
+SHAPE = (8, 32, 40)  # (depth, height, width), no two alike
+TRAIN_SIZES = (13, 6, 3)
+TEST_SIZE = 6
+
+
+def tiny_manifest(train_sizes: tuple[int, ...] = TRAIN_SIZES, n_classes: int = 2) -> pd.DataFrame:
+    rows = []
+    for site, size in enumerate(train_sizes):
+        for number in range(size + TEST_SIZE):
+            rows.append(
+                {
+                    "scan_id": f"scan-{site}-{number}",
+                    "patient_id": f"patient-{site}-{number}",
+                    "site_id": site,
+                    "split": "train" if number < size else "test",
+                    "label": number % n_classes,
+                    "sex": "FM"[number // 2 % 2],
+                    "age_years": 40.0 + number,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def tiny_volumes(manifest: pd.DataFrame) -> Iterator[tuple[int, np.ndarray]]:
+    rng = np.random.default_rng(5)
+    for row, label in enumerate(manifest["label"].tolist()):
+        volume = rng.integers(60, 110, size=SHAPE)
+        volume[:4, :16, 8:32] += 90 * label
+        yield row, volume.astype(np.uint8)
+
+
+def write_tiny_cohort(folder: Path, manifest: pd.DataFrame) -> Cohort:
+    meta = CohortMeta(
+        name="tiny",
+        shape=SHAPE,
+        window_hu=(-1000.0, 400.0),
+        spacing_mm=None,
+        site_names=("a", "b", "c"),
+        class_names=tuple(f"class-{c}" for c in range(int(manifest["label"].max()) + 1)),
+    )
+    return write_cohort(folder, meta=meta, manifest=manifest, volumes=tiny_volumes(manifest))
+
+
+def tiny_network(seed: int) -> keras.Model:
+    """A network with everything that carries state: weights, batch statistics and a random layer."""
+    layers, glorot = keras.layers, keras.initializers.GlorotUniform
+    scans = layers.Input((*SHAPE, 1))
+    x = layers.AveragePooling3D(4)(scans)
+    x = layers.Conv3D(4, 3, padding="same", kernel_initializer=glorot(seed=seed))(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.Dropout(0.2, seed=7)(layers.ReLU()(x))
+    x = layers.GlobalMaxPooling3D()(x)
+    return keras.Model(scans, layers.Dense(2, "softmax", kernel_initializer=glorot(seed=seed + 1))(x))
+
+
+def linear_network() -> keras.Model:
+    """Softmax regression from zero weights on 4 x 4 x 4 averages: its gradient is known in closed form."""
+    scans = keras.layers.Input((*SHAPE, 1))
+    x = keras.layers.Flatten()(keras.layers.AveragePooling3D(4)(scans))
+    classes = keras.layers.Dense(2, "softmax", use_bias=False, kernel_initializer="zeros")(x)
+    return keras.Model(scans, classes)
+
+
+SGD = Method(
+    name="sgd",
+    compile=lambda model, config: compile_step(model, keras.optimizers.SGD(config.learning_rate)),
+    batches=shuffled_batches,
+)
+
+
+def assert_same_bits(left: list[np.ndarray], right: list[np.ndarray]) -> None:
+    assert [a.tobytes() for a in left] == [b.tobytes() for b in right]
