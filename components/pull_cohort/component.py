@@ -1,4 +1,4 @@
-"""Bring a given cohort to where the other steps read it."""
+"""Bring the volumes that an audit reads to where the other steps find them."""
 
 from kfp import dsl
 
@@ -9,12 +9,22 @@ from components.images import AUDIT_IMAGE
 def pull_cohort(
     location: str,
     cohort: dsl.Output[dsl.Dataset],
+    fractions: list = [],  # noqa: B006 - KFP takes defaults as constants
+    seeds: list = [],  # noqa: B006
+    splits: list = ["train", "test"],  # noqa: B006
+    resolved: str = "",
+    store: str = "",
 ) -> str:
-    """Bring a given cohort to where the other steps read it, and check it.
+    """Bring the volumes that an audit reads to where the other steps find them, verified; the manifest stays whole.
 
     Args:
-        location: Folder of the cohort.
-        cohort: The cohort: cohort.json, manifest.parquet and the volumes.
+        location: Folder of the cohort: a path, or a URI that starts with file://, s3:// or gs://.
+        cohort: The cohort: cohort.json, manifest.parquet, the volumes, and present.parquet unless all of them are here.
+        fractions: Exposed fractions of the audit; the largest decides. Empty: all training scans.
+        seeds: Attacker seeds of the audit. Empty: all training scans.
+        splits: Whose scans to bring: train (the exposed ones), test, or both.
+        resolved: What resolve_cohort returned: a cached pull is used again only while that stays the same.
+        store: Folder of finished artifacts and checkpoints, keyed by digest; an interrupted pull carries on from it.
 
     Returns:
         The cohort's digest.
@@ -24,6 +34,15 @@ def pull_cohort(
     from flprivacy.steps.pull import pull_cohort as step
     from flprivacy.steps.run_step import run_step
 
-    digest = run_step(step, cohort=location, out=Path(cohort.path))
+    digest = run_step(
+        step,
+        cohort=location,
+        out=Path(cohort.path),
+        fractions=fractions,
+        seeds=[int(seed) for seed in seeds],  # KFP hands numbers over as floats
+        splits=splits,
+        resolved=resolved,
+        store=store,
+    )
     cohort.metadata["digest"] = digest
     return digest

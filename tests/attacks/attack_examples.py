@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from flprivacy.attacks.exposure import Exposure, balanced_weights
+from flprivacy.attacks.exposure import Exposure, class_weights
 from flprivacy.attacks.labels import AttributeLabels
 from flprivacy.cohorts.format import write_cohort
 from flprivacy.core.cohort import Cohort, CohortMeta
@@ -88,7 +88,7 @@ def exposure_for(labels, rows, *, seeds):
                 centre[s, a], spread[s, a] = np.nanmean(values), np.nanstd(values)
                 weights[s, a] = ~np.isnan(values)
             else:
-                weights[s, a] = balanced_weights(values, one.width)
+                weights[s, a] = class_weights(values, one.width)
             targets[s, a] = np.nan_to_num((values - centre[s, a]) / spread[s, a])
     return Exposure(
         fraction=0.1, seeds=tuple(seeds), rows=rows, targets=targets, weights=weights, centre=centre, spread=spread

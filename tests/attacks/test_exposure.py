@@ -3,7 +3,7 @@ import pytest
 from attack_examples import bare_cohort, manifest
 from sklearn.utils.class_weight import compute_sample_weight
 
-from flprivacy.attacks.exposure import balanced_weights, draw_exposure, needed_rows
+from flprivacy.attacks.exposure import class_weights, draw_exposure, needed_rows
 from flprivacy.attacks.labels import attribute_labels
 from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.core.errors import AttackError
@@ -13,16 +13,17 @@ def _labels(cohort):
     return attribute_labels(cohort, attributes=("site", "sex", "age"), age_edges_years=(45.0, 60.0, 75.0))
 
 
-def test_balanced_weights_are_scikit_learns():
+def test_fully_balanced_weights_are_scikit_learns():
     values = np.random.default_rng(0).choice(5, 60, p=[0.5, 0.3, 0.1, 0.06, 0.04]).astype(float)
-    np.testing.assert_allclose(balanced_weights(values, 7), compute_sample_weight("balanced", values))
+    np.testing.assert_allclose(class_weights(values, 7, balance=1), compute_sample_weight("balanced", values))
 
 
 def test_unknown_values_weigh_nothing_and_the_rest_sums_to_its_number():
-    weights = balanced_weights(np.array([0, 1, np.nan, 1, 2, np.nan]), 3)
+    weights = class_weights(np.array([0, 1, np.nan, 1, 2, np.nan]), 3)
     assert weights[[2, 5]].tolist() == [0, 0]
     assert weights.sum() == pytest.approx(4)
-    assert weights[1] + weights[3] == pytest.approx(weights[0])
+    assert weights[0] / weights[1] == pytest.approx(np.sqrt(2))
+    np.testing.assert_allclose(class_weights(np.array([0.0, 1, 1, 1]), 2, balance=0), 1)
 
 
 def test_attributes_of_a_seed_share_their_exposed_sample():

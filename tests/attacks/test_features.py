@@ -3,7 +3,7 @@ import pytest
 from attack_examples import written_cohort
 from target_examples import ARCHITECTURE
 
-from flprivacy.attacks.features import TEST_VIEW, Views, extract, log_probabilities, model_forward
+from flprivacy.attacks.features import TEST_VIEW, Views, answer_features, extract, model_forward
 from flprivacy.cohorts.format import read_volumes
 from flprivacy.cohorts.preprocessing import test_view, train_view, view_keys
 from flprivacy.models.registry import build
@@ -99,6 +99,10 @@ def test_the_test_view_is_not_a_training_view(cohort):
     assert (views.load(TEST_VIEW, rows) != views.load(0, rows)).any()
 
 
-def test_log_probabilities_are_finite_at_zero():
-    values = log_probabilities(np.array([[0.0, 1.0], [0.5, 0.5]], "f4"))
-    np.testing.assert_allclose(values, np.log([[1e-7, 1.0], [0.5, 0.5]]), rtol=1e-5)
+def test_answers_are_log_probabilities_finite_at_zero():
+    values = answer_features(np.array([[0.0, 1.0], [0.5, 0.5]], "f4"))
+    assert values.shape == (2, 16)
+    logs = np.log([[1e-7, 1.0], [0.5, 0.5]])
+    np.testing.assert_allclose(values[:, :2], logs, rtol=1e-5)
+    np.testing.assert_allclose(values[:, 2:4], -logs, rtol=1e-5)
+    np.testing.assert_array_equal(values[:, 4:8], values[:, :4])

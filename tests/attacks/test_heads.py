@@ -42,6 +42,9 @@ class FixedDropout(keras.layers.Layer):
         super().__init__()
         self.mask = mask
 
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(x.shape, x.dtype)
+
     def call(self, x):
         return x if self.mask is None else x * (self.mask / KEEP)
 
@@ -59,8 +62,8 @@ def plain_head(heads, head, width, keep=(None, None)):
         plain.gamma.assign(np.asarray(stacked.gamma)[head][0])
         plain.beta.assign(np.asarray(stacked.beta)[head][0])
     for plain, stacked in zip(denses, (heads.dense_hidden, heads.dense_out, heads.shortcut)):
-        units = plain.units
-        plain.set_weights([np.asarray(stacked.kernel)[head][:, :units], np.asarray(stacked.bias)[head][0, :units]])
+        bias = np.asarray(stacked.bias)[head][0] if stacked.use_bias else np.zeros(stacked.units)
+        plain.set_weights([np.asarray(stacked.kernel)[head][:, : plain.units], bias[: plain.units]])
     return model, norms
 
 

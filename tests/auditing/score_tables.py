@@ -11,7 +11,7 @@ from flprivacy.core.scores import AttackKey, ScoreBlock, ScoreTable
 SITES = ("north", "south", "west", "east")
 CLASS_NAMES = {"site": SITES, "sex": ("F", "M"), "age_band": ("<50", "50-70", ">=70")}
 ATTRIBUTES = ("site", "sex", "age_band", "age_years")
-MODELS = {"central": 1, "siloed": 3, "untrained": 2, "pixels": 1, "majority": 1}
+MODELS = {"central": 1, "siloed": 3, "untrained": 4, "pixels": 1, "majority": 1}
 FRACTIONS = (0.1, 0.25)
 SEEDS = (0, 1, 2, 3, 4)
 

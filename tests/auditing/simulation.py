@@ -159,9 +159,9 @@ def audit_draw(
 class Study:
     """A whole simulated study: who attacks whom, on which patients.
 
-    ``untrained`` is drawn ``initialisations`` times, the target ``models`` times. A target equal to ``untrained`` is
-    harmless: just more draws of fresh weights. ``tail`` is 1 for the reference study's class frequencies, 0 for equal
-    ones.
+    ``untrained`` is drawn ``initialisations`` times (0: left out), the target ``models`` times. A target equal to
+    ``untrained`` is harmless: just more draws of fresh weights. ``tail`` is 1 for the reference study's class
+    frequencies, 0 for equal ones.
     """
 
     target: Attacker
@@ -193,10 +193,11 @@ class Study:
         )
         scores = {
             "target": draw.scores(self.target, self.models),
-            "untrained": draw.scores(self.untrained, self.initialisations),
             "pixels": draw.scores(self.pixels),
             "majority": draw.majority(),
         }
+        if self.initialisations:
+            scores["untrained"] = draw.scores(self.untrained, self.initialisations)
         return audit_draw(draw, scores, replicates=replicates)
 
 
@@ -229,7 +230,9 @@ def measure_coverage(
 ) -> dict[tuple[str, str], Coverage]:
     """Return (what, metric) -> coverage; ``what`` is ``target``, ``untrained`` or ``target - pixels``."""
     kind = {"attribute": study.attribute, "frequencies": study.frequencies, "draws": draws}
-    attackers = {"target": study.target, "untrained": study.untrained, "pixels": study.pixels}
+    attackers = {"target": study.target, "pixels": study.pixels}
+    if study.initialisations:
+        attackers["untrained"] = study.untrained
     truths = {name: true_metrics(attacker, **kind) for name, attacker in attackers.items()}
     rows: dict[tuple[str, str], list[tuple[bool, bool, float]]] = {}
     for repetition in range(repetitions):

@@ -104,4 +104,4 @@ def test_a_class_of_one_patient_has_variance() -> None:
                for c in (0, 1)]  # fmt: skip
     present = (found.weights[:, truth == 1].sum(axis=1) > 0).astype(float)
     balanced = (recalls[0] + recalls[1]) / (1 + present)
-    assert patient_variance(balanced, found) > 2 * bootstrap_rows(balanced, found).var(ddof=1)
+    assert patient_variance(balanced, found) > 1.5 * bootstrap_rows(balanced, found).var(ddof=1)

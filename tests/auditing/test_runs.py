@@ -32,7 +32,7 @@ def test_scores_are_aligned_by_scan_whatever_their_order(study: list[ScoreTable]
     runs = next(r for r in found["sex"] if (r.target, r.access, r.fraction) == ("siloed", "outputs", 0.25))
     assert runs.scores.shape == (3, 5, 54, 2)
     assert runs.held_out.n_scans == 54
-    assert runs.held_out.n_patients == len({p for p in runs.held_out.patient_ids})
+    assert runs.held_out.n_patients == len(set(runs.held_out.patient_ids))
     block = next(b for b in study[1].blocks if b.key.model == "m-2" and b.key.seed == 4 and b.key.attribute == "sex"
                  and b.key.access == "outputs" and b.key.fraction == 0.25)  # fmt: skip
     for scan, scores, truth in zip(block.scan_ids, block.scores, block.truth, strict=True):

@@ -1,12 +1,15 @@
 """What a private step costs: time and peak memory of DP-SGD beside the ordinary step of the same network and batch.
 
-    python tests/benchmarks/bench_dp_sgd.py [--steps N] [--batch N] [--architecture NAME] [--memory-only]
+    python tests/benchmarks/bench_dp_sgd.py [--steps N] [--batch N] [--architecture NAME] [--scans D H W]
 
-Time: both steps in one process, taken in turn so that other work on the machine meets both alike; the median of the
-paired ratios counts. Memory: each step alone in a process of its own; peak resident memory of the whole process, and
-what the steps added to the loaded process. Where JAX is installed the same table follows on JAX, and where jax_privacy
-is too (it is no dependency: ``pip install jax jax-privacy``), its clipped gradients of the same network beside it.
-Exits with 1 if a ratio of the product's own step is above the limit.
+Each kind of step lives in a process of its own, set up the way that the product runs it, and the processes take their
+steps in turn, so that whatever else the machine does meets all of them alike. Time: the median step, and the median
+ratio to the ordinary step taken just before or after. Memory: peak resident memory of the process, and what the steps
+added to it. ``naive`` is the textbook loop: a gradient in eager Python for each scan of the batch.
+
+Where JAX is installed the same table follows on JAX, with jax_privacy's clipped gradients of the same network beside
+it where that is too (neither is a dependency: ``pip install jax jax-privacy``). Exits with 1 if the product's private
+step is above a limit on TensorFlow.
 """
 
 import argparse
@@ -24,76 +27,100 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 TIME_LIMIT, MEMORY_LIMIT = 1.10, 1.10
-SHAPE, CLASSES = (24, 64, 64), 3
+CLASSES = 3
 
 Step = Callable[[], Any]
 
 
 def main() -> int:
     arguments = _arguments()
-    if arguments.child == "time":
-        print(json.dumps(measure_time(arguments)))
-        return 0
     if arguments.child:
-        print(json.dumps(measure_memory(arguments)))
+        serve(KINDS[arguments.child](arguments))
         return 0
-    backends = ["tensorflow", *(["jax"] if importlib.util.find_spec("jax") else [])]
-    within = True
-    for backend in backends:
-        within &= report(backend, arguments)
-    if len(backends) == 1:
+    within = report("tensorflow", ["ordinary", "private", "naive"], arguments)
+    if importlib.util.find_spec("jax"):
+        peers = ["jax_privacy", "jax_privacy-streamed"] if importlib.util.find_spec("jax_privacy") else []
+        report("jax", ["ordinary", "private", *peers], arguments)
+    else:
         print("jax and jax_privacy are not installed: no rows for them")
     return 0 if within else 1
 
 
-def report(backend: str, arguments: argparse.Namespace) -> bool:
-    """Print one backend's table; return whether the product's step is within its limits."""
-    memory = {name: _child(backend, name, arguments) for name in ("ordinary", "private")}
-    peak = memory["private"]["peak_mib"] / memory["ordinary"]["peak_mib"]
-    print(f"\n{arguments.architecture} on {backend}, {SHAPE} voxels, batch {arguments.batch}")
-    for name, m in memory.items():
-        print(f"  {name:<28} peak {m['peak_mib']:8.0f} MiB, of which steps added {m['added_mib']:8.0f} MiB")
-    print(f"  {'peak memory ratio':<28} {peak:.3f} (limit {MEMORY_LIMIT})")
-    within = peak <= MEMORY_LIMIT
-    if not arguments.memory_only:
-        times = _child(backend, "time", arguments)
-        for name, t in times.items():
-            print(f"  {name:<28} {t['seconds']:8.3f} s a step, ratio {t['ratio']:.3f} (limit {TIME_LIMIT})")
-        within &= times["private"]["ratio"] <= TIME_LIMIT
-    print(f"  {'within' if within else 'ABOVE'} the limits")
-    return within or backend != "tensorflow"
-
-
-def measure_time(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Take the steps in turn; return median seconds, and the median ratio to the ordinary step beside it."""
-    steps = {"ordinary": ordinary_step(arguments), "private": private_step(arguments)} | peers(arguments)
-    for step in steps.values():
-        step()
-        step()
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
+def report(backend: str, kinds: list[str], arguments: argparse.Namespace) -> bool:
+    """Measure and print one backend's table; return whether the private step is within its limits."""
+    children = {kind: Child(backend, kind, arguments) for kind in kinds}
+    seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     for round_ in range(arguments.steps):
-        names = list(steps)
-        for name in names if round_ % 2 else reversed(names):
-            start = time.perf_counter()
-            steps[name]()
-            seconds[name].append(time.perf_counter() - start)
-    reference = seconds["ordinary"]
-    return {
-        name: {
-            "seconds": statistics.median(values),
-            "ratio": statistics.median(a / b for a, b in zip(values, reference, strict=True)),
-        }
-        for name, values in seconds.items()
-    }
+        for kind in kinds if round_ % 2 else kinds[::-1]:
+            if kind != "naive" or round_ < 3:
+                seconds[kind].append(children[kind].step())
+    memory = {kind: child.finish() for kind, child in children.items()}
+    shape = "x".join(map(str, arguments.scans))
+    print(f"\n{arguments.architecture} on {backend}, batch {arguments.batch} of {shape} voxels, median of")
+    print(f"{arguments.steps} steps in turn: seconds a step, ratio | peak memory, ratio | added by the steps")
+    for kind in kinds:
+        pairs = zip(seconds[kind], seconds["ordinary"], strict=False)
+        ratio = statistics.median(a / b for a, b in pairs)
+        peak, added = memory[kind]["peak_mib"], memory[kind]["added_mib"]
+        times = f"{statistics.median(seconds[kind]):8.3f} s {ratio:7.3f}"
+        share = peak / memory["ordinary"]["peak_mib"]
+        print(f"  {kind:<22} {times} | {peak:7.0f} MiB {share:6.3f} | {added:7.0f} MiB")
+        if kind == "private":
+            within = ratio <= TIME_LIMIT and share <= MEMORY_LIMIT
+    print(f"  private: {'within' if within else 'ABOVE'} the limits (time {TIME_LIMIT}, memory {MEMORY_LIMIT})")
+    return within
 
 
-def measure_memory(arguments: argparse.Namespace) -> dict[str, float]:
-    """Take a few steps of one kind; return peak resident memory, and the part that the steps added."""
-    step = {"ordinary": ordinary_step, "private": private_step}[arguments.child](arguments)
+class Child:
+    """A process that takes one kind of step when told to."""
+
+    def __init__(self, backend: str, kind: str, arguments: argparse.Namespace) -> None:
+        command = [sys.executable, __file__, "--child", kind, "--batch", str(arguments.batch)]
+        command += ["--architecture", arguments.architecture, "--scans", *map(str, arguments.scans)]
+        environment = os.environ | {"KERAS_BACKEND": backend}
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._read()
+
+    def step(self) -> float:
+        """Return the seconds that a step took."""
+        return float(self._ask("step")["seconds"])
+
+    def finish(self) -> dict[str, float]:
+        """End the process; return its memory."""
+        memory = self._ask("finish")
+        self._process.wait()
+        return memory
+
+    def _ask(self, what: str) -> dict[str, float]:
+        assert self._process.stdin
+        self._process.stdin.write(what + "\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> dict[str, float]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a benchmark process ended early with {self._process.wait()}")
+        answer: dict[str, float] = json.loads(line)
+        return answer
+
+
+def serve(step: Step) -> None:
+    """Take a step each time that the parent asks."""
     before = _peak_mib()
-    for _ in range(3):
+    step()
+    step()
+    print("{}", flush=True)
+    for line in sys.stdin:
+        if line.strip() == "finish":
+            print(json.dumps({"peak_mib": _peak_mib(), "added_mib": _peak_mib() - before}), flush=True)
+            return
+        start = time.perf_counter()
         step()
-    return {"peak_mib": _peak_mib(), "added_mib": _peak_mib() - before}
+        print(json.dumps({"seconds": time.perf_counter() - start}), flush=True)
 
 
 def ordinary_step(arguments: argparse.Namespace) -> Step:
@@ -103,7 +130,7 @@ def ordinary_step(arguments: argparse.Namespace) -> Step:
     from flprivacy.core.config import TargetConfig
     from flprivacy.training.adam import ADAM
 
-    x, y = _batch(arguments.batch)
+    x, y = _batch(arguments, arguments.batch)
     step = ADAM.compile(_network(arguments), TargetConfig(topology="central", batch_size=arguments.batch))
     weights = np.ones(arguments.batch, dtype=np.float32)
     return lambda: step.run(x, y, weights)
@@ -116,10 +143,11 @@ def private_step(arguments: argparse.Namespace) -> Step:
     import keras
     import numpy as np
 
-    from flprivacy.privacy.gradients import DpSgdConfig, DpSgdRule
+    from flprivacy.privacy.gradients import DpSgdConfig, DpSgdRule, prepare_process
 
+    prepare_process()
     physical = arguments.batch + arguments.batch // 2
-    x, y = _batch(physical)
+    x, y = _batch(arguments, physical)
     mask = (np.arange(physical) < arguments.batch).astype(np.float32)
     config = DpSgdConfig(clip_norm=1.0, noise_multiplier=1.0, expected_batch=float(arguments.batch))
     rule = DpSgdRule(_network(arguments), keras.optimizers.Adam(1e-3), config, seed=0)
@@ -127,19 +155,30 @@ def private_step(arguments: argparse.Namespace) -> Step:
     return lambda: rule.step(x, y, mask, key=(next(number),))
 
 
-def peers(arguments: argparse.Namespace) -> dict[str, Step]:
-    """Return jax_privacy's steps where it is installed: all gradients at once, and one at a time."""
+def naive_step(arguments: argparse.Namespace) -> Step:
+    """Return the textbook step: all gradients kept, each computed by a call from Python."""
     import keras
+    import tensorflow as tf
 
-    if keras.backend.backend() != "jax" or not importlib.util.find_spec("jax_privacy"):
-        return {}
-    return {
-        "jax_privacy, all at once": jax_privacy_step(arguments, None),
-        "jax_privacy, one at a time": jax_privacy_step(arguments, 1),
-    }
+    network, optimizer = _network(arguments), keras.optimizers.Adam(1e-3)
+    optimizer.build(network.trainable_variables)
+    x, y = (tf.constant(a) for a in _batch(arguments, arguments.batch))
+    weights = [v.value for v in network.trainable_variables]
+
+    def step() -> None:
+        gradients = []
+        for i in range(arguments.batch):
+            with tf.GradientTape() as tape:
+                loss = keras.losses.categorical_crossentropy(y[i : i + 1], network(x[i : i + 1], training=True))[0]
+            gradients.append(tf.clip_by_global_norm(tape.gradient(loss, weights), 1.0)[0])
+        sums = [tf.add_n(parts) for parts in zip(*gradients, strict=True)]
+        means = [(s + tf.random.normal(s.shape)) / arguments.batch for s in sums]
+        optimizer.apply(means, network.trainable_variables)
+
+    return step
 
 
-def jax_privacy_step(arguments: argparse.Namespace, microbatch_size: int | None) -> Step:
+def jax_privacy_step(arguments: argparse.Namespace, microbatch_size: int | None = None) -> Step:
     """Return a step of the same network, clip norm, noise and optimizer, with jax_privacy's clipped gradients."""
     import jax
     import jax.numpy as jnp
@@ -148,7 +187,7 @@ def jax_privacy_step(arguments: argparse.Namespace, microbatch_size: int | None)
 
     network, optimizer = _network(arguments), keras.optimizers.Adam(1e-3)
     optimizer.build(network.trainable_variables)
-    x, y = (jnp.asarray(a) for a in _batch(arguments.batch))
+    x, y = (jnp.asarray(a) for a in _batch(arguments, arguments.batch))
 
     def loss(weights: Any, others: Any, x: Any, y: Any) -> Any:
         probabilities, _ = network.stateless_call(weights, others, x[None], training=True)
@@ -179,29 +218,30 @@ def jax_privacy_step(arguments: argparse.Namespace, microbatch_size: int | None)
     return step
 
 
+KINDS: dict[str, Callable[[argparse.Namespace], Step]] = {
+    "ordinary": ordinary_step,
+    "private": private_step,
+    "naive": naive_step,
+    "jax_privacy": jax_privacy_step,
+    "jax_privacy-streamed": lambda arguments: jax_privacy_step(arguments, 1),
+}
+
+
 def _network(arguments: argparse.Namespace) -> Any:
     from flprivacy.models.registry import build
     from flprivacy.privacy.compatibility import freeze_batch_normalization
 
-    network = build(arguments.architecture, shape=SHAPE, n_classes=CLASSES, seed=0).model
+    network = build(arguments.architecture, shape=tuple(arguments.scans), n_classes=CLASSES, seed=0).model
     freeze_batch_normalization(network)
     return network
 
 
-def _batch(size: int) -> tuple[Any, Any]:
+def _batch(arguments: argparse.Namespace, size: int) -> tuple[Any, Any]:
     import numpy as np
 
     rng = np.random.default_rng(0)
-    x = rng.random((size, *SHAPE, 1), dtype=np.float32)
+    x = rng.random((size, *arguments.scans, 1), dtype=np.float32)
     return x, np.eye(CLASSES, dtype=np.float32)[rng.integers(0, CLASSES, size)]
-
-
-def _child(backend: str, what: str, arguments: argparse.Namespace) -> Any:
-    command = [sys.executable, __file__, "--child", what, "--steps", str(arguments.steps)]
-    command += ["--batch", str(arguments.batch), "--architecture", arguments.architecture]
-    environment = os.environ | {"KERAS_BACKEND": backend}
-    output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return json.loads(output.splitlines()[-1])
 
 
 def _peak_mib() -> float:
@@ -210,11 +250,11 @@ def _peak_mib() -> float:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=9)
+    parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--architecture", default="cnn3d_small")
-    parser.add_argument("--memory-only", action="store_true")
-    parser.add_argument("--child", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--scans", type=int, nargs=3, default=(24, 64, 64), metavar=("D", "H", "W"))
+    parser.add_argument("--child", default="", choices=["", *KINDS], help=argparse.SUPPRESS)
     return parser.parse_args()
 
 

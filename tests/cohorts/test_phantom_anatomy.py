@@ -6,8 +6,11 @@ from functools import cache
 import numpy as np
 import pytest
 from phantom_cases import SHAPE, anatomy, grid_of, person, region
+from scipy import stats
 
+from flprivacy.cohorts.phantom.generate import plan_scans, render_plan
 from flprivacy.cohorts.phantom.grid import Field
+from flprivacy.cohorts.phantom.sites import draw_sites
 
 PEOPLE = 8
 
@@ -94,9 +97,9 @@ def test_the_aorta_descends_left_of_the_spine() -> None:
 
 def test_the_liver_is_at_the_base_on_the_right_and_the_right_dome_is_higher() -> None:
     for seed in range(PEOPLE):
-        assert _mean(seed, (-90, -45), (-30, 20), (0.93, 1.0)) > -20
+        assert _mean(seed, (-85, -48), (-25, 15), (0.93, 1.0)) > -20
         assert _mean(seed, (-90, -45), (-30, 20), (0.5, 0.7)) < -600
-        right, left = _mean(seed, (-72, -60), (-10, 5), (0.82, 0.88)), _mean(seed, (62, 74), (-10, 5), (0.82, 0.88))
+        right, left = _mean(seed, (-72, -60), (-10, 5), (0.84, 0.9)), _mean(seed, (62, 74), (-10, 5), (0.84, 0.9))
         assert right > left + 100
 
 
@@ -136,7 +139,7 @@ def test_old_vessels_are_calcified_and_old_bone_is_thin() -> None:
     def calcified(age_years: float) -> float:
         total = 0
         for seed in range(PEOPLE):
-            box = region(grid_of(person(seed, age_years=age_years)), (-45, 70), (-70, 24), (0.2, 0.8))
+            box = region(grid_of(person(seed, age_years=age_years)), (-45, 70), (-52, 22), (0.3, 0.75))
             total += int((_chest(seed, age_years=age_years)[box] > 180).sum())
         return total / PEOPLE
 
@@ -151,15 +154,14 @@ def test_old_chests_are_rounder() -> None:
 
 
 def test_no_single_voxel_tells_the_sex() -> None:
-    shape, n = (8, 32, 32), 24
-    women = np.stack([anatomy(person(s, sex="F"), s, shape=shape) for s in range(n)])
-    men = np.stack([anatomy(person(s, sex="M"), s, shape=shape) for s in range(n, 2 * n)])
-    above = np.zeros(shape)
-    for woman in women:
-        above += (woman > men).sum(axis=0) + 0.5 * (woman == men).sum(axis=0)
-    auc = above / n**2
-    assert np.maximum(auc, 1.0 - auc).max() < 0.99
-    assert np.maximum(auc, 1.0 - auc).max() > 0.75  # but the volume says something
+    (site,) = draw_sites(scans=130, sites=1, signature_strength=0.0, case_mix_strength=0.0, seed=3)
+    plans = plan_scans((site,), 3)
+    volumes = np.stack([render_plan(plan, (8, 32, 32)) for plan in plans])
+    woman = np.array([plan.patient.sex == "F" for plan in plans])
+    ranks = stats.rankdata(volumes.reshape(len(plans), -1), axis=0)
+    auc = (ranks[woman].mean(axis=0) - (woman.sum() + 1) / 2) / (~woman).sum()
+    best = np.maximum(auc, 1.0 - auc).max()
+    assert 0.65 < best < 0.92  # 0.5 would be a sexless phantom
 
 
 def test_patients_differ_and_the_same_patient_does_not() -> None:

@@ -81,9 +81,11 @@ def test_a_lobar_consolidation_stops_at_the_fissure() -> None:
 def test_lesions_grow_with_the_extent_of_the_scan() -> None:
     patient = person(3, label=COVID)
     findings = draw_findings(np.random.default_rng(3), patient)
-    grown = at_scan(findings, 1.3)
+    grown = at_scan(findings, 1.3, 0.0)
     np.testing.assert_allclose(grown.lesions[0].shape.radii, 1.3 * np.array(findings.lesions[0].shape.radii))
     assert grown.lesions[0].shape.centre == findings.lesions[0].shape.centre
+    assert at_scan(findings, 1.0, 10.0).dependent > at_scan(findings, 1.0, 0.0).dependent
+    assert at_scan(findings, 1.0, -99.0).dependent == 0.0
     lung = region(grid_of(patient), (-130, 130), (-80, 80), (0.2, 0.8))
     small, large = (anatomy(patient, 3, extent=e)[lung].mean() for e in (0.7, 1.3))
     assert large > small + 5.0

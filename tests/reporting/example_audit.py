@@ -164,8 +164,8 @@ def _metrics(rng, member, attribute, access, fraction, level):
         found.append(
             MetricEstimate(
                 target=member.name, role=member.role, attribute=attribute, access=access, fraction=fraction,
-                metric=name, value=value, ci_low=value - half, ci_high=value + half, n_scans=412, n_patients=303, n_seeds=5,
-                n_models=len(member.models), per_model=per_model,
+                metric=name, value=value, ci_low=value - half, ci_high=value + half, n_scans=412, n_patients=303,
+                n_seeds=5, n_models=len(member.models), per_model=per_model,
             )
         )  # fmt: skip
     return found

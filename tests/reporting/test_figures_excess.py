@@ -98,6 +98,15 @@ def test_target_of_unknown_utility_is_left_out(audit: Audit) -> None:
     assert labels == {"central/features", "central/outputs", "federated/features", "federated/outputs"}
 
 
+def test_targets_of_equal_utility_do_not_coincide(audit: Audit) -> None:
+    same = Utility(accuracy=0.7, f1_macro=0.7, auc_ovr=0.9, n_scans=10)
+    equal = replace(audit, targets=tuple(replace(t, utility=same if t.utility else None) for t in audit.targets))
+    for axes in utility_leakage(equal).axes:
+        places = [line.get_xdata()[0] for line in _marks(axes)]
+        assert len({round(x, 6) for x in places}) == 6
+        assert np.mean(places) == pytest.approx(0.9)
+
+
 def test_one_target_alone_has_a_finite_axis(small_audit: Audit) -> None:
     (axes,) = utility_leakage(small_audit).axes
     assert np.isfinite(axes.get_xlim()).all()

@@ -63,6 +63,7 @@ def test_every_target_has_its_headline(page: Page, audit: Audit) -> None:
     assert cards == ["siloed", "central", "federated"]
     for headline in words.headlines(audit):
         assert headline.sentences in page.sections["found"]
+    assert words.weak_attacks(audit) in page.sections["found"]
     assert words.overall(audit) in page.sections["found"]
     assert words.conditions(audit) in " ".join(page.sections["found"].split())
 
@@ -96,6 +97,17 @@ def _number(text: str) -> float:
 
 def _interval(text: str) -> tuple[float, ...]:
     return tuple(_number(part) for part in text.strip("[]").split(", "))
+
+
+def test_reasons_are_listed_and_shown_where_the_interval_does_not_explain(small_audit: Audit) -> None:
+    (one,) = small_audit.verdicts
+    odd = replace(one, verdict="inconclusive", reason="over majority it is only +.01")
+    page = Page(render(replace(small_audit, verdicts=(odd,))))
+    assert odd.reason in page.table("verdicts").rows[-1][-1]
+    plain = replace(odd, ci_low=-0.5)
+    page = Page(render(replace(small_audit, verdicts=(plain,))))
+    assert odd.reason not in page.table("verdicts").rows[-1][-1]
+    assert odd.reason in page.sections["attacks"]
 
 
 def test_glance_states_every_verdict(page: Page, audit: Audit) -> None:

@@ -95,7 +95,8 @@ def test_headline_is_the_pages(audit: Audit) -> None:
     lines = headline(audit)
     assert lines[0] == words.overall(audit)
     assert lines[-1] == words.conditions(audit)
-    assert lines[1:-1] == [f"{words.GLYPHS[h.verdict]} {h.sentences}" for h in words.headlines(audit)]
+    assert lines[-2] == words.weak_attacks(audit)
+    assert lines[1:-2] == [f"{words.GLYPHS[h.verdict]} {h.sentences}" for h in words.headlines(audit)]
 
 
 def test_headline_warns_of_partly_loaded_targets() -> None:

@@ -85,6 +85,20 @@ def test_nothing_found_still_bounds_the_leak() -> None:
     )
 
 
+def test_nothing_found_below_zero_is_not_called_a_negative_bound() -> None:
+    text = _sentence(_verdict(NO_LEAK, excess=-0.1, ci_low=-0.2, ci_high=-0.05))
+    assert text.endswith("allow no excess at all.")
+    mixed = _sentence(_verdict(NO_LEAK, ci_high=0.01), _verdict(NO_LEAK, "age_years", ci_high=-0.4))
+    assert mixed.endswith("at most 0.010 in weighted F1 (site from features) and none in years of error.")
+
+
+def test_attacks_that_did_worse_than_a_baseline_are_owned_up_to(audit: Audit) -> None:
+    weak = sum(v.ci_high < 0 for v in audit.verdicts)
+    assert words.weak_attacks(audit).startswith(f"{weak} of 24 attacks stay clearly below the best baseline")
+    strong = replace(audit, verdicts=tuple(v for v in audit.verdicts if v.ci_high >= 0))
+    assert words.weak_attacks(strong) == ""
+
+
 def test_without_a_rule_nothing_is_claimed() -> None:
     assert "no rule" in _sentence()
 

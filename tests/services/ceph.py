@@ -5,6 +5,7 @@ it is interrupted.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -66,18 +67,25 @@ mon osd full ratio = .99
 mon osd nearfull ratio = .99
 mon osd backfillfull ratio = .99
 osd failsafe full ratio = .99
-[client.rgw]
+[client]
 ms mon client mode = crc
-rgw frontends = beast endpoint=127.0.0.1:{gateway}
 rgw thread pool size = 64
 rgw enable usage log = false
 rgw enable gc threads = false
 rgw enable lc threads = false
 rgw run sync thread = false
+[client.rgw]
+rgw frontends = beast endpoint=127.0.0.1:{gateway}
+[client.sts]
+rgw frontends = beast endpoint=127.0.0.1:{sts}
 rgw s3 auth use sts = true
 rgw sts key = flprivacyteststs
 rgw sts min session duration = 1
 """
+_ROLE = "reader"
+_TRUSTED = {"Effect": "Allow", "Principal": {"AWS": ["arn:aws:iam:::user/tester"]}, "Action": ["sts:AssumeRole"]}
+_ALLOWED = {"Effect": "Allow", "Action": ["s3:*"], "Resource": "arn:aws:s3:::*"}
+_TRUST, _RIGHTS = (json.dumps({"Version": "2012-10-17", "Statement": [one]}) for one in (_TRUSTED, _ALLOWED))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +94,16 @@ class Gateway:
 
     Attributes:
         endpoint: its URL.
+        sts_endpoint: URL of a second gateway to the same buckets, which knows temporary credentials of ``role``.
+        role: who may be assumed there.
         access_key: of the one user.
         secret_key: of the one user.
         folder: where its configuration, data and logs lie.
     """
 
     endpoint: str
+    sts_endpoint: str
+    role: str
     access_key: str
     secret_key: str
     folder: Path
@@ -172,20 +184,29 @@ def ceph_gateway(folder: Path | None = None) -> Iterator[Gateway]:
     need_programs(PROGRAMS, PACKAGES)
     # A short path: a UNIX socket's name has at most 107 characters.
     root = Path(tempfile.mkdtemp(prefix="ceph-", dir=folder))
-    monitor, port = _free_ports(2)
+    monitor, port, sts = _free_ports(3)
     fsid = str(uuid.uuid4())
-    text = _CONFIGURATION.format(fsid=fsid, monitor=monitor, gateway=port, folder=root, disk=_DISK_BYTES)
+    text = _CONFIGURATION.format(fsid=fsid, monitor=monitor, gateway=port, sts=sts, folder=root, disk=_DISK_BYTES)
     (root / "ceph.conf").write_text(text)
     processes: list[subprocess.Popen[bytes]] = []
     try:
         _start_cluster(root, fsid, monitor, processes)
         gateway = Gateway(
-            endpoint=f"http://127.0.0.1:{port}", access_key="TESTACCESSKEY", secret_key=uuid.uuid4().hex, folder=root
+            endpoint=f"http://127.0.0.1:{port}",
+            sts_endpoint=f"http://127.0.0.1:{sts}",
+            role=f"arn:aws:iam:::role/{_ROLE}",
+            access_key="TESTACCESSKEY",
+            secret_key=uuid.uuid4().hex,
+            folder=root,
         )
         keys = ("--access-key", gateway.access_key, "--secret-key", gateway.secret_key)
         gateway.admin("user", "create", "--uid", "tester", "--display-name", "tester", *keys)
+        gateway.admin("role", "create", "--role-name", _ROLE, "--assume-role-policy-doc", _TRUST)
+        gateway.admin("role-policy", "put", "--role-name", _ROLE, "--policy-name", "all", "--policy-doc", _RIGHTS)
         processes.append(_start(root, "radosgw", "-n", "client.rgw"))
         _wait_until_it_answers(gateway.endpoint, processes, root)
+        processes.append(_start(root, "radosgw", "-n", "client.sts"))
+        _wait_until_it_answers(gateway.sts_endpoint, processes, root)
         yield gateway
     finally:
         _stop(processes)

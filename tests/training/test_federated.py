@@ -41,8 +41,8 @@ def sgd_run(make_run: Callable[..., Run], cohort: Cohort, **fields: object) -> R
     )
 
 
-def pooled_features(pool: Pool, indices: np.ndarray) -> np.ndarray:
-    x = pool.view(indices, 0)[..., 0].astype(np.float64)
+def pooled_features(pool: Pool, indices: np.ndarray, view: int = 0) -> np.ndarray:
+    x = pool.view(indices, view)[..., 0].astype(np.float64)
     n, depth, height, width = x.shape
     return x.reshape(n, depth // 4, 4, height // 4, 4, width // 4, 4).mean(axis=(2, 4, 6)).reshape(n, -1)
 
@@ -61,16 +61,36 @@ def test_one_full_batch_step_averages_to_a_step_on_the_pool(make_run: Callable[.
     assert np.abs(trained.weights[0] - equal).max() > 1e-3  # unweighted averaging would be noticed
 
 
-def test_two_rounds_start_from_the_average(make_run: Callable[..., Run], cohort: Cohort) -> None:
+def test_the_second_round_starts_from_the_average_and_sees_the_next_view(
+    make_run: Callable[..., Run], cohort: Cohort
+) -> None:
     run = sgd_run(make_run, cohort)
     (once,) = train_federated(run)
-    again = replace(run, initial_weights=lambda _: once.weights, checkpoints=replace(run.checkpoints, key="1" * 64))
     twice = replace(run, config=replace(run.config, rounds=2), checkpoints=replace(run.checkpoints, key="2" * 64))
-    (chained,), (direct,) = train_federated(again), train_federated(twice)
-    # the second round trains on another view; equal only because the views of a round are its own
-    assert not np.array_equal(chained.weights[0], direct.weights[0])
-    assert [h["round"] for h in direct.history] == [1, 2]
-    assert direct.history[1]["loss"] < direct.history[0]["loss"]
+    (trained,) = train_federated(twice)
+    everyone = np.arange(22)
+
+    def stepped(view: int) -> np.ndarray:
+        features = pooled_features(run.pool, everyone, view)
+        odds = np.exp(features @ once.weights[0])
+        gradient = features.T @ (odds / odds.sum(axis=1, keepdims=True) - run.pool.one_hot(everyone)) / 22
+        return once.weights[0] - 0.5 * gradient
+
+    np.testing.assert_allclose(trained.weights[0], stepped(1), rtol=1e-4, atol=1e-6)
+    assert np.abs(trained.weights[0] - stepped(0)).max() > 1e-4
+    assert [h["round"] for h in trained.history] == [1, 2]
+    assert trained.history[1]["loss"] < trained.history[0]["loss"]
+
+
+def test_every_local_epoch_sees_a_view_of_its_own(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views: list[int] = []
+    view = Pool.view
+    monkeypatch.setattr(Pool, "view", lambda self, indices, number: views.append(number) or view(self, indices, number))
+    train_federated(make_run("federated", rounds=2, local_epochs=2, batch_size=4))
+    steps = 4 + 2 + 1  # of sites of 13, 6 and 3 scans
+    assert {number: views.count(number) for number in views} == {0: steps, 1: steps, 2: steps, 3: steps}
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ Every attack ends in a :class:`flprivacy.core.scores.ScoreTable` and a small tab
 (columns :data:`flprivacy.attacks.results.CURVE_COLUMNS`); auditing turns them into numbers with intervals.
 
 - :mod:`~flprivacy.attacks.attribute`: the attacks on a target folder, all accesses.
-- :mod:`~flprivacy.attacks.baselines`: attackers without a model (pixels, majority).
-- :mod:`~flprivacy.attacks.labels`: what is attacked, from the manifest.
-- :mod:`~flprivacy.attacks.exposure`: which scans the attacker holds.
-- :mod:`~flprivacy.attacks.features`, :mod:`~flprivacy.attacks.cache`: one forward pass a scan, view and model.
+- :mod:`~flprivacy.attacks.baselines`, :mod:`~flprivacy.attacks.pixels`: attackers without a model.
+- :mod:`~flprivacy.attacks.scenario`: what is the same for every model: :mod:`~flprivacy.attacks.labels`, from the
+  manifest, and :mod:`~flprivacy.attacks.exposure`, the scans that the attacker holds.
+- :mod:`~flprivacy.attacks.features`, :mod:`~flprivacy.attacks.cache`: one forward pass a model, scan and view.
 - :mod:`~flprivacy.attacks.layers`, :mod:`~flprivacy.attacks.heads`, :mod:`~flprivacy.attacks.grid`: the heads of a
   whole grid, trained together.
-- :mod:`~flprivacy.attacks.finetune`: the attacker who trains the trunk too.
-- :mod:`~flprivacy.attacks.pixels`: features without a model.
-- :mod:`~flprivacy.attacks.results`: finished grids on disk, and score tables from them.
+- :mod:`~flprivacy.attacks.frozen`, :mod:`~flprivacy.attacks.finetune`: the attacker who leaves the trunk as it is, and
+  the one who trains it on.
+- :mod:`~flprivacy.attacks.results`, :mod:`~flprivacy.attacks.archives`: finished attacks on disk, score tables from
+  them.
 """

@@ -22,7 +22,7 @@ from flprivacy.core.errors import AttackError
 from flprivacy.core.scores import ScoreTable
 from flprivacy.core.target import ModelRecord, TargetRecord
 from flprivacy.models.registry import TargetModel, build
-from flprivacy.models.target_folder import read_target
+from flprivacy.models.target_folder import model_record, read_target
 from flprivacy.models.weights import load_weights
 
 
@@ -79,8 +79,7 @@ class LoadedTarget:
         record = self._record
         if self._model is None:
             self._model = build(record.architecture, shape=record.shape, n_classes=record.n_classes, seed=0)
-        file = next(one.weights for one in record.models if one.name == name)
-        load_weights(self._model, self._folder / file)
+        load_weights(self._model, self._folder / model_record(record, name).weights)
         return self._model
 
     def _source(self, one: ModelRecord) -> Source:
@@ -108,8 +107,9 @@ def _published(scenario: Scenario, done: Sequence[Finished], record: TargetRecor
         "protocol": scenario.protocol,
         "views": str(scenario.config.views),
         "models": str(len(record.models)),
-        "tensors_matched": f"{record.tensors_matched} of {record.tensors_total}",
     }
+    if record.tensors_total:
+        notes["tensors_matched"] = f"{record.tensors_matched} of {record.tensors_total}"
     if record.protocol != scenario.protocol:
         notes["trained_with_protocol"] = record.protocol
     table = score_table(scenario, done, target=record.name, digest=record.digest, role=record.role, notes=notes)

@@ -82,23 +82,21 @@ def fill(
     forward: Callable[[FloatArray], Arrays],
     counter: Progress,
 ) -> None:
-    """Compute what the cache lacks of ``rows`` and publish it chunk by chunk.
+    """Compute ``rows`` and publish them chunk by chunk.
 
     Args:
         cache: where results go.
-        rows: (scan,) row numbers, ascending.
+        rows: (scan,) row numbers that it lacks, ascending.
         batch_size: scans a call of ``forward``; the last batch is padded by repetition, so that every call has the
             same shape.
         load: row numbers -> network inputs; called in threads, ahead of ``forward``.
         forward: inputs -> name -> (scan, k).
         counter: advanced by the rows done.
     """
-    missing = cache.missing(rows)
-    counter.resume(counter.done + len(rows) - len(missing))
     chunk = CHUNK_BATCHES * batch_size
-    answers = batched(missing, batch_size=batch_size, load=load, forward=forward)
-    for start in range(0, len(missing), chunk):
-        some = missing[start : start + chunk]
+    answers = batched(rows, batch_size=batch_size, load=load, forward=forward)
+    for start in range(0, len(rows), chunk):
+        some = rows[start : start + chunk]
         parts = []
         for part in itertools.islice(answers, math.ceil(len(some) / batch_size)):
             parts.append(part)

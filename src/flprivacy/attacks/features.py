@@ -26,6 +26,7 @@ Forward = Callable[[FloatArray], Arrays]
 
 TEST_VIEW = -1  # number of the view that is scored
 SMALLEST_PROBABILITY = 1e-7
+_REPEATS = 4
 _FORMAT = 1
 
 
@@ -81,10 +82,13 @@ def extract(
         description: shown with the progress.
     """
     caches = {view: ChunkedCache(work / "features" / _key(source, views, view)) for view, _ in views.parts()}
-    if any(len(caches[view].missing(rows)) for view, rows in views.parts()):
+    missing = {view: caches[view].missing(rows) for view, rows in views.parts()}
+    total, left = (sum(map(len, parts)) for parts in (dict(views.parts()).values(), missing.values()))
+    if left:
         compute = forward()
-        with progress(description, sum(len(rows) for _, rows in views.parts())) as counter:
-            for view, rows in views.parts():
+        with progress(description, total) as counter:
+            counter.resume(total - left)
+            for view, rows in missing.items():
                 load = functools.partial(views.load, view)
                 fill(caches[view], rows, batch_size=batch_size, load=load, forward=compute, counter=counter)
     exposed = [caches[view].read(views.exposed) for view in range(views.views)]
@@ -114,6 +118,11 @@ def model_forward(model: TargetModel) -> Forward:
     return forward
 
 
-def log_probabilities(probabilities: FloatArray) -> FloatArray:
-    """Return log-probabilities, those below 1e-7 raised to it: the features of the access ``outputs``."""
-    return np.log(np.maximum(probabilities, np.float32(SMALLEST_PROBABILITY)))
+def answer_features(probabilities: FloatArray) -> FloatArray:
+    """Return what an attacker with access to the ``outputs`` learns from: (..., class) -> (..., 8 * class).
+
+    Log-probabilities (those below 1e-7 raised to it) and their negatives, repeated: a head's dropout takes half of its
+    inputs and its ReLU half of each one's range, which three columns cannot spare.
+    """
+    logs = np.log(np.maximum(probabilities, np.float32(SMALLEST_PROBABILITY)))
+    return np.concatenate([logs, -logs] * _REPEATS, axis=-1)

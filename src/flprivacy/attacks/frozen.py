@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from flprivacy.attacks.cache import Arrays
 from flprivacy.attacks.exposure import Exposure
-from flprivacy.attacks.features import Extraction, Forward, extract, log_probabilities
+from flprivacy.attacks.features import Extraction, Forward, answer_features, extract
 from flprivacy.attacks.grid import FeatureTable, GridResult, HeadGrid
 from flprivacy.attacks.results import Finished, ResultStore
 from flprivacy.attacks.scenario import Scenario
@@ -17,8 +17,8 @@ from flprivacy.core.progress import Progress, progress
 
 FloatArray = npt.NDArray[np.float32]
 
-# Models are stacked until the largest array of a grid holds this many numbers (64 MiB).
-_LARGEST_ARRAY = 1 << 24
+# Models are stacked until the largest array of a grid holds this many numbers (16 MiB): more is no faster.
+_LARGEST_ARRAY = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,7 +38,7 @@ class Source:
 
 def seen_by(access: str, arrays: Arrays) -> FloatArray:
     """Return what an attacker with ``access`` sees of extracted arrays: the last axis is what a head takes."""
-    return log_probabilities(arrays["outputs"]) if access == "outputs" else arrays["features"]
+    return answer_features(arrays["outputs"]) if access == "outputs" else arrays["features"]
 
 
 class FrozenAttack:
@@ -95,9 +95,10 @@ class FrozenAttack:
             if not lacking:
                 continue
             table = self.table(group, access)
-            grid = grids.setdefault(len(group), self._grid(len(group), table.exposed.shape[-1]))
+            if len(group) not in grids:
+                grids[len(group)] = self._grid(len(group), table.exposed.shape[-1])
             for exposure in lacking:
-                result = grid.train(table, exposure, self._scenario.measure, on_epoch=counter.advance)
+                result = grids[len(group)].train(table, exposure, self._scenario.measure, on_epoch=counter.advance)
                 self._save(access, group, exposure, result)
 
     def _save(self, access: str, group: Sequence[Source], exposure: Exposure, result: GridResult) -> None:

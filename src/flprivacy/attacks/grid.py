@@ -104,15 +104,15 @@ class HeadGrid:
         return GridResult(scores=scores, curves=np.stack([*curves, measure(scores)], axis=-1))
 
     def _reset(self, seeds: tuple[int, ...]) -> None:
-        kernels = initial_weights(self._labels, seeds=seeds, features=self._features, hidden=self._config.hidden)
-        heads = self.heads
-        for norm in (heads.norm_features, heads.norm_hidden):
-            norm.gamma.assign(np.ones(norm.gamma.shape, np.float32))
-            norm.beta.assign(np.zeros(norm.beta.shape, np.float32))
-        starts = ((heads.dense_hidden, kernels["hidden"]), (heads.dense_out, kernels["out"]), (heads.shortcut, 0.0))
-        for dense, kernel in starts:
-            dense.kernel.assign(np.broadcast_to(np.float32(kernel), dense.kernel.shape))
-            dense.bias.assign(np.zeros(dense.bias.shape, np.float32))
+        heads, labels = self.heads, self._labels
+        kernels = initial_weights(labels, seeds=seeds, features=self._features, hidden=self._config.hidden)
+        starts: dict[int, Any] = {
+            id(heads.dense_hidden.kernel): kernels["hidden"],
+            id(heads.dense_out.kernel): kernels["out"],
+        }
+        starts |= {id(norm.gamma): 1.0 for norm in (heads.norm_features, heads.norm_hidden)}
+        for weight in heads.weights:
+            weight.assign(np.broadcast_to(np.float32(starts.get(id(weight), 0.0)), weight.shape))
         reset_optimizer(heads.optimizer)
 
     def scores(self, test: dict[str, FloatArray], exposure: Exposure) -> FloatArray:
@@ -131,7 +131,7 @@ def in_years(scores: FloatArray, exposure: Exposure, labels: Sequence[AttributeL
 def reset_optimizer(optimizer: Any) -> None:
     """Forget moments and step count, so that a traced optimizer starts afresh."""
     for variable in optimizer.variables:
-        if variable is not optimizer._learning_rate:
+        if not variable.path.endswith("learning_rate"):
             variable.assign(np.zeros(variable.shape, variable.dtype))
 
 

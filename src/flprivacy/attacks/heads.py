@@ -55,10 +55,11 @@ class StackedHeads(keras.Model):  # type: ignore[misc]
         self._mask = np.where(used, 0.0, _MASKED).astype(np.float32)[:, None, :]  # (A, 1, width)
         self._regression = np.array([one.regression for one in labels])[:, None]  # (A, 1)
         self.norm_features = StackedNormalization(lead, name="norm_features")
-        self.dense_hidden = StackedDense(lead, hidden, name="dense_hidden")
+        # Normalisation would take a bias away again, and the shortcut shares the output's.
+        self.dense_hidden = StackedDense(lead, hidden, use_bias=False, name="dense_hidden")
         self.norm_hidden = StackedNormalization(lead, name="norm_hidden")
         self.dense_out = StackedDense(lead, self.width, name="dense_out")
-        self.shortcut = StackedDense(lead, self.width, name="shortcut")
+        self.shortcut = StackedDense(lead, self.width, use_bias=False, name="shortcut")
         self.norm_features.build((*lead, None, features))
         self.dense_hidden.build((*lead, None, features))
         self.norm_hidden.build((*lead, None, hidden))
@@ -68,18 +69,15 @@ class StackedHeads(keras.Model):  # type: ignore[misc]
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Return the logits; see the class. ``training`` changes nothing by itself: masks and reference do."""
-        x = _dropped(self._normalised(inputs, "features"), inputs.get("keep_features"))
-        hidden = self.dense_hidden(ops.relu(x))  # dropout and ReLU commute, as masks are not negative
-        # The hidden statistics of a reference sample are its own, without dropout.
-        reference = (
-            self.dense_hidden(ops.relu(self._normalised(inputs, "reference"))) if "reference" in inputs else hidden
-        )
+        sample = inputs.get("reference", inputs["features"]) * inputs["scale"]
+        scale, shift = self.norm_features.affine(sample)
+        scale = inputs["scale"] * scale
+        x = _dropped(inputs["features"] * scale + shift, inputs.get("keep_features"))
+        hidden = reference = self.dense_hidden(ops.relu(x))  # dropout and ReLU commute, as masks are not negative
+        if "reference" in inputs:  # its hidden statistics are its own, without dropout
+            reference = self.dense_hidden(ops.relu(inputs["reference"] * scale + shift))
         y = _dropped(ops.relu(self.norm_hidden(hidden, reference)), inputs.get("keep_hidden"))
         return self.dense_out(y) + self.shortcut(x) + self._mask
-
-    def _normalised(self, inputs: dict[str, Any], name: str) -> Any:
-        reference = inputs.get("reference", inputs["features"])
-        return self.norm_features(inputs[name] * inputs["scale"], reference * inputs["scale"])
 
     def losses_of(self, targets: Any, logits: Any) -> Any:
         """Return each scan's loss: cross-entropy for classes, Huber for standardised years.

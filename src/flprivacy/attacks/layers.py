@@ -15,21 +15,23 @@ EPSILON = 1e-3  # of batch normalisation, as in Keras and the reference study
 class StackedDense(keras.layers.Layer):  # type: ignore[misc]
     """A dense layer per head: (*lead, scan, in) -> (*lead, scan, units)."""
 
-    def __init__(self, lead: tuple[int, ...], units: int, **kwargs: Any) -> None:
+    def __init__(self, lead: tuple[int, ...], units: int, *, use_bias: bool = True, **kwargs: Any) -> None:
         """Create the layer for heads of leading axes ``lead``."""
         super().__init__(**kwargs)
-        self.lead, self.units = lead, units
+        self.lead, self.units, self.use_bias = lead, units, use_bias
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create kernel (*lead, in, units) and bias (*lead, 1, units); initial values are set from outside."""
         shape = (*self.lead, input_shape[-1], self.units)
         self.kernel = self.add_weight(shape=shape, initializer="zeros", name="kernel")
-        self.bias = self.add_weight(shape=(*self.lead, 1, self.units), initializer="zeros", name="bias")
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(*self.lead, 1, self.units), initializer="zeros", name="bias")
         self.built = True
 
     def call(self, x: Any) -> Any:
         """Return ``x @ kernel + bias``, head by head."""
-        return ops.matmul(x, self.kernel) + self.bias
+        y = ops.matmul(x, self.kernel)
+        return y + self.bias if self.use_bias else y
 
 
 class StackedNormalization(keras.layers.Layer):  # type: ignore[misc]

@@ -50,28 +50,33 @@ def histogram(volumes: FloatArray, bins: int) -> Columns:
 
 
 def textures(volumes: FloatArray) -> Columns:
-    """Return (scan, energy): logarithms of first and second differences along each axis, in air or lung, soft tissue
-    and everywhere, and of the noise in the darkest quarter of the scan.
+    """Return (scan, energy): logarithms of mean and mean square of first and second differences along each axis, in air
+    or lung, in soft tissue and everywhere; and the level and noise of the darkest quarter of the scan.
     """
+    everywhere = np.ones_like(volumes)
+    masks = ((volumes < _DARK).astype(np.float32), (volumes > _SOFT).astype(np.float32), everywhere)
     columns = []
     for axis in (1, 2, 3):
         for order in (1, 2):
             steps = np.abs(np.diff(volumes, n=order, axis=axis))
-            level = np.take(volumes, range(steps.shape[axis]), axis=axis)
-            for inside in (level < _DARK, level > _SOFT, np.ones_like(level, dtype=bool)):
-                columns.append(_mean(steps, inside))
-                columns.append(_mean(steps**2, inside))
+            here = tuple(slice(None, -order) if one == axis else slice(None) for one in range(4))
+            columns += [mean for mask in masks for mean in _means(steps, mask[here])]
     dark = volumes <= np.quantile(volumes, 0.25, axis=(1, 2, 3), keepdims=True)
-    columns += [_mean(volumes, dark), _mean(volumes**2, dark)]
+    columns += _means(volumes, dark.astype(np.float32))
     energies: Columns = np.stack(columns, axis=1)
     return np.log(energies + _FLOOR)
 
 
-def _mean(values: FloatArray, inside: npt.NDArray[np.bool_]) -> Columns:
-    """Return (scan,) means of ``values`` where ``inside``; 0 where nothing is."""
-    count = inside.sum(axis=(1, 2, 3))
-    mean: Columns = (values * inside).sum(axis=(1, 2, 3), dtype=np.float64) / np.maximum(count, 1)
-    return mean
+def _means(values: FloatArray, mask: FloatArray) -> list[Columns]:
+    """Return the mean and the mean square, both (scan,), of ``values`` where ``mask`` is 1; 0 where it is nowhere."""
+    flat, inside = values.reshape(len(values), -1), mask.reshape(len(mask), -1)
+    count = np.maximum(inside.sum(axis=1, dtype=np.float64), 1)
+    return [_dots(flat, inside) / count, _dots(flat * flat, inside) / count]
+
+
+def _dots(one: FloatArray, other: FloatArray) -> Columns:
+    """Return (scan,) sums of products."""
+    return np.array([np.dot(a, b) for a, b in zip(one, other, strict=True)], dtype=np.float64)
 
 
 def spectrum(volumes: FloatArray, rings: int) -> Columns:

@@ -6,6 +6,7 @@
     bootstrap   weights that resample patients
     measures    metrics of the runs under all those weights
     variance    patients, attacker seeds and initialisations: what a number's uncertainty is made of
+    intervals   from a variance to an interval within the metric's range
     estimates   metrics with intervals
     baselines   which baselines a target is held against, and what is missing
     excess      target minus baseline, paired, with interval and p-value

@@ -91,7 +91,11 @@ def open_cohort(folder: Path) -> Cohort:
             _check_row(open_shard(folder, str(name), meta.shape), int(highest))
         return Cohort(meta=meta, manifest=manifest, folder=folder)
     for name, count in manifest["shard"].iloc[rows].value_counts().items():
-        _check_row(open_shard(folder, str(name), meta.shape), int(count) - 1)
+        shard = open_shard(folder, str(name), meta.shape)
+        if shard.scans != count:
+            raise CohortError(
+                f"{shard.path}: holds {shard.scans} volumes, {PRESENT_FILE} lists {count}; pull the cohort again"
+            )
     return Cohort(meta=meta, manifest=manifest, folder=folder, places=local_places(manifest, rows))
 
 

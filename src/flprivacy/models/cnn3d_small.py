@@ -19,11 +19,12 @@ EPSILON = 1e-5
 def cnn3d_small_trunk(shape: Shape) -> keras.Model:
     """Build the trunk: scans (n, depth, height, width, 1) -> 128 features, none negative.
 
-    Intensities are moved from [0, 1] to [-1, 3], where soft tissue (about 1/4 in a usual window) is near 0. The stem
-    halves height and width only, because slices are thicker than voxels are wide; it is not normalised, so that
-    absolute intensity, which is calibrated in CT, gets through. Then each block halves all three axes and adds one
-    residual convolution, both with GroupNorm (Wu and He, arXiv:1803.08494). Features are the mean and the standard
-    deviation of the last 64 maps over the volume: how much of something there is, and how patchy it is.
+    Intensities are moved from [0, 1] to [-1, 3], so that zero lies where lung gives way to ground glass (-650 HU in a
+    window from -1000 to 400 HU) and not in the air around the patient. The stem halves height and width only, because
+    slices are thicker than voxels are wide; it is not normalised, so that absolute intensity, which is calibrated in
+    CT, gets through. Then each block halves all three axes and adds one residual convolution, both with GroupNorm
+    (Wu and He, arXiv:1803.08494). Features are the mean and the standard deviation of the last 64 maps over the
+    volume: how much of something there is, and how unevenly it is spread.
 
     Args:
         shape: (depth, height, width) of the scans in voxels, at least MINIMAL_SHAPE.

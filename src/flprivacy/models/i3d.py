@@ -79,7 +79,7 @@ def _conv_bn(x: keras.KerasTensor, filters: int, kernel: int, name: str, strides
         name=f"{name}_conv",
     )
     x = convolution(x)
-    x = layers.BatchNormalization(scale=False, name=f"{name}_bn")(x)  # the ReLU's next layer can scale
+    x = layers.BatchNormalization(scale=False, name=f"{name}_bn")(x)  # no gamma, as in the public weights
     return layers.Activation("relu", name=name)(x)
 
 

@@ -22,7 +22,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "cnn3d": Architecture(
         name="cnn3d",
-        description="the reference study's residual 3D CNN: 0.5 M parameters, 128 features",
+        description="the reference study's residual 3D CNN: 0.4 M parameters, 128 features",
         minimal_shape=cnn3d.MINIMAL_SHAPE,
         batch_norm=True,
         trunk=cnn3d.cnn3d_trunk,

@@ -99,7 +99,7 @@ def _variables(model: TargetModel) -> dict[str, keras.Variable]:
 
 
 def _tensors(model: TargetModel) -> dict[str, Array]:
-    return {name: np.asarray(keras.ops.convert_to_numpy(v.value)) for name, v in _variables(model).items()}
+    return {name: np.asarray(v) for name, v in _variables(model).items()}
 
 
 def _check_fit(

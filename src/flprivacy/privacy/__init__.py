@@ -2,7 +2,7 @@
 
 .. code-block:: text
 
-    randomness     generators and tensor seeds named by (seed, stream, key); what the seed must not become
+    randomness     generators and seeds named by (stream, seed, key); what the seed must not become
     sampling       Poisson sampling of scans or patients, cut into padded chunks that are never truncated
     gradients      DP-SGD: per-unit clipping, streaming sums, noise once a step, fixed denominator
     compatibility  which networks keep the promise, and how to mend those that do not

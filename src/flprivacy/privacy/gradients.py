@@ -5,8 +5,9 @@ trainable tensors together; the clipped gradients are summed; Gaussian noise is 
 the *expected* batch goes to the optimizer. Dividing by the number that was drawn would make the update's sensitivity
 depend on the data.
 
-Gradients stream: one scan's is in memory at a time, computed inside a loop in one compiled function, so that memory
-is below that of an ordinary step. Norms, sums and noise are float32 whatever the network computes in.
+Gradients stream: each is computed, clipped and added to the sum inside a loop in one compiled function, and gone before
+the next (on a CPU, one in each core), so that memory is below that of an ordinary step. Norms, sums and noise are
+float32 whatever the network computes in.
 
 The backends' loops are in :mod:`flprivacy.privacy.gradients_tensorflow` and :mod:`flprivacy.privacy.gradients_jax`.
 """
@@ -24,7 +25,7 @@ from flprivacy.core.config import check
 from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.privacy.compatibility import validate
 from flprivacy.privacy.events import PATIENT, SCAN
-from flprivacy.privacy.randomness import NOISE, tensor_seeds
+from flprivacy.privacy.randomness import NOISE, noise_seed
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -85,7 +86,7 @@ class Accumulator(Protocol):
         """Add a chunk's clipped gradients to the sum."""
 
     def add_and_apply(
-        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seeds: npt.NDArray[np.int32]
+        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seed: npt.NDArray[np.int32]
     ) -> npt.NDArray[np.float64]:
         """Add a chunk, then noise, update the model unless a gradient was not finite, and return the totals."""
 
@@ -135,7 +136,6 @@ class DpSgdRule:
         self.optimizer = optimizer
         self.config = config
         self._seed = seed
-        self._tensors = len(model.trainable_variables)
         self._accumulator = _accumulator(model, optimizer, config)
         self._pending: tuple[int, ...] | None = None
 
@@ -174,8 +174,8 @@ class DpSgdRule:
             self._accumulator.add(x, y, mask, stops)
             return None
         self._pending = None
-        seeds = tensor_seeds(NOISE, self._seed, key, self._tensors)
-        totals = self._accumulator.add_and_apply(x, y, mask, stops, seeds)
+        seed = noise_seed(NOISE, self._seed, key)
+        totals = self._accumulator.add_and_apply(x, y, mask, stops, seed)
         self._accumulator.reset()
         return self._result(totals)
 
@@ -242,6 +242,18 @@ class DpSgdRule:
             units=int(units),
             clipped=clipped / max(units, 1.0),
         )
+
+
+def prepare_process() -> None:
+    """Set the process up for private steps at full speed; to be called before Keras's backend runs anything.
+
+    On TensorFlow without a GPU each operation then keeps to one thread, so that each core streams its own scan.
+    Ordinary steps in the same process get slower. Results do not depend on it beyond rounding.
+    """
+    if keras.backend.backend() == "tensorflow":
+        from flprivacy.privacy.gradients_tensorflow import one_thread_per_scan
+
+        one_thread_per_scan()
 
 
 def _accumulator(model: keras.Model, optimizer: keras.optimizers.Optimizer, config: DpSgdConfig) -> Accumulator:

@@ -1,5 +1,15 @@
-"""The streaming loop on TensorFlow: one compiled function, one scan at a time."""
+"""The streaming loop on TensorFlow: one compiled function, a scan at a time on each core.
 
+A convolution of one small scan is too little work to share among threads, and a step of one scan after another would
+leave cores idle. So iterations of the loop overlap, as many as there are cores: each core streams its own scan, memory
+holds that many scans instead of a batch, and the sum is still added up in the order of the scans, so that results do
+not depend on timing. Where the process has just one thread an operation (:func:`one_thread_per_scan`), a step takes no
+longer than an ordinary one.
+"""
+
+import logging
+import math
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,117 +23,168 @@ from flprivacy.privacy.events import PATIENT
 if TYPE_CHECKING:
     from flprivacy.privacy.gradients import DpSgdConfig
 
+LOGGER = logging.getLogger(__name__)
 FloatArray = npt.NDArray[np.float32]
 Tensor = Any
 
 N_TOTALS = 6
+_MOST_SCANS_AT_ONCE = 8
+
+
+def one_thread_per_scan() -> bool:
+    """Let every TensorFlow operation of this process run in one thread, so that each core works on its own scan.
+
+    Must come before TensorFlow runs anything. Ordinary training and prediction in the same process get slower.
+
+    Returns:
+        Whether it was in time; too late, private training works all the same, but slower.
+    """
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+    except RuntimeError:
+        LOGGER.warning("TensorFlow is running already: private steps will take longer than they need to")
+        return False
+    return True
 
 
 class TensorFlowAccumulator:
-    """Sums, totals and the compiled function of one model; see :class:`flprivacy.privacy.gradients.Accumulator`.
+    """Sum, totals and the compiled function of one model; see :class:`flprivacy.privacy.gradients.Accumulator`.
 
-    The sums live in variables from step to step: nothing is allocated in the loop but one scan's activations and
-    gradient. XLA is left off: on a CPU it gains nothing and takes minutes to compile 3D convolutions.
+    XLA is left off: on a CPU it gains nothing and takes minutes to compile 3D convolutions.
     """
 
     def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, config: "DpSgdConfig") -> None:
-        """Make the variables; the function is traced at its first call."""
+        """Make the sum; the function is traced at its first call."""
         self._model = model
         self._optimizer = optimizer
         self._config = config
-        self._trainable = [v.value for v in model.trainable_variables]
-        self._sums = _zeros(self._trainable)
-        # Where a patient's scans gather until the last of them. A unit of one scan needs no such place.
-        self._unit = _zeros(self._trainable) if config.unit == PATIENT else []
-        self._totals = tf.Variable(tf.zeros(N_TOTALS), trainable=False)
-        self._no_seeds = np.zeros((len(self._sums), 2), dtype=np.int32)
+        self._shapes = [tuple(v.shape) for v in model.trainable_variables]
+        self._sizes = [math.prod(shape) for shape in self._shapes]
+        # What a forward pass may change is random layers' seeds (see compatibility); the rest stays out of the loop.
+        self._seeds = [not keras.backend.is_float_dtype(v.dtype) for v in model.non_trainable_variables]
         self._compiled = tf.function(self._run, jit_compile=False, autograph=False)
+        self._sum: Tensor = None
+        self._unit: Tensor = None
+        self._totals: Tensor = None
+        self.reset()
 
     def add(self, x: Any, y: Any, mask: FloatArray, ends: FloatArray) -> None:
         """Add a chunk's clipped gradients to the sum."""
-        self._call(x, y, mask, ends, self._no_seeds, last=False)
+        self._call(x, y, mask, ends, np.zeros(2, dtype=np.int32), last=False)
 
     def add_and_apply(
-        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seeds: npt.NDArray[np.int32]
+        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seed: npt.NDArray[np.int32]
     ) -> npt.NDArray[np.float64]:
         """Add a chunk, then noise, update the model unless a gradient was not finite, and return the totals."""
-        self._call(x, y, mask, ends, seeds, last=True)
+        self._call(x, y, mask, ends, seed, last=True)
         return np.asarray(self._totals.numpy(), dtype=np.float64)
 
     def sums(self) -> list[FloatArray]:
         """Return a copy of the running sum, one array a trainable tensor."""
-        return [np.array(s.numpy()) for s in self._sums]
+        return [np.array(part.numpy()) for part in self._split(self._sum)]
 
     def contribute(self, gradients: Sequence[npt.NDArray[Any]]) -> None:
         """Add arrays to the running sum as they are."""
-        for total, gradient in zip(self._sums, gradients, strict=True):
-            total.assign_add(gradient)
+        self._sum = self._sum + np.concatenate([g.ravel() for g in gradients])
 
     def reset(self) -> None:
         """Set sum and totals to zero."""
-        for variable in (*self._sums, *self._unit, self._totals):
-            variable.assign(tf.zeros_like(variable))
+        self._sum = tf.zeros(sum(self._sizes))
+        # Where a patient's scans gather until the last of them. A unit of one scan needs no such place.
+        self._unit = tf.zeros_like(self._sum) if self._config.unit == PATIENT else tf.zeros(0)
+        self._totals = tf.zeros(N_TOTALS)
 
     def _call(
-        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seeds: npt.NDArray[np.int32], *, last: bool
+        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seed: npt.NDArray[np.int32], *, last: bool
     ) -> None:
         positions = np.flatnonzero(mask).astype(np.int32)
         order = np.zeros(len(mask), dtype=np.int32)
         order[: len(positions)] = positions
         tensors = [tf.convert_to_tensor(a, tf.float32) for a in (x, y, ends)]
-        self._compiled(*tensors, order, np.int32(len(positions)), seeds, tf.constant(last))
+        state = (self._sum, self._unit, self._totals)
+        inputs = (*tensors, tf.constant(order), tf.constant(len(positions)))
+        self._sum, self._unit, self._totals = self._compiled(state, inputs, tf.constant(seed), tf.constant(last))
 
     def _run(
-        self, x: Tensor, y: Tensor, ends: Tensor, order: Tensor, count: Tensor, seeds: Tensor, last: Tensor
-    ) -> None:
+        self, state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], seed: Tensor, last: Tensor
+    ) -> tuple[Tensor, ...]:
         """Loop over the drawn scans, then noise and update if ``last``. One trace for any number of drawn scans."""
+        *scans, order, count = inputs
+        weights = [tf.convert_to_tensor(v.value) for v in self._model.trainable_variables]
+        others = [tf.convert_to_tensor(v.value) for v in self._model.non_trainable_variables]
+        seeds = [value for value, is_seed in zip(others, self._seeds, strict=True) if is_seed]
 
-        def body(i: Tensor) -> tuple[Tensor]:
-            self._add_scan(x, y, ends, order[i])
-            return (i + 1,)
+        def body(i: Tensor, held: tuple[Tensor, ...], seeds: list[Tensor]) -> tuple[Any, ...]:
+            rest = iter(seeds)
+            now = [next(rest) if is_seed else value for value, is_seed in zip(others, self._seeds, strict=True)]
+            held, after = self._add_scan(weights, held, now, scans, order[i])
+            return i + 1, held, [value for value, is_seed in zip(after, self._seeds, strict=True) if is_seed]
 
-        tf.while_loop(lambda i: i < count, body, (tf.constant(0),), parallel_iterations=1)
-        whole = tf.logical_and(last, tf.equal(self._totals[5], 0.0))
-        tf.cond(whole, lambda: self._apply(seeds), lambda: tf.constant(0))
+        _, held, seeds = tf.while_loop(
+            lambda i, *_: i < count, body, (tf.constant(0), state, seeds), parallel_iterations=_scans_at_once()
+        )
+        variables = zip(self._model.non_trainable_variables, self._seeds, strict=True)
+        for variable, value in zip([v for v, is_seed in variables if is_seed], seeds, strict=True):
+            variable.assign(value)
+        whole = tf.logical_and(last, tf.equal(held[2][5], 0.0))
+        tf.cond(whole, lambda: self._apply(held[0], seed), lambda: tf.constant(0))
+        return tuple(held)
 
-    def _add_scan(self, x: Tensor, y: Tensor, ends: Tensor, position: Tensor) -> None:
-        loss, correct, gradient = self._gradient(x[position : position + 1], y[position : position + 1])
-        unit = [held + part for held, part in zip(self._unit, gradient, strict=True)] if self._unit else gradient
-        end = ends[position]
-        norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(part)) for part in unit]))
+    def _add_scan(
+        self, weights: list[Tensor], held: tuple[Tensor, ...], others: list[Tensor], scans: list[Tensor], at: Tensor
+    ) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+        total, gathered, totals = held
+        # Gathered, not sliced: the shape of one scan is then known when the function is traced.
+        x, y, end = (tf.gather(a, at) for a in scans)
+        loss, correct, gradient, others = self._gradient(weights, others, x[None], y[None])
+        unit = gathered + gradient if self._config.unit == PATIENT else gradient
+        norm = tf.sqrt(2.0 * tf.nn.l2_loss(unit))
         finite = tf.math.is_finite(norm)
         clip = tf.minimum(1.0, self._config.clip_norm / tf.maximum(norm, 1e-30))
-        scale = tf.where(finite, clip, 0.0) * end
-        for total, part in zip(self._sums, unit, strict=True):
-            total.assign_add(tf.math.multiply_no_nan(part, scale))
-        for held, part in zip(self._unit, unit if self._unit else [], strict=True):
-            held.assign(tf.math.multiply_no_nan(part, 1.0 - end))
+        # A sum that a broken gradient entered is never used: the step is not taken.
+        total = total + (clip * end) * unit
+        if self._config.unit == PATIENT:
+            gathered = tf.where(end > 0.0, 0.0, unit)
         clipped = tf.cast(norm > self._config.clip_norm, tf.float32) * end
         broken = (1.0 - tf.cast(finite, tf.float32)) * end
-        self._totals.assign_add(tf.stack([loss, correct, 1.0, end, clipped, broken]))
+        totals = totals + tf.stack([loss, correct, 1.0, end, clipped, broken])
+        return (total, gathered, totals), others
 
-    def _gradient(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Return loss, whether the scan is classified correctly (0 or 1), and the gradient in float32."""
+    def _gradient(
+        self, weights: list[Tensor], others: list[Tensor], x: Tensor, y: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """Return loss, whether the scan is classified correctly (0 or 1), flat float32 gradient and other variables.
+
+        Weights are tensors read before the loop: with nothing read or written inside, iterations can overlap.
+        """
         scale = self._config.loss_scale
-        with tf.GradientTape() as tape:
-            probabilities = self._model(x, training=True)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            probabilities, others = self._model.stateless_call(weights, others, x, training=True)
             loss = tf.cast(keras.losses.categorical_crossentropy(y, probabilities)[0], tf.float32)
-            scaled = loss * scale
-        gradient = tape.gradient(scaled, self._trainable, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        dense = [tf.cast(tf.convert_to_tensor(part), tf.float32) / scale for part in gradient]
+            scaled = loss * scale if scale != 1.0 else loss
+        parts = tape.gradient(scaled, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        flat = tf.concat([tf.reshape(tf.cast(tf.convert_to_tensor(p), tf.float32), [-1]) for p in parts], axis=0)
         correct = tf.cast(tf.equal(tf.argmax(probabilities[0]), tf.argmax(y[0])), tf.float32)
-        return loss, correct, dense
+        return loss, correct, flat / scale if scale != 1.0 else flat, others
 
-    def _apply(self, seeds: Tensor) -> Tensor:
+    def _apply(self, total: Tensor, seed: Tensor) -> Tensor:
         """Add the step's noise, divide by the expected batch and update the model."""
         deviation = self._config.clip_norm * self._config.noise_multiplier
-        means = []
-        for i, total in enumerate(self._sums):
-            noise = tf.random.stateless_normal(total.shape, seeds[i], stddev=deviation)
-            means.append(tf.cast((total + noise) / self._config.expected_batch, self._trainable[i].dtype))
-        self._optimizer.apply(means, self._model.trainable_variables)
+        noise = tf.random.stateless_normal(total.shape, seed, stddev=deviation)
+        mean = (total + noise) / self._config.expected_batch
+        variables = self._model.trainable_variables
+        gradients = [tf.cast(p, v.value.dtype) for p, v in zip(self._split(mean), variables, strict=True)]
+        self._optimizer.apply(gradients, variables)
         return tf.constant(0)
 
+    def _split(self, flat: Tensor) -> list[Tensor]:
+        parts = zip(tf.split(flat, self._sizes), self._shapes, strict=True)
+        return [tf.reshape(part, shape) for part, shape in parts]
 
-def _zeros(variables: Sequence[Any]) -> list[Any]:
-    return [tf.Variable(tf.zeros(v.shape, tf.float32), trainable=False) for v in variables]
+
+def _scans_at_once() -> int:
+    """Return how many iterations may overlap: one a core, and one alone where a GPU's memory is at stake."""
+    if tf.config.list_physical_devices("GPU"):
+        return 1
+    return min(len(os.sched_getaffinity(0)), _MOST_SCANS_AT_ONCE)

@@ -42,14 +42,13 @@ def generator(stream: str, seed: int, key: Sequence[int]) -> np.random.Generator
     return np.random.default_rng(_words(stream, seed, key).tolist())
 
 
-def tensor_seeds(stream: str, seed: int, key: Sequence[int], count: int) -> npt.NDArray[np.int32]:
-    """Return (count, 2) seeds for the backend's stateless generators, one a tensor.
+def noise_seed(stream: str, seed: int, key: Sequence[int]) -> npt.NDArray[np.int32]:
+    """Return (2,) the seed of one draw of the backend's stateless generator.
 
     Raises:
         ConfigError: a negative seed or key.
     """
-    sequence = np.random.SeedSequence(_words(stream, seed, key).tolist())
-    return sequence.generate_state(2 * count).view(np.int32).reshape(count, 2)
+    return _words(stream, seed, key)[:2].view(np.int32)
 
 
 def _words(stream: str, seed: int, key: Sequence[int]) -> npt.NDArray[np.uint32]:

@@ -72,6 +72,7 @@ def _context(audit: Audit) -> dict[str, object]:
         "audit": audit,
         "overall": words.overall(audit),
         "headlines": words.headlines(audit),
+        "weak_attacks": words.weak_attacks(audit),
         "conditions": words.conditions(audit),
         "known": words.known_to_attacker(audit),
         "coverage": words.interval_name(audit),

@@ -24,7 +24,8 @@ def headline(audit: Audit) -> list[str]:
         lines.append(f"{glyph} {found.sentences}")
         if found.warning:
             lines.append(f"{_WARNING} {found.target}: {found.warning}")
-    return [*lines, words.conditions(audit)]
+    caveat = words.weak_attacks(audit)
+    return [*lines, *([caveat] if caveat else []), words.conditions(audit)]
 
 
 def summary_table(audit: Audit) -> Table:

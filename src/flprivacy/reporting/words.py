@@ -173,6 +173,17 @@ def conditions(audit: Audit) -> str:
     )
 
 
+def weak_attacks(audit: Audit) -> str:
+    """Return a caveat about attacks that stay clearly below a baseline; empty if there are none."""
+    weak = sum(v.ci_high < 0.0 for v in audit.verdicts)
+    if not weak:
+        return ""
+    return (
+        f"{weak} of {len(audit.verdicts)} attacks {'stays' if weak == 1 else 'stay'} clearly below the best baseline, "
+        "which got further without the trained model. That they found no leak says little about a better attack."
+    )
+
+
 def known_to_attacker(audit: Audit) -> str:
     """Return what the attacker knows of the exposed scans, such as "hospital, sex and age"."""
     names = {"site": "hospital", "sex": "sex", "age_band": "age", "age_years": "age"}
@@ -233,8 +244,10 @@ def _nothing_found(name: str, verdicts: Sequence[Verdict], coverage: str) -> str
             v = max(alike, key=lambda v: v.ci_high)
             what = "of error saved" if years else f"in {metric_name(v.metric)}"
             where = f"{attribute_name(v.attribute)} from {access_name(v.access)}"
-            bounds.append(f"{_amount(v.ci_high, v)} {what} ({where})")
-    return f"{name}: no leak found. The upper ends of the {coverage}s allow an excess of at most {listed(bounds)}."
+            none = f"none in {'years of error' if years else metric_name(v.metric)}"
+            bounds.append(f"{_amount(v.ci_high, v)} {what} ({where})" if v.ci_high > 0.0 else none)
+    found = "no excess at all" if all(v.ci_high <= 0.0 for v in verdicts) else f"an excess of at most {listed(bounds)}"
+    return f"{name}: no leak found. The upper ends of the {coverage}s allow {found}."
 
 
 def _not_judged(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:

@@ -1,42 +1,173 @@
 """Steps ``pull_cohort`` and ``pull_target``: bring given inputs to where the other steps read them."""
 
-from collections.abc import Mapping
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from flprivacy.cohorts.format import open_cohort
-from flprivacy.core.errors import ConfigError
-from flprivacy.core.parsing import to_mapping
+from flprivacy.cohorts.selection import selection_digest
+from flprivacy.core.cohort import TRAIN
+from flprivacy.core.digests import digest_file
+from flprivacy.core.errors import ConfigError, TargetError
+from flprivacy.core.events import emit
+from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import write_json
 from flprivacy.core.target import TARGET_FILE, TargetRecord
-from flprivacy.models.target_folder import read_target
-from flprivacy.steps.places import local_path
+from flprivacy.models.target_folder import read_target, verify_target
+from flprivacy.steps.places import open_store
+from flprivacy.steps.source_cohort import SPLITS, Rows, SourceCohort, bring_rows, look_at_cohort, needed_rows
+from flprivacy.storage.files import fetch_files
+from flprivacy.storage.object_store import ObjectStore, open_objects
+from flprivacy.storage.objects import ChangedObjectError, ObjectStat
 from flprivacy.storage.store import deliver
+from flprivacy.storage.transfer import Moved, in_parallel
+from flprivacy.storage.uris import is_remote, join, local_path
+
+LOGGER = logging.getLogger(__name__)
+_MOST_RECORD_BYTES = 1 << 24
 
 
-def pull_cohort(*, cohort: str, out: Path) -> str:
-    """Put the cohort at ``out`` and return its digest.
+def pull_cohort(
+    *,
+    cohort: str,
+    out: Path,
+    fractions: Sequence[float] = (),
+    seeds: Sequence[int] = (),
+    splits: Sequence[str] = SPLITS,
+    resolved: str = "",
+    store: str = "",
+) -> str:
+    """Put the cohort at ``out``, with the volumes that an audit reads, and return the cohort's digest.
+
+    A cohort that is on the disk of ``out`` already is linked, whole. From anywhere else only the exposed scans of all
+    seeds and the held-out scans are fetched, by ranged reads; what is at ``out`` is then a cohort with the whole
+    manifest and digest, and ``present.parquet`` says which volumes it holds.
+
+    Args:
+        cohort: path or URI of its folder.
+        out: folder to write.
+        fractions: exposed fractions of the audit; empty: all training scans.
+        seeds: its attacker seeds; empty: all training scans.
+        splits: ``train``, ``test`` or both.
+        resolved: what step ``resolve_cohort`` returned; empty: whatever is there now.
+        store: the store's location, which keeps what was fetched.
 
     Raises:
-        CohortError: the folder is no valid cohort.
+        CohortError: the cohort breaks the format's rules.
+        ChangedObjectError: it is no longer the one that was resolved, or changed while it was read.
+        StorageError: an object cannot be read or stays damaged.
     """
-    source = local_path(cohort)
-    open_cohort(source)
-    deliver(source, out)
+    if not is_remote(cohort):
+        open_cohort(local_path(cohort))
+    source = look_at_cohort(cohort)
+    if resolved not in ("", source.version):
+        raise ChangedObjectError(f"{cohort}: changed since it was resolved; run again once it is finished")
+    if not is_remote(cohort) and _on_one_disk(local_path(cohort), out):
+        deliver(local_path(cohort), out)
+        return open_cohort(out).meta.digest
+    rows = needed_rows(source, fractions=fractions, seeds=seeds, splits=splits)
+    inputs = {"pulled": source.meta.digest, "rows": selection_digest(source.meta.digest, rows)}
+
+    def make(work: Path, folder: Path) -> None:
+        _tell(source, rows, bring_rows(source, rows, work=work, folder=folder))
+
+    deliver(open_store(store).build("cohort", inputs, make), out)
     return open_cohort(out).meta.digest
 
 
-def pull_target(*, targets: Mapping[str, str], target_name: str, out: Path) -> TargetRecord:
+def _on_one_disk(source: Path, out: Path) -> bool:
+    """Say whether files of ``source`` can be linked at ``out``."""
+    folder = next(parent for parent in out.absolute().parents if parent.exists())
+    return source.stat().st_dev == folder.stat().st_dev
+
+
+def _tell(source: SourceCohort, rows: Rows, moved: Moved) -> None:
+    """Say how many volumes and bytes were fetched, of how many."""
+    volume = moved.wanted_bytes // len(rows)
+    train = source.manifest["split"] == TRAIN
+    exposed, pool = int(train.iloc[rows].sum()), int(train.sum())
+    share = f"{exposed} of {pool} training scans ({exposed / pool:.1%})" if pool else "no training scan"
+    text = (
+        f"pulled {len(rows)} of {len(source.manifest)} volumes, {share}: {moved.moved_bytes} bytes moved for "
+        f"{moved.wanted_bytes}, {moved.found_bytes} were here, of {volume * len(source.manifest)} in the cohort; "
+        f"{moved.requests} ranged reads"
+    )
+    LOGGER.info("%s", text)
+    emit("note", text=text)
+
+
+def pull_target(*, targets: Mapping[str, str], target_name: str, out: Path, store: str = "") -> TargetRecord:
     """Put the target of that name at ``out``, under that name, and return its record.
+
+    Args:
+        targets: name -> path or URI of each target's folder.
+        target_name: which of them.
+        out: folder to write.
+        store: the store's location, which keeps what was fetched.
 
     Raises:
         ConfigError: ``targets`` has no such name.
         TargetError: the folder is no valid target.
+        StorageError: an object cannot be read or stays damaged.
     """
     if target_name not in targets:
         raise ConfigError(f"target {target_name!r} is not among the given ones: {', '.join(sorted(targets))}")
-    source = local_path(targets[target_name])
-    record = replace(read_target(source), name=target_name)
+    uri = targets[target_name]
+    source = _stored_target(uri, store) if is_remote(uri) else local_path(uri)
+    record = replace(read_target(source) if is_remote(uri) else verify_target(source), name=target_name)
     deliver(source, out)
     write_json(out / TARGET_FILE, to_mapping(record))
     return record
+
+
+def target_record(uri: str) -> TargetRecord:
+    """Return a target's record without fetching its weights; a local target is checked as a whole.
+
+    Raises:
+        TargetError: it is no valid target.
+        StorageError: it is missing or cannot be read.
+    """
+    if not is_remote(uri):
+        return read_target(local_path(uri))
+    with tempfile.TemporaryDirectory() as folder:
+        return _fetched_record(open_objects(uri), uri, Path(folder))[0]
+
+
+def _fetched_record(objects: ObjectStore, uri: str, folder: Path) -> tuple[TargetRecord, ObjectStat]:
+    stat = objects.stat(join(uri, TARGET_FILE))
+    if stat.size > _MOST_RECORD_BYTES:
+        raise TargetError(f"{stat.uri}: has {stat.size} bytes, which no record has; give the folder of a target")
+    fetch_files(objects, {TARGET_FILE: stat}, folder, description="reading the record")
+    try:
+        record = from_mapping(TargetRecord, json.loads((folder / TARGET_FILE).read_text()), stat.uri)
+    except (ValueError, RecursionError, ConfigError) as error:
+        raise TargetError(f"{stat.uri}: not a target's record ({error}); publish the target again") from error
+    return record, stat
+
+
+def _stored_target(uri: str, store: str) -> Path:
+    """Return the target's folder in the store; fetched only if any of its objects changed."""
+    objects = open_objects(uri)
+    with tempfile.TemporaryDirectory() as name:
+        record, stat = _fetched_record(objects, uri, Path(name))
+        digest = digest_file(Path(name) / TARGET_FILE)
+    names = sorted({model.weights for model in record.models} | ({record.members} - {""}))
+    stats = in_parallel(objects, lambda one: objects.stat(join(uri, one)), names)
+    files = {TARGET_FILE: stat, **dict(zip(names, stats, strict=True))}
+    versions = sorted([name, one.size, one.version] for name, one in files.items())
+
+    def make(work: Path, folder: Path) -> None:
+        fetch_files(objects, files, work, description="pulling weights")
+        for name in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            os.link(work / name, folder / name)
+        try:
+            verify_target(folder)
+        except TargetError as error:
+            raise TargetError(str(error).replace(str(folder), uri.rstrip("/"))) from error
+
+    return open_store(store).build("target", {"pulled": digest, "objects": versions}, make)

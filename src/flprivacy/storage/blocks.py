@@ -22,7 +22,8 @@ class Block:
         size: number of bytes, at least 1.
         path: the file.
         offset: first byte in the file.
-        sha256: of the bytes; empty where it is not known.
+        checksum: of the bytes, as ``sha256:...`` or another of :mod:`~flprivacy.storage.checksums`; empty where it
+            is not known.
         label: what a message calls it, such as ``volume 12``; never an identifier.
     """
 
@@ -31,7 +32,7 @@ class Block:
     size: int
     path: Path
     offset: int
-    sha256: str = ""
+    checksum: str = ""
     label: str = ""
 
     @property

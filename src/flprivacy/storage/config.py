@@ -54,7 +54,7 @@ class StorageConfig:
         gs_anonymous: likewise for Google Cloud Storage.
     """
 
-    threads: int = 8
+    threads: int = 16
     part_bytes: int = 8 << 20
     retry: RetryConfig = field(default_factory=RetryConfig)
     connect_timeout_seconds: float = 10.0

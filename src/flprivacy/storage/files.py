@@ -4,17 +4,17 @@ import contextlib
 import json
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import StorageError
 from flprivacy.core.progress import progress
 from flprivacy.core.publish import publish_file
 from flprivacy.storage.blocks import Block
 from flprivacy.storage.checksums import fits
-from flprivacy.storage.object_store import ObjectStore, open_objects
+from flprivacy.storage.object_store import ObjectStore, file_state, open_objects
 from flprivacy.storage.objects import MissingObjectError, ObjectStat
 from flprivacy.storage.transfer import Moved, fetch, in_parallel
 from flprivacy.storage.uris import join
@@ -39,39 +39,61 @@ def fetch_files(store: ObjectStore, files: Mapping[str, ObjectStat], folder: Pat
         StorageError: as :func:`~flprivacy.storage.transfer.fetch`; or a file stays unlike its checksum.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    journal = _Journal(folder / _JOURNAL)
-    moved = _fetch_once(store, files, folder, journal, description)
-    damaged = _unlike_their_checksums(store, files, folder)
-    if damaged:
-        journal.forget()  # it cannot tell which part it was
-        again = _fetch_once(store, damaged, folder, journal, description)
-        moved = replace(moved, moved_bytes=moved.moved_bytes + again.moved_bytes)
-        for stat in _unlike_their_checksums(store, damaged, folder).values():
+    first = _Files(store, files, folder, description)
+    moved = first.bring()
+    if first.damaged:
+        again = _Files(store, {name: files[name] for name in first.damaged}, folder, description)
+        moved = replace(moved, moved_bytes=moved.moved_bytes + again.bring().moved_bytes)
+        for name in again.damaged:
             raise StorageError(
-                f"{stat.uri}: its bytes are not those of its checksum, twice; the object is damaged: restore it from "
-                "a copy and run again"
+                f"{files[name].uri}: its bytes are not those of its checksum, twice; the object is damaged: restore it "
+                "from a copy and run again"
             )
     return moved
 
 
-def _fetch_once(
-    store: ObjectStore, files: Mapping[str, ObjectStat], folder: Path, journal: "_Journal", description: str
-) -> Moved:
-    blocks = [block for name, stat in files.items() for block in _parts(store, stat, folder / name, journal)]
-    for name, stat in files.items():
+class _Files:
+    """Brings whole objects to files, and compares each with its checksum as soon as its last part is there."""
+
+    def __init__(self, store: ObjectStore, files: Mapping[str, ObjectStat], folder: Path, description: str) -> None:
+        self.damaged: list[str] = []
+        self._store, self._files, self._folder, self._description = store, files, folder, description
+        self._journal = _Journal(folder / _JOURNAL)
+        self._names = {folder / name: name for name in files}
+        self._lock = threading.Lock()
+        self._left: Counter[Path] = Counter()
+
+    def bring(self) -> Moved:
+        """Fetch what is not there, and remove files that are unlike their checksums."""
+        blocks = [block for name, stat in self._files.items() for block in self._parts(name, stat)]
+        self._left = Counter(block.path for block in blocks)
+        moved = fetch(self._store, blocks, description=self._description, finished=self._note)
+        if self.damaged:
+            self._journal.forget()  # it cannot tell which part it was
+        for name in self.damaged:
+            (self._folder / name).unlink()
+        return moved
+
+    def _parts(self, name: str, stat: ObjectStat) -> list[Block]:
+        """Cut an object into parts; an empty one into none."""
+        path, step, parts = self._folder / name, self._store.config.part_bytes, []
         if not stat.size:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(b"")
-    return fetch(store, blocks, description=description, finished=journal.note)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"")
+        for start in range(0, stat.size, step):
+            part = Block(source=stat, start=start, size=min(step, stat.size - start), path=path, offset=start)
+            parts.append(replace(part, checksum=self._journal.checksum(part)))
+        return parts
 
-
-def _unlike_their_checksums(store: ObjectStore, files: Mapping[str, ObjectStat], folder: Path) -> dict[str, ObjectStat]:
-    """Remove the files that are not what their storage says, and return their names."""
-    good = in_parallel(store, lambda item: fits(folder / item[0], item[1].checksum), files.items())
-    unlike = {name: stat for (name, stat), fine in zip(files.items(), good, strict=True) if not fine}
-    for name in unlike:
-        (folder / name).unlink()
-    return unlike
+    def _note(self, block: Block, checksum: str) -> None:
+        if not block.checksum:
+            self._journal.note(block, checksum)
+        with self._lock:
+            self._left[block.path] -= 1
+            whole = not self._left[block.path]
+        if whole and not fits(block.path, block.source.checksum):
+            with self._lock:
+                self.damaged.append(self._names[block.path])
 
 
 def download(uri: str, path: Path, *, store: ObjectStore | None = None, work: Path | None = None) -> ObjectStat:
@@ -99,15 +121,16 @@ def download(uri: str, path: Path, *, store: ObjectStore | None = None, work: Pa
     return stat
 
 
-def upload_folder(folder: Path, uri: str, *, last: str, store: ObjectStore | None = None) -> int:
-    """Publish a folder below a URI: whole or absent, because the file that makes it one is stored last.
+def upload_files(folder: Path, names: Sequence[str], uri: str, *, last: str, store: ObjectStore | None = None) -> int:
+    """Publish files below a URI: all or none, because the one that readers start from is stored last.
 
-    Objects that an interrupted call stored already are not sent again. A folder that is there already is never
-    changed: if it is the same nothing is sent, else it is refused.
+    Objects that an interrupted call stored already are not sent again. What is published already is never changed:
+    if it is the same nothing is sent, else it is refused.
 
     Args:
-        folder: what to publish; every file in it, at any depth.
-        uri: where its files go.
+        folder: where the files are.
+        names: of the files within the folder, ``last`` among them.
+        uri: where they go, under the same names.
         last: name of the file without which readers see nothing, such as ``cohort.json``.
         store: None: as the environment says.
 
@@ -115,26 +138,20 @@ def upload_folder(folder: Path, uri: str, *, last: str, store: ObjectStore | Non
         Bytes sent.
 
     Raises:
-        StorageError: another folder is published there; or it may not be written.
+        StorageError: something else is published there; or it may not be written.
     """
     store = store or open_objects(uri)
-    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    if last not in names:
-        raise StorageError(f"{folder}: holds no {last}; give a folder that does")
-    names.remove(last)
-    found = _found(store, [*names, last], uri)
-    hashed = in_parallel(store, lambda name: digest_file(folder / name), [*names, last])
-    digests = dict(zip([*names, last], hashed, strict=True))
-    missing = [name for name in names if not _is_same(found.get(name), folder / name, digests[name])]
-    if last in found:
-        if missing or not _is_same(found[last], folder / last, digests[last]):
-            raise StorageError(f"{uri}: holds another {last} already, and is not replaced; give a new URI")
-        return 0
-    return _upload(store, folder, uri, missing, last)
+    ordered = [*sorted(set(names) - {last}), last]
+    found = _found(store, ordered, uri)
+    same = in_parallel(store, lambda name: _is_same(found.get(name), folder / name), ordered)
+    missing = [name for name, there in zip(ordered, same, strict=True) if not there]
+    if last in found and missing:
+        raise StorageError(f"{uri}: holds another {last} already, and nothing is replaced; give a new URI")
+    return _upload(store, folder, uri, missing)
 
 
-def _upload(store: ObjectStore, folder: Path, uri: str, names: Sequence[str], last: str) -> int:
-    sizes = {name: (folder / name).stat().st_size for name in [*names, last]}
+def _upload(store: ObjectStore, folder: Path, uri: str, names: Sequence[str]) -> int:
+    sizes = {name: file_state(folder / name)[0] for name in names}
     lock = threading.Lock()
     with progress("uploading (bytes)", sum(sizes.values())) as counter:
 
@@ -143,8 +160,9 @@ def _upload(store: ObjectStore, folder: Path, uri: str, names: Sequence[str], la
             with lock:
                 counter.advance(sizes[name])
 
-        in_parallel(store, send, names)
-        send(last)
+        in_parallel(store, send, names[:-1])
+        for name in names[-1:]:
+            send(name)
     return sum(sizes.values())
 
 
@@ -161,51 +179,38 @@ def _found(store: ObjectStore, names: Sequence[str], uri: str) -> dict[str, Obje
     return {name: stat for name, stat in found if stat is not None}
 
 
-def _is_same(stat: ObjectStat | None, path: Path, sha256: str) -> bool:
-    if stat is None or stat.size != path.stat().st_size:
-        return False
-    if stat.checksum.startswith("sha256:"):
-        return stat.checksum == f"sha256:{sha256}"
-    return bool(stat.checksum) and fits(path, stat.checksum)
+def _is_same(stat: ObjectStat | None, path: Path) -> bool:
+    """Say whether an object is known to hold a file's bytes."""
+    return stat is not None and bool(stat.checksum) and stat.size == file_state(path)[0] and fits(path, stat.checksum)
 
 
 class _Journal:
-    """Which parts of which objects are in their files, and their digests: a line each, appended when verified."""
+    """Which parts of which objects are in their files: a line each, with its checksum, appended when it is there."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._digests: dict[str, str] = {}
+        self._checksums: dict[str, str] = {}
         if path.is_file() and path.stat().st_size <= _MOST_JOURNAL_BYTES:
             for line in path.read_text(errors="replace").splitlines():
                 with contextlib.suppress(ValueError):  # a line that a kill cut off
-                    part, sha256 = json.loads(line)
-                    self._digests[str(part)] = str(sha256)
+                    part, checksum = json.loads(line)
+                    self._checksums[str(part)] = str(checksum)
 
-    def digest(self, block: Block) -> str:
-        """Return the digest of a part that an earlier call finished; empty if none did."""
-        return self._digests.get(_part(block), "")
+    def checksum(self, block: Block) -> str:
+        """Return the checksum of a part that an earlier call finished; empty if none did."""
+        return self._checksums.get(_part(block), "")
 
-    def note(self, block: Block, sha256: str) -> None:
+    def note(self, block: Block, checksum: str) -> None:
         """Remember a finished part."""
         with self._lock, self._path.open("a") as stream:
-            stream.write(json.dumps([_part(block), sha256]) + "\n")
+            stream.write("\n" + json.dumps([_part(block), checksum]))  # begins a line: a kill may have cut the last
 
     def forget(self) -> None:
         """Forget everything."""
-        self._digests.clear()
+        self._checksums.clear()
         self._path.unlink(missing_ok=True)
 
 
 def _part(block: Block) -> str:
     return f"{block.source.uri} {block.source.version} {block.start} {block.size}"
-
-
-def _parts(store: ObjectStore, stat: ObjectStat, path: Path, journal: _Journal) -> list[Block]:
-    """Cut an object into parts."""
-    step = store.config.part_bytes
-    blocks = []
-    for start in range(0, stat.size, step):
-        block = Block(source=stat, start=start, size=min(step, stat.size - start), path=path, offset=start)
-        blocks.append(replace(block, sha256=journal.digest(block)))
-    return blocks

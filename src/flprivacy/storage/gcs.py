@@ -23,6 +23,7 @@ from flprivacy.storage.uris import split_bucket
 SHA256_METADATA = "flprivacy-sha256"  # custom metadata of what we upload
 _EMULATOR_VARIABLE = "STORAGE_EMULATOR_HOST"
 _BUSY = (408, 429)
+_MOST_IN_MEMORY_BYTES = 4 << 20  # a request; the library hands over no chunks that could be passed on
 _FAILURES = (
     api.GoogleAPICallError,
     auth.GoogleAuthError,
@@ -65,7 +66,7 @@ class GcsBackend:
 
     def read(self, stat: ObjectStat, start: int, stop: int) -> Generator[bytes, None, None]:
         """Yield a range of an object's bytes, as long as its generation stays the one of ``stat``."""
-        step = self._config.part_bytes
+        step = min(self._config.part_bytes, _MOST_IN_MEMORY_BYTES)
         for first in range(start, stop, step):
             yield self._read_part(stat, first, min(first + step, stop))
 
@@ -123,7 +124,11 @@ class GcsBackend:
         with self._lock:
             if self._made is None:
                 anonymous = self._config.gs_anonymous and _EMULATOR_VARIABLE not in os.environ
-                self._made = storage.Client.create_anonymous_client() if anonymous else storage.Client(project=None)
+                made = storage.Client.create_anonymous_client() if anonymous else storage.Client(project=None)
+                pool = requests.adapters.HTTPAdapter(pool_maxsize=self._config.threads)
+                for scheme in ("https://", "http://"):
+                    made._http.mount(scheme, pool)  # the way that the library's guide shows
+                self._made = made
             return self._made
 
 
@@ -172,6 +177,8 @@ def _translate(error: Exception, uri: str) -> StorageError:
         return _answered(int(error.code or 0), uri)
     if isinstance(error, InvalidResponse):
         return _answered(int(error.response.status_code), uri)
+    if isinstance(error, auth.InvalidOperation):  # a server that asks those for credentials who said to have none
+        return StorageError(f"{uri}: {_where()} wants credentials; unset FLPRIVACY_STORAGE_GS_ANONYMOUS and log in")
     if isinstance(error, auth.DefaultCredentialsError):
         return StorageError(
             f"{uri}: no credentials found; run 'gcloud auth application-default login', set "

@@ -79,11 +79,14 @@ class ObjectStore:
                 backoff.failed(error)
 
     def read_once(self, stat: ObjectStat, start: int, stop: int) -> Generator[bytes, None, None]:
-        """Yield a range of bytes in one try; failures that may pass are TransientError."""
+        """Yield a range of bytes in one try; failures that may pass, and too few bytes, are TransientError."""
         with closing(self._backend.read(stat, start, stop)) as chunks:
             for chunk in chunks:
                 self.contact.check()
+                start += len(chunk)
                 yield chunk
+        if start != stop:
+            raise TransientError(f"{stat.uri}: the bytes ended at {start} of {stop}")
 
     def read_bytes(self, stat: ObjectStat, *, most: int) -> bytes:
         """Return a whole object.
@@ -102,10 +105,10 @@ class ObjectStore:
             ChangedObjectError: the file changed meanwhile.
             StorageError: it may not be written, or the server stays away.
         """
-        before = _state(path)
+        before = file_state(path)
         sha256 = digest_file(path)
         self._retrying(lambda: self._backend.upload(path, uri, sha256))
-        if _state(path) != before:
+        if file_state(path) != before:
             raise ChangedObjectError(f"{path}: changed while it was being sent; run again once it is finished")
         stored = self.stat(uri)
         if stored.size != before[0]:
@@ -149,7 +152,12 @@ def _backend(scheme: str, config: StorageConfig, contact: Contact) -> Backend:
     return GcsBackend(config)
 
 
-def _state(path: Path) -> tuple[int, int]:
+def file_state(path: Path) -> tuple[int, int]:
+    """Return a file's size and the time of its last change.
+
+    Raises:
+        StorageError: it is missing or may not be looked at.
+    """
     try:
         found = path.stat()
     except OSError as error:

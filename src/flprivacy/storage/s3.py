@@ -143,10 +143,12 @@ class S3Backend:
             yield client
         except (ClientError, BotoCoreError) as error:
             raise translate(error, uri, _shown(client.meta.endpoint_url)) from error
+        except RecursionError as error:  # boto3 asks on and on for a region that a server does not tell
+            raise StorageError(f"{uri}: the bucket is in another region; set AWS_REGION to it") from error
 
     def _explain(self, client: Any, error: ClientError, bucket: str, key: str) -> None:
         """Ask again in a way that makes the server say why: the answer to a HEAD has no room for a reason."""
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (400, 401, 403, 404):
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) < 500:
             client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
 
     def _client(self, uri: str) -> Any:
@@ -165,11 +167,17 @@ class S3Backend:
 
 
 def _client(config: StorageConfig) -> Any:
-    client = _make_client(config, config.s3_addressing)
-    host = urlsplit(client.meta.endpoint_url).hostname or ""
-    if config.s3_addressing == "auto" and not host.endswith(_AMAZON):
-        return _make_client(config, "path")  # servers within a cluster rarely have a name for each bucket
-    return client
+    """Make a client. Servers other than Amazon's rarely have a name for each bucket: those get it in the path."""
+    if config.s3_addressing != "auto":
+        return _make_client(config, config.s3_addressing)
+    if config.s3_endpoint:
+        return _make_client(config, "virtual" if _is_amazon(config.s3_endpoint) else "path")
+    client = _make_client(config, "auto")
+    return client if _is_amazon(client.meta.endpoint_url) else _make_client(config, "path")
+
+
+def _is_amazon(endpoint: str) -> bool:
+    return (urlsplit(endpoint).hostname or "").endswith(_AMAZON)
 
 
 def _make_client(config: StorageConfig, addressing: str) -> Any:

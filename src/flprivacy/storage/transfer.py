@@ -1,10 +1,10 @@
 """Parallel transfer of blocks: verified as they arrive, taken up again from what is verified on disk."""
 
 import errno
-import hashlib
 import os
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
@@ -15,14 +15,16 @@ from typing import TypeVar
 from flprivacy.core.errors import StorageError
 from flprivacy.core.progress import Progress, progress
 from flprivacy.storage.blocks import Block, Request, requests
+from flprivacy.storage.checksums import Checksum, fits
 from flprivacy.storage.object_store import ObjectStore
 from flprivacy.storage.objects import TransientError
 from flprivacy.storage.retry import Backoff
 
 T = TypeVar("T")
 R = TypeVar("R")
-_CHUNK_BYTES = 1 << 20
 _READS_OF_DAMAGED = 3
+# Bytes of a file that may wait to reach the disk: publishing would wait for all of them at the end.
+_LARGEST_UNSYNCED_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ class Moved:
 
 
 class DamagedBytesError(TransientError):
-    """Bytes arrived that are not those of the digest; reading again may mend it."""
+    """Bytes arrived that are not those of the checksum; reading again may mend it."""
 
 
 def fetch(
@@ -55,14 +57,14 @@ def fetch(
 ) -> Moved:
     """Bring blocks to their files, in parallel and in bounded memory.
 
-    Files that are not there yet are made, as large as their last block needs. Blocks whose digest is known and whose
-    bytes are on disk already are not fetched again. Every other block is compared with its digest as it arrives.
+    Files that are not there yet are made, as large as their last block needs. Blocks whose checksum is known and whose
+    bytes are on disk already are not fetched again. Every other block is compared with its checksum as it arrives.
 
     Args:
         store: where the objects are.
         blocks: what to bring; those of one object do not overlap.
         description: of the progress, which counts bytes.
-        finished: called with every block fetched and the SHA-256 of its bytes, from several threads at once.
+        finished: called with every block that is on disk and its checksum, from several threads at once.
 
     Raises:
         StorageError: an object cannot be read, changed, or stays damaged; the disk is full. What was verified
@@ -74,8 +76,9 @@ def fetch(
     with progress(f"{description} (bytes)", wanted) as counter:
         found = [block for block, there in zip(blocks, transfer.on_disk(blocks, fresh), strict=True) if there]
         done = sum(block.size for block in found)
-        if done:
+        if found:
             counter.resume(done)
+            transfer.note_found(found)
         known = set(map(id, found))
         plan = requests((b for b in blocks if id(b) not in known), part_bytes=store.config.part_bytes)
         _check_room(plan)
@@ -108,7 +111,7 @@ def make_files(blocks: Iterable[Block]) -> frozenset[Path]:
         sizes[block.path] = max(sizes.get(block.path, 0), block.offset + block.size)
     fresh = set()
     for path, size in sizes.items():
-        with _readable_disk(path):
+        with _disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.is_file() or path.stat().st_size != size:
                 path.unlink(missing_ok=True)
@@ -123,12 +126,19 @@ class _Transfer:
         self.moved = 0
         self._store, self._finished = store, finished
         self._lock = threading.Lock()
+        self._unsynced: Counter[Path] = Counter()
 
     def on_disk(self, blocks: Sequence[Block], fresh: frozenset[Path]) -> list[bool]:
         """Return, for each block, whether its bytes are in its file already."""
-        if all(not block.sha256 or block.path in fresh for block in blocks):
+        if all(not block.checksum or block.path in fresh for block in blocks):
             return [False] * len(blocks)
-        return in_parallel(self._store, lambda b: bool(b.sha256) and b.path not in fresh and _is_there(b), blocks)
+        return in_parallel(self._store, lambda b: bool(b.checksum) and b.path not in fresh and _is_there(b), blocks)
+
+    def note_found(self, blocks: Sequence[Block]) -> None:
+        """Tell the caller of blocks that were on disk."""
+        finished = self._finished
+        if finished:
+            in_parallel(self._store, lambda block: finished(block, block.checksum), blocks)
 
     def run(self, plan: Sequence[Request], counter: Progress) -> None:
         """Carry out all requests, the largest first, so that none is left alone at the end."""
@@ -143,11 +153,11 @@ class _Transfer:
         while left:
             try:
                 with closing(self._receive(left)) as arriving:
-                    for block, sha256 in arriving:
+                    for block, checksum in arriving:
                         left = left[1:]
                         backoff.progressed()
                         damaged = 0
-                        self._note(block, sha256, counter)
+                        self._note(block, checksum, counter)
             except DamagedBytesError as error:
                 damaged += 1
                 if damaged >= _READS_OF_DAMAGED:
@@ -158,14 +168,20 @@ class _Transfer:
             except TransientError as error:
                 backoff.failed(error)
 
-    def _note(self, block: Block, sha256: str, counter: Progress) -> None:
+    def _note(self, block: Block, checksum: str, counter: Progress) -> None:
         if self._finished:
-            self._finished(block, sha256)
+            self._finished(block, checksum)
         with self._lock:
             counter.advance(block.size)
+            self._unsynced[block.path] += block.size
+            much = self._unsynced[block.path] >= _LARGEST_UNSYNCED_BYTES
+            if much:
+                self._unsynced[block.path] = 0
+        if much:
+            _sync(block.path)
 
     def _receive(self, blocks: Sequence[Block]) -> Generator[tuple[Block, str], None, None]:
-        """Write blocks to their files as they arrive in one read; yield each with its digest once it is verified."""
+        """Write blocks to their files as they arrive in one read; yield each with its checksum once it is verified."""
         source, position = blocks[0].source, blocks[0].start
         waiting = iter(blocks)
         writer = _Writer(next(waiting))
@@ -190,13 +206,13 @@ class _Transfer:
 
 
 class _Writer:
-    """Puts the bytes of one block into its file and digests them."""
+    """Puts the bytes of one block into its file and sums them up."""
 
     def __init__(self, block: Block) -> None:
         self.block = block
-        self._sha = hashlib.sha256()
+        self._checksum = Checksum(block.checksum)
         self._filled = 0
-        with _readable_disk(block.path):
+        with _disk_errors(block.path):
             self._handle = os.open(block.path, os.O_WRONLY)
 
     @property
@@ -209,8 +225,8 @@ class _Writer:
         if before > 0:
             return min(before, len(view))
         piece = view[: self.block.size - self._filled]
-        self._sha.update(piece)
-        with _readable_disk(self.block.path):
+        self._checksum.update(piece)
+        with _disk_errors(self.block.path):
             at, rest = self.block.offset + self._filled, piece
             while rest:
                 written = os.pwrite(self._handle, rest, at)
@@ -219,14 +235,14 @@ class _Writer:
         return len(piece)
 
     def verified(self) -> str:
-        """Return the SHA-256 of the bytes.
+        """Return the checksum of the bytes.
 
         Raises:
             DamagedBytesError: it is not the one expected.
         """
-        found = self._sha.hexdigest()
-        if self.block.sha256 not in ("", found):
-            raise DamagedBytesError(f"{self.block.source.uri}: {_named(self.block)} is not what its digest says")
+        found = self._checksum.text()
+        if self.block.checksum not in ("", found):
+            raise DamagedBytesError(f"{self.block.source.uri}: {_named(self.block)} is not what its checksum says")
         return found
 
     def close(self) -> None:
@@ -235,22 +251,23 @@ class _Writer:
             self._handle = -1
 
 
+def _sync(path: Path) -> None:
+    """Wait until the file's bytes so far are on the disk."""
+    with _disk_errors(path):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fdatasync(handle)
+        finally:
+            os.close(handle)
+
+
 def _named(block: Block) -> str:
     return block.label or f"the range of bytes {block.start} to {block.stop}"
 
 
 def _is_there(block: Block) -> bool:
     """Say whether a block's bytes are in its file. Holes of a sparse file are read as zeros, and do not fit."""
-    sha, at, left = hashlib.sha256(), block.offset, block.size
-    with _readable_disk(block.path), block.path.open("rb") as stream:
-        stream.seek(at)
-        while left:
-            chunk = stream.read(min(_CHUNK_BYTES, left))
-            if not chunk:
-                return False
-            sha.update(chunk)
-            left -= len(chunk)
-    return sha.hexdigest() == block.sha256
+    return fits(block.path, block.checksum, start=block.offset, size=block.size)
 
 
 def _check_room(plan: Sequence[Request]) -> None:
@@ -267,7 +284,7 @@ def _check_room(plan: Sequence[Request]) -> None:
 
 
 @contextmanager
-def _readable_disk(path: Path) -> Iterator[None]:
+def _disk_errors(path: Path) -> Iterator[None]:
     """Turn the system's errors about a file of ours into one line."""
     try:
         yield

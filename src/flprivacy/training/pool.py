@@ -15,7 +15,7 @@ Volumes = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
 
 # Above this, volumes are read from the cohort's memory maps batch by batch and stay in the page cache alone.
-PRELOAD_BYTES = 512 * 2**20
+PRELOAD_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,9 +13,10 @@ GROUND_GLASS_HU, SOLID_HU, EFFUSION_HU = -510.0, 5.0, 8.0
 
 COVID_PATCHES_MEAN, COVID_PATCH_MM = 16.0, (16.0, 40.0)
 COVID_SEVERITY_SD = 0.5
-PNEUMONIA_MM = (40.0, 76.0)
+PNEUMONIA_MM = (38.0, 76.0)
 PNEUMONIA_BILATERAL_SHARE, EFFUSION_SHARE = 0.18, 0.25
-SCAR_SHARE, DEPENDENT_SHARE = 0.35, 0.45
+SCAR_SHARE, DEPENDENT_SHARE = 0.40, 0.55
+DEPENDENT_PER_MM = 0.03  # of a raised diaphragm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +79,15 @@ def draw_findings(rng: np.random.Generator, patient: Patient) -> Findings:
     return Findings(lesions=tuple(lesions), dependent=dependent, effusion_mm=effusion)
 
 
-def at_scan(findings: Findings, extent: float) -> Findings:
-    """Return the findings as they are at one scan, every focus ``extent`` times as large."""
+def at_scan(findings: Findings, extent: float, lift_mm: float) -> Findings:
+    """Return the findings as they are at one scan.
+
+    Every focus is ``extent`` times as large, and a breath that leaves the diaphragm ``lift_mm`` high leaves the back
+    of the lungs less open.
+    """
     grown = tuple(replace(lesion, shape=lesion.shape.scaled(extent)) for lesion in findings.lesions)
-    return replace(findings, lesions=grown)
+    dependent = min(max(findings.dependent + DEPENDENT_PER_MM * lift_mm, 0.0), 1.0)
+    return replace(findings, lesions=grown, dependent=dependent)
 
 
 def _ellipsoid(centre: npt.NDArray[np.float64], radii: tuple[float, float, float], yaw: float) -> Ellipsoid:

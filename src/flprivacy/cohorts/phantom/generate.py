@@ -67,6 +67,7 @@ def phantom_cohort(config: PhantomConfig, folder: Path, *, workers: int | None =
         config: sites, sizes and strengths.
         folder: where the cohort goes; a cohort already there is replaced.
         workers: processes that render; one per usable core if None. A small cohort is rendered in this process.
+            As processes are spawned, a script calls this under ``if __name__ == "__main__":``.
 
     Returns:
         The cohort. Its rows are sorted by site; ``spacing_mm`` is None, as the field of view differs between scans.
@@ -96,8 +97,13 @@ def phantom_cohort(config: PhantomConfig, folder: Path, *, workers: int | None =
         site_names=tuple(site.name for site in sites),
         class_names=CLASS_NAMES,
     )
-    volumes = _render(plans, config.shape, workers or len(os.sched_getaffinity(0)))
+    volumes = _render(plans, config.shape, workers or _usable_cores())
     return write_cohort(folder, meta=meta, manifest=_manifest(plans, config), volumes=volumes)
+
+
+def _usable_cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone knows which cores this process may use
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def plan_scans(sites: Sequence[Site], seed: int) -> tuple[ScanPlan, ...]:
@@ -184,8 +190,8 @@ def _pool(plans: Sequence[ScanPlan], shape: tuple[int, int, int], workers: int) 
             yield from ahead.popleft().result()
     except BrokenProcessPool as error:
         raise CohortError(
-            f"phantoms: a worker process was killed while rendering {shape} volumes, most likely for memory; "
-            f"generate with fewer than {workers} workers or give the machine more memory"
+            f"phantoms: a worker process was killed while rendering {shape} volumes, most likely for memory; generate "
+            f"with fewer than {workers} workers or more memory (a script needs `if __name__ == '__main__':` as well)"
         ) from error
     finally:
         executor.shutdown(wait=True, cancel_futures=True)

@@ -14,7 +14,7 @@ from flprivacy.cohorts.phantom.disease import (
     effusion,
     opacities,
 )
-from flprivacy.cohorts.phantom.grid import Ellipsoid, Field, Grid, make_grid, paint
+from flprivacy.cohorts.phantom.grid import Field, Grid, make_grid, paint
 from flprivacy.cohorts.phantom.lungs import lung_coverage, noise_pair, parenchyma
 from flprivacy.cohorts.phantom.mediastinum import (
     AIR_HU,
@@ -30,10 +30,10 @@ from flprivacy.cohorts.phantom.mediastinum import (
 from flprivacy.cohorts.phantom.patients import Patient
 from flprivacy.cohorts.phantom.scanner import Acquisition, acquire, paint_table, table_top, to_window
 from flprivacy.cohorts.phantom.skeleton import paint_skeleton
-from flprivacy.cohorts.phantom.thorax import WALL_MM, Contours, contours
+from flprivacy.cohorts.phantom.thorax import Contours, contours
+from flprivacy.cohorts.phantom.trunk import paint_trunk
 from flprivacy.cohorts.phantom.vessels import deposit, grow_tree, join
 
-_SKIN_HU, _GLAND_HU = 10.0, 35.0
 _ARTERY_HILA = {-1.0: (-46.0, 0.0, 134.0), 1.0: (50.0, 10.0, 122.0)}
 
 
@@ -53,51 +53,20 @@ def render_anatomy(
     volume = np.full(shape, -1000.0, dtype=np.float32)
     top = table_top(grid, patient, acquisition)
     paint_table(volume, grid, top, acquisition)
-    _paint_trunk(volume, grid, outline, patient, (fine, coarse), top)
+    paint_trunk(volume, grid, outline, patient, (fine, coarse), top)
     cavity = grid.coverage(outline.cavity)
     paint(volume, cavity, np.float32(FAT_HU + 8.0) + 8.0 * fine)
     below = paint_below_diaphragm(volume, grid, patient, acquisition.lift_mm, cavity)
     heart = paint_heart(volume, grid, patient, acquisition.blood_hu)
     paint_skeleton(volume, grid, outline, patient, phase_mm)
     lung = lung_coverage(grid, outline, patient, heart, below)
-    findings = at_scan(draw_findings(lesion_rng, patient), acquisition.extent)
+    findings = at_scan(draw_findings(lesion_rng, patient), acquisition.extent, acquisition.lift_mm)
     paint(volume, lung, _lung_tissue(tree_rng, grid, outline, patient, acquisition, findings, (fine, coarse)))
     paint_great_vessels(volume, grid, patient, acquisition.blood_hu)
     paint_hila(volume, grid, patient, acquisition.blood_hu)
     paint_plaques(volume, grid, plaques(plaque_rng, patient))
     paint_airways(volume, grid, patient)
     return volume
-
-
-def _paint_trunk(
-    volume: Field, grid: Grid, outline: Contours, patient: Patient, noise: tuple[Field, Field], top: Field
-) -> None:
-    """Skin, fat, breast and muscle, the back flattened by the table."""
-    fine, coarse = noise
-    lying = (grid.v[:, None] - top[None, :]) / np.float32(patient.size[1])
-    skin = np.maximum(outline.skin, lying[None])
-    paint(volume, grid.coverage(skin), np.float32(_SKIN_HU))
-    inner = skin + np.float32(1.8)
-    paint(volume, grid.coverage(inner), np.float32(FAT_HU - 6.0) + 5.0 * fine)
-    if patient.gland > 0.02:
-        shell = np.maximum(inner + np.float32(5.0), np.float32(1.0) - outline.muscle)
-        reach = np.clip((outline.breast - 0.42) * 6.0, 0.0, 1.0)
-        streaks = np.clip(0.5 + 0.9 * fine + np.float32(3.2 * (patient.gland - 0.45)), 0.0, 1.0)
-        paint(volume, grid.coverage(shell) * reach * streaks, np.float32(_GLAND_HU))
-    muscle = np.maximum(outline.muscle, inner + np.float32(1.5))
-    fatty = np.clip(fine - np.float32(1.35 - 0.012 * (patient.age_years - 50.0)), 0.0, 1.0)
-    planes = np.abs(outline.cavity - np.float32(WALL_MM + 7.5) - 3.0 * coarse) - np.float32(0.5 * grid.ramp_mm)
-    deep = np.clip(-0.3 * outline.muscle - 1.5, 0.0, 0.7)
-    np.maximum(fatty, grid.coverage(planes) * deep * np.clip(1.0 + 0.8 * fine, 0.0, 1.0), out=fatty)
-    fatty *= np.clip((outline.cavity - np.float32(WALL_MM)) / 3.0, 0.0, 1.0)
-    paint(volume, grid.coverage(muscle), np.float32(patient.muscle_hu) + fatty * np.float32(FAT_HU - patient.muscle_hu))
-    for side in (-1.0, 1.0):
-        axilla = Ellipsoid(centre=(side * 116.0, -6.0, 52.0), radii=(22.0, 24.0, 46.0), yaw=side * 0.5)
-        box = axilla.box(grid)
-        if box is not None:
-            distance = np.maximum(axilla.distance(*grid.at(box)) + 5.0 * fine[box], muscle[box] + np.float32(5.0))
-            distance = np.maximum(distance, np.float32(WALL_MM + 3.0) - outline.cavity[box])
-            paint(volume, 0.85 * grid.coverage(distance, ramp_mm=5.0), np.float32(FAT_HU), box)
 
 
 def _lung_tissue(

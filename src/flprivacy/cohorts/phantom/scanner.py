@@ -1,4 +1,6 @@
-"""The scanner: what reconstruction kernel, dose, field of view, slice thickness, calibration and table do to a scan.
+"""The scanner: what kernel, dose, field of view, slice thickness, calibration, table and protocol do to a scan.
+
+Protocol is how the breath is coached and how often contrast medium is given.
 
 A site's signature is a point in the space of TRAITS, each trait a standard normal in the common population of
 scanners. Every scan scatters about its site's point, as protocols and patients differ from day to day. The
@@ -23,26 +25,29 @@ WINDOW_HU = (-1000.0, 400.0)
 # Trait -> (spread between sites at strength 1, spread between the scans of one site).
 # Larger first numbers make sites easier to tell apart, larger second numbers harder.
 TRAITS: dict[str, tuple[float, float]] = {
-    "sharpness": (1.0, 0.55),
-    "noise": (1.0, 0.75),
-    "texture": (1.0, 0.6),
-    "thickness": (1.0, 0.6),
+    "sharpness": (1.1, 0.7),
+    "noise": (1.1, 0.7),
+    "texture": (1.0, 0.8),
+    "thickness": (1.0, 0.7),
     "zoom": (1.0, 0.9),
-    "offset": (1.0, 0.7),
-    "gain": (1.0, 0.7),
-    "height": (1.0, 0.8),
-    "table_curve": (1.0, 0.25),
-    "table_density": (1.0, 0.3),
-    "cushion": (1.0, 0.5),
+    "offset": (1.1, 0.7),
+    "gain": (1.0, 0.8),
+    "height": (0.9, 0.9),
+    "table_curve": (0.9, 0.6),
+    "table_density": (0.9, 0.6),
+    "cushion": (0.9, 0.7),
+    "breath": (1.6, 0.7),
+    "contrast": (1.5, 0.3),
 }
 
 # What one unit of a trait does.
-NOISE_HU, NOISE_LOG_SD = 20.0, 0.35
+NOISE_HU, NOISE_LOG_SD = 24.0, 0.5
 ZOOM_LOG_SD = 0.045
-OFFSET_HU, GAIN_SD = 9.0, 0.010
+OFFSET_HU, GAIN_SD = 14.0, 0.014
 HEIGHT_MM = 9.0
 SLICE_MM, SLICE_LOG_SD = 5.0, 0.35
-CONTRAST_SHARE = 0.15  # scans with contrast medium, the same at every site
+BREATH_LUNG_HU, BREATH_LIFT_MM = 15.0, 5.0  # how the breath is coached; a shallow one is denser
+CONTRAST_LOGIT, CONTRAST_LOGIT_SD = -1.8, 1.6  # share of scans with contrast medium
 REFERENCE_FOV_MM, FOV_MARGIN = 368.0, 1.07
 
 _SMOOTH_PIXELS = 0.85
@@ -109,11 +114,10 @@ def draw_acquisition(rng: np.random.Generator, scanner: Scanner, patient: Patien
     spreads = [scan for _, scan in TRAITS.values()]
     values = [float(m + s * e) for m, s, e in zip(scanner.traits, spreads, scatter, strict=True)]
     trait = dict(zip(TRAITS, values, strict=True))
-    breath = float(rng.normal(0.0, 1.0))
-    contrast = rng.random() < CONTRAST_SHARE
+    contrast = rng.random() < _logistic(CONTRAST_LOGIT + CONTRAST_LOGIT_SD * trait["contrast"])
     enhancement = float(rng.uniform(90.0, 210.0))
     return Acquisition(
-        sharpness=1.9 * _logistic(0.9 * trait["sharpness"] - 0.2) - 0.85,
+        sharpness=2.5 * _logistic(1.1 * trait["sharpness"] - 0.4) - 0.95,
         noise_hu=float(NOISE_HU * np.exp(NOISE_LOG_SD * np.clip(trait["noise"], -4.0, 4.0))),
         texture=_logistic(1.1 * trait["texture"]),
         slice_blur=0.05 * _logistic(1.1 * trait["thickness"] - 0.6),
@@ -124,8 +128,8 @@ def draw_acquisition(rng: np.random.Generator, scanner: Scanner, patient: Patien
         cushion_mm=22.0 * _logistic(1.2 * trait["cushion"] - 0.4),
         pose=_draw_pose(rng, patient, trait),
         blood_hu=float(rng.normal(42.0, 4.0)) + (enhancement if contrast else 0.0),
-        lift_mm=float(np.clip(8.0 * breath, -14.0, 22.0)),
-        lung_shift_hu=float(np.clip(12.0 * breath, -25.0, 40.0)),
+        lift_mm=float(np.clip(BREATH_LIFT_MM * trait["breath"], -14.0, 16.0)),
+        lung_shift_hu=float(np.clip(BREATH_LUNG_HU * trait["breath"], -40.0, 60.0)),
         extent=float(np.exp(rng.normal(0.0, 0.15))),
     )
 
@@ -139,7 +143,7 @@ def _draw_pose(rng: np.random.Generator, patient: Patient, trait: dict[str, floa
         shift_mm=(float(rng.normal(0.0, 5.0)), float(rng.normal(0.0, 3.0) + HEIGHT_MM * trait["height"])),
         roll_rad=float(np.clip(rng.normal(0.0, 0.03), -0.09, 0.09)),
         top=float(np.clip(rng.normal(0.0, 0.012), -0.03, 0.03)),
-        bottom=float(np.clip(rng.normal(1.0, 0.02), 0.95, 1.05)),
+        bottom=float(np.clip(rng.normal(0.985, 0.02), 0.94, 1.03)),
         size=(patient.size[0], patient.size[1]),
         slice_mm=float(SLICE_MM / stature * np.exp(SLICE_LOG_SD * np.clip(trait["thickness"], -4.0, 4.0))),
     )

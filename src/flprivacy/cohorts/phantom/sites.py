@@ -20,7 +20,7 @@ REFERENCE_SITE_SIZES = (
 MIN_SITE_SCANS = 4
 
 # Spread between sites at case-mix strength 1.
-CLASS_LOG_SD = 0.45
+CLASS_LOG_SD = 1.8
 FEMALE_LOGIT_SD = 0.30
 AGE_MEAN_SD_YEARS = 5.0
 BMI_MEAN_SD = 1.5
@@ -92,13 +92,13 @@ def draw_sites(
     """Draw all sites. A site depends on the seed and its own place alone, not on how many others there are."""
     drawn = []
     for index, size in enumerate(site_sizes(scans, sites)):
-        rng = np.random.default_rng((seed, _SITE_STREAM, index))
+        of_scanner, of_mix = (np.random.default_rng((seed, _SITE_STREAM, index, part)) for part in (0, 1))
         drawn.append(
             Site(
                 name=f"site-{index:02d}",
                 scans=size,
-                scanner=draw_scanner(rng, signature_strength),
-                mix=draw_case_mix(rng, case_mix_strength),
+                scanner=draw_scanner(of_scanner, signature_strength),
+                mix=draw_case_mix(of_mix, case_mix_strength),
             )
         )
     return tuple(drawn)

@@ -43,7 +43,7 @@ _BORDER_WIDTH = (
 )
 _BORDER_SHIFT = (0.0, 0.0, 1.0, 5.0, 2.0, 1.0, 2.0, 3.0, 3.0)  # towards the left, by level
 
-DOME_RIGHT_Z, DOME_LEFT_Z = 0.80 * LUNG_HEIGHT_MM, 0.845 * LUNG_HEIGHT_MM
+DOME_RIGHT_Z, DOME_LEFT_Z = 0.82 * LUNG_HEIGHT_MM, 0.86 * LUNG_HEIGHT_MM
 
 
 def _bump(angle: Array, centre: float, width: float) -> Array:
@@ -130,10 +130,8 @@ class Contours:
         cavity: pleural cavity with the mediastinum.
         muscle: outside of the muscles.
         skin: outside of the body, before the table flattens it.
-        angle: (height, width) angle of every column.
+        angle: (height, width) angle of every voxel column, in radians.
         breast: (depth, height, width) in [0, 1], how far into a breast's mound a direction points.
-        half_width_mm: widest half of the body in true millimetres.
-        back_mm: (x, y) reference depth of the lowest point of the back.
     """
 
     cavity: Field

@@ -1,5 +1,6 @@
 """Every figure that an audit has data for, with what a reader needs beside it."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ from flprivacy.reporting.figures.curves import attack_curves, curves_of
 from flprivacy.reporting.figures.forest import excess_forest
 from flprivacy.reporting.figures.scatter import age_scatter, scatters_of
 from flprivacy.reporting.figures.utility import traded, utility_leakage
-from flprivacy.reporting.findings import accesses, attributes, targets, utilities, verdicts
+from flprivacy.reporting.findings import accesses, attributes, order, targets, utilities, verdicts
 from flprivacy.reporting.words import access_name, attribute_name, in_years, interval, metric_name, number, signed, unit
 
 FOREST, UTILITY, CURVES, CONFUSIONS, AGES = "forest", "utility", "curves", "confusions", "ages"
@@ -133,7 +134,7 @@ def _overview(
 def _one_matrix(audit: Audit, matrix: ConfusionMatrix, access: str) -> Plate:
     title = f"{_title(matrix.attribute, access)}: {matrix.target}, with counts"
     return Plate(
-        name=f"confusion-{matrix.attribute}-{access}-{matrix.target}",
+        name=f"confusion-{matrix.attribute}-{access}-{_stem(audit, matrix.target)}",
         section=CONFUSIONS,
         title=title,
         alt=f"Confusion matrix, {title}.",
@@ -159,6 +160,12 @@ def _ages(audit: Audit) -> list[Plate]:
                 )
             )
     return found
+
+
+def _stem(audit: Audit, target: str) -> str:
+    """Return a target's name as part of a file name; where characters had to go, its number keeps it unique."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", target)
+    return plain if plain == target else f"{plain[:40]}-{order(audit)[target]}"
 
 
 def _title(attribute: str, access: str) -> str:

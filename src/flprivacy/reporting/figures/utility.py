@@ -1,13 +1,15 @@
 """Utility against leakage: what a hospital network gets for what its model gives away."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from flprivacy.core.audit import LEAK, Audit, Verdict
-from flprivacy.reporting.figures.labels import Label, label_points
+from flprivacy.reporting.figures.labels import Label, label_points, spread
 from flprivacy.reporting.figures.style import (
     INK,
     MUTED,
@@ -24,8 +26,9 @@ from flprivacy.reporting.words import access_name, attribute_name, in_years, met
 
 _MARKS = {"features": ("o", "circle"), "outputs": ("s", "square"), "finetune": ("^", "triangle")}
 _ANOTHER_MARK = ("D", "diamond")
-_COLUMNS, _FEW_TARGETS, _NAME_LENGTH = 2, 4, 18
-_ROOM = 0.42  # for a label beside the outermost points, as a share of the span of utilities
+_COLUMNS, _HEAD_INCHES, _CHARACTER_INCHES = 2, 0.36, 0.093
+_STEP = 0.022  # between the ways of access, as a share of the span of utilities
+_FEW_TARGETS, _SHORT_NAME, _NAME_LENGTH = 4, 12, 18
 Place = Callable[[Verdict], float]
 
 
@@ -41,6 +44,31 @@ def traded(audit: Audit) -> dict[str, tuple[Verdict, ...]]:
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """How one audit's targets fit their panels.
+
+    Names stand beside the marks where they are few and short; otherwise ``crowded``, and in the right margin.
+    """
+
+    crowded: bool
+    margins: Margins
+    width: float  # of a panel, in inches
+    span: float  # of the utilities
+    room: float  # for a name, right and left of the outermost marks, in units of utility
+
+
+def _lay_out(utility: dict[str, float]) -> _Layout:
+    longest = max(len(shorten(name, _NAME_LENGTH)) for name in utility)
+    name_inches = 0.25 + _CHARACTER_INCHES * longest
+    crowded = len(utility) > _FEW_TARGETS or longest > _SHORT_NAME
+    margins = Margins(left=0.8, right=0.3 + (name_inches if crowded else 0.0), top=0.42, bottom=0.66)
+    width = PAGE_INCHES / _COLUMNS - margins.left - margins.right
+    span = max(utility.values()) - min(utility.values()) or 0.02
+    room = 0.1 * span if crowded else span * name_inches / (width - 2.0 * name_inches)
+    return _Layout(crowded=crowded, margins=margins, width=width, span=span, room=room)
+
+
 @styled
 def utility_leakage(audit: Audit) -> Figure:
     """Draw each target's excess against its utility on the disease task: a panel per attribute.
@@ -49,34 +77,28 @@ def utility_leakage(audit: Audit) -> Figure:
     """
     groups = traded(audit)
     utility_name, utility = utilities(audit)
-    names = [shorten(name, _NAME_LENGTH) for name in utility]
-    crowded = len(names) > _FEW_TARGETS
-    right = 0.55 + 0.093 * max(map(len, names)) if crowded else 0.3
-    margins = Margins(left=0.8, right=right, top=0.42, bottom=0.66)
-    width = PAGE_INCHES / _COLUMNS - margins.left - margins.right
-    figure, panels = panel_grid(len(groups), columns=_COLUMNS, width=width, height=2.7, margins=margins, head=0.36)
+    layout = _lay_out(utility)
+    figure, panels = panel_grid(
+        len(groups), columns=_COLUMNS, width=layout.width, height=2.7, margins=layout.margins, head=_HEAD_INCHES
+    )
     colours = {name: style.colour for name, style in target_styles(audit).items()}
-    span = max(utility.values()) - min(utility.values()) or 0.02
     for axes, (attribute, rows) in zip(panels, groups.items(), strict=True):
-        place = _placer(utility, accesses(audit, attribute), span)
+        place = _placer(utility, accesses(audit, attribute), layout.span)
         for verdict in rows:
             _draw_point(axes, place(verdict), verdict, colours[verdict.target])
-        room = 0.1 * span if crowded else _ROOM * span
-        axes.set_xlim(min(utility.values()) - room, max(utility.values()) + room)
+        axes.set_xlim(min(utility.values()) - layout.room, max(utility.values()) + layout.room)
         _dress(axes, attribute, rows, utility_name)
-        label_points(
-            axes,
-            _target_labels(rows, place, colours, crowded=crowded, span=span),
-            size=10,
-            at_edge=crowded,
-            pad=13,
-        )
-    ways = dict.fromkeys(way for attribute in groups for way in accesses(audit, attribute))
-    shapes = "; ".join(f"{_mark(way)[1]}: from {access_name(way)}" for way in ways)
-    height = figure.get_size_inches()[1]
-    text = f"{shapes[:1].upper()}{shapes[1:]}. Shaded: more than the policy tolerates."
-    figure.text(margins.left / figure.get_size_inches()[0], 1 - 0.24 / height, text, color=MUTED, va="center")
+        labels = _target_labels(rows, place, colours, layout)
+        label_points(axes, labels, size=10, at_edge=layout.crowded, pad=13)
+    width, height = figure.get_size_inches()
+    text = _key(way for attribute in groups for way in accesses(audit, attribute))
+    figure.text(layout.margins.left / width, 1 - 0.24 / height, text, color=MUTED, va="center")
     return figure
+
+
+def _key(ways: Iterable[str]) -> str:
+    shapes = "; ".join(f"{_mark(way)[1]}: from {access_name(way)}" for way in dict.fromkeys(ways))
+    return f"{shapes[:1].upper()}{shapes[1:]}. Shaded: more than the policy tolerates."
 
 
 def _mark(access: str) -> tuple[str, str]:
@@ -84,10 +106,13 @@ def _mark(access: str) -> tuple[str, str]:
 
 
 def _placer(utility: dict[str, float], ways: Sequence[str], span: float) -> Place:
-    """Return verdict -> x; ways of access stand a little apart so that their intervals can be told apart."""
+    """Return verdict -> x; equal utilities and ways of access stand side by side, so that intervals do not coincide."""
+    step = _STEP * span
+    apart = spread(np.array(list(utility.values())), step * (len(ways) + 1))
+    at: dict[str, float] = dict(zip(utility, apart.tolist(), strict=True))
 
     def place(verdict: Verdict) -> float:
-        return utility[verdict.target] + 0.022 * span * (ways.index(verdict.access) - (len(ways) - 1) / 2)
+        return at[verdict.target] + step * (ways.index(verdict.access) - (len(ways) - 1) / 2)
 
     return place
 
@@ -122,20 +147,15 @@ def _dress(axes: Axes, attribute: str, rows: Sequence[Verdict], utility_name: st
     axes.yaxis.set_major_locator(MaxNLocator(6))
 
 
-def _target_labels(
-    rows: Sequence[Verdict], place: Place, colours: dict[str, str], *, crowded: bool, span: float
-) -> list[Label]:
-    """Return each target's name once, for its highest mark.
-
-    Beside the mark, it stands on the side where no other target is close; in a crowd all names go to the margin.
-    """
+def _target_labels(rows: Sequence[Verdict], place: Place, colours: dict[str, str], layout: _Layout) -> list[Label]:
+    """Return each target's name once, for its highest mark, on the side where no other target is close."""
     highest = {v.target: v for v in sorted(rows, key=lambda v: v.excess)}
     labels = []
     for v in highest.values():
         away = [place(other) - place(v) for other in rows if other.target != v.target]
-        near_right = any(0.0 <= d < _ROOM * span for d in away)
-        near_left = any(-_ROOM * span < d < 0.0 for d in away)
-        left = near_right and not near_left and not crowded
+        near_right = any(0.0 <= d < layout.room for d in away)
+        near_left = any(-layout.room < d < 0.0 for d in away)
+        left = near_right and not near_left and not layout.crowded
         text = shorten(v.target, _NAME_LENGTH)
         labels.append(Label(x=place(v), y=v.excess, text=text, colour=colours[v.target], bold=True, left=left))
     return labels

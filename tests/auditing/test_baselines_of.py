@@ -1,0 +1,58 @@
+"""Which baselines a target is held against, and that a missing one is said."""
+
+from dataclasses import replace
+
+import pytest
+
+from flprivacy.auditing.baselines import baselines_of
+from flprivacy.auditing.runs import AttackRuns, collect_runs
+from flprivacy.core.errors import AuditError
+from tests.auditing.score_tables import make_study
+
+
+@pytest.fixture(scope="module")
+def sites() -> list[AttackRuns]:
+    return collect_runs(make_study())["site"]
+
+
+@pytest.fixture(scope="module")
+def target(sites: list[AttackRuns]) -> AttackRuns:
+    return next(r for r in sites if (r.target, r.access, r.fraction) == ("central", "outputs", 0.25))
+
+
+def test_same_access_or_no_model_at_the_same_fraction(sites: list[AttackRuns], target: AttackRuns) -> None:
+    found = baselines_of(target, sites)
+    assert [(r.target, r.access) for r in found] == [("untrained", "outputs"), ("pixels", "none"), ("majority", "none")]
+    assert {r.fraction for r in found} == {0.25}
+
+
+@pytest.mark.parametrize("missing", ["pixels", "majority"])
+def test_a_missing_baseline_names_what_to_run(sites: list[AttackRuns], target: AttackRuns, missing: str) -> None:
+    with pytest.raises(AuditError, match=f"no baseline '{missing}'; run the .* at this fraction"):
+        baselines_of(target, [r for r in sites if r.target != missing])
+
+
+def test_fresh_weights_attacked_with_another_access_are_no_baseline(
+    sites: list[AttackRuns], target: AttackRuns
+) -> None:
+    others = [r for r in sites if (r.target, r.access) != ("untrained", "outputs")]
+    with pytest.raises(AuditError, match=r"attack an untrained target .* with access 'outputs'"):
+        baselines_of(target, others)
+
+
+def test_a_single_initialisation_is_no_baseline(sites: list[AttackRuns], target: AttackRuns) -> None:
+    few = [replace(r, models=r.models[:1], scores=r.scores[:1]) if r.target == "untrained" else r for r in sites]
+    with pytest.raises(AuditError, match=r"'untrained' has 1 model; .* at least 2 initialisations"):
+        baselines_of(target, few)
+
+
+def test_a_pretrained_baseline_of_one_model_joins_the_untrained(sites: list[AttackRuns], target: AttackRuns) -> None:
+    untrained = next(r for r in sites if (r.target, r.access, r.fraction) == ("untrained", "outputs", 0.25))
+    pretrained = replace(untrained, target="pretrained", models=("model",), scores=untrained.scores[:1])
+    assert "pretrained" in {r.target for r in baselines_of(target, [*sites, pretrained])}
+
+
+def test_other_seeds_cannot_be_paired(sites: list[AttackRuns], target: AttackRuns) -> None:
+    shifted = [replace(r, seeds=(5, 6, 7, 8, 9)) if r.target == "pixels" else r for r in sites]
+    with pytest.raises(AuditError, match="attacker seeds 0, 1, 2, 3, 4, but baseline 'pixels' has 5, 6, 7, 8, 9"):
+        baselines_of(target, shifted)

@@ -1,0 +1,160 @@
+"""Verdicts and their reasons."""
+
+from dataclasses import replace
+
+import pytest
+
+from flprivacy.auditing.verdicts import judge
+from flprivacy.core.audit import ExcessEstimate, MetricEstimate, Verdict
+from flprivacy.core.config import Policy, PolicyRule
+from flprivacy.core.errors import AuditError
+
+ACCESS = {"untrained": "features", "pixels": "none", "majority": "none", "central": "features"}
+VALUES = {"central": 0.40, "untrained": 0.30, "pixels": 0.35, "majority": 0.20}
+
+
+def metrics(metric: str = "f1_weighted", attribute: str = "site") -> list[MetricEstimate]:
+    return [
+        MetricEstimate(
+            target=name,
+            role="target" if name == "central" else "baseline",
+            attribute=attribute,
+            access=ACCESS[name],
+            fraction=fraction,
+            metric=metric,
+            value=value,
+            ci_low=value - 0.05,
+            ci_high=value + 0.05,
+            n_scans=100,
+            n_patients=90,
+            n_seeds=5,
+            n_models=1,
+        )
+        for name, value in VALUES.items()
+        for fraction in (0.1, 0.25)
+    ]
+
+
+def excesses(
+    reach: dict[str, float],
+    metric: str = "f1_weighted",
+    attribute: str = "site",
+    fractions: tuple[float, ...] = (0.1, 0.25),
+) -> list[ExcessEstimate]:
+    """Excess over each baseline with half-width ``reach``; at fraction 0.1 the intervals are hopelessly wide."""
+    return [
+        ExcessEstimate(
+            target="central",
+            baseline=name,
+            attribute=attribute,
+            access="features",
+            fraction=fraction,
+            metric=metric,
+            value=VALUES["central"] - VALUES[name],
+            ci_low=VALUES["central"] - VALUES[name] - (half if fraction == 0.25 else 0.9),
+            ci_high=VALUES["central"] - VALUES[name] + (half if fraction == 0.25 else 0.9),
+            p_value=0.01,
+            best_baseline=name == "pixels",
+        )
+        for name, half in reach.items()
+        for fraction in fractions
+    ]
+
+
+def verdict(threshold: float, *, untrained: float = 0.02, pixels: float = 0.02, note: str = "") -> Verdict:
+    found = excesses({"untrained": untrained, "pixels": pixels, "majority": 0.02})
+    policy = Policy(rules={"site": PolicyRule(threshold=threshold)})
+    (only,) = judge(metrics(), found, policy, note=note)
+    return only
+
+
+def test_leak() -> None:
+    found = verdict(0.02)
+    assert found.verdict == "leak"
+    assert found.reason == (
+        "lower end +.030 over the best baseline (pixels) is above the threshold .02, "
+        "and so it is over every other baseline"
+    )
+
+
+def test_no_leak_found() -> None:
+    found = verdict(0.1)
+    assert found.verdict == "no leak found"
+    assert found.reason == "upper end +.070 over the best baseline (pixels) is below the threshold .1"
+
+
+def test_inconclusive() -> None:
+    found = verdict(0.06)
+    assert found.verdict == "inconclusive"
+    assert found.reason == "interval +.030 to +.070 over the best baseline (pixels) contains the threshold .06"
+
+
+def test_one_baseline_that_may_explain_it_is_enough_for_doubt() -> None:
+    found = verdict(0.02, untrained=0.15)
+    assert found.verdict == "inconclusive"
+    assert found.reason == (
+        "lower end +.030 over the best baseline (pixels) is above the threshold .02, "
+        "but over untrained it is only -.050"
+    )
+
+
+def test_an_end_on_the_threshold_decides_nothing() -> None:
+    on_it = [replace(e, ci_low=0.02, ci_high=0.08) for e in excesses({"pixels": 0.02}) if e.fraction == 0.25]
+    for threshold in (0.02, 0.08):
+        (found,) = judge(metrics(), on_it, Policy(rules={"site": PolicyRule(threshold=threshold)}))
+        assert found.verdict == "inconclusive"
+
+
+def test_a_reason_does_not_round_to_the_threshold() -> None:
+    assert "lower end +.0201 over" in verdict(0.02, pixels=0.0299).reason
+
+
+def test_a_note_joins_the_reason() -> None:
+    assert verdict(0.1, note="only 3 attacker seeds").reason.endswith("threshold .1; only 3 attacker seeds")
+
+
+def test_the_verdict_repeats_the_numbers_it_rests_on() -> None:
+    found = verdict(0.02)
+    assert (found.target, found.attribute, found.access, found.metric) == ("central", "site", "features", "f1_weighted")
+    assert (found.value, found.value_ci_low, found.value_ci_high) == pytest.approx((0.40, 0.35, 0.45))
+    assert (found.baseline, found.baseline_value) == ("pixels", 0.35)
+    assert (found.excess, found.ci_low, found.ci_high) == pytest.approx((0.05, 0.03, 0.07))
+    assert (found.p_value, found.threshold) == (0.01, 0.02)
+
+
+def test_the_largest_fraction_decides_unless_the_rule_names_one() -> None:
+    assert verdict(0.02).fraction == 0.25
+    found = excesses({"pixels": 0.02})
+    (named,) = judge(metrics(), found, Policy(rules={"site": PolicyRule(threshold=0.02, fraction=0.1)}))
+    assert (named.fraction, named.verdict) == (0.1, "inconclusive")
+
+
+def test_years_are_said_in_years() -> None:
+    found = [replace(e, ci_low=0.55, ci_high=1.2) for e in excesses({"pixels": 0.1}, "mae_years", "age_years")]
+    (only,) = judge(metrics("mae_years", "age_years"), found, Policy())
+    assert only.reason.startswith(
+        "lower end +0.55 years over the best baseline (pixels) is above the threshold 0.5 years"
+    )
+
+
+def test_an_attribute_without_a_rule_gets_no_verdict() -> None:
+    assert judge(metrics(), excesses({"pixels": 0.02}), Policy(rules={"sex": PolicyRule()})) == []
+
+
+def test_a_rule_for_a_fraction_that_was_not_audited() -> None:
+    policy = Policy(rules={"site": PolicyRule(fraction=0.5)})
+    with pytest.raises(AuditError, match=r"rules\.site\.fraction is 0\.5, .* audited are 0\.1, 0\.25: attack with it"):
+        judge(metrics(), excesses({"pixels": 0.02}), policy)
+
+
+def test_a_fraction_that_only_some_targets_were_attacked_with() -> None:
+    found = excesses({"pixels": 0.02})
+    found += [replace(e, target="siloed") for e in found if e.fraction == 0.1]
+    with pytest.raises(AuditError, match="was not audited for every target and access"):
+        judge(metrics(), found, Policy())
+
+
+def test_a_rule_for_a_metric_that_was_not_measured() -> None:
+    policy = Policy(rules={"site": PolicyRule(metric="top3_accuracy")})
+    with pytest.raises(AuditError, match=r"metric is 'top3_accuracy', .* choose from f1_weighted"):
+        judge(metrics(), excesses({"pixels": 0.02}), policy)

@@ -1,0 +1,57 @@
+import json
+import math
+
+import pytest
+
+from flprivacy.core.errors import ConfigError
+from flprivacy.privacy.events import SampledGaussianSteps, event_from_mapping, merge_events
+
+EVENT = SampledGaussianSteps(
+    steps=100, sampling_rate=0.1, noise_multiplier=1.0, clip_norm=0.5, unit="scan", population=300, client="site-03"
+)
+
+
+def test_an_event_survives_json():
+    assert event_from_mapping(json.loads(json.dumps(EVENT.to_mapping(), allow_nan=False))) == EVENT
+
+
+def test_a_run_that_stopped_states_its_steps():
+    assert EVENT.with_steps(7).steps == 7
+    assert EVENT.with_steps(7).with_steps(100) == EVENT
+
+
+def test_equal_events_add_up_and_others_do_not():
+    other = SampledGaussianSteps(**(EVENT.to_mapping() | {"client": "site-04"}))
+    merged = merge_events([EVENT.with_steps(3), other, EVENT.with_steps(4)])
+    assert merged == (EVENT.with_steps(7), other)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"noise_multiplier": 0.0}, "noise_multiplier is 0.0"),
+        ({"noise_multiplier": math.inf}, "noise_multiplier is inf"),
+        ({"noise_multiplier": math.nan}, "noise_multiplier is nan"),
+        ({"clip_norm": 0.0}, "clip_norm is 0.0"),
+        ({"sampling_rate": 0.0}, "sampling_rate is 0.0"),
+        ({"sampling_rate": 1.1}, "sampling_rate is 1.1"),
+        ({"steps": -1}, "steps is -1"),
+        ({"unit": "hospital"}, "unit is 'hospital'"),
+        ({"population": 0}, "population is 0"),
+        ({"scans_per_patient": 0}, "scans_per_patient is 0"),
+        ({"mechanism": "shuffled-gaussian"}, "mechanism is 'shuffled-gaussian'"),
+        ({"steps": 1.5}, "steps is 1.5; must be a number"),
+        ({"noise_multiplier": "1"}, "noise_multiplier is '1'"),
+        ({"truncated": True}, "field 'truncated' is missing or unknown"),
+    ],
+)
+def test_what_cannot_be_priced_is_refused(change, message):
+    with pytest.raises(ConfigError, match=message):
+        event_from_mapping(EVENT.to_mapping() | change)
+
+
+def test_a_missing_field_is_not_assumed():
+    mapping = EVENT.to_mapping()
+    del mapping["scans_per_patient"]
+    with pytest.raises(ConfigError, match="'scans_per_patient' is missing or unknown"):
+        event_from_mapping(mapping)

@@ -1,0 +1,118 @@
+"""A Google Cloud Storage server in this process that heeds generations and fails on purpose, as the emulator does not.
+
+It speaks as much of the JSON API as downloads need: metadata, media by range with ``ifGenerationMatch``, list.
+"""
+
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.services.scripted_s3 import Script
+
+
+class ScriptedGcs(ThreadingHTTPServer):
+    """One bucket in memory.
+
+    Attributes:
+        objects: key -> (generation, bytes) of the bucket ``b``.
+        script: which downloads fail.
+        refuse: status that every request gets, or 0.
+        answered: requests by their path's first words.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.objects: dict[str, tuple[int, bytes]] = {}
+        self.script = Script()
+        self.refuse = 0
+        self.answered: Counter[str] = Counter()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+@contextmanager
+def scripted_gcs() -> Iterator[ScriptedGcs]:
+    """Serve until the block ends."""
+    server = ScriptedGcs()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: ScriptedGcs
+
+    def log_message(self, *args: object) -> None:
+        """Stay silent."""
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        download = parts.path.startswith("/download/") or query.get("alt") == "media"
+        self.server.answered["download" if download else "metadata"] += 1
+        found = re.search(r"/b/([^/]+)/o(?:/(.+))?$", parts.path)
+        if self.server.refuse:
+            self._json(self.server.refuse, {"error": {"message": "secret-of-the-server"}})
+        elif not found or found[1] != "b":
+            self._json(404, {"error": {"message": "The specified bucket does not exist."}})
+        elif found[2] is None:
+            self._json(200, {"items": [self._resource(key) for key in sorted(self.server.objects)]})
+        elif unquote(found[2]) not in self.server.objects:
+            self._json(404, {"error": {"message": "No such object"}})
+        elif download:
+            self._download(unquote(found[2]), query)
+        else:
+            self._json(200, self._resource(unquote(found[2])))
+
+    def _resource(self, key: str) -> dict[str, str]:
+        generation, data = self.server.objects[key]
+        return {"name": key, "bucket": "b", "generation": str(generation), "size": str(len(data))}
+
+    def _download(self, key: str, query: dict[str, str]) -> None:
+        generation, data = self.server.objects[key]
+        if query.get("ifGenerationMatch", str(generation)) != str(generation):
+            self._json(412, {"error": {"message": "Precondition Failed"}})
+            return
+        fault, where = self.server.script.next()
+        if fault in ("500", "503"):
+            self._json(int(fault), {})
+            return
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        start, stop = (int(asked[1]), min(len(data), int(asked[2]) + 1)) if asked else (0, len(data))
+        body, promised = data[start:stop], stop - start
+        if fault == "closed early":
+            body = body[: int(where * len(body))]
+        elif fault == "truncated":
+            body = body[: int(where * len(body))]
+            promised = len(body)
+        elif fault == "wrong range":
+            body, promised = data, len(data)
+        self.send_response(206 if asked else 200)
+        self.send_header("X-Goog-Generation", str(generation))
+        self.send_header("Content-Length", str(promised))
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = fault == "closed early"
+
+    def _json(self, status: int, value: object) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)

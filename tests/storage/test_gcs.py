@@ -1,0 +1,108 @@
+"""Google Cloud Storage against its emulator and a scripted server that heeds generations."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from storage_examples import one_line, some_bytes, written
+
+from flprivacy.core.errors import StorageError
+from flprivacy.storage.config import StorageConfig
+from flprivacy.storage.files import download, upload_files
+from flprivacy.storage.object_store import ObjectStore, open_objects
+from flprivacy.storage.objects import ChangedObjectError, MissingObjectError
+from tests.services.scripted_gcs import ScriptedGcs, scripted_gcs
+from tests.services.scripted_s3 import Script
+
+
+def _store() -> ObjectStore:
+    return open_objects("gs://test", StorageConfig.from_environment())
+
+
+@pytest.fixture
+def scripted(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedGcs]:
+    with scripted_gcs() as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.endpoint)
+        yield server
+
+
+def test_upload_stat_list_read_download(gcs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLPRIVACY_STORAGE_PART_BYTES", str(1 << 20))
+    names = {"a b/é.bin": 1000, "a b/large": 2_500_000, "a b/empty": 0, "a b/z": 5}
+    for seed, (name, size) in enumerate(names.items()):
+        written(tmp_path / name, size, seed)
+    assert upload_files(tmp_path, list(names), gcs, last="a b/z") == sum(names.values())
+    assert upload_files(tmp_path, list(names), gcs, last="a b/z") == 0
+    store = _store()
+    listed = {stat.uri.removeprefix(f"{gcs}/"): stat.size for stat in store.list(f"{gcs}/a b")}
+    assert listed == names
+    for seed, (name, size) in enumerate(names.items()):
+        uri, data = f"{gcs}/{name}", some_bytes(size, seed)
+        stat = store.stat(uri)
+        assert stat.checksum.startswith("sha256:")
+        assert b"".join(store.read(stat, size // 3, size)) == data[size // 3 :]
+        download(uri, tmp_path / "copy")
+        assert (tmp_path / "copy").read_bytes() == data
+    assert store.exists(f"{gcs}/a b/z")
+    assert not store.exists(f"{gcs}/a b")
+
+
+def test_missing_things_and_nobody_there(gcs: str, nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MissingObjectError) as caught:
+        _store().stat(f"{gcs}/none")
+    one_line(caught.value, f"{gcs}/none", "no such object", "check the URI")
+    with pytest.raises(MissingObjectError) as caught:
+        _store().stat("gs://no-such-bucket/none")
+    one_line(caught.value, "gs://no-such-bucket/none", "no such bucket", "check its name")
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", nobody)
+    with pytest.raises(StorageError) as caught:
+        _store().stat(f"{gcs}/none")
+    one_line(caught.value, gcs, nobody, "cannot be reached", "gave up after 4 tries")
+
+
+def test_without_credentials(clean_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    with pytest.raises(StorageError) as caught:
+        _store().stat("gs://test/x")
+    one_line(caught.value, "gs://test/x", "no credentials found", "gcloud auth application-default login")
+
+
+def test_an_object_replaced_between_look_and_read_is_refused(scripted: ScriptedGcs) -> None:
+    scripted.objects["x"] = (1, b"first")
+    store = _store()
+    stat = store.stat("gs://b/x")
+    assert (stat.version, stat.size, stat.checksum) == ("1", 5, "")
+    scripted.objects["x"] = (2, b"other")
+    with pytest.raises(ChangedObjectError) as caught:
+        list(store.read(stat, 0, 5))
+    one_line(caught.value, "gs://b/x", "changed", "run again")
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "closed early", "truncated", "wrong range"])
+def test_failures_that_pass(scripted: ScriptedGcs, fault: str, tmp_path: Path) -> None:
+    data = some_bytes(300_000)
+    scripted.objects["x"] = (1, data)
+    scripted.script = Script(seed=1, rate=1.0, faults=(fault,), most=3)
+    config = StorageConfig(part_bytes=100_000, retry=StorageConfig.from_environment().retry)
+    download("gs://b/x", tmp_path / "x", store=open_objects("gs://b", config))
+    assert (tmp_path / "x").read_bytes() == data
+    assert scripted.answered["download"] >= 6
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, ("wants credentials", "log in")),
+        (403, ("access denied", "storage.objects.get")),
+        (418, ("refuses the request (418)",)),
+    ],
+)
+def test_refusals_are_one_line_and_never_tried_again(
+    scripted: ScriptedGcs, status: int, words: tuple[str, ...]
+) -> None:
+    scripted.refuse = status
+    with pytest.raises(StorageError) as caught:
+        _store().stat("gs://b/x")
+    one_line(caught.value, "gs://b/x", *words)
+    assert "secret-of-the-server" not in str(caught.value)
+    assert scripted.answered["metadata"] == 1
