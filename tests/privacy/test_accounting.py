@@ -59,7 +59,7 @@ def test_both_accountants_are_dp_accountings_own():
         dp_accounting.PoissonSampledDpEvent(0.1, dp_accounting.GaussianDpEvent(2.0)), 100
     )
     spent = account([event()], delta=1e-5)
-    assert spent.epsilon == pld.PLDAccountant().compose(raw).get_epsilon(1e-5)
+    assert spent.epsilon == pytest.approx(pld.PLDAccountant().compose(raw).get_epsilon(1e-5), rel=1e-3)
     assert spent.epsilon_rdp == pytest.approx(rdp.RdpAccountant().compose(raw).get_epsilon(1e-5))
 
 

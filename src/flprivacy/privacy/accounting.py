@@ -1,8 +1,7 @@
 """What the recorded events cost: epsilon at a given delta, or an error. Never a guess.
 
-The epsilon that is stated is that of the privacy loss distribution (PLD), a numerical upper bound that is tight to its
-discretisation; that of Renyi differential privacy (RDP) is stated beside it as a second opinion and is never smaller
-by more than that discretisation.
+The epsilon that is stated is that of the privacy loss distribution (PLD), a numerical upper bound that is tight to some
+0.1%; that of Renyi differential privacy (RDP) is stated beside it as a second opinion, and is larger.
 
 Clients whose data are disjoint compose in parallel: a unit is in one of them, so the run costs it what its own client
 did, and the run's epsilon is the largest over clients (adaptive composition: what other clients' data do to the
@@ -24,11 +23,9 @@ import numpy.typing as npt
 from flprivacy.core.config import check
 from flprivacy.core.errors import ConfigError
 from flprivacy.privacy.events import PATIENT, SCAN, SITE, SampledGaussianSteps
-from flprivacy.privacy.mechanisms import pld_accountant, rdp_epsilon
+from flprivacy.privacy.mechanisms import discretisation, pld_accountant, rdp_epsilon
 
 FloatArray = npt.NDArray[np.float64]
-
-_FINE_INTERVAL = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,8 +177,8 @@ def _price(
     accountant = pld_accountant(events, group_size=group_size, interval=interval)
     return PrivacySpent(
         unit=unit,
-        epsilon=finite_epsilon(accountant.get_epsilon(delta)),
-        epsilon_rdp=finite_epsilon(rdp_epsilon(events, group_size=group_size, delta=delta)),
+        epsilon=_finite(accountant.get_epsilon(delta)),
+        epsilon_rdp=_finite(rdp_epsilon(events, group_size=group_size, delta=delta)),
         delta=delta,
         group_size=group_size,
         clients=clients,
@@ -190,22 +187,12 @@ def _price(
 
 
 def _interval(events: Sequence[SampledGaussianSteps], group_size: int, delta: float) -> float:
-    """Return the discretisation of the privacy loss: fine, but coarser where epsilon is past all meaning.
-
-    The number of points grows with epsilon. A coarser grid only makes the bound larger, by under 0.1% here.
-    """
-    rough = rdp_epsilon(events, group_size=group_size, delta=delta)
-    if not math.isfinite(rough):
-        raise ConfigError("DP events cost an infinite epsilon: the noise is too small to count; raise noise_multiplier")
-    return float(_FINE_INTERVAL * 10 ** max(0, math.ceil(math.log10(max(rough, 1.0) / 20.0))))
+    rough = _finite(rdp_epsilon(events, group_size=group_size, delta=delta))
+    return discretisation(rough, sum(event.steps for event in events))
 
 
-def finite_epsilon(epsilon: float) -> float:
-    """Return ``epsilon`` as a float.
-
-    Raises:
-        ConfigError: it is not finite, so that no guarantee can be stated.
-    """
+def _finite(epsilon: float) -> float:
+    """Return a finite epsilon; where there is none, no guarantee can be stated."""
     if not math.isfinite(epsilon):
         raise ConfigError(f"epsilon is {epsilon}: nothing is guaranteed; raise noise_multiplier or delta")
     return float(epsilon)

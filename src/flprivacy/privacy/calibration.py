@@ -10,10 +10,9 @@ from flprivacy.core.config import check
 from flprivacy.core.errors import ConfigError
 from flprivacy.privacy.accounting import check_delta
 from flprivacy.privacy.events import SCAN, SampledGaussianSteps
-from flprivacy.privacy.mechanisms import pld_accountant, rdp_epsilon
+from flprivacy.privacy.mechanisms import discretisation, pld_accountant, rdp_epsilon
 
 _RELATIVE_TOLERANCE = 1e-3
-_COARSE, _FINE = 1e-3, 1e-4
 _LARGEST = 1e6
 
 
@@ -59,17 +58,14 @@ def calibrate_noise_multiplier(
     def by_rdp(noise_multiplier: float) -> float:
         return rdp_epsilon(event(noise_multiplier), group_size=group_size, delta=delta)
 
-    def by_pld(interval: float) -> Callable[[float], float]:
-        def price(noise_multiplier: float) -> float:
-            accountant = pld_accountant(event(noise_multiplier), group_size=group_size, interval=interval)
-            return float(accountant.get_epsilon(delta))
+    def by_pld(noise_multiplier: float) -> float:
+        accountant = pld_accountant(event(noise_multiplier), group_size=group_size, interval=interval)
+        return float(accountant.get_epsilon(delta))
 
-        return price
-
-    # Each search starts from the answer of a cheaper accountant that never promises too much.
+    # RDP is cheap and never promises too much: the search by PLD starts from its answer.
+    interval = discretisation(epsilon, steps)
     enough = _least(by_rdp, epsilon, start=1.0, step=2.0)
-    enough = _least(by_pld(_COARSE), epsilon, start=enough, step=1.1)
-    return _least(by_pld(_FINE), epsilon, start=enough, step=1.01)
+    return _least(by_pld, epsilon, start=enough, step=1.1)
 
 
 def _least(price: Callable[[float], float], epsilon: float, *, start: float, step: float) -> float:
