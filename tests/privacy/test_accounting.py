@@ -131,7 +131,7 @@ def test_group_epsilon_bounds_simulated_losses():
     for epsilon in (0.5, 1.5):
         width = x[1] - x[0]
         deltas = [np.maximum(a - math.exp(epsilon) * b, 0).sum() * width for a, b in ((mixture, base), (base, mixture))]
-        accountant = pld_accountant([one], group_size=k, interval=1e-4)
+        accountant = pld_accountant([one], group_size=k, interval=2e-3)
         assert accountant.get_delta(epsilon) == pytest.approx(max(deltas), rel=0.02, abs=1e-9)
 
 
@@ -153,6 +153,11 @@ def test_rdp_of_groups_of_one_is_the_ordinary_one():
 def test_meaningless_noise_is_still_priced():
     spent = account([event(steps=1000, noise_multiplier=0.1)], delta=1e-5)
     assert 1e3 < spent.epsilon < spent.epsilon_rdp < math.inf
+
+
+def test_a_group_with_next_to_no_noise_is_refused_before_it_fills_the_memory():
+    with pytest.raises(ConfigError, match="noise_multiplier is 1e-06; a group of 3 scans cannot be priced"):
+        account([event(noise_multiplier=1e-6, scans_per_patient=3)], delta=1e-5, unit="patient")
 
 
 def test_privacy_profile_is_the_accountants_curve():

@@ -104,14 +104,15 @@ def test_chunks_give_the_whole_step_bit_for_bit():
 
 def test_update_divides_by_the_expected_batch_whatever_was_drawn():
     x, y = batch(6)
+    model = network()
+    gradients = naive_gradients(model, x, y)
+    before = model.get_weights()
+    rule = rule_for(model, expected_batch=2.5)
     for mask in ([1, 1, 1, 1, 1, 1], [0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]):
-        model = network()
-        before = model.get_weights()
-        drawn = np.array(mask) > 0
-        expected = [np.zeros_like(w) for w in before]
-        if drawn.any():
-            expected = clipped_sum(naive_gradients(model, x[drawn], y[drawn]), 1.0)
-        rule_for(model, expected_batch=2.5).step(x, y, mask, key=(0,))
+        model.set_weights(before)
+        drawn = [gradient for gradient, taken in zip(gradients, mask, strict=True) if taken]
+        expected = clipped_sum(drawn, 1.0) if drawn else [np.zeros_like(w) for w in before]
+        rule.step(x, y, mask, key=(0,))
         close([b - a for a, b in zip(model.get_weights(), before, strict=True)], [e / 2.5 for e in expected], 1e-6)
 
 
@@ -146,19 +147,20 @@ def test_noise_has_the_stated_variance_once_a_step():
 def test_noise_does_not_grow_with_the_batch():
     """Noise is added to the sum once: neither a scan nor a chunk brings noise of its own."""
     x, y = batch(4)
+    model = network()
+    rule = rule_for(model, noise_multiplier=2.0, seed=5)
+    before = model.get_weights()
     noises = []
     for mask in ([0, 0, 0, 0], [1, 1, 1, 1]):
-        model = network()
-        before = model.get_weights()
-        sums = summed(rule_for(model), x, y, mask)
-        rule_for(model, noise_multiplier=2.0, seed=5).step(x, y, mask, key=(1,))
-        after = model.get_weights()
-        noises.append([4.0 * (b - a) - s for a, b, s in zip(after, before, sums, strict=True)])
+        model.set_weights(before)
+        sums = summed(rule, x, y, mask)
+        rule.step(x, y, mask, key=(1,))
+        noises.append([4.0 * (b - a) - s for a, b, s in zip(model.get_weights(), before, sums, strict=True)])
     close(noises[0], noises[1])
 
 
-def train(seed, dropout):
-    model = network(dropout=dropout)
+def train(seed):
+    model = network(dropout=0.5)
     rule = rule_for(model, keras.optimizers.Adam(1e-2), noise_multiplier=1.0, seed=seed)
     x, y = batch(6)
     for step in range(4):
@@ -166,9 +168,8 @@ def train(seed, dropout):
     return model.get_weights()
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_a_seed_reproduces_a_run_bit_for_bit(dropout):
-    first, again, other = train(11, dropout), train(11, dropout), train(12, dropout)
+def test_a_seed_reproduces_a_run_bit_for_bit():
+    first, again, other = train(11), train(11), train(12)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not any(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 

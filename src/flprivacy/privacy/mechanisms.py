@@ -18,6 +18,7 @@ from dp_accounting import dp_event, pld, rdp
 from scipy.special import logsumexp
 from scipy.stats import binom
 
+from flprivacy.core.errors import ConfigError
 from flprivacy.privacy.events import SampledGaussianSteps
 
 FloatArray = npt.NDArray[np.float64]
@@ -28,6 +29,7 @@ _GROUP_ORDERS = tuple(order for order in ORDERS if order <= 128.0)
 _FINEST = 1e-4
 # Mixtures are priced point by point, some thirty times slower than the closed form.
 _MIXTURE_COARSER = 5.0
+_MOST_POINTS = 4e6
 
 
 def discretisation(epsilon: float, steps: int) -> float:
@@ -83,8 +85,16 @@ def renyi_divergences(event: SampledGaussianSteps, group_size: int, orders: Sequ
     ``log E[w(x)^a] / (a - 1)`` over x ~ N(0, s^2), where w is the likelihood ratio of the mixture to N(0, s^2), and
     ``log E[w(x)^(1 - a)] / (a - 1)`` for the other direction. The integrand is smooth and falls off like a Gaussian,
     so the trapezoid rule is exact to rounding once its step is a fraction of s.
+
+    Raises:
+        ConfigError: so little noise that the integral has too many points.
     """
     sigma = event.noise_multiplier
+    if 2.0 * group_size * max(orders) / sigma > _MOST_POINTS / 16.0:
+        raise ConfigError(
+            f"noise_multiplier is {sigma:g}; a group of {group_size} scans cannot be priced with so little noise: "
+            "raise it"
+        )
     counts = np.arange(group_size + 1)
     log_p = binom.logpmf(counts, group_size, event.sampling_rate)
     values = np.empty(len(orders))
@@ -100,6 +110,8 @@ def renyi_divergences(event: SampledGaussianSteps, group_size: int, orders: Sequ
 
 
 def _dp_event(event: SampledGaussianSteps, group_size: int) -> dp_accounting.DpEvent:
+    if event.sampling_rate == 1.0:
+        return dp_accounting.GaussianDpEvent(event.noise_multiplier / group_size)
     if group_size == 1:
         gaussian = dp_accounting.GaussianDpEvent(event.noise_multiplier)
         return dp_accounting.PoissonSampledDpEvent(event.sampling_rate, gaussian)
