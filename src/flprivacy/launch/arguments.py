@@ -37,7 +37,7 @@ def overrides(changes: Sequence[str]) -> dict[str, Any]:
 def study_arguments(preset: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of pipeline ``study``; refuses a wrong configuration before anything starts."""
     load_study(preset, fields)
-    return {"preset": _absolute(preset), "overrides": dict(fields), "preset_digest": _preset_digest(preset)}
+    return {"preset": _absolute(preset), "overrides": _without_nulls(fields), "preset_digest": _preset_digest(preset)}
 
 
 def audit_arguments(
@@ -63,8 +63,16 @@ def audit_arguments(
         "cohort": str(Path(cohort).absolute()),
         "targets": named,
         "preset": _absolute(preset),
-        "overrides": dict(fields),
+        "overrides": _without_nulls(fields),
         "preset_digest": _preset_digest(preset),
+    }
+
+
+def _without_nulls(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a null as the text "null": kfp refuses a null inside a parameter, and presets read both alike."""
+    return {
+        name: _without_nulls(value) if isinstance(value, Mapping) else "null" if value is None else value
+        for name, value in fields.items()
     }
 
 

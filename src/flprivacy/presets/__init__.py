@@ -24,7 +24,8 @@ def load_study(preset: str, overrides: Mapping[str, Any] | None = None, *, diges
 
     Args:
         preset: ``demo``, ``paper`` ... or the path of a YAML file.
-        overrides: nested fields to replace, such as ``{"cohort": {"scans": 400}}``; a target set to null is removed.
+        overrides: nested fields to replace, such as ``{"cohort": {"scans": 400}}``; a target set to null is
+            removed (or to the text "null": pipeline parameters cannot hold a null).
         digest: SHA-256 that the file must have; empty: any.
 
     Raises:
@@ -42,7 +43,7 @@ def load_study(preset: str, overrides: Mapping[str, Any] | None = None, *, diges
     merged = _merge({"name": Path(preset).stem} | mapping, overrides or {})
     targets = merged.get("targets")
     if isinstance(targets, dict):
-        merged["targets"] = {k: v for k, v in targets.items() if v is not None}
+        merged["targets"] = {k: v for k, v in targets.items() if v not in (None, "null")}
     return from_mapping(StudyConfig, merged, where)
 
 
