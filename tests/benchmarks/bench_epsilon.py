@@ -98,7 +98,7 @@ def point_estimate(members: FloatArray, non_members: FloatArray, seed: int) -> f
     """Take the observed rates at the best threshold for the true ones."""
     cuts = np.quantile(non_members, np.arange(0.5, 0.996, 0.005))
     rates = [((non_members > c).mean(), (members <= c).mean()) for c in cuts]
-    return max(proven_epsilon(float(fpr), float(fnr), DELTA) for fpr, fnr in rates if fpr > 0.0)
+    return max((proven_epsilon(float(fpr), float(fnr), DELTA) for fpr, fnr in rates if fpr > 0.0), default=0.0)
 
 
 def scores(mechanism: str, epsilon: float, canaries: int, seed: int) -> tuple[FloatArray, FloatArray]:

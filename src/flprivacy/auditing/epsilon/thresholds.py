@@ -9,7 +9,8 @@ suggest, so they are order statistics of one class of canaries, named by rank be
 non-member``. The rate of the other class above such a threshold is an ordinary binomial proportion, since that class
 had no part in choosing it. The rate of the class itself is distributed as the order statistic of uniform numbers, whose
 exact limit is Clopper and Pearson's for k - 1 exceedances. Ties only make it smaller. Ranks are powers of two: some 20
-tests pay far less than a thousand would, and lose little by stepping over the ranks between.
+tests pay far less than a thousand would, and lose little by stepping over the ranks between. (Where scores take few
+values they may lose much; ``split`` is better there.)
 """
 
 from collections.abc import Callable, Iterator
