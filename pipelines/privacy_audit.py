@@ -13,6 +13,7 @@ from components.plan_audit.component import plan_audit
 from components.plan_baselines.component import plan_baselines
 from components.pull_cohort.component import pull_cohort
 from components.pull_target.component import pull_target
+from components.resolve_cohort.component import resolve_cohort
 from components.train_target.component import train_target
 from components.write_report.component import write_report
 
@@ -32,8 +33,8 @@ def privacy_audit(
     """Measure what given models give away about the people they were trained on.
 
     Args:
-        cohort: Folder of the cohort: the scans that the models were trained on, and held-out ones.
-        targets: Name of each model and its folder, as JSON, for example {"central": "/models/central"}.
+        cohort: Folder of the cohort: the scans that the models were trained on, and held-out ones. A path, or a URI that starts with file://, s3:// or gs://.
+        targets: Name of each model and its folder, path or URI, as JSON, for example {"central": "s3://models/central"}.
         preset: Whose attack and audit sections to use: demo, paper, or the path of a YAML file.
         overrides: Fields of the configuration to replace, as JSON, for example {"attack": {"fractions": [0.1]}}.
         preset_digest: SHA-256 of the YAML file, if preset is one: a changed file is then read again. "flprivacy run" fills it in.
@@ -42,8 +43,15 @@ def privacy_audit(
     """
     plan = plan_audit(preset=preset, overrides=overrides, preset_digest=preset_digest, cohort=cohort, targets=targets)
     baselines = plan_baselines(plan=plan.outputs["plan"])
-    pulled = pull_cohort(location=cohort)
-    pulled.set_caching_options(False)
+    found = resolve_cohort(location=cohort, plan=plan.outputs["plan"])
+    found.set_caching_options(False)
+    pulled = pull_cohort(
+        location=cohort,
+        fractions=found.outputs["fractions"],
+        seeds=found.outputs["seeds"],
+        resolved=found.outputs["resolved"],
+        store=store,
+    )
     pixels = attack_baselines(plan=plan.outputs["plan"], cohort=pulled.outputs["cohort"], store=store)
     with dsl.ParallelFor(baselines.output) as baseline:
         untrained = train_target(
@@ -57,7 +65,7 @@ def privacy_audit(
             store=store,
         )
     with dsl.ParallelFor(plan.outputs["Output"]) as name:
-        target = pull_target(targets=targets, target_name=name)
+        target = pull_target(targets=targets, target_name=name, store=store)
         target.set_caching_options(False)
         attack = attack_attributes(
             plan=plan.outputs["plan"],

@@ -9,6 +9,7 @@ import yaml
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError
 from flprivacy.presets import load_study, preset_names
+from flprivacy.storage.uris import is_remote, local_path
 
 
 def overrides(changes: Sequence[str]) -> dict[str, Any]:
@@ -47,6 +48,7 @@ def audit_arguments(
 
     Raises:
         ConfigError: no cohort, no target, or a target that is not ``name=folder``.
+        StorageError: a URI of a kind that is not supported.
     """
     load_study(preset, fields)
     if not cohort or not targets:
@@ -58,14 +60,19 @@ def audit_arguments(
             raise ConfigError(f"--target {word!r}: write it as name=folder")
         if name in named:
             raise ConfigError(f"--target {name!r} is given twice; give every target its own name")
-        named[name] = str(Path(folder).absolute())
+        named[name] = _location(folder)
     return {
-        "cohort": str(Path(cohort).absolute()),
+        "cohort": _location(cohort),
         "targets": named,
         "preset": _absolute(preset),
         "overrides": _without_nulls(fields),
         "preset_digest": _preset_digest(preset),
     }
+
+
+def _location(word: str) -> str:
+    """Return a URI as it is, and a path as one that means the same from any folder."""
+    return word if is_remote(word) else str(local_path(word))
 
 
 def _without_nulls(fields: Mapping[str, Any]) -> dict[str, Any]:

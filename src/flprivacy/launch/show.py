@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from flprivacy.core.audit import Audit
@@ -21,7 +22,7 @@ def show_audit(audit: Audit, console: Console) -> None:
     console.print()
     console.print(summary_table(audit))
     for line in headline(audit):
-        console.print(f"• {line}", highlight=False)
+        console.print(f"• {line}", highlight=False, markup=False)
 
 
 def show_result(result: LocalRun, *, name: str, console: Console) -> None:
@@ -32,9 +33,9 @@ def show_result(result: LocalRun, *, name: str, console: Console) -> None:
     show_audit(Audit.read(folder / AUDIT_FILE), console)
     console.print()
     for note in result.notes:
-        console.print(note, highlight=False, soft_wrap=True)
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
     for warning in result.warnings:
-        console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
     console.print(f"log:    {_visible(result.log)}", highlight=False, soft_wrap=True)
     console.print(f"[bold]report: {_visible(folder / REPORT_FILE)}[/bold]", highlight=False, soft_wrap=True)
 

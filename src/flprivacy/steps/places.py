@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from flprivacy.core.errors import StorageError
 from flprivacy.storage.store import Store
+from flprivacy.storage.uris import local_path
 
 HOME_VARIABLE = "FLPRIVACY_HOME"
 STORE_VARIABLE = "FLPRIVACY_STORE"
@@ -23,17 +23,3 @@ def open_store(location: str = "") -> Store:
     """
     location = location or os.environ.get(STORE_VARIABLE, "")
     return Store(local_path(location) if location else home() / "store")
-
-
-def local_path(location: str) -> Path:
-    """Return the local path of a plain path or ``file://`` URI.
-
-    Raises:
-        StorageError: any other scheme.
-    """
-    path = location.removeprefix("file://")
-    if "://" in path:
-        raise StorageError(
-            f"{location}: only plain paths and file:// are supported here; copy it to a local folder first"
-        )
-    return Path(path).absolute()

@@ -10,9 +10,8 @@ from typing import Any
 from flprivacy.core.config import StudyConfig, TargetConfig
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.plan import Plan
-from flprivacy.models.target_folder import read_target
 from flprivacy.presets import load_study
-from flprivacy.steps.places import local_path
+from flprivacy.steps.pull import target_record
 
 
 def plan_study(*, preset: str, overrides: Mapping[str, Any], out: Path, preset_digest: str = "") -> list[str]:
@@ -61,19 +60,20 @@ def plan_audit(
     Args:
         preset: name of a preset or path of a YAML file; its attack, audit and protocol are used.
         overrides: nested fields to replace.
-        cohort: folder of the cohort, for the command that repeats the run.
-        targets: name -> folder of each target.
+        cohort: path or URI of the cohort's folder, for the command that repeats the run.
+        targets: name -> path or URI of each target's folder.
         out: plan file to write.
         preset_digest: SHA-256 that a preset given as file must have; empty: any.
 
     Raises:
         ConfigError: no target, a wrong name or a wrong field.
         TargetError: a target's folder is damaged.
+        StorageError: a target's record cannot be read.
     """
     if not targets:
         raise ConfigError("targets is empty; give at least one as name=folder")
     base = load_study(preset, overrides, digest=preset_digest)
-    architectures = sorted({read_target(local_path(uri)).architecture for uri in targets.values()})
+    architectures = sorted({target_record(uri).architecture for uri in targets.values()})
     seeds = [t for t in base.targets.values() if t.topology == "untrained"]
     pattern = seeds[0] if seeds else TargetConfig(topology="untrained")
     baselines = {f"untrained-{name}".lower(): replace(pattern, architecture=name) for name in architectures}

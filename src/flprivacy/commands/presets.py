@@ -1,0 +1,23 @@
+"""``flprivacy presets``: configurations to start from."""
+
+import click
+
+
+@click.command()
+@click.argument("name", required=False)
+def presets(name: str | None) -> None:
+    """List the presets, or print one in full, defaults filled in.
+
+    \b
+    Example:
+      flprivacy presets demo > my-study.yaml
+    """
+    import yaml
+
+    from flprivacy.core.parsing import to_mapping
+    from flprivacy.presets import load_study, preset_names
+
+    if name is None:
+        click.echo("\n".join(preset_names()))
+    else:
+        click.echo(yaml.safe_dump(to_mapping(load_study(name)), sort_keys=False), nl=False)

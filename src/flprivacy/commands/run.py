@@ -1,0 +1,57 @@
+"""``flprivacy run``: a pipeline on this machine."""
+
+from pathlib import Path
+
+import click
+
+from flprivacy import __version__
+from flprivacy.commands.console import console
+from flprivacy.core.errors import ConfigError
+
+
+@click.command()
+@click.argument("pipeline", type=click.Choice(["study", "privacy_audit"]))
+@click.option("--preset", default="demo", show_default=True, help="Name of a preset, or path of a YAML file.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the preset; may repeat."
+)
+@click.option("--cohort", help="Folder of the cohort (privacy_audit).")
+@click.option(
+    "--target", "targets", multiple=True, metavar="NAME=FOLDER", help="A model to audit (privacy_audit); may repeat."
+)
+@click.option("--store", default="", help="Folder of finished artifacts and checkpoints [default: .flprivacy/store].")
+@click.option("--fail-on-leak", is_flag=True, help="Exit with 2 if a target leaks more than the policy tolerates.")
+def run(
+    pipeline: str,
+    preset: str,
+    changes: tuple[str, ...],
+    cohort: str | None,
+    targets: tuple[str, ...],
+    store: str,
+    fail_on_leak: bool,
+) -> None:
+    """Run a pipeline on this machine, from its compiled file, and show what it found.
+
+    An interrupted run, repeated, carries on; what is unchanged is not made again.
+
+    \b
+    Examples:
+      flprivacy run study
+      flprivacy run study --preset my-study.yaml --set attack.fractions=[0.1]
+      flprivacy run privacy_audit --cohort data/cohort --target a=models/a --target b=models/b
+    """
+    from flprivacy.launch.arguments import audit_arguments, overrides, study_arguments
+    from flprivacy.launch.local import run_local
+    from flprivacy.launch.show import show_result
+
+    screen = console()
+    fields = overrides(changes)
+    if pipeline == "study":
+        if cohort or targets:
+            raise ConfigError("--cohort and --target belong to privacy_audit; study makes its own")
+        arguments = study_arguments(preset, fields)
+    else:
+        arguments = audit_arguments(preset, fields, cohort, targets)
+    screen.print(f"[bold]flprivacy {__version__}[/bold] · pipeline {pipeline} · preset {preset}", highlight=False)
+    result = run_local(pipeline, {**arguments, "store": store, "fail_on_leak": fail_on_leak}, screen)
+    show_result(result, name=Path(preset).stem, console=screen)
