@@ -1,5 +1,6 @@
 """The pool of training scans. A client's data is a set of indices into it."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -64,8 +65,11 @@ def training_pool(cohort: Cohort, *, protocol: str, preload_bytes: int = PRELOAD
 
 
 def volume_reader(cohort: Cohort, rows: Indices, *, preload_bytes: int = PRELOAD_BYTES) -> Callable[[Indices], Volumes]:
-    """Return a function from indices into ``rows`` to uint8 volumes: from memory where they fit, else from disk."""
+    """Return a function from indices into ``rows`` to uint8 volumes: from memory where they fit, else from disk.
+
+    Nothing is read before the first call: an untrained baseline needs none of a cohort that was pulled in part.
+    """
     if len(rows) * int(np.prod(cohort.meta.shape)) > preload_bytes:
         return lambda indices: read_volumes(cohort, rows[indices])
-    volumes = read_volumes(cohort, rows)
-    return lambda indices: volumes[indices]
+    volumes = functools.cache(lambda: read_volumes(cohort, rows))
+    return lambda indices: volumes()[indices]
