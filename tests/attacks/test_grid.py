@@ -4,7 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from attack_examples import exposure_for, labels_for
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
+from sklearn.preprocessing import StandardScaler
 
 from flprivacy.attacks.grid import Batches, FeatureTable, HeadGrid, equal_batches, random_bits, reciprocal_spread
 from flprivacy.core.config import AttackConfig
@@ -174,3 +176,41 @@ def test_random_bits_are_fair():
     assert bits.shape == (100, 103)
     assert set(np.unique(bits)) == {0, 1}
     assert bits.mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_unit_that_wakes_in_held_out_scans_only_throws_no_age_out_of_range(labels, exposure, noise):
+    features = noise.copy()
+    features[..., 0] = 0.0
+    features[:, :, int(exposure.rows[0, 0]), 0] = 1e-3  # one exposed scan of the first seed, barely
+    features[:, :, TRAIN:, 0] = 5.0
+    found = train(LONG, labels, exposure, table_of(features))
+    years = found.by_attribute(0, labels)["age_years"][..., 0]
+    for s, rows in enumerate(exposure.rows):
+        exposed = labels[3].values[rows]
+        assert years[s].min() >= np.nanmin(exposed) - 1e-3
+        assert years[s].max() <= np.nanmax(exposed) + 1e-3
+
+
+def test_the_default_attack_is_no_weaker_than_logistic_regression_on_few_scans():
+    """120 exposed scans at 21 sites of heavy-tailed size, 128 features with a weak signal: what the demo gives."""
+    rng = np.random.default_rng(5)
+    shares = 1.0 / np.arange(1, 22) ** 1.1
+    train_n, test_n, width = 120, 400, 128
+    site = np.concatenate([np.arange(21), rng.choice(21, train_n + test_n - 21, p=shares / shares.sum())])
+    centres = 0.45 * rng.normal(size=(21, width))
+    features = np.maximum(centres[site] + rng.normal(size=(len(site), width)), 0.0).astype("f4")
+    labels = labels_for({"site": site.astype(float)}, {"site": 21})
+    exposure = exposure_for(labels, np.arange(train_n)[None], seeds=(0,))
+    table = FeatureTable(rows=np.arange(train_n), exposed=features[None, None, :train_n], test=features[None, train_n:])
+    grid = HeadGrid(AttackConfig(), labels, models=1, seeds=1, features=width)
+    ours = grid.train(table, exposure, no_measure).by_attribute(0, labels)["site"][0].argmax(axis=-1)
+    scaler = StandardScaler().fit(features[:train_n])
+    theirs = [
+        LogisticRegression(C=c, max_iter=500)
+        .fit(scaler.transform(features[:train_n]), site[:train_n])
+        .predict(scaler.transform(features[train_n:]))
+        for c in (0.01, 0.1, 1.0)
+    ]
+    best = max(f1_score(site[train_n:], one, average="weighted") for one in theirs)
+    assert best > 0.4  # there is something to find
+    assert f1_score(site[train_n:], ours, average="weighted") > best - 0.04

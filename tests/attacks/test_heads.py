@@ -54,9 +54,10 @@ def plain_head(heads, head, width, keep=(None, None)):
     norms = [keras.layers.BatchNormalization() for _ in range(2)]
     denses = [keras.layers.Dense(HIDDEN), keras.layers.Dense(width), keras.layers.Dense(width)]
     inputs = keras.Input((WIDTH,))
-    x = FixedDropout(keep[0])(norms[0](inputs))
+    cut = keras.layers.Lambda(lambda x: keras.ops.clip(x, -6.0, 6.0))  # standard deviations
+    x = FixedDropout(keep[0])(cut(norms[0](inputs)))
     hidden = denses[0](keras.layers.ReLU()(x))
-    y = keras.layers.ReLU()(FixedDropout(keep[1])(norms[1](hidden)))
+    y = keras.layers.ReLU()(FixedDropout(keep[1])(cut(norms[1](hidden))))
     model = keras.Model(inputs, keras.layers.Add()([denses[1](y), denses[2](x)]))
     for plain, stacked in zip(norms, (heads.norm_features, heads.norm_hidden)):
         plain.gamma.assign(np.asarray(stacked.gamma)[head][0])

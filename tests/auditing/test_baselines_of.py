@@ -56,3 +56,12 @@ def test_other_seeds_cannot_be_paired(sites: list[AttackRuns], target: AttackRun
     shifted = [replace(r, seeds=(5, 6, 7, 8, 9)) if r.target == "pixels" else r for r in sites]
     with pytest.raises(AuditError, match="attacker seeds 0, 1, 2, 3, 4, but baseline 'pixels' has 5, 6, 7, 8, 9"):
         baselines_of(target, shifted)
+
+
+def test_fresh_weights_of_another_architecture_are_no_baseline(sites: list[AttackRuns], target: AttackRuns) -> None:
+    ours = replace(target, architecture="i3d")
+    with pytest.raises(AuditError, match=r"no baseline with fresh weights of architecture 'i3d'"):
+        baselines_of(ours, sites)
+    untrained = next(r for r in sites if (r.target, r.access, r.fraction) == ("untrained", "outputs", 0.25))
+    fitting = replace(untrained, target="untrained-i3d", architecture="i3d")
+    assert [r.target for r in baselines_of(ours, [*sites, fitting])] == ["pixels", "majority", "untrained-i3d"]

@@ -41,7 +41,7 @@ def test_disease_raises_the_density_of_lung_and_of_nothing_else() -> None:
             added, lung = _added(label, seed)
             means.append(added[lung].mean())
             assert np.abs(added[:, :3]).max() == 0.0  # the air in front of the chest
-        assert np.mean(means) > 10.0
+        assert np.mean(means) > 3.0  # grey levels over the whole lung; most cases are mild
         assert np.min(means) > 0.0
 
 

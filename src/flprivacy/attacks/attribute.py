@@ -112,5 +112,13 @@ def _published(scenario: Scenario, done: Sequence[Finished], record: TargetRecor
         notes["tensors_matched"] = f"{record.tensors_matched} of {record.tensors_total}"
     if record.protocol != scenario.protocol:
         notes["trained_with_protocol"] = record.protocol
-    table = score_table(scenario, done, target=record.name, digest=record.digest, role=record.role, notes=notes)
+    table = score_table(
+        scenario,
+        done,
+        target=record.name,
+        digest=record.digest,
+        role=record.role,
+        architecture=record.architecture,
+        notes=notes,
+    )
     return table, curves_frame(scenario, done, target=record.name)

@@ -122,10 +122,14 @@ class HeadGrid:
 
 
 def in_years(scores: FloatArray, exposure: Exposure, labels: Sequence[AttributeLabels]) -> FloatArray:
-    """Return (model, seed, attribute, scan, column) scores with standardised ages turned into years."""
+    """Return (model, seed, attribute, scan, column) scores with standardised ages turned into years.
+
+    No answer lies outside the ages of the exposed sample, as no careful attacker's would.
+    """
     years = np.array([one.regression for one in labels])[:, None, None]
     spread, centre = exposure.spread[..., None, None], exposure.centre[..., None, None]
-    return np.where(years, scores * spread + centre, scores)
+    lowest, highest = (bound(exposure.targets, axis=-1)[..., None, None] for bound in (np.min, np.max))
+    return np.where(years, np.clip(scores, lowest, highest) * spread + centre, scores)
 
 
 def reset_optimizer(optimizer: Any) -> None:

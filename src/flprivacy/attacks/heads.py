@@ -8,6 +8,8 @@ or leave it as it is:
   reference's head alone does not, as half of what it is given is cut off by the first ReLU and half dropped.
 - Features are scaled to unit variance over the exposed sample first, so that the normalisation's epsilon (1e-3) does
   not silence a trunk whose features are small, such as an untrained one's.
+- A normalised unit is cut off at 6 standard deviations: a unit that was almost always silent over the exposed sample
+  would otherwise throw a held-out scan in which it is not to any answer (and an age to thousands of years).
 - Scoring normalises with the exposed sample's exact statistics (see :class:`StackedNormalization`).
 - Dropout's random bits come from outside, one stream a head, so that a head does not depend on its neighbours.
 """
@@ -27,6 +29,7 @@ KEEP = 0.5  # dropout keeps a unit with this probability: one random bit a unit
 _INIT_STREAM = 11
 _MASKED = -1e9
 _HUBER_DELTA = 1.0  # in standard deviations of the exposed ages
+_FARTHEST = 6.0  # standard deviations of the exposed sample that a normalised unit may lie from its mean
 
 
 class StackedHeads(keras.Model):  # type: ignore[misc]
@@ -72,11 +75,11 @@ class StackedHeads(keras.Model):  # type: ignore[misc]
         sample = inputs.get("reference", inputs["features"]) * inputs["scale"]
         scale, shift = self.norm_features.affine(sample)
         scale = inputs["scale"] * scale
-        x = _dropped(inputs["features"] * scale + shift, inputs.get("keep_features"))
+        x = _dropped(_cut(inputs["features"] * scale + shift), inputs.get("keep_features"))
         hidden = reference = self.dense_hidden(ops.relu(x))  # dropout and ReLU commute, as masks are not negative
         if "reference" in inputs:  # its hidden statistics are its own, without dropout
-            reference = self.dense_hidden(ops.relu(inputs["reference"] * scale + shift))
-        y = _dropped(ops.relu(self.norm_hidden(hidden, reference)), inputs.get("keep_hidden"))
+            reference = self.dense_hidden(ops.relu(_cut(inputs["reference"] * scale + shift)))
+        y = _dropped(ops.relu(_cut(self.norm_hidden(hidden, reference))), inputs.get("keep_hidden"))
         return self.dense_out(y) + self.shortcut(x) + self._mask
 
     def losses_of(self, targets: Any, logits: Any) -> Any:
@@ -115,6 +118,10 @@ class StackedHeads(keras.Model):  # type: ignore[misc]
         shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
         probabilities = shifted / shifted.sum(axis=-1, keepdims=True)
         return np.where(self._regression[..., None], logits, probabilities).astype(np.float32)
+
+
+def _cut(x: Any) -> Any:
+    return ops.clip(x, -_FARTHEST, _FARTHEST)
 
 
 def _dropped(x: Any, keep: Any) -> Any:

@@ -68,7 +68,14 @@ class ResultStore:
 
 
 def score_table(
-    scenario: Scenario, done: Sequence[Finished], *, target: str, digest: str, role: str, notes: dict[str, str]
+    scenario: Scenario,
+    done: Sequence[Finished],
+    *,
+    target: str,
+    digest: str,
+    role: str,
+    architecture: str = "",
+    notes: dict[str, str],
 ) -> ScoreTable:
     """Put finished attacks together; scans without a value for an attribute are left out of its blocks."""
     return ScoreTable(
@@ -76,6 +83,7 @@ def score_table(
         target_digest=digest,
         cohort_digest=scenario.cohort.meta.digest,
         role=role,
+        architecture=architecture,
         class_names=scenario.class_names(),
         left_out=scenario.left_out(),
         notes=notes,

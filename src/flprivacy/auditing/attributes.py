@@ -8,6 +8,7 @@ import pandas as pd
 
 from flprivacy.auditing.baselines import baselines_of
 from flprivacy.auditing.bootstrap import Resampling, resample_patients
+from flprivacy.auditing.comparisons import compare_targets
 from flprivacy.auditing.confusions import confusions
 from flprivacy.auditing.curves import curves_with_bands
 from flprivacy.auditing.estimates import estimate_metrics
@@ -25,22 +26,25 @@ from flprivacy.core.scores import ScoreTable
 LOGGER = logging.getLogger(__name__)
 HONEST_SEEDS = 5
 
+# Metrics, excesses over baselines, comparisons of targets.
+_Estimates = tuple[list[MetricEstimate], list[ExcessEstimate], list[ExcessEstimate]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeAudit:
     """What an audit of attribute attacks found: the fields of :class:`flprivacy.core.audit.Audit` of the same names.
 
-    ``notes`` are caveats in plain words; each is also part of the reasons of the verdicts that it bears on.
+    Caveats in plain words are part of the reasons of the verdicts that they bear on.
     """
 
     metrics: tuple[MetricEstimate, ...]
     excesses: tuple[ExcessEstimate, ...]
+    comparisons: tuple[ExcessEstimate, ...]
     verdicts: tuple[Verdict, ...]
     confusions: tuple[ConfusionMatrix, ...]
     scatters: tuple[AgeScatter, ...]
     curves: tuple[Curve, ...]
     left_out: dict[str, int]
-    notes: tuple[str, ...] = ()
 
 
 def audit_attributes(tables: Sequence[ScoreTable], curves: pd.DataFrame, *, config: AuditConfig) -> AttributeAudit:
@@ -58,16 +62,16 @@ def audit_attributes(tables: Sequence[ScoreTable], curves: pd.DataFrame, *, conf
     found = collect_runs(tables)
     attacks = [runs for of_attribute in found.values() for runs in of_attribute]
     note = _few_seeds(attacks)
-    metrics, excesses = _estimates(found, config)
+    metrics, excesses, comparisons = _estimates(found, config)
     return AttributeAudit(
         metrics=tuple(metrics),
         excesses=tuple(excesses),
+        comparisons=tuple(comparisons),
         verdicts=tuple(judge(metrics, excesses, config.policy, note=note)),
         confusions=tuple(confusions(attacks)),
         scatters=tuple(scatters(attacks)),
         curves=tuple(curves_with_bands(curves, confidence=config.confidence)),
         left_out=_left_out(tables),
-        notes=(note,) if note else (),
     )
 
 
@@ -81,11 +85,10 @@ def _few_seeds(attacks: Sequence[AttackRuns]) -> str:
     return note
 
 
-def _estimates(
-    found: dict[str, list[AttackRuns]], config: AuditConfig
-) -> tuple[list[MetricEstimate], list[ExcessEstimate]]:
+def _estimates(found: dict[str, list[AttackRuns]], config: AuditConfig) -> _Estimates:
     metrics: list[MetricEstimate] = []
     excesses: list[ExcessEstimate] = []
+    comparisons: list[ExcessEstimate] = []
     with progress("intervals", sum(map(len, found.values()))) as counter:
         for of_attribute in found.values():
             held_out = of_attribute[0].held_out
@@ -93,16 +96,15 @@ def _estimates(
             for fraction in sorted({runs.fraction for runs in of_attribute}):
                 # One fraction at a time, for the replicates of all attacks would not fit in memory.
                 cell = [runs for runs in of_attribute if runs.fraction == fraction]
-                more, over = _cell(cell, resampling, config.confidence)
+                more, over, among = _cell(cell, resampling, config.confidence)
                 metrics += more
                 excesses += over
+                comparisons += among
                 counter.advance(len(cell))
-    return metrics, excesses
+    return metrics, excesses, comparisons
 
 
-def _cell(
-    cell: Sequence[AttackRuns], resampling: Resampling, confidence: float
-) -> tuple[list[MetricEstimate], list[ExcessEstimate]]:
+def _cell(cell: Sequence[AttackRuns], resampling: Resampling, confidence: float) -> _Estimates:
     """Estimate all attacks on one attribute at one fraction."""
     held_against = {i: baselines_of(runs, cell) for i, runs in enumerate(cell) if runs.role == "target"}
     measured = [measure(runs, resampling) for runs in cell]
@@ -113,7 +115,7 @@ def _cell(
         for i, baselines in held_against.items()
         for estimate in estimate_excesses(measured[i], [by_runs[id(runs)] for runs in baselines], confidence=confidence)
     ]
-    return metrics, excesses
+    return metrics, excesses, compare_targets(measured, confidence=confidence)
 
 
 def _left_out(tables: Sequence[ScoreTable]) -> dict[str, int]:

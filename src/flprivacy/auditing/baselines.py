@@ -13,7 +13,8 @@ WITHOUT_MODEL = {
 
 
 def baselines_of(target: AttackRuns, others: Sequence[AttackRuns]) -> list[AttackRuns]:
-    """Return the baselines of a target's attack: same attribute and fraction, same access or no model at all.
+    """Return the baselines of a target's attack: same attribute and fraction, and the same access to the same
+    architecture or no model at all.
 
     Args:
         target: an attack on a target.
@@ -26,7 +27,7 @@ def baselines_of(target: AttackRuns, others: Sequence[AttackRuns]) -> list[Attac
     found = [
         runs
         for runs in others
-        if runs.role == "baseline" and runs.fraction == target.fraction and runs.access in (target.access, NO_MODEL)
+        if runs.role == "baseline" and runs.fraction == target.fraction and _comparable(runs, target)
     ]
     _check_complete(target, found)
     for runs in found:
@@ -38,12 +39,17 @@ def baselines_of(target: AttackRuns, others: Sequence[AttackRuns]) -> list[Attac
     return found
 
 
+def _comparable(baseline: AttackRuns, target: AttackRuns) -> bool:
+    same = baseline.access == target.access and baseline.architecture == target.architecture
+    return same or baseline.access == NO_MODEL
+
+
 def _check_complete(target: AttackRuns, found: Sequence[AttackRuns]) -> None:
     fresh = [runs for runs in found if runs.access == target.access]
     if not fresh:
         raise AuditError(
-            f"{target.describe()}: no baseline with fresh weights was attacked; attack an untrained target of the same "
-            f"architecture with access {target.access!r} at this fraction"
+            f"{target.describe()}: no baseline with fresh weights of architecture {target.architecture!r} was "
+            f"attacked; attack an untrained target of it with access {target.access!r} at this fraction"
         )
     if max(len(runs.models) for runs in fresh) < 2:
         raise AuditError(

@@ -27,7 +27,7 @@ def estimate_excesses(target: Measured, baselines: Sequence[Measured], *, confid
         points = [_strength(baseline.point(metric), metric) for baseline in baselines]
         strongest = points.index(max(points))
         for i, baseline in enumerate(baselines):
-            estimate = _excess(target, baseline, metric, confidence)
+            estimate = paired_difference(target, baseline, metric, confidence)
             found.append(replace(estimate, best_baseline=i == strongest))
     return found
 
@@ -36,7 +36,8 @@ def _strength(value: float, metric: str) -> float:
     return -value if metric in LOWER_IS_STRONGER else value
 
 
-def _excess(target: Measured, baseline: Measured, metric: str, confidence: float) -> ExcessEstimate:
+def paired_difference(target: Measured, baseline: Measured, metric: str, confidence: float) -> ExcessEstimate:
+    """Return how much stronger the attack on ``target`` is, with interval and p-value; no baseline is marked best."""
     runs, sign = target.runs, _strength(1.0, metric)
     differences = sign * (target.by_seed(metric) - baseline.by_seed(metric))
     spread = uncertainty(

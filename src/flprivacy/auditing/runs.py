@@ -61,6 +61,7 @@ class AttackRuns:
     Attributes:
         target: name of the target.
         role: ``target`` or ``baseline``.
+        architecture: of its network; empty for baselines without a model.
         access: ``features``, ``outputs``, ``finetune`` or ``none``.
         fraction: exposed fraction of the training scans.
         models: names of the target's models, ascending.
@@ -71,6 +72,7 @@ class AttackRuns:
 
     target: str
     role: str
+    architecture: str = ""
     access: str
     fraction: float
     models: tuple[str, ...]
@@ -190,6 +192,7 @@ def _table_runs(table: ScoreTable, held_out: HeldOut) -> Iterable[AttackRuns]:
         yield AttackRuns(
             target=table.target,
             role=table.role,
+            architecture=table.architecture,
             access=access,
             fraction=fraction,
             models=models,

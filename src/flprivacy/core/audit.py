@@ -8,7 +8,7 @@ from typing import Any
 from flprivacy.core.errors import AuditError, ConfigError
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import write_json
-from flprivacy.core.target import Utility
+from flprivacy.core.target import PrivacyStatement, Utility
 
 LEAK, NO_LEAK, INCONCLUSIVE = "leak", "no leak found", "inconclusive"
 
@@ -27,6 +27,7 @@ class TargetSummary:
     n_train: int = 0
     utility: Utility | None = None
     epsilon: float | None = None
+    privacy: PrivacyStatement | None = None
     synthetic_share: float = 0.0
     tensors_matched: int = 0
     tensors_total: int = 0
@@ -143,7 +144,11 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """Everything that one audit found. ``provenance`` holds digests, seeds, versions and commands."""
+    """Everything that one audit found.
+
+    ``comparisons`` set targets against each other, the stronger attack's first and the other in place of the baseline.
+    ``provenance`` holds digests, seeds, versions and commands.
+    """
 
     name: str
     cohort_name: str
@@ -157,6 +162,7 @@ class Audit:
     confusions: tuple[ConfusionMatrix, ...]
     scatters: tuple[AgeScatter, ...]
     curves: tuple[Curve, ...]
+    comparisons: tuple[ExcessEstimate, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 

@@ -1,5 +1,6 @@
 """Configuration of a whole study: frozen, keyword-only, validated when built, JSON-able."""
 
+import math
 from dataclasses import dataclass, field
 
 from flprivacy.core.errors import ConfigError
@@ -9,6 +10,9 @@ PARTITIONS = ("natural", "iid")
 PROTOCOLS = ("standard", "flprivacy-2023")
 ATTRIBUTES = ("site", "sex", "age")
 ACCESSES = ("features", "outputs", "finetune")
+PRIVACY_UNITS = ("scan", "patient", "site")
+PRIVATE_OPTIMIZERS = ("adam", "sgd")
+CANARY_KINDS = ("gradient", "mislabelled", "blank-pattern")
 CLASSIFICATION_METRICS = ("f1_weighted", "f1_macro", "balanced_accuracy", "accuracy", "top3_accuracy")
 
 
@@ -56,6 +60,81 @@ class PhantomConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrivacyConfig:
+    """How a target is trained with differential privacy: DP-SGD for scans and patients, DP-FedAvg for sites.
+
+    Give ``epsilon`` or ``noise_multiplier``, not both.
+
+    Attributes:
+        unit: who is protected: any one ``scan``, any one ``patient`` with all scans, or any one ``site`` with all its
+            patients (federated training only).
+        epsilon: target budget of each model or client; the noise multiplier is calibrated to it.
+        noise_multiplier: noise standard deviation over ``clip_norm``; the budget follows from it.
+        delta: of the guarantee, below 1 / n for n units in all clients together; None: the smaller of 1e-5 and
+            1 / (10 n).
+        clip_norm: bound on the L2 norm of one unit's gradient (of a site's whole update).
+        sampling_rate: probability with which each unit takes part in a step (a site: in a round), in (0, 1], the same
+            for clients of every size. None: ``batch_size`` units a step on average (for sites: ``client_fraction``).
+        stop_after: epochs or rounds after which training stops although the noise was calibrated for all of them; the
+            budget that is stated is that of the steps done. None: all of them.
+        optimizer: ``adam`` or ``sgd``; it sees noised gradients only (sites train locally with Adam in any case).
+        loss_scale: keeps the gradients of a ``mixed_float16`` network from vanishing; 1 for others.
+        noise_seed: None: drawn from the operating system, kept with the checkpoints and gone with them. A number makes
+            a run repeatable, and whoever knows it can subtract the noise: for tests and measurements only.
+    """
+
+    unit: str = "patient"
+    epsilon: float | None = None
+    noise_multiplier: float | None = None
+    delta: float | None = None
+    clip_norm: float = 1.0
+    sampling_rate: float | None = None
+    stop_after: int | None = None
+    optimizer: str = "adam"
+    loss_scale: float = 1.0
+    noise_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        check(self.unit in PRIVACY_UNITS, "unit", self.unit, f"must be one of {', '.join(PRIVACY_UNITS)}")
+        both = (self.epsilon, self.noise_multiplier)
+        check(None in both and both != (None, None), "(epsilon, noise_multiplier)", both, "give exactly one of the two")
+        for name in ("epsilon", "noise_multiplier", "clip_norm", "loss_scale"):
+            value = getattr(self, name)
+            check(value is None or 0.0 < value < math.inf, name, value, "must be positive and finite")
+        check(self.delta is None or 0.0 < self.delta < 1.0, "delta", self.delta, "must be between 0 and 1")
+        rate = self.sampling_rate
+        check(rate is None or 0.0 < rate <= 1.0, "sampling_rate", rate, "must be in (0, 1]")
+        check(self.stop_after is None or self.stop_after >= 1, "stop_after", self.stop_after, "must be at least 1")
+        known = ", ".join(PRIVATE_OPTIMIZERS)
+        check(self.optimizer in PRIVATE_OPTIMIZERS, "optimizer", self.optimizer, f"must be one of {known}")
+        check(self.noise_seed is None or self.noise_seed >= 0, "noise_seed", self.noise_seed, "must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryConfig:
+    """Records put into the training data to see whether a privacy guarantee holds; each is in by a fair coin.
+
+    Attributes:
+        kind: ``gradient`` (a gradient of its own along one weight, in private training only), ``mislabelled`` (a real
+            scan with a wrong class) or ``blank-pattern`` (an empty scan with a pattern of its own).
+        count: canaries, in and out together.
+        norm: length of a gradient canary over the clip norm; clipping must cut it to 1.
+        seed: draws canaries and coins.
+    """
+
+    kind: str = "gradient"
+    count: int = 1000
+    norm: float = 10.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(self.kind in CANARY_KINDS, "kind", self.kind, f"must be one of {', '.join(CANARY_KINDS)}")
+        check(self.count >= 10, "count", self.count, "must be at least 10; some 1000 prove something")
+        check(0.0 < self.norm < math.inf, "norm", self.norm, "must be positive and finite")
+        check(self.seed >= 0, "seed", self.seed, "must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TargetConfig:
     """How one target (a model under investigation, or the untrained baseline) comes about.
 
@@ -72,6 +151,9 @@ class TargetConfig:
         learning_rate: Adam's learning rate.
         initialisations: how many fresh weights an ``untrained`` target holds.
         seed: draws initial weights, batches and clients.
+        privacy: differential privacy; None where training is not private.
+        canaries: records to insert and score (``central`` only); None for none. A model trained with canaries is for
+            checking its training, not for use.
     """
 
     topology: str
@@ -85,6 +167,8 @@ class TargetConfig:
     learning_rate: float = 1e-3
     initialisations: int = 5
     seed: int = 0
+    privacy: PrivacyConfig | None = None
+    canaries: CanaryConfig | None = None
 
     def __post_init__(self) -> None:
         check(self.topology in TOPOLOGIES, "topology", self.topology, f"must be one of {', '.join(TOPOLOGIES)}")
@@ -94,6 +178,27 @@ class TargetConfig:
         check(0.0 < self.client_fraction <= 1.0, "client_fraction", self.client_fraction, "must be in (0, 1]")
         check(self.learning_rate > 0.0, "learning_rate", self.learning_rate, "must be positive")
         check(self.seed >= 0, "seed", self.seed, "must not be negative")
+        self._check_privacy()
+
+    def _check_privacy(self) -> None:
+        if self.privacy is not None:
+            check(
+                self.topology != "untrained",
+                "privacy",
+                self.privacy.unit,
+                "an untrained target needs none; leave it out",
+            )
+            fits = self.privacy.unit != "site" or self.topology == "federated"
+            check(fits, "privacy.unit", self.privacy.unit, f"a {self.topology} target protects scan or patient")
+        if self.canaries is not None:
+            check(self.topology == "central", "topology", self.topology, "canaries are for central targets")
+            observed = self.privacy is not None and self.privacy.optimizer == "sgd"
+            check(
+                self.canaries.kind != "gradient" or observed,
+                "canaries.kind",
+                self.canaries.kind,
+                "gradient canaries need privacy with optimizer sgd, whose updates show the noised gradient as it is",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,11 +225,11 @@ class AttackConfig:
     accesses: tuple[str, ...] = ("features", "outputs")
     fractions: tuple[float, ...] = (0.1, 0.25)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    epochs: int = 20
-    batch_size: int = 128
-    learning_rate: float = 1e-3
+    epochs: int = 60
+    batch_size: int = 32
+    learning_rate: float = 3e-3
     hidden: int = 32
-    views: int = 2
+    views: int = 1
     age_edges_years: tuple[float, ...] = (45.0, 60.0, 75.0)
     finetune_epochs: int = 5
     finetune_learning_rate: float = 1e-4
@@ -223,6 +328,32 @@ class AuditConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DpCheckConfig:
+    """A check of private training itself: train with canaries, and set what their scores prove against the claim.
+
+    Attributes:
+        target: what to train; private, with canaries.
+        confidence: with which the lower bound on epsilon holds, over all ways that it is computed.
+    """
+
+    target: TargetConfig = field(
+        default_factory=lambda: TargetConfig(
+            topology="central",
+            epochs=10,
+            learning_rate=0.1,
+            privacy=PrivacyConfig(unit="scan", noise_multiplier=1.0, sampling_rate=0.1, optimizer="sgd"),
+            canaries=CanaryConfig(),
+        )
+    )
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        check(self.target.privacy is not None, "target.privacy", None, "the check is about private training; add it")
+        check(self.target.canaries is not None, "target.canaries", None, "the check needs canaries; add them")
+        check(0.5 < self.confidence < 1.0, "confidence", self.confidence, "must be between 0.5 and 1, such as 0.95")
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyConfig:
     """A whole study: a phantom cohort, targets trained on it, the attacks and the audit.
 
@@ -233,6 +364,7 @@ class StudyConfig:
         targets: name -> how it is trained; an ``untrained`` one is the baseline of its architecture.
         attack: the grid of attribute attacks.
         audit: intervals and policy.
+        dp_check: the training that pipeline ``dp_check`` checks on the same cohort.
     """
 
     name: str
@@ -241,6 +373,7 @@ class StudyConfig:
     targets: dict[str, TargetConfig]
     attack: AttackConfig = field(default_factory=AttackConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
+    dp_check: DpCheckConfig = field(default_factory=DpCheckConfig)
 
     def __post_init__(self) -> None:
         check(self.protocol in PROTOCOLS, "protocol", self.protocol, f"must be one of {', '.join(PROTOCOLS)}")

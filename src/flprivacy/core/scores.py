@@ -88,6 +88,7 @@ class ScoreTable:
         target_digest: digest of the target, empty for baselines without a model.
         cohort_digest: digest of the cohort that exposed and held-out scans came from.
         role: ``target`` or ``baseline``.
+        architecture: of the target's network, empty for baselines without a model.
         class_names: attribute -> names of its classes, in the order of the score columns.
         left_out: attribute -> held-out scans without a value for it, which were not scored.
         notes: free facts worth a line in the report (tensors matched, protocol ...).
@@ -101,6 +102,7 @@ class ScoreTable:
     target_digest: str
     cohort_digest: str
     role: str
+    architecture: str = ""
     class_names: dict[str, tuple[str, ...]]
     left_out: dict[str, int] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
@@ -131,8 +133,8 @@ class ScoreTable:
                 yield block
 
     def _meta(self) -> dict[str, Any]:
-        meta = {k: getattr(self, k) for k in ("target", "target_digest", "cohort_digest", "role", "left_out", "notes")}
-        return meta | {"class_names": {k: list(v) for k, v in self.class_names.items()}}
+        names = ("target", "target_digest", "cohort_digest", "role", "architecture", "left_out", "notes")
+        return {k: getattr(self, k) for k in names} | {"class_names": {k: list(v) for k, v in self.class_names.items()}}
 
     def write(self, path: Path) -> None:
         """Write the table atomically as Parquet."""

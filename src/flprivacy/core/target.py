@@ -44,6 +44,40 @@ class ModelRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrivacyStatement:
+    """What private training guarantees, as far as it was actually run.
+
+    Attributes:
+        unit: who is protected: ``scan``, ``patient`` or ``site``.
+        epsilon: spent budget, the largest over clients (or a siloed target's models), by privacy loss distribution.
+        epsilon_rdp: the same by Renyi differential privacy.
+        delta: at which both hold.
+        words: what is protected and how, in a sentence.
+        caveats: what the guarantee does not cover, in sentences.
+        patient_epsilon: of any one patient with all scans, by group privacy, where the unit is a scan; None where the
+            unit is another, or where nothing finite can be said.
+        scans_per_patient: most scans of one patient at one client.
+        client_epsilons: each client's or siloed model's own budget; empty for central training and for sites.
+        noise_multipliers: each client's noise over clip norm; the key is empty where there is one for all.
+        clip_norm: bound on a unit's contribution.
+        steps: private steps of the client that spent most.
+    """
+
+    unit: str
+    epsilon: float
+    epsilon_rdp: float
+    delta: float
+    words: str
+    caveats: tuple[str, ...] = ()
+    patient_epsilon: float | None = None
+    scans_per_patient: int = 1
+    client_epsilons: dict[str, float] = field(default_factory=dict)
+    noise_multipliers: dict[str, float] = field(default_factory=dict)
+    clip_norm: float = 1.0
+    steps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TargetRecord:
     """Contents of ``target.json``.
 
@@ -64,6 +98,8 @@ class TargetRecord:
         epsilon: spent differential-privacy budget; None where not private.
         delta: of that budget.
         dp_events: what the training did, for the accountant.
+        privacy: who is protected, in words and numbers; None where not private.
+        canaries: file of canary scores; empty where none were inserted.
         synthetic_share: fraction of synthetic scans in the training data, in [0, 1].
         members: file of the hashed scan ids of the training set; empty where unknown.
         tensors_matched: trunk tensors found in the weights files.
@@ -87,6 +123,8 @@ class TargetRecord:
     epsilon: float | None = None
     delta: float | None = None
     dp_events: tuple[dict[str, Any], ...] = ()
+    privacy: PrivacyStatement | None = None
+    canaries: str = ""
     synthetic_share: float = 0.0
     members: str = ""
     tensors_matched: int = 0

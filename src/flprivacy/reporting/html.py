@@ -15,6 +15,7 @@ from flprivacy.reporting import words
 from flprivacy.reporting.figures import Plate, data_uri, plates
 from flprivacy.reporting.findings import decisive_metric, summaries
 from flprivacy.reporting.provenance import as_yaml, entries, flat
+from flprivacy.reporting.ranking import ranking_lines
 from flprivacy.reporting.tables import (
     attack_tables,
     attacked_attributes,
@@ -72,6 +73,7 @@ def _context(audit: Audit) -> dict[str, object]:
         "audit": audit,
         "overall": words.overall(audit),
         "headlines": words.headlines(audit),
+        "ranking": ranking_lines(audit),
         "weak_attacks": words.weak_attacks(audit),
         "conditions": words.conditions(audit),
         "known": words.known_to_attacker(audit),

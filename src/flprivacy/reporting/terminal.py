@@ -7,6 +7,7 @@ from rich.text import Text
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetSummary, Verdict
 from flprivacy.reporting import words
 from flprivacy.reporting.findings import decided, summaries, targets, utilities
+from flprivacy.reporting.ranking import ranking_lines
 
 _STYLES = {LEAK: "bold red", INCONCLUSIVE: "yellow", NO_LEAK: "green"}
 _WARNING = "\N{WARNING SIGN}"
@@ -14,7 +15,8 @@ _NOT_JUDGED = [*(Text() for _ in range(4)), Text("not judged", style="dim")]
 
 
 def headline(audit: Audit) -> list[str]:
-    """Return the audit in plain lines: the whole, one line a target, warnings, and what it is all conditional on.
+    """Return the audit in plain lines: the whole, one line a target, warnings, which target gives away most, and what
+    it is all conditional on.
 
     The lines are text, not rich markup: a target may be called ``[red]``.
     """
@@ -24,6 +26,7 @@ def headline(audit: Audit) -> list[str]:
         lines.append(f"{glyph} {found.sentences}")
         if found.warning:
             lines.append(f"{_WARNING} {found.target}: {found.warning}")
+    lines += ranking_lines(audit)
     caveat = words.weak_attacks(audit)
     return [*lines, *([caveat] if caveat else []), words.conditions(audit)]
 

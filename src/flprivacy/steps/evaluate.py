@@ -89,6 +89,7 @@ def _audit(
         targets=tuple(_summary(t, records.get(t.target)) for t in tables),
         metrics=tuple(found.metrics),
         excesses=tuple(found.excesses),
+        comparisons=tuple(found.comparisons),
         verdicts=tuple(found.verdicts),
         confusions=tuple(found.confusions),
         scatters=tuple(found.scatters),

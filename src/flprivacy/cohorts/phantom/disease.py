@@ -11,9 +11,9 @@ from flprivacy.cohorts.phantom.patients import COVID, PNEUMONIA, Patient
 
 GROUND_GLASS_HU, SOLID_HU, EFFUSION_HU = -510.0, 5.0, 8.0
 
-COVID_PATCHES_MEAN, COVID_PATCH_MM = 16.0, (16.0, 40.0)
-COVID_SEVERITY_SD = 0.5
-PNEUMONIA_MM = (38.0, 76.0)
+COVID_PATCHES_MEAN, COVID_PATCH_MM = 6.0, (12.0, 34.0)
+COVID_SEVERITY_SD = 0.8  # of the logarithm: many mild cases, some severe ones
+PNEUMONIA_MM = (22.0, 60.0)
 PNEUMONIA_BILATERAL_SHARE, EFFUSION_SHARE = 0.18, 0.25
 SCAR_SHARE, DEPENDENT_SHARE = 0.40, 0.55
 DEPENDENT_PER_MM = 0.03  # of a raised diaphragm

@@ -20,7 +20,7 @@ REFERENCE_SITE_SIZES = (
 MIN_SITE_SCANS = 4
 
 # Spread between sites at case-mix strength 1.
-CLASS_LOG_SD = 1.8
+CLASS_LOG_SD = 2.2
 FEMALE_LOGIT_SD = 0.30
 AGE_MEAN_SD_YEARS = 5.0
 BMI_MEAN_SD = 1.5
