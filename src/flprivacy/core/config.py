@@ -225,9 +225,9 @@ class AttackConfig:
     accesses: tuple[str, ...] = ("features", "outputs")
     fractions: tuple[float, ...] = (0.1, 0.25)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    epochs: int = 60
-    batch_size: int = 32
-    learning_rate: float = 3e-3
+    epochs: int = 40
+    batch_size: int = 64
+    learning_rate: float = 5e-3
     hidden: int = 32
     views: int = 1
     age_edges_years: tuple[float, ...] = (45.0, 60.0, 75.0)
@@ -341,7 +341,7 @@ class DpCheckConfig:
             topology="central",
             epochs=10,
             learning_rate=0.1,
-            privacy=PrivacyConfig(unit="scan", noise_multiplier=1.0, sampling_rate=0.1, optimizer="sgd"),
+            privacy=PrivacyConfig(unit="scan", noise_multiplier=0.8, sampling_rate=0.05, optimizer="sgd"),
             canaries=CanaryConfig(),
         )
     )
