@@ -9,6 +9,8 @@ from rich.console import Console
 
 from flprivacy.core.audit import Audit
 from flprivacy.reporting import words
+from flprivacy.reporting.learned import learned_lines
+from flprivacy.reporting.ranking import ranking_lines
 from flprivacy.reporting.terminal import headline, summary_table
 
 
@@ -96,7 +98,8 @@ def test_headline_is_the_pages(audit: Audit) -> None:
     assert lines[0] == words.overall(audit)
     assert lines[-1] == words.conditions(audit)
     assert lines[-2] == words.weak_attacks(audit)
-    assert lines[1:-2] == [f"{words.GLYPHS[h.verdict]} {h.sentences}" for h in words.headlines(audit)]
+    of_targets = [f"{words.GLYPHS[h.verdict]} {h.sentences}" for h in words.headlines(audit)]
+    assert lines[1:-2] == [*of_targets, *learned_lines(audit), *ranking_lines(audit)]
 
 
 def test_headline_warns_of_partly_loaded_targets() -> None:

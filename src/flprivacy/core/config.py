@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from flprivacy.core.errors import ConfigError
 
 TOPOLOGIES = ("untrained", "siloed", "central", "federated")
+PRETRAINED = "pretrained"
 PARTITIONS = ("natural", "iid")
 PROTOCOLS = ("standard", "flprivacy-2023")
 ATTRIBUTES = ("site", "sex", "age")
@@ -139,8 +140,11 @@ class TargetConfig:
     """How one target (a model under investigation, or the untrained baseline) comes about.
 
     Attributes:
-        topology: ``untrained``, ``siloed`` (a model per site), ``central`` or ``federated`` (FedAvg).
-        architecture: name in the model registry.
+        topology: ``untrained``, ``siloed`` (a model per site), ``central`` or ``federated`` (FedAvg); or
+            ``pretrained``: the public weights that training started from, a baseline.
+        architecture: name in the model registry; ``custom`` for the fresh weights of a network of your own.
+        weights: of a ``pretrained`` baseline: the weights file, a path, URI or MLflow URI, with facts about it
+            (:class:`~flprivacy.core.target_source.TargetSource`); of ``custom``: the target whose network it is.
         epochs: passes over the data (``siloed``, ``central``).
         rounds: FedAvg rounds.
         local_epochs: passes over a client's data in each round.
@@ -169,9 +173,13 @@ class TargetConfig:
     seed: int = 0
     privacy: PrivacyConfig | None = None
     canaries: CanaryConfig | None = None
+    weights: str = ""
 
     def __post_init__(self) -> None:
-        check(self.topology in TOPOLOGIES, "topology", self.topology, f"must be one of {', '.join(TOPOLOGIES)}")
+        known = (*TOPOLOGIES, PRETRAINED)
+        check(self.topology in known, "topology", self.topology, f"must be one of {', '.join(known)}")
+        given = self.topology == PRETRAINED or self.architecture == "custom"
+        check(bool(self.weights) == given, "weights", self.weights, "belongs to pretrained baselines, which need it")
         check(self.partition in PARTITIONS, "partition", self.partition, f"must be one of {', '.join(PARTITIONS)}")
         for name in ("epochs", "rounds", "local_epochs", "batch_size", "initialisations"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
@@ -183,7 +191,7 @@ class TargetConfig:
     def _check_privacy(self) -> None:
         if self.privacy is not None:
             check(
-                self.topology != "untrained",
+                self.topology not in ("untrained", PRETRAINED),
                 "privacy",
                 self.privacy.unit,
                 "an untrained target needs none; leave it out",
@@ -341,7 +349,7 @@ class DpCheckConfig:
             topology="central",
             epochs=10,
             learning_rate=0.1,
-            privacy=PrivacyConfig(unit="scan", noise_multiplier=0.8, sampling_rate=0.05, optimizer="sgd"),
+            privacy=PrivacyConfig(unit="scan", noise_multiplier=1.2, sampling_rate=0.05, optimizer="sgd"),
             canaries=CanaryConfig(),
         )
     )

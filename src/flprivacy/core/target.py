@@ -78,6 +78,31 @@ class PrivacyStatement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Which foreign file a target was made from, and how that fits.
+
+    Attributes:
+        file: its name.
+        format: in words.
+        sha256: of its bytes.
+        missing: trunk tensors that it lacked; they hold fresh weights.
+        left_over: tensors of the file that nothing took, at most 1,000 of them.
+        head: whether the head came from the file; if not, the model's answers are nobody's and are not attacked.
+        feature_layer: of a network of the user's own: the layer whose output is its features.
+        answers: what such a network's output is: ``probabilities``, ``logits``, ``probability`` or ``logit``.
+    """
+
+    file: str
+    format: str
+    sha256: str
+    missing: tuple[str, ...] = ()
+    left_over: tuple[str, ...] = ()
+    head: bool = True
+    feature_layer: str = ""
+    answers: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TargetRecord:
     """Contents of ``target.json``.
 
@@ -85,7 +110,7 @@ class TargetRecord:
         name: name of the target.
         role: ``target``, or ``baseline`` for untrained and pretrained weights.
         topology: ``untrained``, ``pretrained``, ``siloed``, ``central`` or ``federated``; None where unknown.
-        architecture: name in the model registry.
+        architecture: name in the model registry; ``custom`` for a network of the user's own.
         shape: (depth, height, width) that the model takes.
         n_classes: disease classes of its head.
         protocol: preprocessing that it was trained with.
@@ -104,6 +129,7 @@ class TargetRecord:
         members: file of the hashed scan ids of the training set; empty where unknown.
         tensors_matched: trunk tensors found in the weights files.
         tensors_total: trunk tensors that the architecture has.
+        origin: the foreign file that it was made from; None where it was trained here.
         schema_version: version of this format.
     """
 
@@ -129,4 +155,5 @@ class TargetRecord:
     members: str = ""
     tensors_matched: int = 0
     tensors_total: int = 0
+    origin: Origin | None = None
     schema_version: int = SCHEMA_VERSION

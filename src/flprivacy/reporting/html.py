@@ -14,6 +14,7 @@ from flprivacy.core.publish import publish_file
 from flprivacy.reporting import words
 from flprivacy.reporting.figures import Plate, data_uri, plates
 from flprivacy.reporting.findings import decisive_metric, summaries
+from flprivacy.reporting.learned import learned_lines
 from flprivacy.reporting.provenance import as_yaml, entries, flat
 from flprivacy.reporting.ranking import ranking_lines
 from flprivacy.reporting.tables import (
@@ -21,6 +22,7 @@ from flprivacy.reporting.tables import (
     attacked_attributes,
     baseline_rows,
     glance,
+    guarantee_rows,
     judged_attributes,
     models_tables,
     site_names,
@@ -73,7 +75,7 @@ def _context(audit: Audit) -> dict[str, object]:
         "audit": audit,
         "overall": words.overall(audit),
         "headlines": words.headlines(audit),
-        "ranking": ranking_lines(audit),
+        "asides": (*learned_lines(audit), *ranking_lines(audit)),
         "weak_attacks": words.weak_attacks(audit),
         "conditions": words.conditions(audit),
         "known": words.known_to_attacker(audit),
@@ -90,6 +92,8 @@ def _context(audit: Audit) -> dict[str, object]:
         "attacked": attacked_attributes(audit),
         "deciding_metrics": {a: decisive_metric(audit, a) for a in attacked_attributes(audit)},
         "baseline_rows": baseline_rows(audit),
+        "guarantees": {s.name: text for s in known if (text := words.guarantee(s))},
+        "guarantee_rows": guarantee_rows(audit),
         "models_tables": models_tables(audit),
         "site_names": site_names(audit),
         "drawn": _drawn(plates(audit)),

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flprivacy.core.audit import Audit, MetricEstimate, Verdict
+from flprivacy.core.target import PrivacyStatement
 from flprivacy.reporting.findings import (
     NO_ACCESS,
     Attack,
@@ -45,6 +46,23 @@ class BaselineRow:
 
     name: str
     strengths: tuple[tuple[MetricEstimate, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuaranteeRow:
+    """One private target: what it guarantees.
+
+    Attributes:
+        target: its name.
+        privacy: the statement of its training.
+        noise: noise over clip norm, as a number or a range.
+        clients: budgets of its sites or models, as a number or a range; empty where there is only one.
+    """
+
+    target: str
+    privacy: PrivacyStatement
+    noise: str
+    clients: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +146,26 @@ def _strengths(audit: Audit, name: str, attribute: str) -> tuple[MetricEstimate,
     found = [m for m in audit.metrics if (m.target, m.attribute, m.fraction, m.metric) == wanted]
     ways = (*accesses(audit, attribute), NO_ACCESS)
     return tuple(sorted(found, key=lambda m: ways.index(m.access)))
+
+
+def guarantee_rows(audit: Audit) -> tuple[GuaranteeRow, ...]:
+    """Return what each private target guarantees, in the audit's order."""
+    return tuple(
+        GuaranteeRow(
+            target=summary.name,
+            privacy=summary.privacy,
+            noise=_range(summary.privacy.noise_multipliers.values()),
+            clients=_range(summary.privacy.client_epsilons.values()),
+        )
+        for summary in targets(audit)
+        if summary.privacy is not None
+    )
+
+
+def _range(values: Iterable[float]) -> str:
+    """Return numbers as one number where they round alike, else as lowest and highest."""
+    shown = list(dict.fromkeys(f"{value:.3g}" for value in sorted(values)))
+    return shown[0] if len(shown) == 1 else f"{shown[0]} to {shown[-1]}" if shown else ""
 
 
 def models_tables(audit: Audit) -> tuple[ModelsTable, ...]:

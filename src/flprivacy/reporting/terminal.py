@@ -7,6 +7,7 @@ from rich.text import Text
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetSummary, Verdict
 from flprivacy.reporting import words
 from flprivacy.reporting.findings import decided, summaries, targets, utilities
+from flprivacy.reporting.learned import learned_lines
 from flprivacy.reporting.ranking import ranking_lines
 
 _STYLES = {LEAK: "bold red", INCONCLUSIVE: "yellow", NO_LEAK: "green"}
@@ -26,7 +27,7 @@ def headline(audit: Audit) -> list[str]:
         lines.append(f"{glyph} {found.sentences}")
         if found.warning:
             lines.append(f"{_WARNING} {found.target}: {found.warning}")
-    lines += ranking_lines(audit)
+    lines += [*learned_lines(audit), *ranking_lines(audit)]
     caveat = words.weak_attacks(audit)
     return [*lines, *([caveat] if caveat else []), words.conditions(audit)]
 
@@ -62,6 +63,9 @@ def _name_lines(target: TargetSummary, utility: float | None) -> list[Text]:
     lines = [Text(target.name, style="bold")]
     if utility is not None:
         lines.append(Text(words.number(utility, "utility"), style="dim"))
+    budget = words.epsilon_name(target)
+    if budget:
+        lines.append(Text(budget, style="dim"))
     warning = words.tensor_warning(target)
     if warning:
         lines[0] = Text.assemble(lines[0], "\n", (f"{_WARNING} {warning}", "bold red"))
@@ -98,6 +102,10 @@ def _caption(audit: Audit) -> str:
     meanings = [f"{words.metric_name(m)}{' in years, less is stronger' if words.in_years(m) else ''}" for m in metrics]
     if meanings:
         lines.append(f"Strength and excess: {'; '.join(meanings)}.")
+    deltas = sorted({t.privacy.delta for t in targets(audit) if t.privacy is not None})
+    if deltas:
+        at = words.listed([f"{delta:.1g}" for delta in deltas], "or")
+        lines.append(f"\N{GREEK SMALL LETTER EPSILON}: differential privacy of training, at delta {at}.")
     under_audit = {target.name for target in targets(audit)}
     for other in summaries(audit):
         if other.name not in under_audit and (warning := words.tensor_warning(other)):

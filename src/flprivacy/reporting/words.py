@@ -147,6 +147,23 @@ def tensor_warning(summary: TargetSummary | None) -> str:
     return f"only {summary.tensors_matched} of {summary.tensors_total} tensors loaded"
 
 
+def epsilon_name(summary: TargetSummary) -> str:
+    """Return a private target's budget as "\N{GREEK SMALL LETTER EPSILON} 8 per patient"; empty for others."""
+    if summary.epsilon is None:
+        return ""
+    unit = f" per {summary.privacy.unit}" if summary.privacy else ""
+    return f"\N{GREEK SMALL LETTER EPSILON} {summary.epsilon:.3g}{unit}"
+
+
+def guarantee(summary: TargetSummary) -> str:
+    """Return what a private target's training guarantees, in a sentence; empty for others."""
+    if summary.epsilon is None:
+        return ""
+    if summary.privacy is None:
+        return f"Its record claims an epsilon of {summary.epsilon:.3g}, and does not say of whom."
+    return f"Its training guarantees {summary.privacy.words}."
+
+
 def overall(audit: Audit) -> str:
     """Return the whole audit in a line: how many targets leak, and for how many that stays open."""
     worst = [severity(decided(audit, target.name)) for target in targets(audit)]

@@ -21,8 +21,8 @@ from flprivacy.reporting.figures.style import (
     styled,
     target_styles,
 )
-from flprivacy.reporting.findings import accesses, attributes, decisive_fraction, utilities, verdicts
-from flprivacy.reporting.words import access_name, attribute_name, in_years, metric_name, shorten
+from flprivacy.reporting.findings import accesses, attributes, decisive_fraction, targets, utilities, verdicts
+from flprivacy.reporting.words import access_name, attribute_name, epsilon_name, in_years, metric_name, shorten
 
 _MARKS = {"features": ("o", "circle"), "outputs": ("s", "square"), "finetune": ("^", "triangle")}
 _ANOTHER_MARK = ("D", "diamond")
@@ -91,7 +91,7 @@ def utility_leakage(audit: Audit) -> Figure:
         labels = _target_labels(rows, place, colours, layout)
         label_points(axes, labels, size=10, at_edge=layout.crowded, pad=13)
     width, height = figure.get_size_inches()
-    text = _key(way for attribute in groups for way in accesses(audit, attribute))
+    text = _key(way for attribute in groups for way in accesses(audit, attribute)) + _budgets(audit)
     figure.text(layout.margins.left / width, 1 - 0.24 / height, text, color=MUTED, va="center")
     return figure
 
@@ -99,6 +99,12 @@ def utility_leakage(audit: Audit) -> Figure:
 def _key(ways: Iterable[str]) -> str:
     shapes = "; ".join(f"{_mark(way)[1]}: from {access_name(way)}" for way in dict.fromkeys(ways))
     return f"{shapes[:1].upper()}{shapes[1:]}. Shaded: more than the policy tolerates."
+
+
+def _budgets(audit: Audit) -> str:
+    """Return the privacy budgets of the targets that have one, such as " central-dp: epsilon 8."."""
+    found = [f"{shorten(s.name, _NAME_LENGTH)}: {budget}" for s in targets(audit) if (budget := epsilon_name(s))]
+    return f" {'; '.join(found)}." if found else ""
 
 
 def _mark(access: str) -> tuple[str, str]:

@@ -1,0 +1,191 @@
+"""Where a target comes from, and what is known of it: one word on a command line, or a small YAML file."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import yaml
+
+from flprivacy.core.config import PARTITIONS, PROTOCOLS, check
+from flprivacy.core.errors import ConfigError
+from flprivacy.core.parsing import from_mapping
+
+CUSTOM = "custom"
+WEIGHTS_SUFFIXES = (".keras", ".h5", ".hdf5")  # .weights.h5 among them
+YAML_SUFFIXES = (".yaml", ".yml")
+MLFLOW_PREFIXES = ("models:/", "runs:/")
+_KNOWN_TOPOLOGIES = ("pretrained", "siloed", "central", "federated")
+_SHAPE = re.compile(r"(\d+)x(\d+)x(\d+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetSource:
+    """A target's location, and facts about it that its file does not hold.
+
+    A target folder knows everything itself. Of a foreign file ``architecture``, ``shape`` and ``classes`` are taken
+    from the file where it tells them.
+
+    Attributes:
+        location: path or URI of a target folder, of a ``.keras``, ``.weights.h5`` or ``.h5`` file, or an MLflow URI
+            (``models:/name@alias``, ``models:/name/3``, ``runs:/id/path``).
+        architecture: name in the model registry, or ``custom`` for a network of your own; empty: what the file tells.
+        shape: (depth, height, width) of the scans that it takes, in voxels; None: what the file tells.
+        classes: disease classes; None: what the file tells.
+        protocol: preprocessing that it was trained with.
+        feature_layer: of a network of your own: the layer whose output is its features.
+        trunk_layer: of a known architecture: the layer of the file's network that holds the trunk; empty: found by
+            the names of its weights.
+        role: ``target``, or ``baseline`` for weights that no patient of the cohort went into.
+        topology: how it was trained: ``siloed``, ``central``, ``federated`` or ``pretrained``; None where unknown.
+        partition: ``natural`` or ``iid`` where federated; None where unknown.
+        epsilon: privacy budget that its owner states; None where not private or not known.
+        delta: of that budget.
+        synthetic_share: fraction of synthetic scans in its training data.
+        n_train: scans that it was trained on; 0 where unknown.
+        allow_partial: take a file that lacks tensors of the trunk, which then keep fresh weights.
+        weights_only: take the tensors of a file whose network holds layers of code (Lambda); the code is neither read
+            nor run, and the network is the architecture's.
+    """
+
+    location: str
+    architecture: str = ""
+    shape: tuple[int, int, int] | None = None
+    classes: int | None = None
+    protocol: str = "standard"
+    feature_layer: str = ""
+    trunk_layer: str = ""
+    role: str = "target"
+    topology: str | None = None
+    partition: str | None = None
+    epsilon: float | None = None
+    delta: float | None = None
+    synthetic_share: float = 0.0
+    n_train: int = 0
+    allow_partial: bool = False
+    weights_only: bool = False
+
+    def __post_init__(self) -> None:
+        check(bool(self.location), "location", self.location, "give a path or URI")
+        check(self.shape is None or min(self.shape) >= 1, "shape", self.shape, "must be positive, such as 24x256x256")
+        check(self.classes is None or self.classes >= 2, "classes", self.classes, "must be at least 2")
+        check(self.protocol in PROTOCOLS, "protocol", self.protocol, f"must be one of {', '.join(PROTOCOLS)}")
+        check(self.role in ("target", "baseline"), "role", self.role, "must be target or baseline")
+        fits = self.topology in (None, *_KNOWN_TOPOLOGIES)
+        check(fits, "topology", self.topology, f"must be one of {', '.join(_KNOWN_TOPOLOGIES)}")
+        fits = self.partition is None or (self.partition in PARTITIONS and self.topology == "federated")
+        check(fits, "partition", self.partition, f"must be {' or '.join(PARTITIONS)}, of a federated target")
+        check(self.epsilon is None or self.epsilon > 0.0, "epsilon", self.epsilon, "must be positive")
+        check(self.delta is None or 0.0 < self.delta < 1.0, "delta", self.delta, "must be between 0 and 1")
+        check(0.0 <= self.synthetic_share <= 1.0, "synthetic_share", self.synthetic_share, "must be in [0, 1]")
+        check(self.n_train >= 0, "n_train", self.n_train, "must not be negative")
+        own = bool(self.feature_layer)
+        check(
+            own == (self.architecture == CUSTOM) or (own and not self.architecture),
+            "architecture",
+            self.architecture,
+            "feature_layer belongs to a network of your own (architecture custom), which needs it",
+        )
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the location is a weights file, not a folder; an MLflow location may be either."""
+        return self.location.lower().endswith(WEIGHTS_SUFFIXES)
+
+    @property
+    def is_mlflow(self) -> bool:
+        """Whether the location is for MLflow to resolve."""
+        return self.location.startswith(MLFLOW_PREFIXES)
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether it is a network of the user's own."""
+        return bool(self.feature_layer)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the fields other than ``location`` that were given, JSON-able."""
+        defaults = {f.name: f.default for f in fields(self)}
+        given = {name: getattr(self, name) for name in defaults if name != "location"}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in given.items()
+            if value != defaults[name]
+        }
+
+    def __str__(self) -> str:
+        """Return the word that :func:`parse_source` reads."""
+        words = [f"{name}={_word(value)}" for name, value in self.facts().items()]
+        return ",".join([self.location, *words])
+
+
+def parse_source(word: str) -> TargetSource:
+    """Read ``LOCATION`` or ``LOCATION,field=value,...``, such as ``s3://bucket/a.h5,architecture=i3d,shape=24x64x64``.
+
+    Raises:
+        ConfigError: an unknown field or a wrong value.
+    """
+    location, *facts = re.split(r",(?=[A-Za-z_]+=)", word)
+    given: dict[str, Any] = {}
+    for fact in facts:
+        name, _, text = fact.partition("=")
+        if name in given:
+            raise ConfigError(f"target {word!r}: {name} is given twice; give it once")
+        given[name] = _value(name, text, word)
+    return source_of(location, given, f"target {word!r}")
+
+
+def source_of(location: str, facts: Mapping[str, Any], where: str) -> TargetSource:
+    """Return the source of a location with facts given as fields.
+
+    Raises:
+        ConfigError: an unknown field or a wrong value.
+    """
+    shape = facts.get("shape")
+    if isinstance(shape, str):
+        facts = {**facts, "shape": _shape(shape, where)}
+    return from_mapping(TargetSource, {**facts, "location": location}, where)
+
+
+def parse_source_file(text: str, where: str) -> TargetSource:
+    """Read a target's YAML: ``location: ...`` and the other fields of :class:`TargetSource`.
+
+    Raises:
+        ConfigError: it is no such file.
+    """
+    try:
+        mapping = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{where}: not YAML ({' '.join(str(error).split())[:200]}); mend it") from error
+    if not isinstance(mapping, Mapping) or not isinstance(mapping.get("location"), str):
+        raise ConfigError(f"{where}: not a target; give it a line 'location: PATH_OR_URI'")
+    facts = {str(name): value for name, value in mapping.items() if name != "location"}
+    return source_of(mapping["location"], facts, where)
+
+
+def relocated(source: TargetSource, location: str) -> TargetSource:
+    """Return the same target at another location."""
+    return replace(source, location=location)
+
+
+def _value(name: str, text: str, where: str) -> Any:
+    if name == "shape":
+        return _shape(text, f"target {where!r}")
+    if name in ("architecture", "feature_layer", "trunk_layer", "protocol", "role", "topology", "partition"):
+        return text  # a layer may be called 1 or on
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"target {where!r}: {name}={text!r} is not a value") from error
+
+
+def _shape(text: str, where: str) -> list[int]:
+    found = _SHAPE.fullmatch(text)
+    if not found:
+        raise ConfigError(f"{where}: shape is {text!r}; write it as DEPTHxHEIGHTxWIDTH, such as 24x256x256")
+    return [int(size) for size in found.groups()]
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return "x".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
