@@ -19,7 +19,18 @@ def test_a_study_round_trips_through_plain_values() -> None:
     assert from_mapping(StudyConfig, mapping) == STUDY
 
 
-def test_integers_are_taken_for_floats_and_nothing_else_is_converted() -> None:
+def test_numbers_of_a_pipeline_parameter_arrive_as_floats_and_whole_ones_become_integers() -> None:
+    config = from_mapping(PhantomConfig, {"scans": 400.0, "shape": [8.0, 32.0, 40.0]})
+    assert (config.scans, config.shape) == (400, (8, 32, 40))
+    assert type(config.scans) is int
+    assert {type(size) for size in config.shape} == {int}
+    with pytest.raises(ConfigError, match=r"PhantomConfig.scans: expected int, got 400\.5"):
+        from_mapping(PhantomConfig, {"scans": 400.5})
+    with pytest.raises(ConfigError, match=r"expected int, got inf"):
+        from_mapping(PhantomConfig, {"scans": float("inf")})
+
+
+def test_integers_are_taken_for_floats_and_text_is_not_converted() -> None:
     assert from_mapping(PhantomConfig, {"signature_strength": 2}).signature_strength == 2.0
     with pytest.raises(ConfigError, match=r"PhantomConfig.scans: expected int, got '400'"):
         from_mapping(PhantomConfig, {"scans": "400"})

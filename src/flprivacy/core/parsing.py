@@ -74,6 +74,8 @@ def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, 
 def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is Any:
         return value
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)  # KFP and JavaScript know one kind of number: a parameter 6 arrives as 6.0
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, bool) is not (hint is bool) or not isinstance(value, hint):
