@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: audit test check bench ui compile format lock clean help
+.PHONY: audit test fuzz check bench ui compile format lock clean help
 
 help: ## show what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ audit: $(STAMP) ## run the whole privacy audit on the embedded demo, end to end
 
 test: $(STAMP) ## run the tests
 	@$(BIN)/python -m pytest tests --ignore=tests/benchmarks
+
+fuzz: $(STAMP) ## read tens of thousands of damaged files
+	@FLPRIVACY_FUZZ=20 $(BIN)/python -m pytest tests/fuzz --override-ini timeout=3600
 
 check: $(STAMP) ## format, lint, types, import rules, compiled pipelines
 	$(BIN)/ruff format --check .

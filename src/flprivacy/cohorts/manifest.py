@@ -51,7 +51,7 @@ def read_manifest(folder: Path) -> pd.DataFrame:
             _check_schema(file.schema_arrow, path)
             table = file.read(columns=list(MANIFEST_COLUMNS))
             table.validate(full=True)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: names that are no UTF-8
         raise CohortError(f"{path}: not a readable Parquet file; restore it or write the cohort again") from error
     return _frame(table, str(path))
 

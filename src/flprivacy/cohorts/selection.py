@@ -92,7 +92,7 @@ def read_selection(folder: Path, *, meta: CohortMeta, scans: int) -> Rows | None
                 raise CohortError(f"{path}: not a list of at most {scans} row numbers; {_REMEDY}")
             column = file.read()[_COLUMN]
             told = (file.schema_arrow.metadata or {}).get(_DIGEST_KEY, b"").decode("latin-1")
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: names that are no UTF-8
         raise CohortError(f"{path}: not a readable Parquet file; {_REMEDY}") from error
     if not pa.types.is_int64(column.type) or column.null_count:
         raise CohortError(f"{path}: holds {column.type} or nulls, not row numbers; {_REMEDY}")

@@ -1,6 +1,7 @@
-"""``flprivacy cohort``: make, look at and check cohorts."""
+"""``flprivacy cohort``: make, import, look at, check and export cohorts."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,7 +11,7 @@ from flprivacy.core.errors import ConfigError
 
 @click.group()
 def cohort() -> None:
-    """Make, look at and check cohorts."""
+    """Make, import, look at, check and export cohorts."""
 
 
 @cohort.command("make")
@@ -71,3 +72,134 @@ def cohort_verify(folder: Path) -> None:
     with drawing_here(console()):
         checked = verify_cohort(folder)
     click.echo(f"{folder}: sound, {len(checked.manifest)} scans, digest {checked.meta.digest}")
+
+
+def _numbers(kind: type[int] | type[float], count: int, names: str) -> Any:
+    """Return a click callback that reads numbers separated by commas."""
+
+    def parse(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[Any, ...] | None:
+        if text is None:
+            return None
+        try:
+            values = tuple(kind(part) for part in text.split(","))
+        except ValueError:
+            values = ()
+        if len(values) != count:
+            raise ConfigError(f"{parameter.opts[0]} is {text!r}; give {names}, separated by commas")
+        return values
+
+    return parse
+
+
+@cohort.command("import")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--from", "kind", required=True, type=click.Choice(["dicom", "nifti", "flprivacy"]), help="What SOURCE holds."
+)
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path),
+    help="CSV or Parquet: site, sex, age_years, label, split of each series_uid, study_uid, patient_id or file.",
+)
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    help="Secret file with the pseudonym key [default: FLPRIVACY_PSEUDONYM_KEY].",
+)
+@click.option("--name", help="Name of the cohort [default: the folder's].")
+@click.option("--shape", metavar="D,H,W", callback=_numbers(int, 3, "depth, height, width"), help="Voxels of a volume.")
+@click.option(
+    "--spacing",
+    metavar="D,H,W",
+    callback=_numbers(float, 3, "depth, height, width in mm"),
+    help="Size of a voxel in mm [default: the whole field of view over the shape].",
+)
+@click.option(
+    "--window",
+    metavar="LOW,HIGH",
+    default="-1000,400",
+    show_default=True,
+    callback=_numbers(float, 2, "two intensities in HU"),
+    help="Intensities in HU that become 0 and 255.",
+)
+@click.option("--site", default="", help="Site of all scans.")
+@click.option("--site-tag", default="", metavar="KEYWORD", help="DICOM tag that tells sites apart, by pseudonym.")
+@click.option("--classes", default="", metavar="A,B,...", help="Names of the classes, in order.")
+@click.option("--label-tag", default="", metavar="KEYWORD", help="DICOM tag whose value is one of --classes.")
+@click.option("--series", type=click.Choice(["most-slices", "all"]), default="most-slices", show_default=True)
+@click.option("--min-slices", default=10, show_default=True, help="Leave out series with fewer slices.")
+@click.option("--max-missing", default=0.0, show_default=True, help="Fraction of missing slices to interpolate.")
+@click.option("--patients-per-site", is_flag=True, help="Patient ids are unique within a site only.")
+@click.option("--test-fraction", default=0.2, show_default=True, help="Patients held out, where no table says it.")
+@click.option("--seed", default=0, show_default=True, help="Draws them.")
+@click.option("--report", type=click.Path(path_type=Path), help="File to write [default: FOLDER.import.json].")
+def cohort_import(
+    source: Path,
+    folder: Path,
+    kind: str,
+    table: Path | None,
+    key_file: Path | None,
+    name: str | None,
+    classes: str,
+    report: Path | None,
+    **settings: Any,
+) -> None:
+    """Import a cohort from DICOM series, NIfTI files or FLPrivacy pickles.
+
+    Patient ids become keyed pseudonyms; no other identifier is kept. Interrupted and repeated, it carries on.
+
+    \b
+    Examples:
+      flprivacy cohort import scans/ data/cohort --from dicom --table scans.csv --key-file ~/pseudonym.key
+      flprivacy cohort import nifti/ data/cohort --from nifti --table scans.parquet --shape 24,256,256
+      flprivacy cohort import data/ data/cohort --from flprivacy --classes normal,covid,pneumonia
+    """
+    from flprivacy.cohorts.importing.build import import_cohort
+    from flprivacy.cohorts.importing.config import ImportConfig
+    from flprivacy.cohorts.importing.pseudonyms import Pseudonyms, read_key
+    from flprivacy.cohorts.importing.report import import_tables
+    from flprivacy.launch.direct import drawing_here
+
+    if folder.exists():
+        raise ConfigError(f"{folder}: exists already; give a new folder, or remove this one first")
+    files = kind == "flprivacy"
+    shape = settings.pop("shape") or (None if files else (24, 256, 256))
+    config = ImportConfig(
+        name=name or folder.resolve().name,
+        classes=tuple(part.strip() for part in classes.split(",") if part.strip()),
+        shape=shape,
+        spacing_mm=settings.pop("spacing"),
+        window_hu=settings.pop("window"),
+        **settings,
+    )
+    pseudonyms = None if files else Pseudonyms(read_key(key_file))
+    with drawing_here(console()):
+        made, told = import_cohort(
+            kind, source, folder, config=config, pseudonyms=pseudonyms, table=table, report=report
+        )
+    for part in import_tables(told):
+        console().print(part)
+    click.echo(f"{folder}: {len(made.manifest)} scans, digest {made.meta.digest}")
+
+
+@cohort.command("export")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--row", "rows", multiple=True, type=int, help="Row number of a scan; may repeat [default: all].")
+def cohort_export(folder: Path, out: Path, rows: tuple[int, ...]) -> None:
+    """Write a cohort's scans as NIfTI files with a table, to look at them.
+
+    \b
+    Example:
+      flprivacy cohort export data/cohort nifti --row 0 --row 17
+    """
+    import numpy as np
+
+    from flprivacy.cohorts.export import export_nifti
+    from flprivacy.cohorts.format import open_cohort
+    from flprivacy.launch.direct import drawing_here
+
+    with drawing_here(console()):
+        count = export_nifti(open_cohort(folder), out, rows=np.array(rows) if rows else None)
+    click.echo(f"{out}: {count} scans as NIfTI, and scans.csv")

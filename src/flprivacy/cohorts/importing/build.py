@@ -1,0 +1,241 @@
+"""From the scans that a source lists to a cohort and a report.
+
+Volumes are read one by one into a hidden folder beside the cohort, under names that follow from source and settings:
+an interrupted import, repeated, reads only what is not there yet. The cohort is written from them at once, whole or
+not at all, and the folder is removed.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from flprivacy.cohorts.format import write_cohort
+from flprivacy.cohorts.importing.config import UNLABELLED, ImportConfig
+from flprivacy.cohorts.importing.dicom import find_dicom
+from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, Volume
+from flprivacy.cohorts.importing.nifti import find_nifti
+from flprivacy.cohorts.importing.pickles import find_pickles
+from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
+from flprivacy.cohorts.importing.report import ImportReport, TakenScan, count_reasons
+from flprivacy.cohorts.importing.scan_error import ScanError
+from flprivacy.cohorts.importing.table import DICOM_KEYS, NIFTI_KEYS, read_table
+from flprivacy.cohorts.manifest import ATTRIBUTE_COLUMNS, check_manifest, conform
+from flprivacy.cohorts.metadata import checked_meta
+from flprivacy.cohorts.sampling import split_patients
+from flprivacy.core.cohort import Cohort, CohortMeta
+from flprivacy.core.errors import CohortError, ConfigError, StorageError
+from flprivacy.core.parsing import to_mapping
+from flprivacy.core.progress import progress, track
+from flprivacy.core.publish import publish_file
+
+SOURCES = ("dicom", "nifti", "flprivacy")
+_WORDS = 3  # reasons named in an error
+
+
+def import_cohort(
+    source: str,
+    root: Path,
+    out: Path,
+    *,
+    config: ImportConfig,
+    pseudonyms: Pseudonyms | None = None,
+    table: Path | None = None,
+    report: Path | None = None,
+) -> tuple[Cohort, ImportReport]:
+    """Import a cohort.
+
+    Args:
+        source: ``dicom`` (a tree of series), ``nifti`` (files that a table names) or ``flprivacy`` (the reference
+            study's pickles).
+        root: the folder with the files.
+        out: where the cohort goes; a cohort already there is replaced.
+        config: settings.
+        pseudonyms: turn identifiers into pseudonyms; needed for ``dicom`` and ``nifti``.
+        table: CSV or Parquet with site, sex, age, label and split; needed for ``nifti``.
+        report: where the report goes; beside the cohort, ``<out>.import.json``, if None. It is also written where no
+            scan can be taken.
+
+    Returns:
+        The cohort and the report.
+
+    Raises:
+        ConfigError: the source is unknown, or something that it needs is not given.
+        CohortError: no scan can be taken, a table or pickle is damaged, or a site has too few patients to split.
+        StorageError: a folder cannot be written.
+    """
+    report = report or out.with_name(out.name + ".import.json")
+    if out.resolve().is_relative_to(root.resolve()) or root.resolve().is_relative_to(out.resolve()):
+        raise ConfigError(f"{out}: lies in the source folder, or the source in it; choose a folder apart from it")
+    found = _find(source, root, config=config, pseudonyms=pseudonyms, table=table)
+    if found.candidates:
+        try:
+            _described(list(found.candidates), found, config, out)  # refuse before hours are spent on reading
+        except CohortError:
+            _report(found, config, found.candidates, found.left_out, "").write(report)
+            raise
+    work = out.with_name(f".{out.name}.importing")
+    read, failed = _read_all(found.candidates, work)
+    left_out = (*found.left_out, *failed)
+    if not read:
+        _report(found, config, [], left_out, "").write(report)
+        reasons = "; ".join(f"{reason} ({n})" for reason, n in list(count_reasons(left_out).items())[:_WORDS])
+        raise CohortError(f"{root}: no scan can be taken: {reasons or 'there is none'}; {report} names every one")
+    meta, manifest = _described(read, found, config, out)
+    cohort = write_cohort(out, meta=meta, manifest=manifest, volumes=_kept(read, work, found.shape))
+    made = _report(found, config, read, left_out, cohort.meta.digest)
+    made.write(report)
+    shutil.rmtree(work, ignore_errors=True)
+    return cohort, made
+
+
+def _find(source: str, root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms | None, table: Path | None) -> Found:
+    if source == "flprivacy":
+        if table is not None:
+            raise ConfigError("a table is given; FLPrivacy's files name no scans that a table could speak of")
+        return find_pickles(root, config=config)
+    if source not in SOURCES:
+        raise ConfigError(f"source is {source!r}; must be one of {', '.join(SOURCES)}")
+    if pseudonyms is None:
+        raise ConfigError(f"no pseudonym key; {source} files name patients, so importing them needs one")
+    if source == "dicom":
+        rows = read_table(table, DICOM_KEYS) if table else None
+        return find_dicom(root, config=config, pseudonyms=pseudonyms, table=rows)
+    if table is None:
+        raise ConfigError("no table; NIfTI files do not say whose they are, so give one with 'file' and 'patient_id'")
+    return find_nifti(root, config=config, pseudonyms=pseudonyms, table=read_table(table, NIFTI_KEYS))
+
+
+def _read_all(candidates: Sequence[Candidate], work: Path) -> tuple[list[Candidate], list[LeftOut]]:
+    """Read every volume that is not in ``work`` yet; return the scans that are, and those that cannot be read."""
+    read, failed = [], []
+    here = {path.name for path in work.iterdir()} if work.is_dir() else set()
+    with progress("reading scans", len(candidates)) as counter:
+        counter.resume(sum(candidate.work in here for candidate in candidates))
+        for candidate in candidates:
+            if candidate.work in here:
+                read.append(candidate)
+                continue
+            try:
+                volume = candidate.read()
+            except ScanError as error:
+                failed.append(LeftOut(item=candidate.scan_id, reason=error.reason, detail=error.detail))
+            else:
+                _keep(volume, work / candidate.work)
+                read.append(candidate)
+            counter.advance()
+    return read, failed
+
+
+def _keep(volume: Volume, path: Path) -> None:
+    try:
+        with publish_file(path) as partial:
+            partial.write_bytes(np.ascontiguousarray(volume).data)
+    except OSError as error:
+        raise StorageError(f"{path.parent}: cannot be written ({error.strerror}); free space") from error
+
+
+def _kept(candidates: Sequence[Candidate], work: Path, shape: tuple[int, int, int]) -> Iterator[tuple[int, Volume]]:
+    for number, candidate in enumerate(track(candidates, "writing the cohort", len(candidates))):
+        data = np.fromfile(work / candidate.work, dtype=np.uint8)
+        if data.size != int(np.prod(shape)):
+            raise StorageError(f"{work}: a volume kept there is damaged; remove the folder and import again")
+        yield number, data.reshape(shape)
+
+
+def _described(
+    candidates: list[Candidate], found: Found, config: ImportConfig, out: Path
+) -> tuple[CohortMeta, pd.DataFrame]:
+    """Return metadata and manifest of the cohort that these scans would be, checked."""
+    sites = tuple(sorted({candidate.site for candidate in candidates}))
+    classes = _classes(candidates, found)
+    candidates.sort(key=lambda candidate: (candidate.site, candidate.scan_id))
+    meta = CohortMeta(
+        name=config.name,
+        shape=found.shape,
+        window_hu=config.window_hu,
+        spacing_mm=None if found.source == "flprivacy" else config.spacing_mm,
+        site_names=sites,
+        class_names=classes,
+    )
+    numbers = {name: number for number, name in enumerate(sites)}
+    manifest = pd.DataFrame(
+        {
+            "scan_id": [candidate.scan_id for candidate in candidates],
+            "patient_id": [candidate.patient_id for candidate in candidates],
+            "site_id": np.array([numbers[candidate.site] for candidate in candidates], dtype=np.int64),
+            "split": _splits(candidates, config),
+            "label": np.array([classes.index(candidate.label or UNLABELLED) for candidate in candidates]),
+            "sex": pd.array([candidate.sex for candidate in candidates], dtype="str"),
+            "age_years": np.array([candidate.age_years for candidate in candidates], dtype=np.float64),
+        }
+    )
+    where = f"manifest for {out}"
+    rows = conform(manifest, ATTRIBUTE_COLUMNS, where)
+    check_manifest(rows, checked_meta(to_mapping(meta), f"metadata for {out}"), where)
+    return meta, rows
+
+
+def _classes(read: Sequence[Candidate], found: Found) -> tuple[str, ...]:
+    labels = {candidate.label for candidate in read}
+    if found.class_names:
+        return found.class_names
+    if labels == {""}:
+        return (UNLABELLED,)
+    if "" in labels:
+        raise CohortError("some scans have a label and others none; label all of them in the table, or none")
+    return tuple(sorted(labels, key=lambda label: (len(label) if label.isdigit() else 0, label)))
+
+
+def _splits(candidates: Sequence[Candidate], config: ImportConfig) -> list[str]:
+    """Return the split of each scan: as given, or drawn by patient."""
+    given = [candidate.split for candidate in candidates]
+    if all(given):
+        return given
+    if any(given):
+        raise CohortError("some scans have a split and others none; give all of them one in the table, or none")
+    sites = sorted({candidate.site for candidate in candidates})
+    numbers = [sites.index(candidate.site) for candidate in candidates]
+    patients = [candidate.patient_id for candidate in candidates]
+    for number, name in enumerate(sites):
+        here = len({patient for patient, site in zip(patients, numbers, strict=True) if site == number})
+        if here < 2:
+            raise CohortError(
+                f"site {name!r} has {here} patient, and every site needs one in training and one held out; "
+                "leave the site out, merge it with another, or give the splits in the table"
+            )
+    drawn = split_patients(patients, numbers, test_fraction=config.test_fraction, seed=config.seed)
+    return [str(split) for split in drawn]
+
+
+def _report(
+    found: Found, config: ImportConfig, read: Sequence[Candidate], left_out: Sequence[LeftOut], digest: str
+) -> ImportReport:
+    sites = sorted({candidate.site for candidate in read})
+    return ImportReport(
+        source=found.source,
+        config=config,
+        cohort_digest=digest,
+        sites={site: sum(candidate.site == site for candidate in read) for site in sites},
+        patients=len({candidate.patient_id for candidate in read}),
+        unknown={
+            "sex": sum(candidate.sex is None for candidate in read),
+            "age": sum(candidate.age_years is None for candidate in read),
+        },
+        taken=tuple(
+            TakenScan(
+                scan_id=candidate.scan_id,
+                site=candidate.site,
+                slices=candidate.slices,
+                missing=candidate.missing,
+                notes=candidate.notes,
+            )
+            for candidate in read
+        ),
+        left_out=tuple(left_out),
+        reasons=count_reasons(left_out),
+        counts=found.counts,
+        notes=found.notes,
+    )

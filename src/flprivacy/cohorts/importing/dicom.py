@@ -1,0 +1,281 @@
+"""A tree of DICOM files: which series there are, which of them are taken, and how each becomes a stack."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from pydicom.datadict import tag_for_keyword
+
+from flprivacy.cohorts.importing.config import ImportConfig
+from flprivacy.cohorts.importing.dicom_header import Header, Slice, read_header
+from flprivacy.cohorts.importing.dicom_pixels import planes_hu
+from flprivacy.cohorts.importing.dicom_stream import is_dicom
+from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, settled_age
+from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
+from flprivacy.cohorts.importing.resample import Shape, resample
+from flprivacy.cohorts.importing.scan_error import ScanError
+from flprivacy.cohorts.importing.stack import Stack, order_slices, place_slices
+from flprivacy.cohorts.importing.table import ScanTable, TableRow
+from flprivacy.core.digests import digest_json
+from flprivacy.core.errors import CohortError, ConfigError
+from flprivacy.core.parsing import to_mapping
+from flprivacy.core.progress import progress
+
+_KEYWORD = re.compile(r"[A-Z][A-Za-z0-9]{1,63}")
+# Tags that name a person, a visit or a device's owner; no site or label is in them.
+_IDENTIFYING = ("Patient", "Accession", "Birth", "Physician", "Operator", "Date", "Time", "Comment")
+
+
+@dataclass(eq=False)
+class _Series:
+    """The slices of one SeriesInstanceUID, by what they share."""
+
+    parts: dict[Header, list[Slice]] = field(default_factory=dict)
+
+    def add(self, header: Header, slices: Sequence[Slice]) -> None:
+        """Add slices of one file."""
+        self.parts.setdefault(header, []).extend(slices)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """A series that can become a volume."""
+
+    header: Header
+    row: TableRow | None
+    stack: Stack
+    slices: Sequence[Slice]
+
+
+def find_dicom(root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms, table: ScanTable | None = None) -> Found:
+    """List the CT series of a tree.
+
+    Args:
+        root: a folder; links in it are not followed.
+        config: settings.
+        pseudonyms: turn identifiers into pseudonyms.
+        table: says site, sex, age, label and split of series, studies or patients; series that are not in it are left
+            out, and what it says goes before the tags.
+
+    Raises:
+        CohortError: the folder cannot be read.
+        ConfigError: there is no way to tell sites, or a tag's keyword is unknown or names a person.
+    """
+    shape = config.shape
+    if shape is None:
+        raise ConfigError("shape is not given; DICOM series are resampled to one, such as 24,256,256")
+    keywords = [_keyword(name) for name in (config.site_tag, config.label_tag) if name]
+    if not (config.site or config.site_tag or (table and "site" in table.columns)):
+        raise ConfigError("no way to tell sites; name one for all scans, a DICOM tag, or a table with a column 'site'")
+    counts: Counter[str] = Counter()
+    left_out: list[LeftOut] = []
+    series = _collect(root, keywords, pseudonyms, counts, left_out)
+    ready: list[_Ready] = []
+    for uid in sorted(series):
+        try:
+            header, slices = _one_part(series[uid], counts)
+            ready.append(_Ready(header, _row_of(header, table), *_stack(header, slices, config)))
+        except ScanError as error:
+            left_out.append(LeftOut(item=pseudonyms.scan(uid), reason=error.reason, detail=error.detail))
+    candidates = []
+    best = _most_slices(ready)
+    for scan in ready:
+        try:
+            if config.series == "most-slices" and best[scan.header.study or scan.header.series] is not scan:
+                raise ScanError("another series of the study was taken")
+            candidates.append(_candidate(scan, shape, config, pseudonyms))
+        except ScanError as error:
+            item = pseudonyms.scan(scan.header.series)
+            left_out.append(LeftOut(item=item, reason=error.reason, detail=error.detail))
+    if table is not None:
+        counts["rows of the table"] = len(table.rows)
+        counts["columns of the table that are not used"] = table.unused
+        counts["rows of the table that found no series"] = len(
+            set(table.rows) - {_key_of(s, table) for s in series.values()}
+        )
+    return Found(
+        source="dicom",
+        shape=shape,
+        candidates=tuple(candidates),
+        left_out=tuple(left_out),
+        counts=dict(counts),
+        class_names=config.classes,
+    )
+
+
+def _keyword(name: str) -> str:
+    if not _KEYWORD.fullmatch(name) or tag_for_keyword(name) is None:
+        raise ConfigError(f"tag {name!r} is not a DICOM keyword; give one such as InstitutionName or StationName")
+    if any(part in name for part in _IDENTIFYING) or name.endswith("UID"):
+        raise ConfigError(f"tag {name!r} tells persons or visits apart; choose one of the site, or use a table")
+    return name
+
+
+def _files(root: Path) -> Iterator[tuple[Path, bool]]:
+    """Yield everything that is no folder, in a fixed order, and whether it is a regular file. Follows no link."""
+    folders = [root]  # not by recursion: a tree may be deeper than that goes
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise CohortError(
+                f"{root}: a folder below it cannot be read ({error.strerror}); check its permissions"
+            ) from None
+        folders += [Path(entry.path) for entry in reversed(found) if entry.is_dir(follow_symlinks=False)]
+        for entry in found:
+            if not entry.is_dir(follow_symlinks=False):
+                yield Path(entry.path), entry.is_file(follow_symlinks=False)
+
+
+def _collect(
+    root: Path, keywords: Sequence[str], pseudonyms: Pseudonyms, counts: Counter[str], left_out: list[LeftOut]
+) -> dict[str, _Series]:
+    if not root.is_dir():
+        raise CohortError(f"{root}: not a folder; give the one that holds the DICOM files")
+    series: dict[str, _Series] = {}
+    headers: dict[Header, Header] = {}
+    files = list(_files(root))
+    with progress("reading DICOM headers", len(files)) as counter:
+        for path, regular in files:
+            counts["files"] += 1
+            counter.advance()
+            try:
+                if not regular or not is_dicom(path):
+                    counts["files that are not DICOM"] += 1
+                    continue
+                header, slices = read_header(path, keywords)
+            except ScanError as error:
+                if error.reason == "not CT":
+                    counts["DICOM files that are not CT"] += 1
+                else:
+                    item = pseudonyms.scan(os.path.relpath(path, root))
+                    left_out.append(LeftOut(item=item, reason=error.reason, detail=error.detail))
+                continue
+            header = headers.setdefault(header, header)
+            series.setdefault(header.series, _Series()).add(header, slices)
+    counts["series"] = len(series)
+    return series
+
+
+def _one_part(series: _Series, counts: Counter[str]) -> tuple[Header, list[Slice]]:
+    """Return the slices of a series without localizers and copies, or refuse a series that mixes several things."""
+    parts = {header: slices for header, slices in series.parts.items() if not header.localizer}
+    if not parts:
+        raise ScanError("localizer")
+    (header, slices), *others = parts.items()
+    for other, _ in others:
+        if (other.patient, other.study) != (header.patient, header.study):
+            raise ScanError("mixed series", "several patients or studies under one series UID")
+        raise ScanError("mixed series", f"slices of {len(parts)} geometries or descriptions under one series UID")
+    if not header.series:
+        raise ScanError("no series UID")
+    unique = list({piece.instance: piece for piece in slices}.values())
+    counts["copies of slices"] += len(slices) - len(unique)
+    return header, unique
+
+
+def _stack(header: Header, slices: Sequence[Slice], config: ImportConfig) -> tuple[Stack, Sequence[Slice]]:
+    """Return the stack of a series and its slices in order."""
+    if len(slices) < config.min_slices:
+        raise ScanError("too few slices", f"{len(slices)} where {config.min_slices} are asked for")
+    orientation = np.array(header.orientation).reshape(2, 3)
+    positions = np.array([piece.position for piece in slices])
+    order, along = order_slices(positions, orientation)
+    ordered = [slices[index] for index in order.tolist()]
+    places, affine, tilt = place_slices(positions[order], along, orientation, header.spacing_mm)
+    stack = Stack(
+        rows=header.rows,
+        columns=header.columns,
+        places=places,
+        affine=affine,
+        planes=partial(planes_hu, ordered, header.padding),
+        tilt_degrees=tilt,
+    )
+    if stack.missing > config.max_missing * stack.slices:
+        raise ScanError("missing slices", f"{stack.missing} of {stack.slices}")
+    return stack, ordered
+
+
+def _key_of(series: _Series, table: ScanTable) -> str:
+    return _key(next(iter(series.parts)), table)
+
+
+def _key(header: Header, table: ScanTable) -> str:
+    return {"series_uid": header.series, "study_uid": header.study, "patient_id": header.patient}[table.key]
+
+
+def _row_of(header: Header, table: ScanTable | None) -> TableRow | None:
+    if table is None:
+        return None
+    row = table.rows.get(_key(header, table))
+    if row is None:
+        raise ScanError("not in the table")
+    return row
+
+
+def _most_slices(ready: Sequence[_Ready]) -> dict[str, _Ready]:
+    """Return, for each study, its series with most slices; of several such, the first by series UID."""
+    best: dict[str, _Ready] = {}
+    for scan in ready:
+        study = scan.header.study or scan.header.series
+        if study not in best or len(scan.slices) > len(best[study].slices):
+            best[study] = scan
+    return best
+
+
+def _candidate(scan: _Ready, shape: Shape, config: ImportConfig, pseudonyms: Pseudonyms) -> Candidate:
+    header, stack = scan.header, scan.stack
+    row = scan.row or TableRow(number=0)
+    values = dict(zip([name for name in (config.site_tag, config.label_tag) if name], header.values, strict=True))
+    site = row.site or config.site
+    if not site and values.get(config.site_tag):
+        site = pseudonyms.site(values[config.site_tag])
+    if not site:
+        raise ScanError("no site")
+    label = row.label or values.get(config.label_tag, "")
+    if config.classes and label not in config.classes:
+        raise ScanError("no label", "none of the classes that were given")
+    patient = row.patient_id or header.patient
+    if not patient:
+        raise ScanError("no patient id")
+    settings = to_mapping(config)
+    used = digest_json({name: settings[name] for name in ("shape", "window_hu", "spacing_mm", "max_missing")})
+    pieces = [f"{piece.path}\0{piece.frame}\0{piece.stamp}" for piece in scan.slices]
+    return Candidate(
+        scan_id=pseudonyms.scan(header.series),
+        patient_id=pseudonyms.patient(patient, site if config.patients_per_site else ""),
+        site=site,
+        label=label,
+        sex=row.sex or header.sex,
+        age_years=settled_age(header.age_years if row.age_years is None else row.age_years, config),
+        split=row.split,
+        work=pseudonyms.work("dicom", used, *pieces),
+        read=partial(resample, stack, shape=shape, spacing_mm=config.spacing_mm, window_hu=config.window_hu),
+        slices=len(scan.slices),
+        missing=stack.missing,
+        notes=_notes(header, stack),
+    )
+
+
+def _notes(header: Header, stack: Stack) -> tuple[str, ...]:
+    notes = []
+    if stack.tilted:
+        notes.append(f"gantry tilt of {stack.tilt_degrees:.1f} degrees, straightened")
+    elif abs(header.tilt_degrees) > 0.5:
+        notes.append("a gantry tilt is stated, but slices are not tilted")
+    normal = np.cross(header.orientation[:3], header.orientation[3:])
+    if np.abs(normal).max() < 0.9998:  # one degree
+        notes.append("slices oblique to the patient's axes, turned")
+    elif abs(normal[2]) < 0.9998:
+        notes.append("slices not axial, turned")
+    if header.patient_position[2:] in ("P", "DL", "DR"):
+        notes.append("patient not supine")
+    if stack.missing:
+        notes.append(f"{stack.missing} missing slices, interpolated")
+    return tuple(notes)

@@ -1,0 +1,292 @@
+"""The header of one DICOM file: what its series shares, and where each of its slices lies."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_file_meta_info
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
+from flprivacy.cohorts.importing.dicom_stream import BoundedFile, Stop, quiet, read_tags
+from flprivacy.cohorts.importing.scan_error import ScanError, refusing
+from flprivacy.cohorts.importing.stack import MAX_SLICES, check_frame
+
+_BASIC = (
+    "SpecificCharacterSet",
+    "ImageType",
+    "SOPInstanceUID",
+    "StudyDate",
+    "Modality",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "PatientAge",
+    "GantryDetectorTilt",
+    "PatientPosition",
+    "SliceThickness",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "BitsAllocated",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "RescaleType",
+    "ModalityLUTSequence",
+)
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What all slices of a sound series share. Identifiers do not show in its text form.
+
+    Attributes:
+        patient: PatientID.
+        study: StudyInstanceUID.
+        series: SeriesInstanceUID.
+        localizer: whether this is a survey image.
+        rows: pixels down a slice.
+        columns: pixels across a slice.
+        orientation: directions of increasing column and of increasing row, in patient coordinates.
+        spacing_mm: distance between rows and between columns.
+        sex: ``F``, ``M`` or None.
+        age_years: from PatientAge, or from the dates of birth and study.
+        values: values of further tags that were asked for.
+        tilt_degrees: GantryDetectorTilt; 0 where not given.
+        patient_position: such as ``HFS``; empty where not given.
+        padding: stored value of pixels outside of the scan's circle; None where not given.
+    """
+
+    patient: str = field(repr=False)
+    study: str = field(repr=False)
+    series: str = field(repr=False)
+    localizer: bool
+    rows: int
+    columns: int
+    orientation: tuple[float, ...]
+    spacing_mm: tuple[float, float]
+    sex: str | None
+    age_years: float | None
+    values: tuple[str, ...] = field(default=(), repr=False)
+    tilt_degrees: float = 0.0
+    patient_position: str = ""
+    padding: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slice:
+    """One slice: where its pixels are, and where it lies.
+
+    Attributes:
+        path: its file.
+        frame: number of its frame in the file.
+        position: (x, y, z) of the centre of its first pixel, in patient coordinates.
+        slope: of the rescaling to HU.
+        intercept: of the rescaling to HU.
+        instance: hash of its SOPInstanceUID and frame: the same for a copied file.
+        stamp: of its file's size and time of change.
+    """
+
+    path: Path = field(repr=False)
+    frame: int
+    position: tuple[float, float, float]
+    slope: float
+    intercept: float
+    instance: int = field(repr=False)
+    stamp: int
+
+
+def read_header(path: Path, keywords: Sequence[str] = ()) -> tuple[Header, tuple[Slice, ...]]:
+    """Read the header of a DICOM file.
+
+    Args:
+        path: the file.
+        keywords: DICOM keywords of further tags whose values are wanted.
+
+    Returns:
+        What its series shares, and its slices: one, or one a frame.
+
+    Raises:
+        ScanError: the file is damaged, or no CT slice with a place in the patient.
+    """
+    with quiet(), refusing("damaged DICOM header"):
+        syntax = read_file_meta_info(path).get("TransferSyntaxUID")
+        if syntax == DeflatedExplicitVRLittleEndian:
+            raise ScanError("deflated DICOM file", "its size cannot be bounded")
+        with BoundedFile(path, header=True) as stream:
+            stop = Stop(groups=True)
+            basic = read_tags(stream, stop, (*_BASIC, *keywords))
+            if _text(basic, "Modality").upper() != "CT":
+                raise ScanError("not CT")
+            frames = int(basic.get("NumberOfFrames") or 1)
+            if not 1 <= frames <= MAX_SLICES:
+                raise ScanError("absurd dimensions", f"{frames} frames")
+            groups = Dataset()
+            if stop.before_groups:
+                stream.seek(0)
+                stream.allow(frames)
+                stop = Stop(groups=False)
+                groups = read_tags(stream, stop, _GROUPS)
+            held = min(stop.pixel_bytes, max(0, stream.size - stream.tell()))
+        return _parse(basic, groups, _Origin(path, stream.stamp, frames, held, syntax), keywords)
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What is known of a file beside its tags: ``held`` bytes follow its header, at most those of the pixels."""
+
+    path: Path
+    stamp: int
+    frames: int
+    held: int
+    syntax: UID | None
+
+
+def _parse(
+    basic: Dataset, groups: Dataset, origin: _Origin, keywords: Sequence[str]
+) -> tuple[Header, tuple[Slice, ...]]:
+    if not all(basic.get(keyword) for keyword in ("Rows", "Columns", "BitsAllocated")):
+        raise ScanError("no image")
+    rows, columns, frames = int(basic.Rows), int(basic.Columns), origin.frames
+    shared = _first(groups, "SharedFunctionalGroupsSequence")
+    per_frame: Sequence[Dataset] = groups.get("PerFrameFunctionalGroupsSequence") or [Dataset()] * frames
+    if len(per_frame) != frames:
+        raise ScanError("frames and their descriptions differ in number")
+    places = [_Frame(basic, shared, part) for part in per_frame]
+    orientations, spacings = {place.orientation for place in places}, {place.spacing_mm for place in places}
+    if len(orientations) > 1 or len(spacings) > 1:
+        raise ScanError("mixed series", "frames of several orientations or spacings")
+    orientation, spacing = places[0].orientation, places[0].spacing_mm
+    check_frame(np.array(orientation).reshape(2, 3), spacing, rows, columns)
+    _check_pixels(basic, rows * columns * frames, origin)
+    header = Header(
+        patient=_text(basic, "PatientID"),
+        study=_text(basic, "StudyInstanceUID"),
+        series=_text(basic, "SeriesInstanceUID"),
+        localizer=any("LOCALIZER" in kind for kind in places[0].image_type),
+        rows=rows,
+        columns=columns,
+        orientation=orientation,
+        spacing_mm=spacing,
+        sex={"F": "F", "M": "M"}.get(_text(basic, "PatientSex").upper()),
+        age_years=_age(basic),
+        values=tuple(_text(basic, keyword) for keyword in keywords),
+        tilt_degrees=_number(basic.get("GantryDetectorTilt")) or 0.0,
+        patient_position=_position(basic),
+        padding=None if basic.get("PixelPaddingValue") in (None, "") else int(basic.PixelPaddingValue),
+    )
+    instance = _text(basic, "SOPInstanceUID") or str(origin.path)
+    return header, tuple(
+        Slice(
+            path=origin.path,
+            frame=number,
+            position=place.position,
+            slope=place.slope,
+            intercept=place.intercept,
+            instance=hash((instance, number)),
+            stamp=origin.stamp,
+        )
+        for number, place in enumerate(places)
+    )
+
+
+class _Frame:
+    """Geometry of one frame: in its own functional groups, in those shared by all, or in the file's header."""
+
+    def __init__(self, basic: Dataset, shared: Dataset, own: Dataset) -> None:
+        def find(sequence: str, keyword: str) -> Any:
+            for place in (_first(own, sequence), _first(shared, sequence), basic):
+                if place.get(keyword) not in (None, ""):
+                    return place.get(keyword)
+            return None
+
+        position = _numbers(find("PlanePositionSequence", "ImagePositionPatient"), 3)
+        orientation = _numbers(find("PlaneOrientationSequence", "ImageOrientationPatient"), 6)
+        spacing = _numbers(find("PixelMeasuresSequence", "PixelSpacing"), 2)
+        if position is None or orientation is None or spacing is None:
+            raise ScanError("no position, orientation or pixel spacing")
+        slope = _number(find("PixelValueTransformationSequence", "RescaleSlope"))
+        intercept = _number(find("PixelValueTransformationSequence", "RescaleIntercept"))
+        unit = str(find("PixelValueTransformationSequence", "RescaleType") or "HU").strip().upper()
+        if slope is None or intercept is None or not 0.0 < slope < 1e3 or abs(intercept) > 1e5:
+            raise ScanError("no rescale to HU")
+        if unit not in ("HU", "US", "HU_MOD"):
+            raise ScanError("not in HU")
+        kinds = find("CTImageFrameTypeSequence", "FrameType") or basic.get("ImageType") or ()
+        self.position = (position[0], position[1], position[2])
+        # Rounded, so that slices whose texts differ in the last digit still agree.
+        self.orientation = tuple(round(value, 4) for value in orientation)
+        self.spacing_mm = (round(spacing[0], 5), round(spacing[1], 5))
+        self.slope, self.intercept = slope, intercept
+        self.image_type = tuple(str(kind).upper() for kind in ([kinds] if isinstance(kinds, str) else kinds))
+
+
+def _check_pixels(basic: Dataset, voxels: int, origin: _Origin) -> None:
+    if (
+        _text(basic, "PhotometricInterpretation").upper() != "MONOCHROME2"
+        or int(basic.get("SamplesPerPixel") or 1) != 1
+    ):
+        raise ScanError("not a grey-scale image")
+    if basic.get("ModalityLUTSequence"):
+        raise ScanError("rescaled by a table", "only slope and intercept are read")
+    bits = int(basic.BitsAllocated)
+    if bits not in (8, 16, 32):
+        raise ScanError("absurd dimensions", f"{bits} bits a pixel")
+    if origin.syntax is not None and origin.syntax.is_encapsulated:
+        if not get_decoder(origin.syntax).is_available:
+            raise ScanError("no decoder installed", origin.syntax.name)
+    elif voxels * bits // 8 > origin.held:  # pydicom would read on behind the end of pixels that are too few
+        raise ScanError("truncated pixel data", f"{origin.held} bytes for {voxels} pixels of {bits} bits")
+
+
+def _first(place: Dataset, sequence: str) -> Dataset:
+    items = place.get(sequence)
+    return items[0] if items else Dataset()
+
+
+def _text(place: Dataset, keyword: str) -> str:
+    value = place.get(keyword)
+    return "" if value is None else str(value).strip(" \0")
+
+
+def _number(value: Any) -> float | None:
+    number = float(value) if value not in (None, "") else None
+    return number if number is None or math.isfinite(number) else None
+
+
+def _numbers(values: Any, count: int) -> list[float] | None:
+    if values is None or isinstance(values, str) or len(values) != count:
+        return None
+    return [float(value) for value in values]
+
+
+def _position(basic: Dataset) -> str:
+    """Return PatientPosition where it is one of the standard's; any other text could be anything."""
+    text = _text(basic, "PatientPosition").upper()
+    return text if len(text) in (3, 4) and text[:2] in ("HF", "FF") and text[2:] in ("S", "P", "DL", "DR") else ""
+
+
+def _age(basic: Dataset) -> float | None:
+    """Return the age in years: from PatientAge, else from the dates of birth and study."""
+    text = _text(basic, "PatientAge").upper()
+    if len(text) == 4 and text[:3].isdigit() and text[3] in "YMWD" and text != "000Y":
+        return int(text[:3]) / {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}[text[3]]
+    born, studied = _text(basic, "PatientBirthDate"), _text(basic, "StudyDate")
+    if len(born) == len(studied) == 8 and born.isdigit() and studied.isdigit():
+        years = int(studied[:4]) - int(born[:4]) - (studied[4:] < born[4:])
+        return float(years) if 0 < years <= 130 else None
+    return None

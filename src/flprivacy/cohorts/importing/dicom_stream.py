@@ -1,0 +1,126 @@
+"""DICOM files as bounded streams: no more is read than a file holds, nor more of a header than is in proportion.
+
+Nothing of pydicom's own words reaches a log or an error: it quotes values.
+"""
+
+import io
+import logging
+import os
+import stat
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydicom import config as pydicom_config
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
+from pydicom.tag import BaseTag
+
+from flprivacy.cohorts.importing.scan_error import DAMAGE, ScanError, refusing
+
+_GROUP_TAGS = (0x52009229, 0x52009230)
+_PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_MAX_HEADER_BYTES, _MAX_ITEMS = 16 << 20, 5000
+_MORE_BYTES, _MORE_ITEMS = 8 << 10, 100  # a frame
+_ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
+_EXCEEDED = "header out of proportion"
+
+
+class BoundedFile(io.BufferedReader):
+    """A file that gives no more than it holds, and no more of a header than it may have."""
+
+    def __init__(self, path: Path, *, header: bool) -> None:
+        super().__init__(io.FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb"))
+        status = os.fstat(self.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            self.close()
+            raise ScanError("not a regular file")
+        self.size = status.st_size
+        self.stamp = status.st_mtime_ns + status.st_size
+        self._header = header
+        self._bytes, self._items = _MAX_HEADER_BYTES, _MAX_ITEMS
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether more of the header was asked for than is allowed."""
+        return self._bytes < 0 or self._items < 0
+
+    def allow(self, frames: int) -> None:
+        """Allow the header of so many frames."""
+        self._bytes += frames * _MORE_BYTES
+        self._items += frames * _MORE_ITEMS
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read at most ``size`` bytes, and never more than are left."""
+        left = max(0, self.size - self.tell())
+        data = super().read(left if size is None or size < 0 else min(size, left))
+        if self._header:
+            self._bytes -= len(data)
+            self._items -= sum(data.count(tag) for tag in _ITEM_TAGS) if len(data) >= 4 else 0
+            if self.exceeded:
+                raise ScanError(_EXCEEDED)
+        return data
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep pydicom from logging or warning: its messages quote values of tags."""
+    logger = logging.getLogger("pydicom")
+    before, mode = logger.disabled, pydicom_config.settings.reading_validation_mode
+    logger.disabled = True
+    pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
+        pydicom_config.settings.reading_validation_mode = mode
+
+
+def is_dicom(path: Path) -> bool:
+    """Say whether a file starts as DICOM files do.
+
+    Raises:
+        ScanError: it cannot be read, or is no regular file.
+    """
+    with refusing("unreadable file"), BoundedFile(path, header=False) as stream:
+        stream.seek(128)
+        return stream.read(4) == b"DICM"
+
+
+class Stop:
+    """Stops reading a header at the pixels, whose length it notes, or before the descriptions of frames.
+
+    Args:
+        groups: whether to stop before the descriptions of frames.
+    """
+
+    def __init__(self, *, groups: bool) -> None:
+        self._groups = _GROUP_TAGS if groups else ()
+        self.before_groups = False
+        self.pixel_bytes = 0
+
+    def __call__(self, tag: BaseTag, vr: str | None, length: int) -> bool:
+        """Return whether to stop before this tag."""
+        self.before_groups = int(tag) in self._groups
+        if int(tag) in _PIXEL_TAGS:
+            self.pixel_bytes = length
+        return self.before_groups or int(tag) in _PIXEL_TAGS
+
+
+def read_tags(stream: BoundedFile, stop: Stop, keywords: Sequence[str]) -> Dataset:
+    """Return the tags of these keywords that come before ``stop``.
+
+    Raises:
+        ScanError: the header is out of proportion.
+    """
+    tags = [tag for keyword in keywords if (tag := tag_for_keyword(keyword)) is not None]
+    try:
+        return read_partial(stream, stop, specific_tags=[*tags])
+    except DAMAGE:
+        if stream.exceeded:  # pydicom turns what the stream raises into errors of its own
+            raise ScanError(_EXCEEDED) from None
+        raise

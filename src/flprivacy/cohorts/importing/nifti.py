@@ -1,0 +1,252 @@
+"""NIfTI files named by a table.
+
+The header is parsed here by nibabel's header classes from its first bytes alone; extensions are never read, and
+voxels are streamed slice by slice, so that neither a claimed size nor a compressed one is believed before the data
+are there.
+"""
+
+import gzip
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from nibabel.nifti1 import Nifti1Header
+from nibabel.nifti2 import Nifti2Header
+
+from flprivacy.cohorts.importing.config import ImportConfig
+from flprivacy.cohorts.importing.dicom_stream import quiet
+from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, settled_age
+from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
+from flprivacy.cohorts.importing.resample import resample
+from flprivacy.cohorts.importing.scan_error import ScanError, refusing
+from flprivacy.cohorts.importing.stack import MAX_EDGE, MAX_SLICES, Plane, Stack
+from flprivacy.cohorts.importing.table import ScanTable, TableRow
+from flprivacy.core.digests import digest_json
+from flprivacy.core.errors import CohortError, ConfigError
+from flprivacy.core.parsing import to_mapping
+from flprivacy.core.progress import track
+
+_SUFFIXES = (".nii", ".nii.gz")
+_TYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")
+_MAX_OFFSET = 64 << 20
+_CHUNK = 1 << 20
+_HEADER_BYTES = 540
+_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI's x and y point the other way than DICOM's
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """Where a file's voxels are and what they mean."""
+
+    path: Path
+    columns: int
+    rows: int
+    slices: int
+    dtype: np.dtype[Any]
+    offset: int
+    slope: float
+    intercept: float
+
+
+def find_nifti(root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms, table: ScanTable) -> Found:
+    """List the NIfTI files that a table names.
+
+    Args:
+        root: the folder that the table's paths start from.
+        config: settings.
+        pseudonyms: turn identifiers into pseudonyms.
+        table: column ``file``, a relative path with ``/``, and ``patient_id``; site, sex, age, label and split.
+
+    Raises:
+        CohortError: the folder is missing, the table has no patients, or a path leads out of the folder.
+        ConfigError: there is no way to tell sites.
+    """
+    shape = config.shape
+    if shape is None:
+        raise ConfigError("shape is not given; NIfTI volumes are resampled to one, such as 24,256,256")
+    if not (config.site or "site" in table.columns):
+        raise ConfigError("no way to tell sites; name one for all scans, or add a column 'site' to the table")
+    if "patient_id" not in table.columns:
+        raise CohortError(f"{table.path}: has no column 'patient_id'; without it a patient could land in both splits")
+    if not root.is_dir():
+        raise CohortError(f"{root}: not a folder; give the one that the table's paths start from")
+    paths = {name: _inside(root, name, row.number, table.path) for name, row in table.rows.items()}
+    candidates, left_out = [], []
+    for name, row in track(table.rows.items(), "reading NIfTI headers", len(table.rows)):
+        try:
+            candidates.append(_candidate(name, paths[name], row, config, pseudonyms))
+        except ScanError as error:
+            left_out.append(LeftOut(item=f"row {row.number}", reason=error.reason, detail=error.detail))
+    counts = {"rows of the table": len(table.rows), "columns of the table that are not used": table.unused}
+    return Found(
+        source="nifti",
+        shape=shape,
+        candidates=tuple(candidates),
+        left_out=tuple(left_out),
+        counts=counts,
+        class_names=config.classes,
+    )
+
+
+def read_nifti(path: Path) -> Stack:
+    """Read the header of a NIfTI file.
+
+    Args:
+        path: ``.nii`` or ``.nii.gz``, versions 1 and 2, one volume of grey values in HU.
+
+    Raises:
+        ScanError: the file is damaged, has no place in the patient, or claims what cannot be.
+    """
+    with quiet(), refusing("damaged NIfTI header"):
+        with _opened(path) as stream:
+            data = stream.read(_HEADER_BYTES)
+        header = _header(data)
+        layout = _layout(header, path)
+        if not (int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0):
+            raise ScanError("no orientation", "neither sform nor qform is set")
+        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+        lps = _FROM_RAS @ affine[:, [2, 1, 0, 3]]  # (column, row, slice) -> (slice, row, column)
+        lengths = np.linalg.norm(lps[:3, :3], axis=0)
+        sound = np.isfinite(lps).all() and lengths.min() >= 0.01 and lengths.max() <= 100.0
+        if not sound or abs(np.linalg.det(lps[:3, :3] / lengths)) < 0.1:
+            raise ScanError("absurd geometry")
+    return Stack(
+        rows=layout.rows,
+        columns=layout.columns,
+        places=np.arange(layout.slices, dtype=np.float64),
+        affine=lps,
+        planes=partial(_planes, layout),
+    )
+
+
+def _header(data: bytes) -> Any:
+    version_1, version_2 = cast(Any, Nifti1Header), cast(Any, Nifti2Header)  # nibabel's headers have no types
+    size = int.from_bytes(data[:4], "little"), int.from_bytes(data[:4], "big")
+    if 348 in size:
+        return version_1(data[:348])
+    if 540 in size:
+        return version_2(data)
+    raise ScanError("not a NIfTI file")
+
+
+def _layout(header: Any, path: Path) -> _Layout:
+    if bytes(header["magic"].tobytes())[:3] not in (b"n+1", b"n+2"):
+        raise ScanError("not a single-file NIfTI")
+    shape = header.get_data_shape()
+    if len(shape) < 3 or any(edge != 1 for edge in shape[3:]):
+        raise ScanError("not one volume", f"{len(shape)} dimensions")
+    columns, rows, slices = (int(edge) for edge in shape[:3])
+    if not (2 <= columns <= MAX_EDGE and 2 <= rows <= MAX_EDGE and 2 <= slices <= MAX_SLICES):
+        raise ScanError("absurd dimensions", f"{slices} x {rows} x {columns} voxels")
+    dtype = header.get_data_dtype()
+    if dtype.str[1:] not in _TYPES:
+        raise ScanError("not grey values", "use whole numbers or floats")
+    slope, intercept = header.get_slope_inter()
+    slope, intercept = 1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)
+    if not (np.isfinite([slope, intercept]).all() and 0.0 < abs(slope) < 1e4 and abs(intercept) < 1e6):
+        raise ScanError("absurd rescale")
+    offset = int(header.get_data_offset())
+    if not 0 <= offset <= _MAX_OFFSET:
+        raise ScanError("absurd data offset")
+    bytes_needed = offset + columns * rows * slices * dtype.itemsize
+    if path.suffix != ".gz" and path.stat().st_size < bytes_needed:
+        raise ScanError("truncated pixel data", "the file is smaller than the volume that it claims")
+    return _Layout(
+        path=path,
+        columns=columns,
+        rows=rows,
+        slices=slices,
+        dtype=dtype,
+        offset=offset,
+        slope=slope,
+        intercept=intercept,
+    )
+
+
+def _planes(layout: _Layout) -> Iterator[Plane]:
+    """Yield slices in order, float32 (rows, columns) in HU."""
+    size = layout.rows * layout.columns * layout.dtype.itemsize
+    with refusing("truncated or damaged pixel data"), _opened(layout.path) as stream:
+        left = layout.offset
+        while left:
+            skipped = len(stream.read(min(left, _CHUNK)))
+            if not skipped:
+                raise EOFError
+            left -= skipped
+        for number in range(layout.slices):
+            data = stream.read(size)
+            if len(data) != size:
+                raise EOFError
+            if number == layout.slices - 1:
+                stream.read(1)  # at its end a compressed file's checksum is compared
+            stored: npt.NDArray[Any] = np.frombuffer(data, layout.dtype).reshape(layout.rows, layout.columns)
+            yield stored.astype(np.float32) * np.float32(layout.slope) + np.float32(layout.intercept)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    raw = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb")
+    with raw:
+        if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+            raise ScanError("not a regular file")
+        if path.suffix == ".gz":
+            with gzip.GzipFile(fileobj=raw) as unpacked:
+                yield unpacked  # type: ignore[misc]
+        else:
+            yield raw
+
+
+def _inside(root: Path, name: str, number: int, where: Path) -> Path:
+    """Return the path of a table's file, or refuse one that leaves the folder by name or by link."""
+    pure = PurePosixPath(name)
+    wrong = pure.is_absolute() or ".." in pure.parts or bool(set(name) & {"\\", "\0"})
+    path = None
+    if not wrong:
+        with suppress(OSError, RuntimeError, ValueError):  # a name too long, or a loop of links
+            path = (root / pure).resolve()
+    if path is None or not path.is_relative_to(root.resolve()):
+        raise CohortError(
+            f"{where}: 'file' of row {number} leads out of the source folder; give a relative path inside it"
+        )
+    return path
+
+
+def _candidate(name: str, path: Path, row: TableRow, config: ImportConfig, pseudonyms: Pseudonyms) -> Candidate:
+    site = row.site or config.site
+    if not site:
+        raise ScanError("no site")
+    if config.classes and row.label not in config.classes:
+        raise ScanError("no label", "none of the classes that were given")
+    if not row.patient_id:
+        raise ScanError("no patient id")
+    if not path.name.endswith(_SUFFIXES):
+        raise ScanError("not a NIfTI file", "names end in .nii or .nii.gz")
+    try:
+        status = path.lstat()
+    except OSError:
+        raise ScanError("file not found") from None
+    stack = read_nifti(path)
+    shape = config.shape
+    if shape is None:
+        raise ConfigError("shape is not given; NIfTI volumes are resampled to one")
+    settings = to_mapping(config)
+    used = digest_json({name: settings[name] for name in ("shape", "window_hu", "spacing_mm")})
+    return Candidate(
+        scan_id=pseudonyms.scan(name),
+        patient_id=pseudonyms.patient(row.patient_id, site if config.patients_per_site else ""),
+        site=site,
+        label=row.label,
+        sex=row.sex,
+        age_years=settled_age(row.age_years, config),
+        split=row.split,
+        work=pseudonyms.work("nifti", used, str(path), str(status.st_size), str(status.st_mtime_ns)),
+        read=partial(resample, stack, shape=shape, spacing_mm=config.spacing_mm, window_hu=config.window_hu),
+        slices=stack.slices,
+    )

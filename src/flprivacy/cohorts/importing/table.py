@@ -1,0 +1,193 @@
+"""The table that says what the files do not: site, sex, age, label and split of each scan.
+
+CSV or Parquet, one row a scan (or a patient). One column says which: ``file`` for NIfTI; for DICOM the first of
+``series_uid``, ``study_uid`` and ``patient_id`` that there is. All values are read as text and checked here.
+"""
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flprivacy.cohorts.importing.scan_error import DAMAGE
+from flprivacy.core.cohort import TEST, TRAIN
+from flprivacy.core.errors import CohortError
+
+DICOM_KEYS = ("series_uid", "study_uid", "patient_id")
+NIFTI_KEYS = ("file",)
+_VALUES = ("patient_id", "site", "sex", "age_years", "label", "split")
+_MAX_BYTES, _MAX_ROWS, _MAX_TEXT = 1 << 28, 5_000_000, 1024
+_SEXES = {"f": "F", "female": "F", "w": "F", "m": "M", "male": "M"}
+_UNKNOWN_SEX = ("", "o", "other", "u", "unknown", "nan", "none", "null", "na")
+_NO_VALUE = ("", "nan", "none", "null", "na")
+_MAX_AGE_YEARS = 130.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableRow:
+    """What the table says of one scan; an empty text or None where it says nothing."""
+
+    number: int
+    patient_id: str = field(default="", repr=False)
+    site: str = ""
+    sex: str | None = None
+    age_years: float | None = None
+    label: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScanTable:
+    """A mapping table.
+
+    Attributes:
+        path: the file.
+        key: name of the column that tells scans apart.
+        columns: names of the columns that are used.
+        unused: how many columns are not.
+        rows: value of the key column -> what the table says.
+    """
+
+    path: Path
+    key: str
+    columns: tuple[str, ...]
+    unused: int
+    rows: Mapping[str, TableRow] = field(repr=False)
+
+
+def read_table(path: Path, keys: Sequence[str]) -> ScanTable:
+    """Read a mapping table.
+
+    Args:
+        path: ``.csv`` (comma or semicolon, UTF-8) or ``.parquet``.
+        keys: possible key columns, the most specific first.
+
+    Raises:
+        CohortError: the file is missing, damaged or too large, lacks a column, repeats a key, or holds a value that
+            cannot be right. Names the row number and the column, never a value.
+    """
+    names, records = _read_parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _read_csv(path)
+    key = next((name for name in keys if name in names), None)
+    if key is None:
+        raise CohortError(f"{path}: has no column {' or '.join(map(repr, keys))} to find scans by; add one")
+    if len(set(names)) != len(names):
+        raise CohortError(f"{path}: a column's name repeats; rename one")
+    columns = tuple(name for name in names if name in (key, *_VALUES))
+    rows: dict[str, TableRow] = {}
+    for number, record in enumerate(records, start=1):
+        if number > _MAX_ROWS:
+            raise CohortError(f"{path}: holds more than {_MAX_ROWS} rows; split the import")
+        values = {name: text for name, text in zip(names, record, strict=False) if name in columns}
+        identifier = values[key]
+        if not identifier or identifier in rows:
+            state = "empty" if not identifier else "the same as in an earlier row"
+            raise CohortError(f"{path}: {key!r} of row {number} is {state}; give every row one of its own")
+        rows[identifier] = _row(values, number, path)
+    if not rows:
+        raise CohortError(f"{path}: holds no rows; add one a scan")
+    return ScanTable(path=path, key=key, columns=columns, unused=len(names) - len(columns), rows=rows)
+
+
+def _row(values: Mapping[str, str], number: int, path: Path) -> TableRow:
+    def wrong(column: str, rule: str) -> CohortError:
+        return CohortError(f"{path}: {column!r} of row {number} is not understood; {rule}")
+
+    sex, split = values.get("sex", "").lower(), values.get("split", "").lower()
+    if sex not in _SEXES and sex not in _UNKNOWN_SEX:
+        raise wrong("sex", "use F or M, or leave it empty where it is not known")
+    if split not in ("", TRAIN, TEST):
+        raise wrong("split", f"use {TRAIN!r} or {TEST!r}")
+    age, text = None, values.get("age_years", "").lower()
+    if text not in _NO_VALUE:
+        try:
+            age = float(text)
+        except ValueError:
+            raise wrong("age_years", "give years as a number, or leave it empty where it is not known") from None
+        if not 0.0 <= age <= _MAX_AGE_YEARS:
+            raise wrong("age_years", f"give 0 to {_MAX_AGE_YEARS:g} years")
+    return TableRow(
+        number=number,
+        patient_id=values.get("patient_id", ""),
+        site=values.get("site", ""),
+        sex=_SEXES.get(sex),
+        age_years=age,
+        label=values.get("label", ""),
+        split=split,
+    )
+
+
+def _read_csv(path: Path) -> tuple[list[str], Iterator[list[str]]]:
+    text = _bounded_text(path)
+    lines = text.splitlines()
+    head = lines[0] if lines else ""
+    delimiter = max(",;\t", key=head.count)
+    try:
+        records = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, strict=True) if row]
+    except DAMAGE:
+        raise CohortError(f"{path}: not a readable CSV table; write it again as UTF-8 with a header line") from None
+    names = [name.lower() for name in records[0]] if records else []
+    ragged = next((number for number, row in enumerate(records) if len(row) != len(names)), None)
+    if ragged is not None:
+        raise CohortError(f"{path}: row {ragged} has {len(records[ragged])} cells, the header {len(names)}; mend it")
+    if any(len(cell) > _MAX_TEXT for row in records for cell in row):
+        raise CohortError(f"{path}: holds a cell of more than {_MAX_TEXT} characters; shorten it")
+    return names, iter(records[1:])
+
+
+def _bounded_text(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise CohortError(f"{path}: the table cannot be read ({error.strerror}); check its name") from error
+    if len(data) > _MAX_BYTES:
+        raise CohortError(f"{path}: larger than {_MAX_BYTES} bytes; leave out columns that are not used")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise CohortError(f"{path}: not UTF-8 text; write the table as UTF-8 or Parquet") from None
+
+
+def _read_parquet(path: Path) -> tuple[list[str], Iterator[list[str]]]:
+    try:
+        with pq.ParquetFile(path) as file:
+            metadata = file.metadata
+            size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+            if metadata.num_rows > _MAX_ROWS or size > _MAX_BYTES:
+                raise CohortError(f"{path}: claims {metadata.num_rows} rows and {size} bytes; too many to be right")
+            wanted = (*DICOM_KEYS, *NIFTI_KEYS, *_VALUES)
+            schema = file.schema_arrow
+            names = [name.lower() for name in schema.names]
+            used = [name for name in schema.names if name.lower() in wanted]
+            for name in used:
+                if not _readable(schema.field(name).type):
+                    kind = schema.field(name).type
+                    raise CohortError(f"{path}: column {name!r} has type {kind}; use text or numbers")
+            table = file.read(columns=used)
+            table.validate(full=True)
+            columns = {name.lower(): [_text(value) for value in table[name].to_pylist()] for name in used}
+    except (*DAMAGE, pa.ArrowException) as error:
+        if isinstance(error, FileNotFoundError):
+            raise CohortError(f"{path}: the table is not there; check its name") from None
+        raise CohortError(f"{path}: not a readable Parquet table; write it again") from None
+    absent = [""] * table.num_rows
+    return names, (list(row) for row in zip(*(columns.get(name, absent) for name in names), strict=True))
+
+
+def _readable(kind: Any) -> bool:
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_null)
+    return any(test(plain) for test in tests)
+
+
+def _text(value: object) -> str:
+    """Return a cell as text; whole floats, which is what integers with gaps become, as integers."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    return text[:_MAX_TEXT]

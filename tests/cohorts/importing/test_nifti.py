@@ -1,0 +1,171 @@
+"""NIfTI files land where DICOM does; damaged and hostile ones are refused."""
+
+import gzip
+import resource
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from dicom_scans import SECRET, Scan
+from nifti_scans import write_nifti
+from test_dicom_geometry import GEOMETRIES, NAMES, PLAIN, SHAPE, assert_landmarks, only
+
+from flprivacy.cohorts.importing.config import ImportConfig
+from flprivacy.cohorts.importing.found import Found
+from flprivacy.cohorts.importing.nifti import find_nifti, read_nifti
+from flprivacy.cohorts.importing.scan_error import ScanError
+from flprivacy.cohorts.importing.table import NIFTI_KEYS, read_table
+from flprivacy.core.errors import CohortError, ConfigError
+
+SMALL = Scan(shape=(12, 8, 6), spacing_mm=(4.0, 5.0, 6.0))
+
+
+def find(root: Path, *names: str, **settings: object) -> Found:
+    table = root.parent / "table.csv"
+    lines = [f"{name},{SECRET}-{number},Basel" for number, name in enumerate(names)]
+    table.write_text("\n".join(["file,patient_id,site", *lines]))
+    defaults = {"name": "x", "shape": SHAPE, "window_hu": (-1000.0, 2500.0)}
+    config = ImportConfig(**defaults | settings)  # type: ignore[arg-type]
+    return find_nifti(root, config=config, pseudonyms=NAMES, table=read_table(table, NIFTI_KEYS))
+
+
+@pytest.mark.parametrize("name", ["axial, anisotropic", "left decubitus", "coronal", "oblique"])
+def test_landmarks_land_to_within_a_voxel(tmp_path: Path, name: str) -> None:
+    write_nifti(tmp_path / "scans" / "a.nii", GEOMETRIES[name])
+    assert_landmarks(only(find(tmp_path / "scans", "a.nii")), GEOMETRIES[name])
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPI", "PSR", "AIL"])
+def test_the_order_of_stored_axes_does_not_matter(tmp_path: Path, axes: str) -> None:
+    write_nifti(tmp_path / "scans" / "deep" / "a.nii.gz", PLAIN, reoriented=axes)
+    assert_landmarks(only(find(tmp_path / "scans", "deep/a.nii.gz")), PLAIN)
+
+
+@pytest.mark.parametrize(("dtype", "version"), [("float32", 1), ("float64", 2), ("int32", 2), ("int16", 2)])
+def test_types_and_versions(tmp_path: Path, dtype: str, version: int) -> None:
+    write_nifti(tmp_path / "scans" / "a.nii", PLAIN, dtype=dtype, version=version)
+    assert_landmarks(only(find(tmp_path / "scans", "a.nii")), PLAIN)
+
+
+def test_slope_and_intercept(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "scans" / "a.nii", SMALL)
+    image = nibabel.load(path)
+    header = image.header.copy()
+    header["scl_slope"], header["scl_inter"] = 0.5, -24.0
+    raw = bytearray(path.read_bytes())
+    raw[:348] = header.binaryblock
+    path.write_bytes(bytes(raw))
+    expected = nibabel.load(path).get_fdata()
+    planes = np.stack(list(read_nifti(path).planes()))
+    np.testing.assert_allclose(planes.transpose(2, 1, 0), expected, atol=1e-3)
+
+
+def test_not_numbers_become_air(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "scans" / "a.nii", SMALL, dtype="float32")
+    raw = bytearray(path.read_bytes())
+    raw[352:356] = np.float32(np.nan).tobytes()
+    raw[356:360] = np.float32(np.inf).tobytes()
+    path.write_bytes(bytes(raw))
+    assert only(find(tmp_path / "scans", "a.nii")).read().dtype == np.uint8
+
+
+@pytest.mark.parametrize("name", ["../out.nii", "/etc/passwd", "a/../../out.nii", "link.nii", "..\\out.nii", "loop/a"])
+def test_paths_that_leave_the_folder_are_refused(tmp_path: Path, name: str) -> None:
+    write_nifti(tmp_path / "out.nii", SMALL)
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "link.nii").symlink_to(tmp_path / "out.nii")
+    (tmp_path / "scans" / "loop").symlink_to(tmp_path / "scans" / "loop")
+    with pytest.raises(CohortError, match="'file' of row 1 leads out of the source folder"):
+        find(tmp_path / "scans", name)
+
+
+def test_links_inside_the_folder_are_followed(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "scans" / "a.nii", PLAIN)
+    (tmp_path / "scans" / "b.nii").symlink_to(tmp_path / "scans" / "a.nii")
+    assert only(find(tmp_path / "scans", "b.nii")).slices
+
+
+def _field(name: str, value: object) -> "dict[str, object]":
+    return {name: value}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (_field("dim", [3, 30000, 30000, 30000, 1, 1, 1, 1]), "absurd dimensions"),
+        (_field("dim", [3, 600, 800, 1200, 1, 1, 1, 1]), "truncated pixel data"),
+        (_field("dim", [3, -6, 8, 12, 1, 1, 1, 1]), "absurd dimensions"),
+        (_field("dim", [4, 6, 8, 12, 2, 1, 1, 1]), "not one volume"),
+        (_field("dim", [2, 6, 8, 1, 1, 1, 1, 1]), "not one volume"),
+        (_field("datatype", 128), "not grey values"),
+        (_field("datatype", 32), "not grey values"),
+        (_field("vox_offset", 1e12), "absurd data offset"),
+        (_field("vox_offset", -1.0), "damaged NIfTI header"),
+        ({"scl_slope": 1e9, "scl_inter": 0.0}, "absurd rescale"),
+        ({"sform_code": 0, "qform_code": 0}, "no orientation"),
+        (_field("srow_x", [0, 0, 0, 0]), "absurd geometry"),
+        (_field("magic", b"ni1"), "not a single-file NIfTI"),
+    ],
+)
+def test_headers_that_cannot_be_true_are_refused(tmp_path: Path, fields: dict[str, object], reason: str) -> None:
+    path = write_nifti(tmp_path / "scans" / "a.nii", SMALL)
+    raw = bytearray(path.read_bytes())
+    header = nibabel.load(path).header.copy()
+    for name, value in fields.items():
+        header[name] = value
+    raw[:348] = header.binaryblock
+    path.write_bytes(bytes(raw))
+    (told,) = find(tmp_path / "scans", "a.nii").left_out
+    assert (told.item, told.reason) == ("row 1", reason)
+
+
+def test_a_compressed_bomb_takes_no_memory(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "scans" / "a.nii.gz", SMALL)
+    with gzip.open(path) as stream:
+        raw = stream.read()
+    header = raw[:348]
+    with gzip.open(path, "wb") as stream:
+        stream.write(header + bytes(4) + bytes(1 << 26))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert only(find(tmp_path / "scans", "a.nii.gz")).read().shape == SHAPE
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 << 10
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_truncated_files(tmp_path: Path, suffix: str) -> None:
+    path = write_nifti(tmp_path / "scans" / f"a{suffix}", SMALL)
+    raw = path.read_bytes()
+    for keep in (0.0, 0.05, 0.5, 0.9, 0.99):
+        path.write_bytes(raw[: int(keep * len(raw))])
+        found = find(tmp_path / "scans", path.name)
+        for candidate in found.candidates:
+            with pytest.raises(ScanError, match="truncated"):
+                candidate.read()
+        assert found.candidates or found.left_out
+
+
+def test_missing_files_and_values_are_left_out(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "scans" / "a.nii", SMALL)
+    (tmp_path / "scans" / "a.txt").write_text("x")
+    found = find(tmp_path / "scans", "a.nii", "b.nii", "a.txt")
+    assert [(item.item, item.reason) for item in found.left_out] == [
+        ("row 2", "file not found"),
+        ("row 3", "not a NIfTI file"),
+    ]
+    assert not find(tmp_path / "scans", "a.nii", classes=("normal",)).candidates
+
+
+def test_what_a_table_must_have(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("file,site\na.nii,Basel\n")
+    table = read_table(tmp_path / "t.csv", NIFTI_KEYS)
+    config = ImportConfig(name="x")
+    with pytest.raises(CohortError, match="patient_id"):
+        find_nifti(tmp_path, config=config, pseudonyms=NAMES, table=table)
+    (tmp_path / "t.csv").write_text("file,patient_id\na.nii,1\n")
+    table = read_table(tmp_path / "t.csv", NIFTI_KEYS)
+    with pytest.raises(ConfigError, match="no way to tell sites"):
+        find_nifti(tmp_path, config=config, pseudonyms=NAMES, table=table)
+    with pytest.raises(ConfigError, match="shape"):
+        find_nifti(tmp_path, config=replace(config, site="Basel", shape=None), pseudonyms=NAMES, table=table)

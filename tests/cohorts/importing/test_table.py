@@ -1,0 +1,87 @@
+"""The mapping table: read as text, checked, and never quoted."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from dicom_scans import SECRET
+
+from flprivacy.cohorts.importing.table import DICOM_KEYS, NIFTI_KEYS, ScanTable, read_table
+from flprivacy.core.errors import CohortError
+
+
+def csv(path: Path, *lines: str) -> ScanTable:
+    path.write_text("\n".join(lines))
+    return read_table(path, DICOM_KEYS)
+
+
+@pytest.mark.parametrize("kind", ["csv", "semicolon", "parquet", "integers"])
+def test_the_same_rows_from_every_kind_of_table(tmp_path: Path, kind: str) -> None:
+    frame = pd.DataFrame(
+        {"patient_id": [101, 102, 103], "sex": ["female", "M", None], "age_years": [50, None, 71.5], "site": [1, 2, 2]}
+    )
+    path = tmp_path / ("t.parquet" if kind in ("parquet", "integers") else "t.csv")
+    if kind == "integers":
+        frame.assign(patient_id=frame["patient_id"].astype("Int64")).to_parquet(path)
+    elif kind == "parquet":
+        frame.assign(patient_id=frame["patient_id"].astype(str), site=frame["site"].astype("category")).to_parquet(path)
+    else:
+        frame.to_csv(path, index=False, sep=";" if kind == "semicolon" else ",", encoding="utf-8-sig")
+    rows = read_table(path, DICOM_KEYS).rows
+    assert [(k, row.sex, row.age_years, row.site) for k, row in rows.items()] == [
+        ("101", "F", 50.0, "1"),
+        ("102", "M", None, "2"),
+        ("103", None, 71.5, "2"),
+    ]
+
+
+def test_the_most_specific_key_wins(tmp_path: Path) -> None:
+    table = csv(tmp_path / "t.csv", "patient_id,SERIES_UID,site", "7,1.2,A")
+    assert table.key == "series_uid"
+    assert table.rows["1.2"].patient_id == "7"
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["site,sex", "A,F"], "has no column 'series_uid' or 'study_uid' or 'patient_id'"),
+        (["patient_id,site,site", "1,A,B"], "repeats"),
+        (["patient_id,site"], "no rows"),
+        ([], "no column"),
+        (["patient_id,site", f"{SECRET},A", f"{SECRET},A"], "row 2 is the same"),
+        (["patient_id,site", ",A"], "row 1 is empty"),
+        (["patient_id,sex", f"1,{SECRET}"], "'sex' of row 1"),
+        (["patient_id,age_years", f"1,{SECRET}"], "'age_years' of row 1"),
+        (["patient_id,age_years", "1,-3"], "'age_years' of row 1"),
+        (["patient_id,age_years", "1,inf"], "'age_years' of row 1"),
+        (["patient_id,split", "1,val"], "'split' of row 1"),
+        (["patient_id,site", "1,A,B"], "row 1 has 3 cells"),
+        (["patient_id,site", '1,"A'], "not a readable CSV"),
+        (["patient_id,site", "1," + "x" * 2000], "more than 1024 characters"),
+    ],
+)
+def test_wrong_tables_are_refused_without_quoting_them(tmp_path: Path, lines: list[str], words: str) -> None:
+    with pytest.raises(CohortError) as caught:
+        csv(tmp_path / "t.csv", *lines)
+    assert words in str(caught.value)
+    assert SECRET not in str(caught.value)
+    assert "t.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [[["a"]], [{"a": 1}], [b"bytes"], [True], [pd.Timestamp("2024-01-01")]])
+def test_parquet_of_wrong_types_is_refused(tmp_path: Path, value: list[object]) -> None:
+    pd.DataFrame({"patient_id": ["1"], "age_years": value}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(CohortError, match="'age_years' has type"):
+        read_table(tmp_path / "t.parquet", DICOM_KEYS)
+
+
+def test_damaged_and_absent_tables(tmp_path: Path) -> None:
+    for name, data in (("a.parquet", b"PAR1"), ("b.csv", b"\xff\xfe\x00"), ("c.csv", b"\0"), ("d.pq", b"")):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(CohortError, match=name):
+            read_table(tmp_path / name, NIFTI_KEYS)
+    for name in ("absent.csv", "absent.parquet"):
+        with pytest.raises(CohortError, match="absent"):
+            read_table(tmp_path / name, NIFTI_KEYS)
+    with pytest.raises(CohortError):
+        read_table(tmp_path, NIFTI_KEYS)
