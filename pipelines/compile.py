@@ -11,10 +11,11 @@ from typing import Any
 import yaml
 from kfp import compiler
 
+from pipelines.dp_check import dp_check
 from pipelines.privacy_audit import privacy_audit
 from pipelines.study import study
 
-PIPELINES = {"study": study, "privacy_audit": privacy_audit}
+PIPELINES = {"study": study, "privacy_audit": privacy_audit, "dp_check": dp_check}
 COMPILED = Path(__file__).parent / "compiled"
 
 

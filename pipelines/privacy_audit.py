@@ -34,14 +34,21 @@ def privacy_audit(
 
     Args:
         cohort: Folder of the cohort: the scans that the models were trained on, and held-out ones. A path, or a URI that starts with file://, s3:// or gs://.
-        targets: Name of each model and its folder, path or URI, as JSON, for example {"central": "s3://models/central"}.
+        targets: Name of each model and where it is, as JSON: a target folder, a .keras, .weights.h5 or .h5 file (a path, s3:// or gs:// URI), or an MLflow URI; facts that a file does not hold follow behind commas. For example {"central": "s3://models/central", "old": "s3://models/old.h5,architecture=i3d,shape=24x256x256", "live": "models:/chest-ct@production"}.
         preset: Whose attack and audit sections to use: demo, paper, or the path of a YAML file.
         overrides: Fields of the configuration to replace, as JSON, for example {"attack": {"fractions": [0.1]}}.
         preset_digest: SHA-256 of the YAML file, if preset is one: a changed file is then read again. "flprivacy run" fills it in.
         store: Folder of finished artifacts and checkpoints: what is unchanged is not made again. Empty: the container's default.
         fail_on_leak: Let the run fail if any target leaks more than the policy tolerates.
     """
-    plan = plan_audit(preset=preset, overrides=overrides, preset_digest=preset_digest, cohort=cohort, targets=targets)
+    plan = plan_audit(
+        preset=preset,
+        overrides=overrides,
+        preset_digest=preset_digest,
+        cohort=cohort,
+        targets=targets,
+        store=store,
+    )
     baselines = plan_baselines(plan=plan.outputs["plan"])
     found = resolve_cohort(location=cohort, plan=plan.outputs["plan"])
     found.set_caching_options(False)

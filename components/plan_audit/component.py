@@ -13,6 +13,7 @@ def plan_audit(
     cohort: str,
     targets: dict,
     plan: dsl.Output[dsl.Artifact],
+    store: str = "",
 ) -> list:
     """Resolve the configuration of an audit and add an untrained baseline for every architecture.
 
@@ -20,9 +21,10 @@ def plan_audit(
         preset: Name of a preset (demo, paper) or path of a YAML file; its attack and audit sections are used.
         overrides: Fields to replace, nested as in the preset.
         cohort: Folder of the cohort.
-        targets: Name of each target and its folder.
+        targets: Name of each target and its folder, weights file or MLflow URI, with facts about it behind commas.
         preset_digest: SHA-256 of a YAML file given as preset, so that an edited file is read again; else empty.
         plan: The resolved configuration, which all later steps read.
+        store: Folder of finished artifacts and checkpoints, which keeps what weights files were converted to.
 
     Returns:
         Names of the given targets.
@@ -40,4 +42,5 @@ def plan_audit(
         cohort=cohort,
         targets=targets,
         out=Path(plan.path),
+        store=store,
     )

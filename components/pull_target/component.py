@@ -14,10 +14,11 @@ def pull_target(
 ):
     """Bring a given target to where the other steps read it, and check it; never cached.
 
-    Weights that are in the store already are not fetched again, unless any of the target's objects changed.
+    A .keras, .weights.h5 or legacy .h5 file is matched with its architecture by the names of its weights; nothing in
+    it is run. What is in the store already is not fetched again, unless the target's objects changed.
 
     Args:
-        targets: Name of each target and its folder: a path, or a URI that starts with file://, s3:// or gs://.
+        targets: Name of each target and its folder, weights file or MLflow URI, with facts about it behind commas.
         target_name: Name of the target to bring.
         target: The target: weights and target.json.
         store: Folder of finished artifacts and checkpoints, keyed by digest.
@@ -30,4 +31,10 @@ def pull_target(
     record = run_step(
         step, detail=target_name, targets=targets, target_name=target_name, out=Path(target.path), store=store
     )
-    target.metadata.update(digest=record.digest, topology=str(record.topology), architecture=record.architecture)
+    target.metadata.update(
+        digest=record.digest,
+        topology=str(record.topology),
+        architecture=record.architecture,
+        tensors_matched=record.tensors_matched,
+        tensors_total=record.tensors_total,
+    )

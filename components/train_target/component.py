@@ -14,7 +14,7 @@ def train_target(
     target: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
 ):
-    """Train one target: siloed, central, federated, or an untrained baseline.
+    """Train one target: siloed, central or federated, with or without differential privacy, or an untrained baseline.
 
     Training checkpoints in the store after each epoch or round and carries on from there after a kill.
 
@@ -24,7 +24,7 @@ def train_target(
         target_name: Name of the target in the plan.
         store: Folder of finished artifacts and checkpoints, keyed by digest.
         target: The target: weights and target.json with lineage and utility.
-        metrics: Utility on held-out patients.
+        metrics: Utility on held-out patients, and epsilon where training was private.
     """
     from pathlib import Path
 
@@ -47,3 +47,6 @@ def train_target(
         metrics.log_metric("f1_macro", record.utility.f1_macro)
         if record.utility.auc_ovr is not None:
             metrics.log_metric("auc_ovr", record.utility.auc_ovr)
+    if record.epsilon is not None:
+        metrics.log_metric("epsilon", record.epsilon)
+        target.metadata.update(epsilon=record.epsilon, delta=record.delta)

@@ -19,6 +19,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
@@ -48,6 +49,47 @@ class LoggedRun:
     found: bool
 
 
+def model_identity(uri: str, *, tracking_uri: str | None = None) -> str:
+    """Return which registered version a ``models:/`` URI names now; empty for ``runs:/``, whose files may change.
+
+    Raises:
+        TrackingError: MLflow cannot be reached, or has no such model.
+    """
+    server = _server(tracking_uri)
+    name, _, alias = uri.removeprefix("models:/").partition("@")
+    if not uri.startswith("models:/") or (not alias and "/" not in name):  # models:/m-<id> is of a run
+        return ""
+    with _refusals(server):
+        client = MlflowClient(tracking_uri=server)
+        if alias:
+            found = client.get_model_version_by_alias(name, alias)
+        else:
+            name, _, version = name.rpartition("/")
+            if not version.isdecimal():  # a stage or "latest", which may come to mean another
+                return ""
+            found = client.get_model_version(name, version)
+        return f"{_without_password(server)} {found.name} {found.version} {found.source} {found.creation_timestamp}"
+
+
+def fetch_artifacts(uri: str, folder: Path, *, tracking_uri: str | None = None) -> Path:
+    """Download what a ``models:/`` or ``runs:/`` URI names into a folder; return the file or folder.
+
+    Raises:
+        TrackingError: MLflow cannot be reached, or has nothing of that name.
+    """
+    server = _server(tracking_uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _refusals(server, about=uri):
+        return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=server))
+
+
+def _server(tracking_uri: str | None) -> str:
+    uri = tracking_uri or os.environ.get(URI_VARIABLE, "")
+    if not uri:
+        raise TrackingError(f"no MLflow server is named; set {URI_VARIABLE}")
+    return uri
+
+
 def log_audit(
     audit: Audit, *, digest: str, report: Path, audit_file: Path, kfp_run: str = "", tracking_uri: str | None = None
 ) -> LoggedRun:
@@ -64,9 +106,7 @@ def log_audit(
     Raises:
         TrackingError: no server is named, it cannot be reached, or it refuses. No run is left RUNNING.
     """
-    uri = tracking_uri or os.environ.get(URI_VARIABLE, "")
-    if not uri:
-        raise TrackingError(f"no MLflow server is named; set {URI_VARIABLE}")
+    uri = _server(tracking_uri)
     with _refusals(uri):
         client = MlflowClient(tracking_uri=uri)
         experiment = _experiment(client, audit.cohort_name, uri)
@@ -103,12 +143,12 @@ def _without_password(uri: str) -> str:
 
 
 @contextmanager
-def _refusals(uri: str) -> Iterator[None]:
-    shown = _without_password(uri)
+def _refusals(uri: str, about: str = "") -> Iterator[None]:
+    shown = f"{_without_password(uri)}: {about}" if about else _without_password(uri)
     try:
         yield
     except MlflowException as error:
-        text = str(error).replace(uri, shown).splitlines()[0][:300]
+        text = str(error).replace(uri, _without_password(uri)).splitlines()[0][:300]
         raise TrackingError(f"{shown}: MLflow cannot be reached or refuses ({text})") from error
     except OSError as error:
         raise TrackingError(f"{shown}: MLflow cannot be reached ({type(error).__name__})") from error
@@ -245,6 +285,8 @@ def _target_metrics(target: TargetSummary) -> dict[str, float]:
             metrics["utility.auc_ovr"] = target.utility.auc_ovr
     if target.epsilon is not None:
         metrics["epsilon"] = target.epsilon
+    if target.privacy is not None:
+        metrics["delta"] = target.privacy.delta
     return metrics
 
 
@@ -262,6 +304,7 @@ def _log_child(
         "audit.cohort_digest": audit.cohort_digest,
         "audit.verdict": verdict.verdict,
         "audit.epsilon": "none" if target.epsilon is None else f"{target.epsilon:g}",
+        "audit.privacy_unit": target.privacy.unit if target.privacy else "none",
         "audit.parent_digest": digest,
         "mlflow.note.content": verdict.reason,
     }
@@ -273,6 +316,7 @@ def _log_child(
         "audit.access": verdict.access,
         "audit.fraction": f"{verdict.fraction:g}",
         "audit.best_baseline": verdict.baseline,
+        "audit.tensors_matched": f"{target.tensors_matched} of {target.tensors_total}",
     }
     name = f"{target.name} x {verdict.attribute} ({verdict.access})"
     with _run(client, experiment, name, tags, parent=parent) as run:

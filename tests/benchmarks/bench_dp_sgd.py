@@ -129,11 +129,12 @@ def ordinary_step(arguments: argparse.Namespace) -> Step:
 
     from flprivacy.core.config import TargetConfig
     from flprivacy.training.adam import ADAM
+    from flprivacy.training.batches import Batch
 
     x, y = _batch(arguments, arguments.batch)
     step = ADAM.compile(_network(arguments), TargetConfig(topology="central", batch_size=arguments.batch))
-    weights = np.ones(arguments.batch, dtype=np.float32)
-    return lambda: step.run(x, y, weights)
+    batch = Batch(indices=np.arange(arguments.batch), weights=np.ones(arguments.batch, dtype=np.float32))
+    return lambda: step.run(x, y, batch)
 
 
 def private_step(arguments: argparse.Namespace) -> Step:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 TINY = Path(__file__).with_name("tiny.yaml")
-STUDY = ("run", "study", "--preset", str(TINY))
+# A number on the command line passes through a pipeline parameter, where KFP makes a float of it.
+STUDY = ("run", "study", "--preset", str(TINY), "--set", "attack.batch_size=24")
 _DEADLINE_SECONDS = 300
 
 

@@ -147,7 +147,7 @@ def test_a_group_of_too_many_members_is_refused(path):
 def test_a_file_of_another_program_is_refused(tmp_path):
     with h5py.File(tmp_path / "keras.weights.h5", "w") as file:
         file["layers/conv/vars/0"] = np.zeros(3, np.float32)
-    refused(tmp_path / "keras.weights.h5", "not weights in flprivacy's layout .* write it with .*save_weights")
+    refused(tmp_path / "keras.weights.h5", "not weights in flprivacy's layout .*; make a target of it .*import")
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,14 @@ import multiprocessing
 import os
 import random
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from flprivacy.cohorts.format import open_cohort, read_volumes, verify_cohort, write_cohort
@@ -28,6 +30,7 @@ from tests.services.scripted_s3 import FAULTS, Script, ScriptedS3, scripted_s3
 _SHAPE, _SCANS = (4, 30, 50), 90  # 6,000 bytes a volume
 _URI = "s3://bucket/cohort"
 _FRACTIONS, _SEEDS = (0.1, 0.4), (0, 1)
+KINDS = ("plain", "changed", "killed")
 
 
 @dataclass
@@ -36,17 +39,21 @@ class Outcome:
 
     Attributes:
         seed: of the run.
-        kind: ``plain``, ``changed`` or ``killed``.
+        kind: one of ``KINDS``: faults alone, with an object that changes, or with a kill.
         right: the cohort was there and right; else the step refused, or was killed.
+        killed: the process was killed before it ended.
         message: of the refusal.
         faults: that struck, by kind.
+        volume_bytes: that the pull wants.
         moved_again: volume bytes that the calm run moved.
     """
 
     seed: int
     kind: str
     right: bool = False
+    killed: bool = False
     message: str = ""
+    volume_bytes: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     moved_again: int = 0
 
@@ -116,8 +123,8 @@ def fault_run(seed: int, source: Cohort, folder: Path) -> Outcome:
         AssertionError: wrong data, half a cohort, or an error that is not one line of ours.
     """
     rng = random.Random(seed)
-    kind = rng.choice(("plain", "plain", "changed", "killed"))
-    outcome = Outcome(seed=seed, kind=kind)
+    kind = rng.choice(("plain", *KINDS))
+    outcome = Outcome(seed=seed, kind=kind, volume_bytes=len(_wanted(source)) * int(np.prod(_SHAPE)))
     with scripted_s3() as server, fault_environment(server.endpoint):
         serve_source(server, source.folder)
         whole = dict(server.objects["bucket"])
@@ -127,12 +134,12 @@ def fault_run(seed: int, source: Cohort, folder: Path) -> Outcome:
         if kind == "changed":
             server.before_read = _changing(server, moment, rng)
         if kind == "killed":
-            _run_and_kill(server, moment, folder)
-            _check_whole_or_absent(folder / "out", source)
+            outcome.killed = _run_and_kill(server, moment, rng.uniform(0.0, 0.05), folder)
+            outcome.right = (folder / "out").exists()
         else:
             _run(outcome, folder / "out", folder / "store")
-            _check_whole_or_absent(folder / "out", source)
             assert outcome.right == (folder / "out").exists()
+        _check_whole_or_absent(folder / "out", source)
         outcome.faults = Counter(server.injected)
         server.script, server.before_read = Script(), None
         server.objects["bucket"] = whole
@@ -173,8 +180,8 @@ def _changing(server: ScriptedS3, moment: int, rng: random.Random):  # type: ign
     return hook
 
 
-def _run_and_kill(server: ScriptedS3, moment: int, folder: Path) -> None:
-    """Pull in a process of its own, and kill that while its ``moment``-th read is answered."""
+def _run_and_kill(server: ScriptedS3, moment: int, delay_seconds: float, folder: Path) -> bool:
+    """Pull in a process of its own, and kill that a little after its ``moment``-th read; say if that met it alive."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     process = context.Process(target=_pull_quietly, args=(dict(os.environ), folder / "out", folder / "store"))
@@ -182,13 +189,17 @@ def _run_and_kill(server: ScriptedS3, moment: int, folder: Path) -> None:
 
     def hook(key: str) -> None:
         reads.append(key)
-        if len(reads) == moment and process.pid:
-            os.kill(process.pid, signal.SIGKILL)
+        if len(reads) == moment:
+            threading.Timer(delay_seconds, process.kill).start()
 
     server.before_read = hook
     process.start()
-    process.join(timeout=120)
+    process.join(timeout=60)
+    if process.exitcode is None:
+        process.kill()
+        raise AssertionError("the pull neither ended nor failed within a minute")
     assert process.exitcode in (0, 2, -signal.SIGKILL), process.exitcode
+    return process.exitcode == -signal.SIGKILL
 
 
 def _pull_quietly(environment: dict[str, str], out: Path, store: Path) -> None:
@@ -199,16 +210,19 @@ def _pull_quietly(environment: dict[str, str], out: Path, store: Path) -> None:
         raise SystemExit(2) from None
 
 
+def _wanted(source: Cohort) -> npt.NDArray[np.int64]:
+    """Return the rows that the pull asks for: the naive union."""
+    exposed = [exposed_rows(source, fraction=max(_FRACTIONS), seed=seed) for seed in _SEEDS]
+    return np.union1d(source.rows("test"), np.concatenate(exposed))
+
+
 def _check_whole_or_absent(out: Path, source: Cohort) -> None:
     """Check that there is nothing, or exactly the rows that were asked for, and right."""
     if not out.exists():
         return
     found = verify_cohort(out)
     assert found.meta == source.meta
-    rows = np.union1d(
-        source.rows("test"),
-        np.concatenate([exposed_rows(source, fraction=max(_FRACTIONS), seed=seed) for seed in _SEEDS]),
-    )
+    rows = _wanted(source)
     assert found.places is not None
     np.testing.assert_array_equal(np.flatnonzero(found.places >= 0), rows)
     np.testing.assert_array_equal(read_volumes(found, rows), read_volumes(source, rows))

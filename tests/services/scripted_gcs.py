@@ -1,6 +1,7 @@
 """A Google Cloud Storage server in this process that heeds generations and fails on purpose, as the emulator does not.
 
-It speaks as much of the JSON API as downloads need: metadata, media by range with ``ifGenerationMatch``, list.
+It speaks as much of the JSON API as downloads need: metadata, media by range with ``ifGenerationMatch``, list. It is
+also the token server of a service account, whose key file :func:`write_key_file` writes.
 """
 
 import json
@@ -10,7 +11,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.services.scripted_s3 import Script
 
@@ -23,6 +28,8 @@ class ScriptedGcs(ThreadingHTTPServer):
         script: which downloads fail.
         refuse: status that every request gets, or 0.
         answered: requests by their path's first words.
+        token: that every request must bring; empty: none is asked for.
+        refuse_login: what the token server says instead of giving a token; empty: it gives one.
     """
 
     daemon_threads = True
@@ -33,10 +40,14 @@ class ScriptedGcs(ThreadingHTTPServer):
         self.script = Script()
         self.refuse = 0
         self.answered: Counter[str] = Counter()
+        self.token = self.refuse_login = ""
 
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients hang up on purpose here; nothing to say about it."""
 
 
 @contextmanager
@@ -53,6 +64,22 @@ def scripted_gcs() -> Iterator[ScriptedGcs]:
         thread.join()
 
 
+def write_key_file(path: Path, server: ScriptedGcs) -> Path:
+    """Write the key of a service account whose token server is this one."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    account = {
+        "type": "service_account",
+        "project_id": "tests",
+        "private_key_id": "very-secret-key",
+        "private_key": pem.decode(),
+        "client_email": "auditor@tests.example.org",
+        "token_uri": f"{server.endpoint}/token",
+    }
+    path.write_text(json.dumps(account))
+    return path
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: ScriptedGcs
@@ -60,13 +87,24 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: object) -> None:
         """Stay silent."""
 
+    def do_POST(self) -> None:
+        """Give a token, or say why not."""
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.answered["token"] += 1
+        if self.server.refuse_login:
+            self._json(400, {"error": "invalid_grant", "error_description": self.server.refuse_login})
+        else:
+            self._json(200, {"access_token": self.server.token, "expires_in": 3600, "token_type": "Bearer"})
+
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         download = parts.path.startswith("/download/") or query.get("alt") == "media"
         self.server.answered["download" if download else "metadata"] += 1
         found = re.search(r"/b/([^/]+)/o(?:/(.+))?$", parts.path)
-        if self.server.refuse:
+        if self.server.token and self.headers.get("Authorization") != f"Bearer {self.server.token}":
+            self._json(401, {"error": {"message": "secret-of-the-server"}})
+        elif self.server.refuse:
             self._json(self.server.refuse, {"error": {"message": "secret-of-the-server"}})
         elif not found or found[1] != "b":
             self._json(404, {"error": {"message": "The specified bucket does not exist."}})

@@ -11,7 +11,7 @@ from flprivacy.storage.config import StorageConfig
 from flprivacy.storage.files import download, upload_files
 from flprivacy.storage.object_store import ObjectStore, open_objects
 from flprivacy.storage.objects import ChangedObjectError, MissingObjectError
-from tests.services.scripted_gcs import ScriptedGcs, scripted_gcs
+from tests.services.scripted_gcs import ScriptedGcs, scripted_gcs, write_key_file
 from tests.services.scripted_s3 import Script
 
 
@@ -65,6 +65,57 @@ def test_without_credentials(clean_environment: None, monkeypatch: pytest.Monkey
     with pytest.raises(StorageError) as caught:
         _store().stat("gs://test/x")
     one_line(caught.value, "gs://test/x", "no credentials found", "gcloud auth application-default login")
+
+
+@pytest.fixture
+def account(
+    scripted: ScriptedGcs, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> ScriptedGcs:
+    """A server that gives tokens to a service account, and an environment in which the SDK's own chain finds that."""
+    key = write_key_file(tmp_path_factory.mktemp("secrets") / "key.json", scripted)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST")  # with which the SDK asks for no credentials
+    monkeypatch.setenv("API_ENDPOINT_OVERRIDE", scripted.endpoint)
+    scripted.token = "first-secret"
+    scripted.objects["x"] = (1, b"hello")
+    return scripted
+
+
+def test_a_service_account_until_its_key_is_revoked(account: ScriptedGcs) -> None:
+    store = _store()
+    stat = store.stat("gs://b/x")
+    assert store.read_bytes(stat, most=5) == b"hello"
+    account.token = "second-secret"  # the first has expired; the SDK gets another by itself
+    assert store.read_bytes(stat, most=5) == b"hello"
+    account.token, account.refuse_login = "third-secret", "secret: Token has been expired or revoked."
+    with pytest.raises(StorageError) as caught:
+        store.read_bytes(stat, most=5)
+    one_line(caught.value, "gs://b/x", "expired or been revoked", "log in again")
+    assert account.answered["token"] == 3
+
+
+def test_a_wrong_key_is_one_line_and_never_tried_again(account: ScriptedGcs) -> None:
+    account.refuse_login = "secret: Invalid JWT Signature."
+    for act in (lambda: _store().stat("gs://b/x"), lambda: _store().list("gs://b/folder")):
+        account.answered.clear()
+        with pytest.raises(StorageError) as caught:
+            act()
+        one_line(caught.value, "gs://b/", "the key is wrong", "check GOOGLE_APPLICATION_CREDENTIALS")
+        assert account.answered == {"token": 1}
+
+
+def test_a_file_that_holds_no_key_is_one_line(account: ScriptedGcs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", __file__)
+    with pytest.raises(StorageError) as caught:
+        _store().stat("gs://b/x")
+    one_line(caught.value, "gs://b/x", "no credentials found", "GOOGLE_APPLICATION_CREDENTIALS")
+
+
+def test_publishing_into_a_bucket_that_is_not_there(gcs: str, tmp_path: Path) -> None:
+    written(tmp_path / "x", 100)
+    with pytest.raises(MissingObjectError) as caught:
+        upload_files(tmp_path, ["x"], "gs://no-such-bucket/folder", last="x")
+    one_line(caught.value, "gs://no-such-bucket/folder/x", "no such bucket", "check its name")
 
 
 def test_an_object_replaced_between_look_and_read_is_refused(scripted: ScriptedGcs) -> None:

@@ -131,6 +131,20 @@ def test_wrong_keys_missing_things_and_nobody_there(
         refused(f"{bucket}/x", "the credentials cannot be obtained", "ProfileNotFound")
 
 
+def test_publishing_with_a_wrong_key_or_into_no_bucket(
+    bucket: str, ceph: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, size in (("large", _LARGE), ("last", 10)):  # in parts, and in one
+        written(tmp_path / name, size)
+        with pytest.raises(MissingObjectError) as caught:
+            upload_files(tmp_path, [name], "s3://no-such-bucket-here/x", last=name)
+        one_line(caught.value, f"s3://no-such-bucket-here/x/{name}", "no such bucket", "check its name")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret-key")
+    with pytest.raises(StorageError) as caught:
+        upload_files(tmp_path, ["last"], bucket, last="last")
+    one_line(caught.value, f"{bucket}/last", "the secret key does not fit the access key")
+
+
 def test_temporary_credentials_work_until_they_expire(
     bucket: str, ceph: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@ import pytest
 from tiny_training import assert_same_bits, tiny_network
 
 from flprivacy.core.errors import TrainingError
+from flprivacy.training.batches import Batch
 from flprivacy.training.local import Learner, Pass
 from flprivacy.training.pool import Pool
 
@@ -56,9 +57,9 @@ def test_the_mean_is_over_scans_not_batches(learner: Learner, pool: Pool) -> Non
     seen: list[tuple[float, float, float]] = []
     run = learner._step.run
 
-    def spy(volumes: np.ndarray, classes: np.ndarray, weights: np.ndarray):
-        result = run(volumes, classes, weights)
-        seen.append((result.loss, result.accuracy, float(weights.sum())))
+    def spy(volumes: np.ndarray, classes: np.ndarray, batch: Batch):
+        result = run(volumes, classes, batch)
+        seen.append((result.loss, result.accuracy, float(batch.weights.sum())))
         return result
 
     object.__setattr__(learner._step, "run", spy)

@@ -21,9 +21,8 @@ from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import AttackError
 from flprivacy.core.scores import ScoreTable
 from flprivacy.core.target import ModelRecord, TargetRecord
-from flprivacy.models.registry import TargetModel, build
-from flprivacy.models.target_folder import model_record, read_target
-from flprivacy.models.weights import load_weights
+from flprivacy.models.registry import TargetModel
+from flprivacy.models.target_folder import load_model, read_target
 
 
 def attack_attributes(
@@ -51,8 +50,9 @@ def attack_attributes(
     scenario = prepare(config, cohort, protocol=protocol)
     target = LoadedTarget(target_folder, record)
     frozen = FrozenAttack(scenario, target.sources(), target=record.name, work=work)
-    done = frozen.run([access for access in config.accesses if access != "finetune"])
-    if "finetune" in config.accesses:
+    accesses = _possible(config, record)
+    done = frozen.run([access for access in accesses if access != "finetune"])
+    if "finetune" in accesses:
         done += FinetuneAttack(scenario, frozen, target.load, target=record.name, work=work).run(target.sources())
     return _published(scenario, done, record)
 
@@ -76,15 +76,14 @@ class LoadedTarget:
         Raises:
             TargetError: the weights do not fit the architecture.
         """
-        record = self._record
-        if self._model is None:
-            self._model = build(record.architecture, shape=record.shape, n_classes=record.n_classes, seed=0)
-        load_weights(self._model, self._folder / model_record(record, name).weights)
+        self._model = load_model(self._folder, self._record, name, into=self._model)
         return self._model
 
     def _source(self, one: ModelRecord) -> Source:
         record = self._record
         parts = [record.architecture, list(record.shape), record.n_classes, one.sha256]
+        if record.origin is not None:
+            parts += [record.origin.feature_layer, record.origin.answers]
         return Source(model=one.name, digest=digest_json(parts), forward=lambda: self._loaded_forward(one.name))
 
     def _loaded_forward(self, name: str) -> Forward:
@@ -92,6 +91,17 @@ class LoadedTarget:
         if self._forward is None:
             self._forward = model_forward(model)
         return self._forward
+
+
+def _possible(config: AttackConfig, record: TargetRecord) -> list[str]:
+    """Return the accesses that the target can be attacked with: not its answers, where its file held no head."""
+    headless = record.origin is not None and not record.origin.head
+    accesses = [access for access in config.accesses if access != "outputs" or not headless]
+    if not accesses:
+        raise AttackError(
+            f"target {record.name!r}: its file holds no head whose outputs could be attacked; attack its features"
+        )
+    return accesses
 
 
 def _check_shape(record: TargetRecord, cohort: Cohort) -> None:
@@ -110,6 +120,8 @@ def _published(scenario: Scenario, done: Sequence[Finished], record: TargetRecor
     }
     if record.tensors_total:
         notes["tensors_matched"] = f"{record.tensors_matched} of {record.tensors_total}"
+    if record.origin is not None and not record.origin.head:
+        notes["outputs"] = "not attacked: the file holds no head"
     if record.protocol != scenario.protocol:
         notes["trained_with_protocol"] = record.protocol
     table = score_table(

@@ -103,12 +103,14 @@ def _key(source: str, views: Views, view: int) -> str:
 
 
 def model_forward(model: TargetModel) -> Forward:
-    """Return the function from inputs to ``features`` (scan, feature) and ``outputs`` (scan, class).
+    """Return the function from inputs to ``features`` (scan, feature) and ``outputs`` (scan, class), if it has any.
 
     The function follows later changes of the model's weights.
     """
     features = model.trunk.output
-    both = keras.Model(model.trunk.input, {"features": features, "outputs": model.head(features)})
+    outputs = model.probabilities if model.head is None else model.head(features)
+    answers = {"features": features} | ({} if outputs is None else {"outputs": outputs})
+    both = keras.Model(model.trunk.input, answers)
     both.compile(jit_compile=False)  # XLA takes long to compile 3D convolutions and gains little
 
     def forward(inputs: FloatArray) -> Arrays:

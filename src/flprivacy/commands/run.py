@@ -10,17 +10,21 @@ from flprivacy.core.errors import ConfigError
 
 
 @click.command()
-@click.argument("pipeline", type=click.Choice(["study", "privacy_audit"]))
+@click.argument("pipeline", type=click.Choice(["study", "privacy_audit", "dp_check"]))
 @click.option("--preset", default="demo", show_default=True, help="Name of a preset, or path of a YAML file.")
 @click.option(
     "--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Replace a field of the preset; may repeat."
 )
 @click.option("--cohort", help="Folder of the cohort (privacy_audit).")
 @click.option(
-    "--target", "targets", multiple=True, metavar="NAME=FOLDER", help="A model to audit (privacy_audit); may repeat."
+    "--target", "targets", multiple=True, metavar="NAME=LOCATION", help="A model to audit (privacy_audit); may repeat."
 )
 @click.option("--store", default="", help="Folder of finished artifacts and checkpoints [default: .flprivacy/store].")
-@click.option("--fail-on-leak", is_flag=True, help="Exit with 2 if a target leaks more than the policy tolerates.")
+@click.option(
+    "--fail-on-leak",
+    is_flag=True,
+    help="Exit with 2 if a target leaks more than the policy tolerates, or an epsilon is contradicted (dp_check).",
+)
 def run(
     pipeline: str,
     preset: str,
@@ -39,19 +43,22 @@ def run(
       flprivacy run study
       flprivacy run study --preset my-study.yaml --set attack.fractions=[0.1]
       flprivacy run privacy_audit --cohort data/cohort --target a=models/a --target b=models/b
+      flprivacy run privacy_audit --cohort s3://data/cohort --target mine=s3://models/mine.h5,shape=24x256x256
+      flprivacy run dp_check                     does private training keep its promise?
     """
     from flprivacy.launch.arguments import audit_arguments, overrides, study_arguments
     from flprivacy.launch.local import run_local
-    from flprivacy.launch.show import show_result
+    from flprivacy.launch.show import show_check, show_result
 
     screen = console()
     fields = overrides(changes)
-    if pipeline == "study":
+    if pipeline != "privacy_audit":
         if cohort or targets:
-            raise ConfigError("--cohort and --target belong to privacy_audit; study makes its own")
+            raise ConfigError(f"--cohort and --target belong to privacy_audit; {pipeline} makes its own")
         arguments = study_arguments(preset, fields)
     else:
         arguments = audit_arguments(preset, fields, cohort, targets)
     screen.print(f"[bold]flprivacy {__version__}[/bold] · pipeline {pipeline} · preset {preset}", highlight=False)
     result = run_local(pipeline, {**arguments, "store": store, "fail_on_leak": fail_on_leak}, screen)
-    show_result(result, name=Path(preset).stem, console=screen)
+    show = show_check if pipeline == "dp_check" else show_result
+    show(result, name=Path(preset).stem, console=screen)

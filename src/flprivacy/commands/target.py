@@ -1,27 +1,94 @@
-"""``flprivacy target``: look at the models under investigation."""
+"""``flprivacy target``: look at the models under investigation, and make target folders of foreign files."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 import click
+
+_FACTS = (
+    ("--architecture", str, "i3d, cnn3d, slices2d, cnn3d_small, or custom; default: what the file tells."),
+    ("--shape", str, "DEPTHxHEIGHTxWIDTH of its scans; default: what the file tells."),
+    ("--classes", int, "Disease classes; default: what the file tells."),
+    ("--protocol", str, "Preprocessing it was trained with: standard (the default) or flprivacy-2023."),
+    ("--feature-layer", str, "Of a network of your own: the layer whose output is its features."),
+    ("--trunk-layer", str, "Layer of the file's network that holds the trunk; default: found by names."),
+    ("--role", str, "target (the default), or baseline for weights that no patient of the cohort went into."),
+    ("--topology", str, "How it was trained: siloed, central, federated or pretrained."),
+    ("--epsilon", float, "Privacy budget that its owner states."),
+    ("--n-train", int, "Scans it was trained on."),
+)
 
 
 @click.group()
 def target() -> None:
-    """Look at targets: the models under investigation."""
+    """Look at targets, the models under investigation, and import foreign ones."""
 
 
 @target.command("show")
-@click.argument("folder", type=click.Path(path_type=Path))
-def target_show(folder: Path) -> None:
-    """Check a target's weights and show its lineage and utility.
+@click.argument("location")
+def target_show(location: str) -> None:
+    """Show a target folder's record, or what a foreign file holds and how it fits. Nothing in it is run.
+
+    LOCATION is a path, an s3:// or gs:// URI, an MLflow URI or a YAML file, with ",field=value" as for import.
 
     \b
-    Example:
+    Examples:
       flprivacy target show models/central
+      flprivacy target show s3://models/hospital.h5,shape=24x256x256
+      flprivacy target show models:/chest-ct@production
     """
-    from flprivacy.core.parsing import to_mapping
-    from flprivacy.models.target_folder import read_target
+    import json
 
-    record = to_mapping(read_target(folder))
-    click.echo(json.dumps(record, indent=2, sort_keys=True))
+    from flprivacy.launch.targets import target_source
+    from flprivacy.steps.show_target import show_target
+
+    source = target_source(location)
+    _use_mlflow(source)
+    click.echo(json.dumps(show_target(source), indent=2, sort_keys=True))
+
+
+def _facts(command: Any) -> Any:
+    for name, kind, text in reversed(_FACTS):
+        command = click.option(name, type=kind, help=text)(command)
+    return command
+
+
+@target.command("import")
+@click.argument("location")
+@click.argument("folder", type=click.Path(path_type=Path))
+@_facts
+@click.option("--allow-partial", is_flag=True, help="Take a file that lacks tensors of the trunk; every table says so.")
+@click.option("--weights-only", is_flag=True, help="Take the tensors of a network with layers of code; none is run.")
+@click.option("--store", default="", help="Folder of finished artifacts and checkpoints [default: .flprivacy/store].")
+def target_import(location: str, folder: Path, store: str, **facts: Any) -> None:
+    """Make a target folder of a .keras, .weights.h5 or legacy .h5 file, or of a model in MLflow.
+
+    \b
+    Examples:
+      flprivacy target import s3://models/hospital.h5 targets/hospital
+      flprivacy target import old.h5 targets/old --architecture i3d --shape 24x256x256 --protocol flprivacy-2023
+      flprivacy target import mine.keras targets/mine --feature-layer embedding
+      flprivacy target import models:/chest-ct@production targets/production
+    """
+    from flprivacy.core.errors import ConfigError
+    from flprivacy.core.target_source import source_of
+    from flprivacy.launch.targets import target_source
+    from flprivacy.steps.given_target import describe_match
+    from flprivacy.steps.pull import pull_target
+
+    if folder.exists():
+        raise ConfigError(f"{folder}: exists already; give a new folder, or remove this one first")
+    source = target_source(location)
+    _use_mlflow(source)
+    given = {name: value for name, value in facts.items() if value not in (None, False)}
+    source = source_of(source.location, source.facts() | given, location)
+    record = pull_target(targets={folder.name: str(source)}, target_name=folder.name, out=folder, store=store)
+    click.echo(f"{folder}: {describe_match(record)}, digest {record.digest}")
+
+
+def _use_mlflow(source: Any) -> None:
+    """Name the MLflow server that local runs use, if one is needed and none is named."""
+    from flprivacy.launch.local import default_tracking
+
+    if source.is_mlflow:
+        default_tracking()

@@ -152,7 +152,7 @@ class TargetConfig:
         partition: which scans a federated client holds: ``natural`` (its site's) or ``iid`` (a random share of
             the pool, of its site's size).
         batch_size: scans a step.
-        learning_rate: Adam's learning rate.
+        learning_rate: Adam's learning rate, or that of the optimizer which ``privacy`` names.
         initialisations: how many fresh weights an ``untrained`` target holds.
         seed: draws initial weights, batches and clients.
         privacy: differential privacy; None where training is not private.

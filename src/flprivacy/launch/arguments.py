@@ -8,6 +8,7 @@ import yaml
 
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError
+from flprivacy.launch.targets import target_source
 from flprivacy.presets import load_study, preset_names
 from flprivacy.storage.uris import is_remote, local_path
 
@@ -47,20 +48,20 @@ def audit_arguments(
     """Return the parameters of pipeline ``privacy_audit``.
 
     Raises:
-        ConfigError: no cohort, no target, or a target that is not ``name=folder``.
+        ConfigError: no cohort, no target, or a target that is not ``name=location``, or has wrong facts.
         StorageError: a URI of a kind that is not supported.
     """
     load_study(preset, fields)
     if not cohort or not targets:
-        raise ConfigError("privacy_audit needs --cohort FOLDER and at least one --target NAME=FOLDER")
+        raise ConfigError("privacy_audit needs --cohort FOLDER and at least one --target NAME=LOCATION")
     named: dict[str, str] = {}
     for word in targets:
         name, mark, folder = word.partition("=")
         if not mark or not name or not folder:
-            raise ConfigError(f"--target {word!r}: write it as name=folder")
+            raise ConfigError(f"--target {word!r}: write it as name=folder, name=file or name=URI")
         if name in named:
             raise ConfigError(f"--target {name!r} is given twice; give every target its own name")
-        named[name] = _location(folder)
+        named[name] = str(target_source(folder))
     return {
         "cohort": _location(cohort),
         "targets": named,

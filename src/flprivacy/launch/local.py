@@ -30,6 +30,7 @@ _ALL_PARTS = (
     "core",
     "models",
     "presets",
+    "privacy",
     "reporting",
     "steps",
     "storage",
@@ -41,10 +42,9 @@ _LAST_LINES = 15
 
 @dataclass(frozen=True, kw_only=True)
 class LocalRun:
-    """Where a finished run left its results, and what its steps had to say."""
+    """Where a finished run left its results, by the names of the pipeline's outputs, and what its steps had to say."""
 
-    audit: Path
-    report: Path
+    outputs: dict[str, Path]
     log: Path
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -120,7 +120,7 @@ def run_local(pipeline: str, arguments: Mapping[str, Any], console: Console) -> 
         raise _failure(worker.error, watch, log)
     outputs = {name: Path(artifact.path) for name, artifact in worker.outputs.items()}
     notes, warnings = tuple(watch.notes), tuple(watch.warnings)
-    return LocalRun(audit=outputs["audit"], report=outputs["report"], log=log, notes=notes, warnings=warnings)
+    return LocalRun(outputs=outputs, log=log, notes=notes, warnings=warnings)
 
 
 def _end_steps(watch: Watch) -> None:

@@ -9,8 +9,9 @@ from rich.table import Table
 
 from flprivacy.core.audit import Audit
 from flprivacy.core.cohort import Cohort
+from flprivacy.core.dp_check import DpCheck
 from flprivacy.launch.local import LocalRun
-from flprivacy.steps.files import AUDIT_FILE, REPORT_FILE
+from flprivacy.steps.files import AUDIT_FILE, CHECK_FILE, REPORT_FILE
 from flprivacy.steps.places import home
 from flprivacy.storage.store import deliver
 
@@ -28,9 +29,27 @@ def show_audit(audit: Audit, console: Console) -> None:
 def show_result(result: LocalRun, *, name: str, console: Console) -> None:
     """Put the run's audit and report where they are found by name, and print what was found and where it is."""
     folder = home() / "reports" / name
-    deliver(result.report, folder)
-    (folder / AUDIT_FILE).write_bytes((result.audit / AUDIT_FILE).read_bytes())
+    deliver(result.outputs["report"], folder)
+    (folder / AUDIT_FILE).write_bytes((result.outputs["audit"] / AUDIT_FILE).read_bytes())
     show_audit(Audit.read(folder / AUDIT_FILE), console)
+    _show_end(result, folder, console)
+
+
+def show_check(result: LocalRun, *, name: str, console: Console) -> None:
+    """Put the check of private training and its report where they are found by name, and print the verdict."""
+    from flprivacy.reporting.dp_check import check_lines, check_table
+
+    folder = home() / "reports" / f"{name}-dp-check"
+    deliver(result.outputs["check"], folder)
+    found = DpCheck.read(folder / CHECK_FILE)
+    console.print()
+    console.print(check_table(found))
+    for line in check_lines(found):
+        console.print(f"• {line}", highlight=False, markup=False)
+    _show_end(result, folder, console)
+
+
+def _show_end(result: LocalRun, folder: Path, console: Console) -> None:
     console.print()
     for note in result.notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)

@@ -36,19 +36,23 @@ class TargetModel:
 
     Attributes:
         trunk: scans (n, depth, height, width, 1) in [0, 1] -> features (n, feature), float32.
-        head: features -> class probabilities (n, class), float32.
+        head: features -> class probabilities (n, class), float32; None where the network is not one of ours, whose
+            answers need not follow from its features.
         model: head after trunk; shares their variables, so that loading into one loads into all.
-        architecture: name in the registry.
+        architecture: name in the registry, or ``custom``.
         shape: (depth, height, width) that it takes, in voxels.
         n_classes: disease classes of the head.
+        probabilities: where ``head`` is None: class probabilities as a tensor of the trunk's graph; None where the
+            network does not classify.
     """
 
     trunk: keras.Model
-    head: keras.Model
+    head: keras.Model | None
     model: keras.Model
     architecture: str
     shape: Shape
     n_classes: int
+    probabilities: keras.KerasTensor | None = None
 
 
 def scan_input(shape: Shape) -> keras.KerasTensor:

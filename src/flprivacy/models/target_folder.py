@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import ConfigError, TargetError
 from flprivacy.core.parsing import from_mapping
-from flprivacy.core.target import SCHEMA_VERSION, TARGET_FILE, ModelRecord, TargetRecord
+from flprivacy.core.target import SCHEMA_VERSION, TARGET_FILE, ModelRecord, Origin, TargetRecord
+from flprivacy.core.target_source import CUSTOM
+from flprivacy.models.foreign.allowed import plain
+from flprivacy.models.foreign.checkpoint import open_checkpoint
 from flprivacy.models.tensor_file import read_tensors, tensors_digest
 
 if TYPE_CHECKING:
@@ -55,7 +58,7 @@ def verify_target(folder: Path) -> TargetRecord:
         TargetError: as :func:`read_target`; or the digest is another, or a weights file is damaged.
     """
     record = read_target(folder)
-    weights = {model.name: tensors_digest(read_tensors(folder / model.weights)[1]) for model in record.models}
+    weights = {model.name: _weights_digest(folder / model.weights, record) for model in record.models}
     digest = target_digest(
         weights=weights, training=record.training, cohort_digest=record.cohort_digest, protocol=record.protocol
     )
@@ -80,10 +83,17 @@ def model_record(record: TargetRecord, name: str) -> ModelRecord:
     raise TargetError(f"target {record.name!r} has no model {name!r}; it has {known}")
 
 
-def load_model(folder: Path, record: TargetRecord, model_name: str) -> "TargetModel":
-    """Build a target's network with the weights of one of its models.
+def load_model(
+    folder: Path, record: TargetRecord, model_name: str, *, into: "TargetModel | None" = None
+) -> "TargetModel":
+    """Return a target's network with the weights of one of its models.
 
-    To go through many models of a target, build once and call :func:`flprivacy.models.weights.load_weights`.
+    Args:
+        folder: the target's folder.
+        record: its record.
+        model_name: which of its models.
+        into: the network that an earlier call returned for the same target: its weights are replaced, which saves
+            building it; None: a new one.
 
     Raises:
         TargetError: the target has no such model, its architecture is unknown or takes no such scans, or the weights
@@ -93,12 +103,61 @@ def load_model(folder: Path, record: TargetRecord, model_name: str) -> "TargetMo
     from flprivacy.models.weights import load_weights
 
     path = _inside(folder, model_record(record, model_name).weights)
+    if record.architecture == CUSTOM:
+        return _load_custom(path, record, into)
     try:
-        model = build(record.architecture, shape=record.shape, n_classes=record.n_classes, seed=0)
+        model = into or build(record.architecture, shape=record.shape, n_classes=record.n_classes, seed=0)
     except (ConfigError, TargetError) as error:
         raise TargetError(f"{folder / TARGET_FILE}: {error}") from error
     load_weights(model, path)
     return model
+
+
+def _load_custom(path: Path, record: TargetRecord, into: "TargetModel | None") -> "TargetModel":
+    from flprivacy.models.foreign.custom import load_custom
+
+    origin = _custom_origin(path, record)
+    model = load_custom(path, origin.feature_layer, answers=origin.answers).model
+    if (model.shape, model.n_classes) != (record.shape, record.n_classes):
+        raise TargetError(
+            f"{path}: takes {model.shape} and has {model.n_classes} classes, {TARGET_FILE} says {record.shape} and "
+            f"{record.n_classes}; import the target again"
+        )
+    if into is None:
+        return model
+    into.model.set_weights(model.model.get_weights())
+    into.trunk.set_weights(model.trunk.get_weights())
+    return into
+
+
+def _custom_origin(path: Path, record: TargetRecord) -> Origin:
+    if record.origin is None or not record.origin.feature_layer:
+        raise TargetError(f"{path.parent / TARGET_FILE}: a custom network without feature layer; import it again")
+    return record.origin
+
+
+def _weights_digest(path: Path, record: TargetRecord) -> str:
+    if record.architecture == CUSTOM:
+        return custom_digest(path, _custom_origin(path, record))
+    return tensors_digest(read_tensors(path)[1])
+
+
+def custom_digest(path: Path, origin: Origin) -> str:
+    """Return the digest of a network of the user's own: description, weights, and what attacks take from it.
+
+    Raises:
+        TargetError: the file is damaged.
+    """
+    with open_checkpoint(path) as checkpoint:
+        tensors = tensors_digest(checkpoint.read(checkpoint.places))
+        return digest_json(
+            {
+                "config": plain(checkpoint.config),
+                "tensors": tensors,
+                "features": origin.feature_layer,
+                "answers": origin.answers,
+            }
+        )
 
 
 def target_digest(*, weights: Mapping[str, str], training: Mapping[str, Any], cohort_digest: str, protocol: str) -> str:

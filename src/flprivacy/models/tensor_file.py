@@ -7,36 +7,29 @@
     Conv3d_1a_7x7_bn/beta
     ...
 
-A reader admits only what the writer writes. Links, external and virtual storage would let a file pull in other files;
-compression and sparse storage would let a small file fill the memory.
+A reader admits only what the writer writes (:mod:`flprivacy.models.hdf5`).
 """
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.core.errors import ConfigError, StorageError, TargetError
 from flprivacy.core.parsing import from_mapping
 from flprivacy.core.publish import publish_file
+from flprivacy.models.hdf5 import Array, one_line, open_guarded, read
 
-Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
 
 FORMAT = 1
 _HEADER = "flprivacy_weights"
 _MAX_HEADER_BYTES = 4096
-_MAX_TENSORS = 4096
-_MAX_DEPTH = 8
-# What h5py raises on damaged files; which one depends on where the damage lies.
-_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 _REMEDY = "copy it again from where it came, or write it again with save_weights"
 
 
@@ -82,7 +75,7 @@ def write_tensors(path: Path, header: TensorHeader, tensors: Tensors) -> None:
                 for name, values in tensors.items():
                     file.create_dataset(name, data=values)
         except (OSError, RuntimeError) as error:
-            raise StorageError(f"{path}: cannot be written ({_one_line(error)}); free some disk space") from error
+            raise StorageError(f"{path}: cannot be written ({one_line(error)}); free some disk space") from error
 
 
 def read_tensors(path: Path, check: Check | None = None) -> tuple[TensorHeader, dict[str, Array]]:
@@ -95,18 +88,22 @@ def read_tensors(path: Path, check: Check | None = None) -> tuple[TensorHeader, 
     Raises:
         TargetError: the file is missing, is not such a file, or is damaged.
     """
-    _check_is_hdf5(path)
-    try:
-        # Unlocked, because published files never change and some shared file systems cannot lock.
-        with h5py.File(path, "r", locking=False) as file:
-            header = _read_header(file, path)
-            datasets = dict(_datasets(file, path))
-            _check_size(datasets, path)
-            if check is not None:
-                check(header, {name: TensorSpec(d.shape, str(d.dtype)) for name, d in datasets.items()})
-            return header, {name: dataset[()] for name, dataset in datasets.items()}
-    except _DAMAGE as error:
-        raise TargetError(f"{path}: truncated or damaged HDF5 file ({_one_line(error)}); {_REMEDY}") from error
+    with open_guarded(path, remedy=_REMEDY) as file:
+        header = _read_header(file.root, path)
+        datasets = file.tensors()
+        if check is not None:
+            check(header, {name: TensorSpec(d.shape, str(d.dtype)) for name, d in datasets.items()})
+        return header, read(datasets)
+
+
+def header_of(path: Path) -> TensorHeader | None:
+    """Return the header of a file written by :func:`write_tensors`; None if it is another kind of HDF5 file.
+
+    Raises:
+        TargetError: the file is missing, no HDF5 file, or damaged.
+    """
+    with open_guarded(path, remedy=_REMEDY) as file:
+        return _read_header(file.root, path) if _HEADER in file.root.attrs else None
 
 
 def tensors_digest(tensors: Tensors) -> str:
@@ -120,23 +117,11 @@ def tensors_digest(tensors: Tensors) -> str:
     return sha.hexdigest()
 
 
-def _check_is_hdf5(path: Path) -> None:
-    if not path.is_file():
-        raise TargetError(f"{path}: no such weights file; check the path, or publish the target again")
-    try:
-        with path.open("rb") as stream:
-            stream.read(1)
-    except OSError as error:
-        raise TargetError(f"{path}: cannot be read ({error.strerror}); change its permissions") from error
-    if not h5py.is_hdf5(path):
-        raise TargetError(f"{path}: not an HDF5 file; {_REMEDY}")
-
-
 def _read_header(file: h5py.File, path: Path) -> TensorHeader:
     if _HEADER not in file.attrs:
         raise TargetError(
-            f"{path}: HDF5, but not weights in flprivacy's layout (it has no attribute {_HEADER}); load it into the "
-            "architecture in Keras and write it with flprivacy.models.weights.save_weights"
+            f"{path}: HDF5, but not weights in flprivacy's layout (it has no attribute {_HEADER}); make a target of it "
+            "with 'flprivacy target import'"
         )
     kind = file.attrs.get_id(_HEADER).dtype
     if kind.kind != "S" or kind.itemsize > _MAX_HEADER_BYTES:
@@ -149,43 +134,4 @@ def _read_header(file: h5py.File, path: Path) -> TensorHeader:
             )
         return from_mapping(TensorHeader, header, _HEADER)
     except (ValueError, ConfigError) as error:
-        raise TargetError(f"{path}: unreadable header ({_one_line(error)}); {_REMEDY}") from error
-
-
-def _datasets(group: h5py.Group, path: Path, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Yield every dataset by its path, refusing whatever the writer would not have written."""
-    if depth > _MAX_DEPTH or len(group) > _MAX_TENSORS:
-        raise TargetError(f"{path}: groups nested too deep or too full at {prefix!r}; {_REMEDY}")
-    for name in group:
-        full = f"{prefix}{name}"
-        link = group.get(name, getlink=True)
-        if not isinstance(link, h5py.HardLink):
-            raise TargetError(f"{path}: {full!r} is a link to somewhere else ({type(link).__name__}); {_REMEDY}")
-        member = group[name]
-        if isinstance(member, h5py.Group):
-            yield from _datasets(member, path, f"{full}/", depth + 1)
-        elif isinstance(member, h5py.Dataset):
-            _check_storage(member, full, path)
-            yield full, member
-        else:
-            raise TargetError(f"{path}: {full!r} is a {type(member).__name__}, not a tensor; {_REMEDY}")
-
-
-def _check_storage(dataset: h5py.Dataset, name: str, path: Path) -> None:
-    layout = dataset.id.get_create_plist()
-    plain = layout.get_layout() == h5py.h5d.CONTIGUOUS and not layout.get_external_count()
-    numeric = dataset.dtype.kind in "fiu" and dataset.shape is not None
-    if not plain or not numeric or dataset.id.get_storage_size() != dataset.nbytes:
-        raise TargetError(f"{path}: {name!r} is not a plain numeric tensor stored whole; {_REMEDY}")
-
-
-def _check_size(datasets: Mapping[str, h5py.Dataset], path: Path) -> None:
-    """Refuse one stretch of bytes that goes by many names, before it fills the memory many times."""
-    declared = sum(dataset.nbytes for dataset in datasets.values())
-    held = path.stat().st_size
-    if len(datasets) > _MAX_TENSORS or declared > held:
-        raise TargetError(f"{path}: {len(datasets)} tensors of {declared} bytes in a file of {held}; {_REMEDY}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        raise TargetError(f"{path}: unreadable header ({one_line(error)}); {_REMEDY}") from error

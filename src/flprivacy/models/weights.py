@@ -9,8 +9,8 @@ import numpy as np
 
 from flprivacy.core.errors import TargetError
 from flprivacy.models.architecture import TargetModel
+from flprivacy.models.hdf5 import Array
 from flprivacy.models.tensor_file import (
-    Array,
     TensorHeader,
     Tensors,
     TensorSpec,

@@ -15,7 +15,8 @@ published beside the model, nor choosing hyper-parameters by looking at the data
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -93,14 +94,29 @@ def account(
     wanted = unit or recorded
     group_size = _group_size(events, recorded, wanted)
     check_delta(delta, population(events))
-    by_client: dict[str, list[SampledGaussianSteps]] = {}
-    for event in events:
-        by_client.setdefault(event.client, []).append(event)
+    by_client = _by_client(events)
     spent = [
         _price([e for c in clients for e in by_client[c]], clients, delta, wanted, group_size)
         for clients in _groups(by_client, exposures)
     ]
     return max(spent, key=lambda s: (s.epsilon, s.epsilon_rdp))
+
+
+def spent_by_client(events: Sequence[SampledGaussianSteps], *, delta: float) -> dict[str, PrivacySpent]:
+    """Return client -> what its own events cost one of its units.
+
+    Args:
+        events: of all clients, of one unit.
+        delta: of the guarantee.
+
+    Raises:
+        ConfigError: as :func:`account`.
+    """
+    if not events:
+        return {}
+    unit = _common_unit(events)
+    check_delta(delta, population(events))
+    return {client: _price(found, (client,), delta, unit, 1) for client, found in _by_client(events).items()}
 
 
 def privacy_profile(events: Sequence[SampledGaussianSteps], *, epsilons: FloatArray, group_size: int = 1) -> FloatArray:
@@ -141,6 +157,13 @@ def check_delta(delta: float, n: int) -> None:
     )
 
 
+def _by_client(events: Iterable[SampledGaussianSteps]) -> dict[str, list[SampledGaussianSteps]]:
+    found: dict[str, list[SampledGaussianSteps]] = {}
+    for event in events:
+        found.setdefault(event.client, []).append(event)
+    return found
+
+
 def _common_unit(events: Sequence[SampledGaussianSteps]) -> str:
     units = sorted({event.unit for event in events})
     if len(units) > 1:
@@ -173,17 +196,27 @@ def _groups(clients: Collection[str], exposures: Iterable[Collection[str]]) -> l
 def _price(
     events: Sequence[SampledGaussianSteps], clients: tuple[str, ...], delta: float, unit: str, group_size: int
 ) -> PrivacySpent:
-    interval = _interval(events, group_size, delta)
-    accountant = pld_accountant(events, group_size=group_size, interval=interval)
+    # Who holds the data changes nothing: clients that did the same are priced once.
+    kinds = tuple(replace(e, client="", population=1, scans_per_patient=1) for e in events)
+    by_pld, by_rdp = _epsilons(kinds, group_size, delta)
     return PrivacySpent(
         unit=unit,
-        epsilon=_finite(accountant.get_epsilon(delta)),
-        epsilon_rdp=_finite(rdp_epsilon(events, group_size=group_size, delta=delta)),
+        epsilon=by_pld,
+        epsilon_rdp=by_rdp,
         delta=delta,
         group_size=group_size,
         clients=clients,
         steps=sum(event.steps for event in events),
     )
+
+
+@lru_cache(maxsize=1024)
+def _epsilons(events: tuple[SampledGaussianSteps, ...], group_size: int, delta: float) -> tuple[float, float]:
+    """Return epsilon by privacy loss distribution and by Renyi differential privacy."""
+    interval = _interval(events, group_size, delta)
+    accountant = pld_accountant(events, group_size=group_size, interval=interval)
+    by_pld = _finite(accountant.get_epsilon(delta))
+    return by_pld, _finite(rdp_epsilon(events, group_size=group_size, delta=delta))
 
 
 def _interval(events: Sequence[SampledGaussianSteps], group_size: int, delta: float) -> float:

@@ -36,6 +36,20 @@ def validate(model: keras.Model) -> None:
     _refuse_unseen_updates(model)
 
 
+def refuse_batch_statistics(model: keras.Model) -> None:
+    """Refuse a network with BatchNormalization that trains, whose statistics site-level noise would ruin.
+
+    Raises:
+        TrainingError: naming the layer, the reason and the remedy.
+    """
+    for layer in _layers(model):
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            raise TrainingError(
+                f"layer {layer.name!r} is a BatchNormalization that trains: site-level noise on its moving variances "
+                "would make them negative; freeze it or use GroupNormalization, as cnn3d_small does"
+            )
+
+
 def freeze_batch_normalization(model: keras.Model) -> int:
     """Freeze every BatchNormalization layer in place, so that it uses its stored statistics in training too.
 

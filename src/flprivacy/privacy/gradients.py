@@ -14,7 +14,7 @@ The backends' loops are in :mod:`flprivacy.privacy.gradients_tensorflow` and :mo
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import keras
@@ -86,9 +86,12 @@ class Accumulator(Protocol):
         """Add a chunk's clipped gradients to the sum."""
 
     def add_and_apply(
-        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seed: npt.NDArray[np.int32]
+        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seed: npt.NDArray[np.int32], scales: FloatArray
     ) -> npt.NDArray[np.float64]:
-        """Add a chunk, then noise, update the model unless a gradient was not finite, and return the totals."""
+        """Add a chunk, then noise, update the model unless a gradient was not finite, and return the totals.
+
+        ``scales`` are the noise's standard deviation and the denominator.
+        """
 
     def sums(self) -> list[FloatArray]:
         """Return a copy of the running sum, one array a trainable tensor."""
@@ -134,7 +137,7 @@ class DpSgdRule:
             optimizer.build(model.trainable_variables)
         self.model = model
         self.optimizer = optimizer
-        self.config = config
+        self._config = config
         self._seed = seed
         self._accumulator = _accumulator(model, optimizer, config)
         self._pending: tuple[int, ...] | None = None
@@ -175,9 +178,26 @@ class DpSgdRule:
             return None
         self._pending = None
         seed = noise_seed(NOISE, self._seed, key)
-        totals = self._accumulator.add_and_apply(x, y, mask, stops, seed)
+        scales = np.array([self._config.clip_norm * self._config.noise_multiplier, self._config.expected_batch])
+        totals = self._accumulator.add_and_apply(x, y, mask, stops, seed, scales.astype(np.float32))
         self._accumulator.reset()
         return self._result(totals)
+
+    @property
+    def config(self) -> DpSgdConfig:
+        """What a step does."""
+        return self._config
+
+    def serve(self, *, noise_multiplier: float, expected_batch: float) -> None:
+        """Take the next steps on data of another size: another client's. Nothing is traced again.
+
+        Raises:
+            TrainingError: a step is under way.
+            ConfigError: a value out of range.
+        """
+        if self._pending is not None:
+            raise TrainingError(f"step {self._pending} waits for its last chunk; finish or abandon that first")
+        self._config = replace(self._config, noise_multiplier=noise_multiplier, expected_batch=expected_batch)
 
     def contribute(self, gradients: Sequence[npt.NDArray[Any]]) -> None:
         """Add one more unit's gradient to the step under way, clipped like any other: a gradient-space canary.
@@ -195,7 +215,7 @@ class DpSgdRule:
         norm = math.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in gradients))
         if not math.isfinite(norm):
             raise TrainingError("the contributed gradient is not finite; nothing was added")
-        scale = min(1.0, self.config.clip_norm / norm) if norm > 0.0 else 1.0
+        scale = min(1.0, self._config.clip_norm / norm) if norm > 0.0 else 1.0
         self._accumulator.contribute([np.asarray(scale * g, dtype=np.float32) for g in gradients])
 
     def pending_sum(self) -> list[FloatArray]:
@@ -209,10 +229,10 @@ class DpSgdRule:
 
     def _ends(self, mask: FloatArray, ends: npt.ArrayLike | None) -> FloatArray:
         """Return where units end: at every drawn scan, or where the caller says that a patient's scans do."""
-        if self.config.unit == PATIENT and ends is None:
+        if self._config.unit == PATIENT and ends is None:
             raise TrainingError("ends is missing, but the unit is a patient; say where each patient's scans end")
         stops = mask if ends is None else np.asarray(ends, dtype=np.float32)
-        if self.config.unit == SCAN and not np.array_equal(stops, mask):
+        if self._config.unit == SCAN and not np.array_equal(stops, mask):
             raise TrainingError("ends differs from mask, but the unit is a scan; set unit to 'patient'")
         return stops
 

@@ -37,13 +37,13 @@ class JaxAccumulator:
 
     def add(self, x: Any, y: Any, mask: FloatArray, ends: FloatArray) -> None:
         """Add a chunk's clipped gradients to the sum."""
-        self._call(x, y, mask, ends, np.zeros(2, dtype=np.int32), last=False)
+        self._call(x, y, mask, ends, np.zeros(2, dtype=np.int32), np.ones(2, dtype=np.float32), last=False)
 
     def add_and_apply(
-        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seed: npt.NDArray[np.int32]
+        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seed: npt.NDArray[np.int32], scales: FloatArray
     ) -> npt.NDArray[np.float64]:
         """Add a chunk, then noise, update the model unless a gradient was not finite, and return the totals."""
-        self._call(x, y, mask, ends, seed, last=True)
+        self._call(x, y, mask, ends, seed, scales, last=True)
         return np.asarray(self._totals, dtype=np.float64)
 
     def sums(self) -> list[FloatArray]:
@@ -63,7 +63,15 @@ class JaxAccumulator:
         self._totals = jnp.zeros(N_TOTALS)
 
     def _call(
-        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seed: npt.NDArray[np.int32], *, last: bool
+        self,
+        x: Any,
+        y: Any,
+        mask: FloatArray,
+        ends: FloatArray,
+        seed: npt.NDArray[np.int32],
+        scales: FloatArray,
+        *,
+        last: bool,
     ) -> None:
         positions = np.flatnonzero(mask).astype(np.int32)
         order = np.zeros(len(mask), dtype=np.int32)
@@ -79,13 +87,15 @@ class JaxAccumulator:
             "totals": self._totals,
         }
         inputs = (*(jnp.asarray(a, jnp.float32) for a in (x, y, ends)), order, np.int32(len(positions)))
-        state = self._compiled(state, inputs, seed.view(np.uint32), np.bool_(last))
+        state = self._compiled(state, inputs, (seed.view(np.uint32), scales), np.bool_(last))
         self._sums, self._unit, self._totals = state["sums"], state["unit"], state["totals"]
         for group, name in zip(variables, ("weights", "others", "optimizer"), strict=True):
             for variable, value in zip(group, state[name], strict=True):
                 variable.assign(value)
 
-    def _run(self, state: dict[str, Array], inputs: tuple[Array, ...], seed: Array, last: Array) -> dict[str, Array]:
+    def _run(
+        self, state: dict[str, Array], inputs: tuple[Array, ...], draws: tuple[Array, Array], last: Array
+    ) -> dict[str, Array]:
         """Loop over the drawn scans, then noise and update if ``last``. One trace for any number of drawn scans."""
         x, y, ends, order, count = inputs
         loop = {name: state[name] for name in ("others", "sums", "unit", "totals")}
@@ -95,7 +105,7 @@ class JaxAccumulator:
         whole = jnp.logical_and(last, loop["totals"][5] == 0.0)
         weights, optimizer = jax.lax.cond(
             whole,
-            lambda: self._apply(state["weights"], state["optimizer"], loop["sums"], seed),
+            lambda: self._apply(state["weights"], state["optimizer"], loop["sums"], *draws),
             lambda: (state["weights"], state["optimizer"]),
         )
         result: dict[str, Array] = loop | {"weights": weights, "optimizer": optimizer}
@@ -131,14 +141,13 @@ class JaxAccumulator:
         return loss * self._config.loss_scale, (loss, correct, others)
 
     def _apply(
-        self, weights: list[Array], optimizer: list[Array], sums: list[Array], seed: Array
+        self, weights: list[Array], optimizer: list[Array], sums: list[Array], seed: Array, scales: Array
     ) -> tuple[list[Array], list[Array]]:
         """Add the step's noise, divide by the expected batch and update the model."""
-        deviation = self._config.clip_norm * self._config.noise_multiplier
         keys = jax.random.split(jax.random.wrap_key_data(seed, impl="threefry2x32"), len(sums))
         means = []
         for key, total, weight in zip(keys, sums, weights, strict=True):
-            noise = deviation * jax.random.normal(key, total.shape)
-            means.append(((total + noise) / self._config.expected_batch).astype(weight.dtype))
+            noise = scales[0] * jax.random.normal(key, total.shape)
+            means.append(((total + noise) / scales[1]).astype(weight.dtype))
         updated: tuple[list[Array], list[Array]] = self._optimizer.stateless_apply(optimizer, means, weights)
         return updated

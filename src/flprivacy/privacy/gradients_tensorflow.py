@@ -70,13 +70,13 @@ class TensorFlowAccumulator:
 
     def add(self, x: Any, y: Any, mask: FloatArray, ends: FloatArray) -> None:
         """Add a chunk's clipped gradients to the sum."""
-        self._call(x, y, mask, ends, np.zeros(2, dtype=np.int32), last=False)
+        self._call(x, y, mask, ends, np.zeros(2, dtype=np.int32), np.ones(2, dtype=np.float32), last=False)
 
     def add_and_apply(
-        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seed: npt.NDArray[np.int32]
+        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seed: npt.NDArray[np.int32], scales: FloatArray
     ) -> npt.NDArray[np.float64]:
         """Add a chunk, then noise, update the model unless a gradient was not finite, and return the totals."""
-        self._call(x, y, mask, ends, seed, last=True)
+        self._call(x, y, mask, ends, seed, scales, last=True)
         return np.asarray(self._totals.numpy(), dtype=np.float64)
 
     def sums(self) -> list[FloatArray]:
@@ -95,7 +95,15 @@ class TensorFlowAccumulator:
         self._totals = tf.zeros(N_TOTALS)
 
     def _call(
-        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seed: npt.NDArray[np.int32], *, last: bool
+        self,
+        x: Any,
+        y: Any,
+        mask: FloatArray,
+        ends: FloatArray,
+        seed: npt.NDArray[np.int32],
+        scales: FloatArray,
+        *,
+        last: bool,
     ) -> None:
         positions = np.flatnonzero(mask).astype(np.int32)
         order = np.zeros(len(mask), dtype=np.int32)
@@ -103,10 +111,11 @@ class TensorFlowAccumulator:
         tensors = [tf.convert_to_tensor(a, tf.float32) for a in (x, y, ends)]
         state = (self._sum, self._unit, self._totals)
         inputs = (*tensors, tf.constant(order), tf.constant(len(positions)))
-        self._sum, self._unit, self._totals = self._compiled(state, inputs, tf.constant(seed), tf.constant(last))
+        draws = (tf.constant(seed), tf.constant(scales))
+        self._sum, self._unit, self._totals = self._compiled(state, inputs, draws, tf.constant(last))
 
     def _run(
-        self, state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], seed: Tensor, last: Tensor
+        self, state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], draws: tuple[Tensor, Tensor], last: Tensor
     ) -> tuple[Tensor, ...]:
         """Loop over the drawn scans, then noise and update if ``last``. One trace for any number of drawn scans."""
         *scans, order, count = inputs
@@ -127,7 +136,7 @@ class TensorFlowAccumulator:
         for variable, value in zip([v for v, is_seed in variables if is_seed], seeds, strict=True):
             variable.assign(value)
         whole = tf.logical_and(last, tf.equal(held[2][5], 0.0))
-        tf.cond(whole, lambda: self._apply(held[0], seed), lambda: tf.constant(0))
+        tf.cond(whole, lambda: self._apply(held[0], *draws), lambda: tf.constant(0))
         return tuple(held)
 
     def _add_scan(
@@ -168,11 +177,10 @@ class TensorFlowAccumulator:
         correct = tf.cast(tf.equal(tf.argmax(probabilities[0]), tf.argmax(y[0])), tf.float32)
         return loss, correct, flat / scale if scale != 1.0 else flat, others
 
-    def _apply(self, total: Tensor, seed: Tensor) -> Tensor:
+    def _apply(self, total: Tensor, seed: Tensor, scales: Tensor) -> Tensor:
         """Add the step's noise, divide by the expected batch and update the model."""
-        deviation = self._config.clip_norm * self._config.noise_multiplier
-        noise = tf.random.stateless_normal(total.shape, seed, stddev=deviation)
-        mean = (total + noise) / self._config.expected_batch
+        noise = tf.random.stateless_normal(total.shape, seed, stddev=scales[0])
+        mean = (total + noise) / scales[1]
         variables = self._model.trainable_variables
         gradients = [tf.cast(p, v.value.dtype) for p, v in zip(self._split(mean), variables, strict=True)]
         self._optimizer.apply(gradients, variables)

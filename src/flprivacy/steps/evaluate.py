@@ -113,6 +113,7 @@ def _summary(table: ScoreTable, record: TargetRecord | None) -> TargetSummary:
         n_train=sum(model.n_train for model in record.models),
         utility=record.utility,
         epsilon=record.epsilon,
+        privacy=record.privacy,
         synthetic_share=record.synthetic_share,
         tensors_matched=record.tensors_matched,
         tensors_total=record.tensors_total,

@@ -3,5 +3,6 @@
 SCORES_FILE = "scores.parquet"
 CURVES_FILE = "curves.parquet"
 AUDIT_FILE = "audit.json"
+CHECK_FILE = "dp_check.json"
 REPORT_FILE = "report.html"
 FIGURES_FOLDER = "figures"

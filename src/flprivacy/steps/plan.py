@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flprivacy.core.config import StudyConfig, TargetConfig
+from flprivacy.core.config import PRETRAINED, StudyConfig, TargetConfig
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.plan import Plan
+from flprivacy.core.target_source import CUSTOM
 from flprivacy.presets import load_study
 from flprivacy.steps.pull import target_record
 
@@ -39,11 +40,11 @@ def plan_study(*, preset: str, overrides: Mapping[str, Any], out: Path, preset_d
             f"preset {preset!r}: architecture {sorted(bare)[0]!r} has no untrained target to compare with; "
             "add one with topology 'untrained'"
         )
-    Plan(pipeline="study", command=_command("study", preset, overrides), study=study).write(out)
+    Plan(pipeline="study", command=repeat_command("study", preset, overrides), study=study).write(out)
     return sorted(study.targets, key=lambda name: (_SLOWEST.index(study.targets[name].topology), name))
 
 
-_SLOWEST = ("siloed", "federated", "central", "untrained")
+_SLOWEST = ("siloed", "federated", "central", "untrained", PRETRAINED)
 
 
 def plan_audit(
@@ -54,42 +55,71 @@ def plan_audit(
     targets: Mapping[str, str],
     out: Path,
     preset_digest: str = "",
+    store: str = "",
 ) -> list[str]:
     """Write the plan of pipeline ``privacy_audit``, with an untrained baseline of every architecture.
+
+    The preset's ``pretrained`` baselines of those architectures are kept.
 
     Args:
         preset: name of a preset or path of a YAML file; its attack, audit and protocol are used.
         overrides: nested fields to replace.
         cohort: path or URI of the cohort's folder, for the command that repeats the run.
-        targets: name -> path or URI of each target's folder.
+        targets: name -> target folder, weights file or MLflow URI, with what is known of it.
         out: plan file to write.
         preset_digest: SHA-256 that a preset given as file must have; empty: any.
+        store: the store's location, which keeps what weights files were converted to.
 
     Raises:
         ConfigError: no target, a wrong name or a wrong field.
-        TargetError: a target's folder is damaged.
+        TargetError: a target's folder is damaged, or its file cannot be used.
         StorageError: a target's record cannot be read.
     """
     if not targets:
         raise ConfigError("targets is empty; give at least one as name=folder")
     base = load_study(preset, overrides, digest=preset_digest)
-    architectures = sorted({target_record(uri).architecture for uri in targets.values()})
-    seeds = [t for t in base.targets.values() if t.topology == "untrained"]
-    pattern = seeds[0] if seeds else TargetConfig(topology="untrained")
-    baselines = {f"untrained-{name}".lower(): replace(pattern, architecture=name) for name in architectures}
+    baselines = _baselines(
+        base, {name: target_record(word, store).architecture for name, word in targets.items()}, targets
+    )
     study = StudyConfig(name=base.name, protocol=base.protocol, targets=baselines, attack=base.attack, audit=base.audit)
     given = [f"--cohort {shlex.quote(cohort)}", *(f"--target {shlex.quote(f'{k}={v}')}" for k, v in targets.items())]
-    command = " ".join([_command("privacy_audit", preset, overrides), *given])
+    command = " ".join([repeat_command("privacy_audit", preset, overrides), *given])
     Plan(pipeline="privacy_audit", command=command, study=study, sources=dict(targets)).write(out)
     return sorted(targets)
 
 
+def _baselines(
+    base: StudyConfig, architectures: Mapping[str, str], targets: Mapping[str, str]
+) -> dict[str, TargetConfig]:
+    """Return fresh weights for every architecture, and for every network of the user's own, and pretrained ones.
+
+    Args:
+        base: the preset.
+        architectures: of each target.
+        targets: where each target is.
+    """
+    untrained = [t for t in base.targets.values() if t.topology == "untrained"]
+    pattern = replace(untrained[0] if untrained else TargetConfig(topology="untrained"), weights="")
+    found: dict[str, TargetConfig] = {}
+    for target, architecture in sorted(architectures.items()):
+        own = architecture == CUSTOM
+        name = f"untrained-{target if own else architecture}".lower()
+        found[name] = replace(pattern, architecture=architecture, weights=targets[target] if own else "")
+    pretrained = {
+        name: config
+        for name, config in base.targets.items()
+        if config.topology == PRETRAINED and config.architecture in architectures.values()
+    }
+    return {**found, **pretrained}
+
+
 def plan_baselines(*, plan: Path) -> list[str]:
-    """Return the names of the untrained baselines of an audit's plan."""
+    """Return the names of the baselines of an audit's plan that are models."""
     return sorted(Plan.read(plan).study.targets)
 
 
-def _command(pipeline: str, preset: str, overrides: Mapping[str, Any]) -> str:
+def repeat_command(pipeline: str, preset: str, overrides: Mapping[str, Any]) -> str:
+    """Return the command line that repeats a run."""
     words = ["flprivacy", "run", pipeline, "--preset", preset]
     for path, value in _leaves(overrides):
         words += ["--set", f"{path}={json.dumps(value)}"]

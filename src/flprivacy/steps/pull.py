@@ -1,9 +1,6 @@
 """Steps ``pull_cohort`` and ``pull_target``: bring given inputs to where the other steps read them."""
 
-import json
 import logging
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,24 +8,22 @@ from pathlib import Path
 from flprivacy.cohorts.format import open_cohort
 from flprivacy.cohorts.selection import selection_digest
 from flprivacy.core.cohort import TRAIN
-from flprivacy.core.digests import digest_file
-from flprivacy.core.errors import ConfigError, TargetError
+from flprivacy.core.errors import ConfigError
 from flprivacy.core.events import emit
-from flprivacy.core.parsing import from_mapping, to_mapping
+from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import write_json
 from flprivacy.core.target import TARGET_FILE, TargetRecord
-from flprivacy.models.target_folder import read_target, verify_target
+from flprivacy.core.target_source import parse_source
+from flprivacy.models.target_folder import read_target
+from flprivacy.steps.given_target import given_record, given_target
 from flprivacy.steps.places import open_store
 from flprivacy.steps.source_cohort import SPLITS, Rows, SourceCohort, bring_rows, look_at_cohort, needed_rows
-from flprivacy.storage.files import fetch_files
-from flprivacy.storage.object_store import ObjectStore, open_objects
-from flprivacy.storage.objects import ChangedObjectError, ObjectStat
+from flprivacy.storage.objects import ChangedObjectError
 from flprivacy.storage.store import deliver
-from flprivacy.storage.transfer import Moved, in_parallel
-from flprivacy.storage.uris import is_remote, join, local_path
+from flprivacy.storage.transfer import Moved
+from flprivacy.storage.uris import is_remote, local_path
 
 LOGGER = logging.getLogger(__name__)
-_MOST_RECORD_BYTES = 1 << 24
 
 
 def pull_cohort(
@@ -104,70 +99,34 @@ def pull_target(*, targets: Mapping[str, str], target_name: str, out: Path, stor
     """Put the target of that name at ``out``, under that name, and return its record.
 
     Args:
-        targets: name -> path or URI of each target's folder.
+        targets: name -> target folder, weights file or MLflow URI, with what is known of it
+            (:func:`~flprivacy.core.target_source.parse_source`).
         target_name: which of them.
         out: folder to write.
         store: the store's location, which keeps what was fetched.
 
     Raises:
         ConfigError: ``targets`` has no such name.
-        TargetError: the folder is no valid target.
+        TargetError: it is no valid target, or the file cannot be used.
         StorageError: an object cannot be read or stays damaged.
+        TrackingError: MLflow cannot be reached or has no such model.
     """
     if target_name not in targets:
         raise ConfigError(f"target {target_name!r} is not among the given ones: {', '.join(sorted(targets))}")
-    uri = targets[target_name]
-    source = _stored_target(uri, store) if is_remote(uri) else local_path(uri)
-    record = replace(read_target(source) if is_remote(uri) else verify_target(source), name=target_name)
-    deliver(source, out)
+    folder = given_target(parse_source(targets[target_name]), store)
+    record = replace(read_target(folder), name=target_name)
+    deliver(folder, out)
     write_json(out / TARGET_FILE, to_mapping(record))
     return record
 
 
-def target_record(uri: str) -> TargetRecord:
-    """Return a target's record without fetching its weights; a local target is checked as a whole.
+def target_record(word: str, store: str = "") -> TargetRecord:
+    """Return the record of a target given as for :func:`pull_target`.
+
+    Of a target folder the weights are not fetched; a weights file is imported, because only it knows what it is.
 
     Raises:
         TargetError: it is no valid target.
         StorageError: it is missing or cannot be read.
     """
-    if not is_remote(uri):
-        return read_target(local_path(uri))
-    with tempfile.TemporaryDirectory() as folder:
-        return _fetched_record(open_objects(uri), uri, Path(folder))[0]
-
-
-def _fetched_record(objects: ObjectStore, uri: str, folder: Path) -> tuple[TargetRecord, ObjectStat]:
-    stat = objects.stat(join(uri, TARGET_FILE))
-    if stat.size > _MOST_RECORD_BYTES:
-        raise TargetError(f"{stat.uri}: has {stat.size} bytes, which no record has; give the folder of a target")
-    fetch_files(objects, {TARGET_FILE: stat}, folder, description="reading the record")
-    try:
-        record = from_mapping(TargetRecord, json.loads((folder / TARGET_FILE).read_text()), stat.uri)
-    except (ValueError, RecursionError, ConfigError) as error:
-        raise TargetError(f"{stat.uri}: not a target's record ({error}); publish the target again") from error
-    return record, stat
-
-
-def _stored_target(uri: str, store: str) -> Path:
-    """Return the target's folder in the store; fetched only if any of its objects changed."""
-    objects = open_objects(uri)
-    with tempfile.TemporaryDirectory() as name:
-        record, stat = _fetched_record(objects, uri, Path(name))
-        digest = digest_file(Path(name) / TARGET_FILE)
-    names = sorted({model.weights for model in record.models} | ({record.members} - {""}))
-    stats = in_parallel(objects, lambda one: objects.stat(join(uri, one)), names)
-    files = {TARGET_FILE: stat, **dict(zip(names, stats, strict=True))}
-    versions = sorted([name, one.size, one.version] for name, one in files.items())
-
-    def make(work: Path, folder: Path) -> None:
-        fetch_files(objects, files, work, description="pulling weights")
-        for name in files:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            os.link(work / name, folder / name)
-        try:
-            verify_target(folder)
-        except TargetError as error:
-            raise TargetError(str(error).replace(str(folder), uri.rstrip("/"))) from error
-
-    return open_store(store).build("target", {"pulled": digest, "objects": versions}, make)
+    return given_record(parse_source(word), store)

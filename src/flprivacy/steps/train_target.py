@@ -8,24 +8,28 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.plan import Plan
 from flprivacy.core.target import TargetRecord
 from flprivacy.models.target_folder import read_target
+from flprivacy.steps.given_baseline import make_baseline
 from flprivacy.steps.places import open_store
 from flprivacy.storage.store import deliver
 
 
 def train_target(*, plan: Path, cohort: Path, target_name: str, store: str, out: Path) -> TargetRecord:
-    """Put the trained target at ``out`` and return its record.
+    """Put the trained target, or the baseline that needs no training, at ``out`` and return its record.
 
     Raises:
         ConfigError: the plan has no target of that name.
+        TargetError: the weights of a baseline cannot be used.
     """
     study = Plan.read(plan).study
     if target_name not in study.targets:
         raise ConfigError(f"target {target_name!r} is not in the plan; it has {', '.join(sorted(study.targets))}")
     config = study.targets[target_name]
     opened = open_cohort(cohort)
+    if config.weights:
+        return make_baseline(target_name, config, opened.meta, protocol=study.protocol, store=store, out=out)
     inputs = {
         "name": target_name,
-        "config": to_mapping(config),
+        "config": {k: v for k, v in to_mapping(config).items() if v is not None},
         "cohort": opened.meta.digest,
         "protocol": study.protocol,
     }

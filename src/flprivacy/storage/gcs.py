@@ -98,7 +98,11 @@ class GcsBackend:
             blob = client.bucket(bucket).blob(key)
             blob.metadata = {SHA256_METADATA: sha256}
             blob.chunk_size = max(1 << 18, self._config.part_bytes // (1 << 18) * (1 << 18))
-            blob.upload_from_filename(str(path), checksum="crc32c", timeout=self._timeout, retry=None)
+            try:
+                blob.upload_from_filename(str(path), checksum="crc32c", timeout=self._timeout, retry=None)
+            except api.NotFound:
+                self._explain(client, uri, bucket)
+                raise
 
     def _explain(self, client: Any, uri: str, bucket: str) -> None:
         """Say so if it is the bucket that is missing; a caller that may not list buckets is told of the object."""
@@ -187,8 +191,13 @@ def _translate(error: Exception, uri: str) -> StorageError:
         )
     if isinstance(error, auth.TransportError):
         return TransientError(f"{uri}: the token server cannot be reached", unreachable=True)
+    if isinstance(error, auth.GoogleAuthError) and error.retryable:
+        return TransientError(f"{uri}: the token server is busy or failing")
     if isinstance(error, auth.GoogleAuthError):
-        return StorageError(f"{uri}: the credentials have expired or been revoked; log in again or renew them")
+        return StorageError(
+            f"{uri}: the credentials are refused: the key is wrong, or they have expired or been revoked; log in again "
+            "or check GOOGLE_APPLICATION_CREDENTIALS"
+        )
     if isinstance(error, DataCorruption):
         return TransientError(f"{uri}: the bytes were damaged on the way")
     if isinstance(error, requests.exceptions.SSLError):

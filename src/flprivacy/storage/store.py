@@ -24,10 +24,11 @@ LOGGER = logging.getLogger(__name__)
 
 CODE_OF_KIND: dict[str, tuple[str, ...]] = {
     "cohort": ("core", "cohorts"),
-    "target": ("core", "cohorts", "models", "training"),
+    "target": ("core", "cohorts", "models", "privacy", "training"),
     "scores": ("core", "cohorts", "models", "attacks"),
     "audit": ("core", "auditing"),
     "report": ("core", "reporting"),
+    "dp_check": ("core", "privacy", "auditing", "reporting"),
 }
 
 

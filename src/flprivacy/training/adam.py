@@ -3,7 +3,7 @@
 import keras
 
 from flprivacy.core.config import TargetConfig
-from flprivacy.training.batches import shuffled_batches
+from flprivacy.training.batches import Batch, shuffled_batches
 from flprivacy.training.method import FloatArray, Method, Step, StepResult
 
 
@@ -25,8 +25,8 @@ def compile_step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> S
     )
     optimizer.build(model.trainable_variables)
 
-    def run(volumes: FloatArray, classes: FloatArray, weights: FloatArray) -> StepResult:
-        logs = model.train_on_batch(volumes, classes, sample_weight=weights, return_dict=True)
+    def run(volumes: FloatArray, classes: FloatArray, batch: Batch) -> StepResult:
+        logs = model.train_on_batch(volumes, classes, sample_weight=batch.weights, return_dict=True)
         return StepResult(loss=float(logs["loss"]), accuracy=float(logs["accuracy"]))
 
     return Step(run=run, optimizer=optimizer)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.training.place import Place
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
@@ -26,10 +28,13 @@ class Batch:
     weights: npt.NDArray[np.float32]
 
 
-def shuffled_batches(n: int, batch_size: int, generator: np.random.Generator) -> Iterator[Batch]:
+def shuffled_batches(
+    n: int, batch_size: int, generator: np.random.Generator, place: Place | None = None
+) -> Iterator[Batch]:
     """Yield ``ceil(n / batch_size)`` batches that take each of ``n`` scans once, in a random order.
 
     Filling wraps around to the start of the order, several times over where a client is smaller than a batch.
+    ``place``, which other methods draw from, is not needed here.
     """
     order = generator.permutation(n)
     for start in range(0, n, batch_size):
@@ -40,6 +45,6 @@ def shuffled_batches(n: int, batch_size: int, generator: np.random.Generator) ->
         yield Batch(indices=np.concatenate([real, filling]), weights=weights)
 
 
-def steps_per_epoch(n: int, batch_size: int) -> int:
-    """Return the number of optimisation steps in one pass over ``n`` scans."""
+def steps_per_epoch(n: int, batch_size: int, client: int = 0) -> int:
+    """Return the number of optimisation steps in one pass over ``n`` scans, the same for every client."""
     return -(-n // batch_size)

@@ -3,17 +3,17 @@
 import numpy as np
 
 from flprivacy.core.progress import Progress, progress
-from flprivacy.training.batches import steps_per_epoch
 from flprivacy.training.checkpoint import Checkpoint
 from flprivacy.training.draws import batch_generator, layer_generator
+from flprivacy.training.place import Place
 from flprivacy.training.pool import Indices
 from flprivacy.training.topology import Run, TrainedModel
 
 
 def train_central(run: Run) -> list[TrainedModel]:
     """Return the one model, trained for ``config.epochs`` passes over the whole pool."""
-    everyone = np.arange(len(run.pool.labels))
-    steps = run.config.epochs * steps_per_epoch(len(everyone), run.config.batch_size)
+    everyone = np.arange(len(run.pool.labels)) if run.members is None else run.members
+    steps = run.epochs * run.learner.steps(len(everyone), 0)
     with progress(f"training {run.name}", steps) as counter:
         return [train_alone(run, model="model", number=0, members=everyone, counter=counter)]
 
@@ -33,21 +33,39 @@ def train_alone(run: Run, *, model: str, number: int, members: Indices, counter:
     """
     config, learner = run.config, run.learner
     saved = run.checkpoints.load(model)
-    done, history = (saved.done, saved.history) if saved else (0, [])
-    if saved and done == config.epochs:
-        counter.resume(counter.done + done * steps_per_epoch(len(members), config.batch_size))
-        return TrainedModel(name=model, weights=saved.arrays, members=members, history=history)
+    done, history, steps = (saved.done, saved.history, saved.steps.get(number, 0)) if saved else (0, [], 0)
+    if saved:
+        counter.resume(counter.done + done * learner.steps(len(members), number))
+    if saved and done == run.epochs:
+        size = len(learner.weights())
+        weights, memory = saved.arrays[:size], saved.arrays[size:]
+        return TrainedModel(
+            name=model, weights=weights, members=members, history=history, steps={number: steps}, memory=memory
+        )
     if saved:
         learner.restore(saved.arrays)
-        counter.resume(counter.done + done * steps_per_epoch(len(members), config.batch_size))
     else:
         learner.start(run.initial_weights(number), layer_generator(config.seed, number, 0))
-    for epoch in range(done, config.epochs):
-        generator = batch_generator(config.seed, number, 0, epoch)
+    for epoch in range(done, run.epochs):
+        place = Place(client=number, epoch=epoch)
         result = learner.train_epoch(
-            run.pool, members, view=epoch, generator=generator, advance=counter.advance, where=model
+            run.pool,
+            members,
+            view=epoch,
+            generator=batch_generator(config.seed, *place),
+            advance=counter.advance,
+            where=model,
+            place=place,
         )
-        history = [*history, {"epoch": epoch + 1, "loss": result.loss, "accuracy": result.accuracy}]
-        arrays = learner.state() if epoch + 1 < config.epochs else learner.weights()
-        run.checkpoints.save(model, Checkpoint(done=epoch + 1, arrays=arrays, history=history))
-    return TrainedModel(name=model, weights=learner.weights(), members=members, history=history)
+        history = [*history, run.entry({"epoch": epoch + 1}, result)]
+        steps += result.steps
+        arrays = learner.state() if epoch + 1 < run.epochs else [*learner.weights(), *learner.memory()]
+        run.checkpoints.save(model, Checkpoint(done=epoch + 1, arrays=arrays, history=history, steps={number: steps}))
+    return TrainedModel(
+        name=model,
+        weights=learner.weights(),
+        members=members,
+        history=history,
+        steps={number: steps},
+        memory=learner.memory(),
+    )

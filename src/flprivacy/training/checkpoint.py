@@ -3,7 +3,7 @@
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,13 @@ class Checkpoint:
         done: finished epochs or rounds.
         arrays: everything that the rest of the training depends on; the weights alone once it is finished.
         history: one entry an epoch or round.
+        steps: client number -> its optimisation steps so far, which privacy is accounted from.
     """
 
     done: int
     arrays: list[npt.NDArray[Any]]
     history: History
+    steps: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,12 @@ class Checkpoints:
             StorageError: the folder is not writable.
         """
         _check_finite(model, checkpoint)
-        header = {"key": self.key, "done": checkpoint.done, "history": checkpoint.history}
+        header = {
+            "key": self.key,
+            "done": checkpoint.done,
+            "history": checkpoint.history,
+            "steps": {str(client): count for client, count in checkpoint.steps.items()},
+        }
         arrays = {f"{i:05d}": array for i, array in enumerate(checkpoint.arrays)}
         with publish_file(self.path(model)) as partial, partial.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **{_HEADER: np.array(json.dumps(header))}, **arrays)
@@ -79,7 +86,8 @@ class Checkpoints:
             raise TrainingError(f"{path}: damaged checkpoint ({error}); delete it and train again") from error
         if header["key"] != self.key:
             raise TrainingError(f"{path}: checkpoint of another run; delete it and train again")
-        return Checkpoint(done=header["done"], arrays=arrays, history=header["history"])
+        steps = {int(client): count for client, count in header["steps"].items()}
+        return Checkpoint(done=header["done"], arrays=arrays, history=header["history"], steps=steps)
 
 
 def _check_finite(model: str, checkpoint: Checkpoint) -> None:

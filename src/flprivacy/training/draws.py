@@ -5,6 +5,7 @@ clients were drawn.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 _WEIGHTS, _BATCHES, _LAYERS, _CLIENTS, _PARTITION = range(5)
 
@@ -32,6 +33,12 @@ def layer_generator(seed: int, client: int, round_: int) -> np.random.Generator:
 def client_generator(seed: int, round_: int) -> np.random.Generator:
     """Return the generator of the clients of one FedAvg round."""
     return np.random.default_rng([_CLIENTS, seed, round_])
+
+
+def draw_clients(n_clients: int, fraction: float, seed: int, round_: int) -> npt.NDArray[np.int64]:
+    """Draw one round's clients: ``fraction`` of them rounded to the nearest, at least one; ascending."""
+    count = max(1, round(fraction * n_clients))
+    return np.sort(client_generator(seed, round_).choice(n_clients, size=count, replace=False))
 
 
 def partition_generator(seed: int) -> np.random.Generator:

@@ -1,19 +1,24 @@
 """Federated averaging (McMahan et al., arXiv:1602.05629): clients train, a server averages their weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from flprivacy.core.progress import Progress, progress
+from flprivacy.privacy.aggregation import SiteLevelConfig, private_mean_update
+from flprivacy.privacy.sampling import poisson_sample
 from flprivacy.training.aggregation import weighted_average
-from flprivacy.training.batches import steps_per_epoch
 from flprivacy.training.checkpoint import Checkpoint
-from flprivacy.training.draws import batch_generator, client_generator, layer_generator
+from flprivacy.training.draws import batch_generator, draw_clients, layer_generator
 from flprivacy.training.local import Pass
 from flprivacy.training.partition import partition
+from flprivacy.training.place import Place
 from flprivacy.training.pool import Indices
+from flprivacy.training.private_run import SERVER, PrivateRun
 from flprivacy.training.topology import Run, TrainedModel, Weights
+
+__all__ = ["draw_clients", "train_federated"]
 
 _MODEL = "model"
 
@@ -22,35 +27,50 @@ def train_federated(run: Run) -> list[TrainedModel]:
     """Return the global model after ``config.rounds`` rounds, or carry on from its checkpoint.
 
     In each round the drawn clients start from the global weights with a fresh optimizer, train for
-    ``config.local_epochs`` and are averaged by their numbers of scans. The model's members are the scans of every
-    client that was ever drawn: the others have not touched it.
+    ``config.local_epochs`` and are averaged by their numbers of scans; where sites are protected, their updates are
+    clipped, summed and noised instead. The model's members are the scans of every client that was ever drawn: the
+    others have not touched it.
 
     Raises:
         TrainingError: a site has no training scan, or a loss is no longer finite.
     """
     config = run.config
     clients = partition(run.cohort, kind=config.partition, seed=config.seed)
-    drawn = [draw_clients(len(clients), config.client_fraction, config.seed, r) for r in range(config.rounds)]
-    steps = [steps_per_epoch(len(c), config.batch_size) * config.local_epochs for c in clients]
-    members = np.sort(np.concatenate([clients[c] for c in sorted({int(c) for r in drawn for c in r})]))
+    drawn = [_draw(run, len(clients), round_) for round_ in range(run.rounds)]
+    steps = [run.learner.steps(len(c), number) * config.local_epochs for number, c in enumerate(clients)]
+    members = np.sort(np.concatenate([clients[c] for c in _ever_drawn(run, drawn, len(clients))]))
     saved = run.checkpoints.load(_MODEL)
-    done, history = (saved.done, saved.history) if saved else (0, [])
+    done, history, counts = (saved.done, saved.history, saved.steps) if saved else (0, [], {})
     weights = saved.arrays if saved else run.initial_weights(0)
     with progress(f"training {run.name}", sum(steps[c] for r in drawn for c in r)) as counter:
         if done:
             counter.resume(sum(steps[c] for r in drawn[:done] for c in r))
-        for round_ in range(done, config.rounds):
-            weights, result = _round(run, weights, clients, drawn[round_], round_, counter)
-            entry = {"round": round_ + 1, "clients": len(drawn[round_])}
-            history = [*history, entry | {"loss": result.loss, "accuracy": result.accuracy}]
-            run.checkpoints.save(_MODEL, Checkpoint(done=round_ + 1, arrays=weights, history=history))
-    return [TrainedModel(name=_MODEL, weights=weights, members=members, history=history)]
+        for round_ in range(done, run.rounds):
+            weights, results = _round(run, weights, clients, drawn[round_], round_, counter)
+            counts = _counted(run, counts, results)
+            entry: dict[str, float] = {"round": round_ + 1}
+            if not _site_level(run):
+                entry["clients"] = len(drawn[round_])
+            history = [*history, run.entry(entry, _mean(results, clients))]
+            run.checkpoints.save(_MODEL, Checkpoint(done=round_ + 1, arrays=weights, history=history, steps=counts))
+    return [TrainedModel(name=_MODEL, weights=weights, members=members, history=history, steps=counts)]
 
 
-def draw_clients(n_clients: int, fraction: float, seed: int, round_: int) -> npt.NDArray[np.int64]:
-    """Draw one round's clients: ``fraction`` of them rounded to the nearest, at least one; ascending."""
-    count = max(1, round(fraction * n_clients))
-    return np.sort(client_generator(seed, round_).choice(n_clients, size=count, replace=False))
+def _site_level(run: Run) -> bool:
+    return run.private is not None and run.private.site_level
+
+
+def _ever_drawn(run: Run, drawn: Sequence[npt.NDArray[np.int64]], n_clients: int) -> list[int]:
+    """Return the clients that took part; where sites are protected that is a secret, and all of them may have."""
+    return list(range(n_clients)) if _site_level(run) else sorted({int(c) for r in drawn for c in r})
+
+
+def _draw(run: Run, n_clients: int, round_: int) -> npt.NDArray[np.int64]:
+    """Draw one round's clients; where sites are protected, each by a coin of its own, and maybe none."""
+    if run.private is not None and run.private.site_level:
+        rate = run.private.events[SERVER].sampling_rate
+        return poisson_sample(n_clients, rate, seed=run.private.seed, key=(round_,))
+    return draw_clients(n_clients, run.config.client_fraction, run.config.seed, round_)
 
 
 def _round(
@@ -60,32 +80,66 @@ def _round(
     drawn: npt.NDArray[np.int64],
     round_: int,
     counter: Progress,
-) -> tuple[Weights, Pass]:
-    """Return the new global weights, and loss and accuracy of the last local epoch over all drawn scans."""
-    sizes = [len(clients[c]) for c in drawn]
-    results: list[Pass] = []
+) -> tuple[Weights, dict[int, Pass]]:
+    """Return the new global weights, and each drawn client's last local epoch with the steps of all."""
+    results: dict[int, Pass] = {}
 
     def updates() -> Iterator[Weights]:
         for client in drawn.tolist():
-            results.append(_train_client(run, weights, clients[client], client, round_, counter))
+            results[client] = _train_client(run, weights, clients[client], client, round_, counter)
             yield run.learner.weights()
 
-    average = weighted_average(updates(), sizes)
-    loss, accuracy = np.average(np.array(results), axis=0, weights=sizes)
-    return average, Pass(loss=float(loss), accuracy=float(accuracy))
+    if run.private is not None and run.private.site_level:
+        return _private_average(run.private, weights, updates(), round_), results
+    return weighted_average(updates(), [len(clients[c]) for c in drawn]), results
+
+
+def _private_average(private: PrivateRun, weights: Weights, trained: Iterator[Weights], round_: int) -> Weights:
+    """Return the global weights plus the clipped and noised mean update of the drawn sites."""
+    event = private.events[SERVER]
+    settings = SiteLevelConfig(
+        clip_norm=event.clip_norm,
+        noise_multiplier=event.noise_multiplier,
+        expected_clients=event.sampling_rate * event.population,
+        population=event.population,
+    )
+    updates = ([new - old for new, old in zip(after, weights, strict=True)] for after in trained)
+    shapes = [w.shape for w in weights]
+    mean = private_mean_update(updates, settings, shapes=shapes, seed=private.seed, round_=round_)
+    return [(old + step).astype(old.dtype) for old, step in zip(weights, mean, strict=True)]
+
+
+def _counted(run: Run, counts: dict[int, int], results: dict[int, Pass]) -> dict[int, int]:
+    """Return the steps so far: rounds of the server where sites are protected, else each client's own steps."""
+    if run.private is not None and run.private.site_level:
+        return {SERVER: counts.get(SERVER, 0) + 1}
+    return counts | {client: counts.get(client, 0) + result.steps for client, result in results.items()}
+
+
+def _mean(results: dict[int, Pass], clients: tuple[Indices, ...]) -> Pass:
+    """Return loss and accuracy of the last local epoch over all drawn scans."""
+    if not results:
+        return Pass(loss=0.0, accuracy=0.0, steps=0)
+    sizes = [len(clients[c]) for c in results]
+    loss, accuracy = np.average(np.array([(r.loss, r.accuracy) for r in results.values()]), axis=0, weights=sizes)
+    return Pass(loss=float(loss), accuracy=float(accuracy), steps=sum(r.steps for r in results.values()))
 
 
 def _train_client(run: Run, weights: Weights, members: Indices, client: int, round_: int, counter: Progress) -> Pass:
     """Train a client from the global weights; the learner holds its weights afterwards."""
     config = run.config
     run.learner.start(weights, layer_generator(config.seed, client, round_))
+    steps = 0
     for epoch in range(config.local_epochs):
+        place = Place(client=client, round_=round_, epoch=epoch)
         result = run.learner.train_epoch(
             run.pool,
             members,
             view=round_ * config.local_epochs + epoch,
-            generator=batch_generator(config.seed, client, round_, epoch),
+            generator=batch_generator(config.seed, *place),
             advance=counter.advance,
             where=f"client site-{client:02d} in round {round_ + 1}",
+            place=place,
         )
-    return result
+        steps += result.steps
+    return result._replace(steps=steps)

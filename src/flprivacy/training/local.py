@@ -11,16 +11,19 @@ import numpy.typing as npt
 from flprivacy.core.config import TargetConfig
 from flprivacy.core.errors import TrainingError
 from flprivacy.training.method import Method
+from flprivacy.training.place import Place
 from flprivacy.training.pool import Indices, Pool
 
 Array = npt.NDArray[Any]
+_FIRST = Place()
 
 
 class Pass(NamedTuple):
-    """Mean loss and accuracy over one pass, each scan before the update that it took part in."""
+    """Mean loss and accuracy over one pass, each scan before the update that it took part in, and its steps."""
 
     loss: float
     accuracy: float
+    steps: int
 
 
 class Learner:
@@ -40,12 +43,13 @@ class Learner:
         known = {id(v) for v in self._weights}
         self._generators = [v for v in model.variables if id(v) not in known]
         self._optimizer = list(self._step.optimizer.variables)
-        self._fresh_optimizer = _values(self._optimizer)
+        self._memory = self._step.memory
+        self._fresh = _values([*self._optimizer, *self._memory])
 
     def start(self, weights: Sequence[Array], generator: np.random.Generator) -> None:
         """Set the weights, forget what the optimizer remembers and seed random layers from ``generator``."""
         seeds = [generator.integers(2**31, size=v.shape).astype(v.dtype) for v in self._generators]
-        self.restore([*weights, *seeds, *self._fresh_optimizer])
+        self.restore([*weights, *seeds, *self._fresh])
 
     def weights(self) -> list[Array]:
         """Return a copy of the weights, trainable or not, in the model's order."""
@@ -53,7 +57,20 @@ class Learner:
 
     def state(self) -> list[Array]:
         """Return a copy of everything that further training depends on."""
-        return _values([*self._weights, *self._generators, *self._optimizer])
+        return _values([*self._weights, *self._generators, *self._optimizer, *self._memory])
+
+    def memory(self) -> list[Array]:
+        """Return a copy of what the method remembers beside weights and optimizer; nothing for plain training."""
+        return _values(self._memory)
+
+    @property
+    def keeps_losses(self) -> bool:
+        """Whether losses may be kept with the model."""
+        return self._method.keeps_losses
+
+    def steps(self, n: int, client: int) -> int:
+        """Return the optimisation steps of one pass over a client's ``n`` scans."""
+        return self._method.steps(n, self._config.batch_size, client)
 
     def restore(self, state: Sequence[Array]) -> None:
         """Set what :meth:`state` returned.
@@ -61,7 +78,7 @@ class Learner:
         Raises:
             TrainingError: the arrays are not those of this model and method.
         """
-        variables = [*self._weights, *self._generators, *self._optimizer]
+        variables = [*self._weights, *self._generators, *self._optimizer, *self._memory]
         if [tuple(v.shape) for v in variables] != [np.shape(a) for a in state]:
             raise TrainingError(
                 "the state to train on from does not fit the model; delete the checkpoint and train again"
@@ -78,6 +95,7 @@ class Learner:
         generator: np.random.Generator,
         advance: Callable[[], None],
         where: str,
+        place: Place = _FIRST,
     ) -> Pass:
         """Pass once over a client's scans.
 
@@ -88,24 +106,30 @@ class Learner:
             generator: draws the batches.
             advance: called after each step.
             where: who trains, for the error's message.
+            place: names the pass, for methods that draw from it.
 
         Raises:
             TrainingError: the loss is no longer finite.
         """
-        totals = np.zeros(3)
-        for batch in self._method.batches(len(indices), self._config.batch_size, generator):
+        totals, size, steps = np.zeros(3), 0.0, 0
+        for batch in self._method.batches(len(indices), self._config.batch_size, generator, place):
             scans = indices[batch.indices]
-            loss, accuracy = self._step.run(pool.view(scans, view), pool.one_hot(scans), batch.weights)
+            result = self._step.run(pool.view(scans, view), pool.one_hot(scans), batch)
+            size += float(batch.weights.sum())
+            if result is None:
+                continue
+            loss, accuracy = result
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"{where}: the loss became {loss} in epoch {view + 1}, "
                     f"at learning_rate {self._config.learning_rate:g} and batch_size {self._config.batch_size}; "
                     "lower learning_rate or raise batch_size"
                 )
-            size = float(batch.weights.sum())
             totals += (loss * size, accuracy * size, size)
+            size, steps = 0.0, steps + 1
             advance()
-        return Pass(loss=float(totals[0] / totals[2]), accuracy=float(totals[1] / totals[2]))
+        seen = totals[2] or 1.0  # a private pass may draw nobody
+        return Pass(loss=float(totals[0] / seen), accuracy=float(totals[1] / seen), steps=steps)
 
 
 def _values(variables: Sequence[keras.Variable]) -> list[Array]:

@@ -1,7 +1,6 @@
 """Siloed training: every site trains a model of its own on its own scans."""
 
 from flprivacy.core.progress import progress
-from flprivacy.training.batches import steps_per_epoch
 from flprivacy.training.central import train_alone
 from flprivacy.training.partition import natural_partition
 from flprivacy.training.topology import Run, TrainedModel
@@ -16,7 +15,7 @@ def train_siloed(run: Run) -> list[TrainedModel]:
         TrainingError: a site has no training scan, or a loss is no longer finite.
     """
     sites = natural_partition(run.cohort)
-    steps = run.config.epochs * sum(steps_per_epoch(len(s), run.config.batch_size) for s in sites)
+    steps = run.epochs * sum(run.learner.steps(len(s), number) for number, s in enumerate(sites))
     with progress(f"training {run.name}", steps) as counter:
         return [
             train_alone(run, model=f"site-{number:02d}", number=number, members=members, counter=counter)

@@ -1,7 +1,7 @@
 """What every topology is given and what it gives back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy.typing as npt
@@ -9,8 +9,9 @@ import numpy.typing as npt
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.config import TargetConfig
 from flprivacy.training.checkpoint import Checkpoints, History
-from flprivacy.training.local import Learner
+from flprivacy.training.local import Learner, Pass
 from flprivacy.training.pool import Indices, Pool
+from flprivacy.training.private_run import PrivateRun
 
 Weights = list[npt.NDArray[Any]]
 
@@ -27,6 +28,8 @@ class Run:
         learner: the one compiled model that everybody trains.
         initial_weights: number of a model -> its fresh weights.
         checkpoints: where to carry on from.
+        private: the plan of private training; None where training is not private.
+        members: indices into the pool that central training is on; None for all (canaries leave some out).
     """
 
     name: str
@@ -36,6 +39,28 @@ class Run:
     learner: Learner
     initial_weights: Callable[[int], Weights]
     checkpoints: Checkpoints
+    private: PrivateRun | None = None
+    members: Indices | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs to train, fewer than configured where private training stops early."""
+        return self._until(self.config.epochs)
+
+    @property
+    def rounds(self) -> int:
+        """FedAvg rounds to do, fewer than configured where private training stops early."""
+        return self._until(self.config.rounds)
+
+    def entry(self, facts: dict[str, float], result: Pass) -> dict[str, float]:
+        """Return one entry of the history. Losses of private training are no part of it: they are not private."""
+        if self.private is not None or not self.learner.keeps_losses:
+            return facts
+        return facts | {"loss": result.loss, "accuracy": result.accuracy}
+
+    def _until(self, configured: int) -> int:
+        stop = self.private.config.stop_after if self.private else None
+        return configured if stop is None else min(configured, stop)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,9 +72,13 @@ class TrainedModel:
         weights: in the order of the Keras model's weights.
         members: indices into the pool of the scans that it was trained on, ascending.
         history: loss and accuracy, one entry an epoch or round.
+        steps: client number -> optimisation steps done on its scans.
+        memory: what the method remembers beside the weights (canary scores); empty for plain training.
     """
 
     name: str
     weights: Weights
     members: Indices
     history: History
+    steps: dict[int, int] = field(default_factory=dict)
+    memory: list[npt.NDArray[Any]] = field(default_factory=list)

@@ -9,18 +9,25 @@ from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.config import PROTOCOLS, TargetConfig, check
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import TrainingError
-from flprivacy.core.parsing import to_mapping
 from flprivacy.core.target import TargetRecord
 from flprivacy.models.registry import TargetModel, build
+from flprivacy.privacy.compatibility import refuse_batch_statistics
+from flprivacy.privacy.events import SITE
+from flprivacy.privacy.gradients import prepare_process
 from flprivacy.training.adam import ADAM
+from flprivacy.training.canaries import Canaries, insert_canaries
 from flprivacy.training.central import train_central
 from flprivacy.training.checkpoint import Checkpoints
 from flprivacy.training.determinism import require_deterministic_kernels
+from flprivacy.training.dp_sgd import dp_sgd
 from flprivacy.training.draws import weights_seed
 from flprivacy.training.federated import train_federated
+from flprivacy.training.gradient_canaries import GradientCanaries
 from flprivacy.training.local import Learner
+from flprivacy.training.mapping import training_mapping
 from flprivacy.training.method import Method
 from flprivacy.training.pool import training_pool
+from flprivacy.training.private_run import PrivateRun, noise_seed, plan_private_run
 from flprivacy.training.publication import publish_target
 from flprivacy.training.siloed import train_siloed
 from flprivacy.training.topology import Run, TrainedModel, Weights
@@ -43,6 +50,7 @@ def train_target(
     work: Path,
     out: Path,
     method: Method = ADAM,
+    private_method: Callable[[PrivateRun, GradientCanaries | None], Method] = dp_sgd,
 ) -> TargetRecord:
     """Train a target and publish its folder, or carry on where a killed call with the same arguments stopped.
 
@@ -57,32 +65,62 @@ def train_target(
         work: folder of checkpoints. They are left there, weights alone once training is over, for the caller to
             remove when the target is safe.
         out: the target folder; one already there is replaced.
-        method: what one optimisation step does.
+        method: what one optimisation step does where no scan or patient is protected.
+        private_method: what it does where one is: (plan, gradient canaries) -> method.
 
     Returns:
         The record in ``out/target.json``.
 
     Raises:
-        ConfigError: an unknown protocol or architecture.
-        TrainingError: nothing to train on, a site without training scans, a loss that is no longer finite, or a
-            damaged checkpoint. Nothing is published.
+        ConfigError: an unknown protocol or architecture, a privacy budget that cannot be met, or a private batch
+            larger than the data.
+        TrainingError: nothing to train on, a site without training scans, a loss that is no longer finite, a network
+            that cannot be trained privately, or a damaged checkpoint. Nothing is published.
         StorageError: ``work`` or ``out`` is not writable.
     """
     check(protocol in PROTOCOLS, "protocol", protocol, f"must be one of {', '.join(PROTOCOLS)}")
     if config.topology != "untrained" and not len(cohort.rows(TRAIN)):
         raise TrainingError(f"{cohort.folder}: no scan in split 'train'; split the patients again")
+    if config.privacy is not None and config.privacy.unit != SITE:
+        prepare_process()
     require_deterministic_kernels()
     target = _build(config, cohort, model=0)
+    key = run_key(config, cohort, protocol=protocol, method=method)
+    checkpoints = Checkpoints(folder=work, key=key)
+    pool = training_pool(cohort, protocol=protocol)
+    canaries = insert_canaries(config, pool, target.model)
+    private = _private_run(config, cohort, canaries, checkpoints)
+    if private is not None and private.site_level:
+        refuse_batch_statistics(target.model)
+    elif private is not None:
+        method = private_method(private, canaries.gradient if canaries else None)
     run = Run(
         name=name,
         config=config,
         cohort=cohort,
-        pool=training_pool(cohort, protocol=protocol),
+        pool=canaries.pool if canaries else pool,
         learner=Learner(target.model, method, config),
         initial_weights=lambda model: _initial_weights(config, cohort, model),
-        checkpoints=Checkpoints(folder=work, key=run_key(config, cohort, protocol=protocol, method=method)),
+        checkpoints=checkpoints,
+        private=private,
+        members=canaries.members if canaries else None,
     )
-    return publish_target(run, TRAINERS[config.topology](run), target, out)
+    return publish_target(run, TRAINERS[config.topology](run), target, out, canaries)
+
+
+def _private_run(
+    config: TargetConfig, cohort: Cohort, canaries: Canaries | None, checkpoints: Checkpoints
+) -> PrivateRun | None:
+    """Return the plan of private training with its secret, which is kept with the checkpoints."""
+    if config.privacy is None:
+        return None
+    return plan_private_run(
+        config,
+        cohort,
+        seed=noise_seed(config.privacy, checkpoints.path("").parent),
+        members=canaries.scan_members if canaries else None,
+        gradient_canaries=canaries.gradient.count if canaries and canaries.gradient else 0,
+    )
 
 
 def _build(config: TargetConfig, cohort: Cohort, *, model: int) -> TargetModel:
@@ -101,7 +139,7 @@ def run_key(config: TargetConfig, cohort: Cohort, *, protocol: str, method: Meth
     versions = {"keras": keras.__version__, "backend": keras.backend.backend()}
     return digest_json(
         {
-            "config": to_mapping(config),
+            "config": training_mapping(config),
             "cohort": cohort.meta.digest,
             "protocol": protocol,
             "method": method.name,

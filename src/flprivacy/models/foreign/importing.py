@@ -1,0 +1,196 @@
+"""Target folders made of foreign checkpoints."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from flprivacy.core.digests import digest_file
+from flprivacy.core.errors import TargetError
+from flprivacy.core.parsing import to_mapping
+from flprivacy.core.progress import track
+from flprivacy.core.publish import publish_folder, write_json
+from flprivacy.core.target import TARGET_FILE, ModelRecord, Origin, TargetRecord
+from flprivacy.core.target_source import CUSTOM, TargetSource
+from flprivacy.models.architecture import Shape, TargetModel
+from flprivacy.models.foreign.checkpoint import open_checkpoint
+from flprivacy.models.foreign.custom import SUFFIX, fresh_custom, load_custom, save_custom
+from flprivacy.models.foreign.loading import Loaded, load_checkpoint
+from flprivacy.models.registry import build
+from flprivacy.models.target_folder import custom_digest, read_target, target_digest
+from flprivacy.models.tensor_file import header_of
+from flprivacy.models.weights import SUFFIX as WEIGHTS_SUFFIX
+from flprivacy.models.weights import load_weights, save_weights, weights_digest
+
+MODEL = "model"
+_MOST_LEFT_OVER = 1000
+_STATED = ("topology", "partition", "epsilon", "delta", "synthetic_share", "n_train")  # by its owner, not known here
+
+
+def import_checkpoint(
+    source: TargetSource, file: Path, *, name: str, out: Path, shape: Shape | None = None
+) -> TargetRecord:
+    """Make a target folder at ``out`` from a weights file.
+
+    Args:
+        source: what is known of it; of its location only the file's name is used.
+        file: the file on this machine.
+        name: of the target.
+        out: the folder; one already there is replaced.
+        shape: of the scans, where neither the source nor the file tells it.
+
+    Raises:
+        TargetError: the file cannot be used, or does not fit.
+        ConfigError: an unknown architecture.
+    """
+    with publish_folder(out) as folder:
+        make = _import_custom if source.is_custom else _import_known
+        record = make(source, file, name, folder, shape)
+        write_json(folder / TARGET_FILE, to_mapping(record))
+    return record
+
+
+def _import_custom(source: TargetSource, file: Path, name: str, folder: Path, shape: Shape | None) -> TargetRecord:
+    custom = load_custom(file, source.feature_layer)
+    if source.shape not in (None, custom.model.shape):
+        raise TargetError(
+            f"{source.location}: takes scans of shape {custom.model.shape}, not {source.shape}; leave shape out"
+        )
+    del shape  # its own is the only one
+    weights = folder / f"{MODEL}{SUFFIX}"
+    save_custom(custom, weights)
+    tensors = len(custom.network.weights)
+    origin = Origin(
+        file=_file_name(source),
+        format="Keras archive",
+        sha256=digest_file(file),
+        head=bool(custom.answers),
+        feature_layer=source.feature_layer,
+        answers=custom.answers,
+    )
+    digest = custom_digest(weights, origin)
+    return _record(source, name, custom.model, weights, digest, (tensors, tensors), origin)
+
+
+def _import_known(source: TargetSource, file: Path, name: str, folder: Path, shape: Shape | None) -> TargetRecord:
+    loaded, kind = _loaded(source, file, shape)
+    weights = folder / f"{MODEL}{WEIGHTS_SUFFIX}"
+    save_weights(loaded.model, weights)
+    report = loaded.report
+    origin = Origin(
+        file=_file_name(source),
+        format=kind,
+        sha256=digest_file(file),
+        missing=report.missing,
+        left_over=report.left_over[:_MOST_LEFT_OVER],
+        head=loaded.head,
+    )
+    digest = weights_digest(loaded.model)
+    return _record(source, name, loaded.model, weights, digest, (report.matched, report.total), origin)
+
+
+def _loaded(source: TargetSource, file: Path, shape: Shape | None) -> tuple[Loaded, str]:
+    """Return the network with the file's weights, and the file's format in words."""
+    header = None if file.name.endswith(SUFFIX) else header_of(file)
+    if header is not None:
+        model = build(header.architecture, shape=header.shape, n_classes=header.n_classes, seed=0)
+        report = load_weights(model, file)
+        trunk = len(model.trunk.weights)
+        return Loaded(model=model, report=replace(report, matched=trunk, total=trunk), head=True), "flprivacy"
+    with open_checkpoint(file) as checkpoint:
+        loaded = load_checkpoint(
+            checkpoint,
+            architecture=source.architecture,
+            shape=source.shape or checkpoint.shape or shape,
+            n_classes=source.classes,
+            trunk_layer=source.trunk_layer,
+            allow_partial=source.allow_partial,
+            weights_only=source.weights_only,
+        )
+        return loaded, checkpoint.format
+
+
+def _record(
+    source: TargetSource,
+    name: str,
+    model: TargetModel,
+    weights: Path,
+    digest: str,
+    tensors: tuple[int, int],
+    origin: Origin,
+) -> TargetRecord:
+    training = {name: value for name, value in source.facts().items() if name in _STATED}
+    return TargetRecord(
+        name=name,
+        role=source.role,
+        topology=source.topology,
+        architecture=model.architecture,
+        shape=model.shape,
+        n_classes=model.n_classes,
+        protocol=source.protocol,
+        digest=target_digest(weights={MODEL: digest}, training=training, cohort_digest="", protocol=source.protocol),
+        models=(ModelRecord(name=MODEL, weights=weights.name, sha256=digest_file(weights), n_train=source.n_train),),
+        training=training,
+        partition=source.partition,
+        epsilon=source.epsilon,
+        delta=source.delta,
+        synthetic_share=source.synthetic_share,
+        tensors_matched=tensors[0],
+        tensors_total=tensors[1],
+        origin=origin,
+    )
+
+
+def _file_name(source: TargetSource) -> str:
+    """Return the file's name alone: a path may name people."""
+    return source.location.rstrip("/").rsplit("/", 1)[-1][:200]
+
+
+def fresh_target(network: Path, *, initialisations: int, seed: int, protocol: str, out: Path) -> TargetRecord:
+    """Make an untrained baseline of a custom target: its network, with fresh weights, several times.
+
+    Args:
+        network: folder of the custom target.
+        initialisations: how many draws of fresh weights.
+        seed: draws them.
+        protocol: preprocessing of the run.
+        out: the folder; one already there is replaced.
+
+    Raises:
+        TargetError: the target is damaged or not custom.
+    """
+    given = read_target(network)
+    origin = given.origin
+    if given.architecture != CUSTOM or origin is None:
+        raise TargetError(f"{network}: is a {given.architecture}, not a network of your own; leave weights out")
+    models, digests = [], {}
+    with publish_folder(out) as folder:
+        for number in track(range(initialisations), f"initialising {given.name}"):
+            drawn = int(np.random.default_rng([seed, number]).integers(2**31))
+            custom = fresh_custom(
+                network / given.models[0].weights, origin.feature_layer, seed=drawn, answers=origin.answers
+            )
+            weights = folder / f"init-{number}{SUFFIX}"
+            save_custom(custom, weights)
+            digests[f"init-{number}"] = custom_digest(weights, origin)
+            models.append(
+                ModelRecord(name=f"init-{number}", weights=weights.name, sha256=digest_file(weights), n_train=0)
+            )
+        training = {"topology": "untrained", "initialisations": initialisations, "seed": seed}
+        record = replace(
+            given,
+            role="baseline",
+            topology="untrained",
+            protocol=protocol,
+            digest=target_digest(weights=digests, training=training, cohort_digest="", protocol=protocol),
+            models=tuple(models),
+            utility=None,
+            training=training,
+            cohort_digest="",
+            partition=None,
+            epsilon=None,
+            delta=None,
+            synthetic_share=0.0,
+        )
+        write_json(folder / TARGET_FILE, to_mapping(record))
+    return record

@@ -1,0 +1,217 @@
+"""A given target, wherever it lives and in whatever form: brought into the store as a target folder."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from flprivacy.core.digests import digest_file, digest_json
+from flprivacy.core.errors import ConfigError, FlprivacyError, TargetError
+from flprivacy.core.events import emit
+from flprivacy.core.parsing import from_mapping
+from flprivacy.core.target import TARGET_FILE, TargetRecord
+from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource
+from flprivacy.models.target_folder import read_target, verify_target
+from flprivacy.steps.places import open_store
+from flprivacy.storage.files import fetch_files
+from flprivacy.storage.object_store import ObjectStore, open_objects
+from flprivacy.storage.objects import ObjectStat
+from flprivacy.storage.store import Store, deliver
+from flprivacy.storage.transfer import in_parallel
+from flprivacy.storage.uris import is_remote, join, local_path
+
+Shape = tuple[int, int, int]
+_MOST_RECORD_BYTES = 1 << 24
+_SHOWN = 5
+
+
+def given_target(source: TargetSource, store: str = "", *, shape: Shape | None = None) -> Path:
+    """Return a folder with the target: its own where it is on this machine, else one in the store.
+
+    Nothing is fetched, converted or hashed again while the file, or the objects of the folder, stay what they were.
+
+    Args:
+        source: where it is, and what is known of it.
+        store: the store's location.
+        shape: of the scans, for a file that does not tell and a source that does not either.
+
+    Raises:
+        TargetError: it is no valid target, or the file cannot be used.
+        ConfigError: facts that contradict it.
+        StorageError: it is missing, cannot be read, or stays damaged.
+        TrackingError: MLflow cannot be reached or has no such model.
+    """
+    if source.is_mlflow:
+        return _from_mlflow(source, open_store(store), shape)
+    if source.is_foreign:
+        return _from_file(source, open_store(store), shape)
+    _check_without_facts(source)
+    if is_remote(source.location):
+        return _from_folder(source.location, open_store(store))
+    folder = local_path(source.location)
+    verify_target(folder)
+    return folder
+
+
+def given_record(source: TargetSource, store: str = "") -> TargetRecord:
+    """Return a target's record; of a target folder behind a network, without fetching its weights.
+
+    Raises:
+        FlprivacyError: as :func:`given_target`.
+    """
+    if source.is_foreign or source.is_mlflow:
+        return read_target(given_target(source, store))
+    _check_without_facts(source)
+    if not is_remote(source.location):
+        return read_target(local_path(source.location))
+    with tempfile.TemporaryDirectory() as folder:
+        return _fetched_record(open_objects(source.location), source.location, Path(folder))[0]
+
+
+def _check_without_facts(source: TargetSource) -> None:
+    facts = ", ".join(source.facts())
+    if facts:
+        raise ConfigError(
+            f"{source.location}: is a target folder, whose {TARGET_FILE} says {facts}; leave that out, or give a file "
+            f"that ends in {', '.join(WEIGHTS_SUFFIXES)}"
+        )
+
+
+def _from_file(source: TargetSource, store: Store, shape: Shape | None) -> Path:
+    """Import a weights file, fetching it first if it is behind a network."""
+    if not is_remote(source.location):
+        file = local_path(source.location)
+        if not file.is_file():
+            raise TargetError(f"{file}: no such file; check the path")
+        return _imported(source, store, shape, version=digest_file(file), bring=lambda _: file)
+    objects = open_objects(source.location)
+    stat = objects.stat(source.location)
+    name = f"checkpoint{_suffix(source.location)}"
+
+    def bring(work: Path) -> Path:
+        fetch_files(objects, {name: stat}, work, description="pulling weights")
+        return work / name
+
+    return _imported(source, store, shape, version=f"{stat.version} {stat.size} {stat.uri}", bring=bring)
+
+
+def _from_mlflow(source: TargetSource, store: Store, shape: Shape | None) -> Path:
+    from flprivacy.tracking import fetch_artifacts, model_identity  # imports MLflow: only when asked for
+
+    identity = model_identity(source.location)
+    inputs = {"mlflow": source.location, "identity": identity, "facts": source.facts(), "shape": list(shape or ())}
+    if identity:
+        return store.build("target", inputs, lambda work, out: _mlflow_into(source, work, out, shape, fetch_artifacts))
+    with tempfile.TemporaryDirectory() as name:  # a run's artifacts may change: look each time, import once
+        found = _target_within(fetch_artifacts(source.location, Path(name)), source)
+        if found.is_dir():
+            verify_target(found)
+            digest = digest_json([digest_file(found / TARGET_FILE)])
+            return store.build("target", {**inputs, "identity": digest}, lambda _, out: deliver(found, out))
+        return _imported(source, store, shape, version=digest_file(found), bring=lambda _: found)
+
+
+def _mlflow_into(
+    source: TargetSource, work: Path, out: Path, shape: Shape | None, fetch: Callable[[str, Path], Path]
+) -> None:
+    found = _target_within(fetch(source.location, work), source)
+    if found.is_dir():
+        verify_target(found)
+        deliver(found, out)
+    else:
+        _import(source, found, out, shape)
+
+
+def _target_within(path: Path, source: TargetSource) -> Path:
+    """Return the target folder or the one weights file among downloaded artifacts."""
+    if path.is_file():
+        return path
+    for record in sorted(path.rglob(TARGET_FILE)):
+        return record.parent
+    files = sorted(
+        file for file in path.rglob("*") if file.name.lower().endswith(WEIGHTS_SUFFIXES) and not file.is_symlink()
+    )
+    if len(files) != 1:
+        names = ", ".join(str(file.relative_to(path)) for file in files[:_SHOWN]) or "none"
+        raise TargetError(
+            f"{source.location}: holds {len(files)} weights files ({names}); log one model as .keras or .h5 (a "
+            "SavedModel is code and is not read), or name the file in a runs:/ URI"
+        )
+    return files[0]
+
+
+def _imported(
+    source: TargetSource, store: Store, shape: Shape | None, *, version: str, bring: Callable[[Path], Path]
+) -> Path:
+    """Return the folder in the store that an import gives; ``bring`` fetches the file only if there is none yet."""
+    inputs = {"imported": version, "facts": source.facts(), "shape": list(shape or ())}
+
+    def make(work: Path, folder: Path) -> None:
+        _import(source, bring(work), folder, shape)
+
+    return store.build("target", inputs, make)
+
+
+def _import(source: TargetSource, file: Path, folder: Path, shape: Shape | None) -> None:
+    from flprivacy.models.foreign.importing import import_checkpoint  # imports Keras: only when there is work
+
+    try:
+        record = import_checkpoint(source, file, name="imported", out=folder, shape=shape)
+    except FlprivacyError as error:
+        raise type(error)(str(error).replace(str(file), source.location)) from error
+    text = f"{source.location}: {describe_match(record)}"
+    if record.tensors_matched < record.tensors_total:
+        emit("warning", message=text)
+    else:
+        emit("note", text=text)
+
+
+def describe_match(record: TargetRecord) -> str:
+    """Say in a line how a foreign file fits its architecture."""
+    origin = record.origin
+    text = f"{record.tensors_matched} of {record.tensors_total} tensors of the {record.architecture} trunk matched"
+    if origin is None:
+        return text
+    head = "head from the file" if origin.head else "no head in the file: its outputs are not attacked"
+    return f"{text}, {len(origin.missing)} missing, {len(origin.left_over)} left over; {head}"
+
+
+def _suffix(location: str) -> str:
+    return next(suffix for suffix in WEIGHTS_SUFFIXES if location.lower().endswith(suffix))
+
+
+def _fetched_record(objects: ObjectStore, uri: str, folder: Path) -> tuple[TargetRecord, ObjectStat]:
+    stat = objects.stat(join(uri, TARGET_FILE))
+    if stat.size > _MOST_RECORD_BYTES:
+        raise TargetError(f"{stat.uri}: has {stat.size} bytes, which no record has; give the folder of a target")
+    fetch_files(objects, {TARGET_FILE: stat}, folder, description="reading the record")
+    try:
+        record = from_mapping(TargetRecord, json.loads((folder / TARGET_FILE).read_text()), stat.uri)
+    except (ValueError, RecursionError, ConfigError) as error:
+        raise TargetError(f"{stat.uri}: not a target's record ({error}); publish the target again") from error
+    return record, stat
+
+
+def _from_folder(uri: str, store: Store) -> Path:
+    """Return the target's folder in the store; fetched only if any of its objects changed."""
+    objects = open_objects(uri)
+    with tempfile.TemporaryDirectory() as name:
+        record, stat = _fetched_record(objects, uri, Path(name))
+        digest = digest_file(Path(name) / TARGET_FILE)
+    names = sorted({model.weights for model in record.models} | ({record.members} - {""}))
+    stats = in_parallel(objects, lambda one: objects.stat(join(uri, one)), names)
+    files = {TARGET_FILE: stat, **dict(zip(names, stats, strict=True))}
+    versions = sorted([name, one.size, one.version] for name, one in files.items())
+
+    def make(work: Path, folder: Path) -> None:
+        fetch_files(objects, files, work, description="pulling weights")
+        for name in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            os.link(work / name, folder / name)
+        try:
+            verify_target(folder)
+        except TargetError as error:
+            raise TargetError(str(error).replace(str(folder), uri.rstrip("/"))) from error
+
+    return store.build("target", {"pulled": digest, "objects": versions}, make)

@@ -1,0 +1,94 @@
+"""What a given target is, for people to look at."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from flprivacy.core.parsing import to_mapping
+from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource
+from flprivacy.models.foreign.checkpoint import Checkpoint, open_checkpoint
+from flprivacy.models.foreign.naming import guess_architecture, networks_of
+from flprivacy.steps.given_target import given_record
+from flprivacy.storage.files import download
+from flprivacy.storage.uris import is_remote, local_path
+
+_SHOWN = 20
+
+
+def show_target(source: TargetSource, store: str = "") -> dict[str, Any]:
+    """Return a target folder's record, or what a foreign file holds and how it fits, JSON-able.
+
+    Args:
+        source: where it is, and what is known of it.
+        store: the store's location.
+
+    Raises:
+        FlprivacyError: it cannot be read.
+    """
+    if source.is_mlflow or not source.is_foreign:
+        return to_mapping(given_record(source, store))
+    if not is_remote(source.location):
+        return _shown(source, local_path(source.location))
+    with tempfile.TemporaryDirectory() as folder:
+        suffix = next(suffix for suffix in WEIGHTS_SUFFIXES if source.location.lower().endswith(suffix))
+        path = Path(folder) / f"checkpoint{suffix}"
+        download(source.location, path)
+        return _shown(source, path)
+
+
+def _shown(source: TargetSource, path: Path) -> dict[str, Any]:
+    from flprivacy.models.tensor_file import header_of
+
+    header = None if path.name.endswith(".keras") else header_of(path)
+    if header is not None:
+        return {"location": source.location, "format": "flprivacy weights", **to_mapping(header)}
+    with open_checkpoint(path) as checkpoint:
+        shape = source.shape or checkpoint.shape
+        found = {
+            "location": source.location,
+            "format": checkpoint.format,
+            "tensors": len(checkpoint.places),
+            "networks": _networks(checkpoint),
+            "layer_of_code": checkpoint.code,
+            "shape": list(shape) if shape else None,
+            "architecture": source.architecture or guess_architecture(checkpoint),
+        }
+        fits = found["architecture"] and shape and not source.is_custom
+        return found | (_match(checkpoint, source, shape) if fits else {})
+
+
+def _networks(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return network -> how many layers and tensors it holds; the outermost is called ``(whole)``."""
+    return {
+        name or "(whole)": f"{len(layers)} layers with weights, {sum(map(len, layers.values()))} tensors"
+        for name, layers in networks_of(checkpoint).items()
+    }
+
+
+def _match(checkpoint: Checkpoint, source: TargetSource, shape: Any) -> dict[str, Any]:
+    """Try the weights in their architecture, and say how they fit."""
+    from flprivacy.models.foreign.loading import load_checkpoint
+
+    loaded = load_checkpoint(
+        checkpoint,
+        architecture=source.architecture,
+        shape=shape,
+        n_classes=source.classes,
+        trunk_layer=source.trunk_layer,
+        allow_partial=True,
+        weights_only=True,
+    )
+    report = loaded.report
+    return {
+        "classes": loaded.model.n_classes,
+        "head": loaded.head,
+        "tensors_matched": report.matched,
+        "tensors_total": report.total,
+        "missing": _some(report.missing),
+        "left_over": _some(report.left_over),
+    }
+
+
+def _some(names: tuple[str, ...]) -> list[str]:
+    more = [f"... and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
+    return [*names[:_SHOWN], *more]

@@ -1,0 +1,213 @@
+"""The private method: Poisson-sampled, clipped and noised steps of any client, inside one compiled function.
+
+What a step does to gradients is :class:`flprivacy.privacy.gradients.DpSgdRule`; who takes part is
+:mod:`flprivacy.privacy.sampling`. Both are passed in, so that a test can put a broken one in their place.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.core.config import TargetConfig
+from flprivacy.core.errors import TrainingError
+from flprivacy.privacy import gradients
+from flprivacy.privacy.events import PATIENT, SampledGaussianSteps
+from flprivacy.privacy.gradients import DpSgdConfig, DpSgdRule
+from flprivacy.privacy.plan import expected_batch, steps_per_pass
+from flprivacy.privacy.sampling import Chunk, patient_chunks, physical_batch, scan_chunks
+from flprivacy.training.batches import Batch
+from flprivacy.training.gradient_canaries import GradientCanaries
+from flprivacy.training.method import FloatArray, Method, Step, StepResult
+from flprivacy.training.place import Place
+from flprivacy.training.private_run import PrivateRun
+
+# Scans in memory at a time: a larger draw comes in several chunks, a small client's is padded by less.
+LARGEST_CHUNK = 32
+
+Indices = npt.NDArray[np.int64]
+
+
+class Rule(Protocol):
+    """What a private step does to gradients; see :class:`flprivacy.privacy.gradients.DpSgdRule`."""
+
+    def serve(self, *, noise_multiplier: float, expected_batch: float) -> None:
+        """Take the next steps on a client's data."""
+
+    def step(
+        self, x: FloatArray, y: FloatArray, mask: npt.ArrayLike, *, key: Any, ends: Any = None, last: bool = True
+    ) -> gradients.StepResult | None:
+        """Add a chunk; with the last one add noise and update the model."""
+
+    def contribute(self, gradients: Any) -> None:
+        """Add the gradient of a canary."""
+
+
+MakeRule = Callable[..., Rule]
+DrawChunks = Callable[[PrivateRun, int, int, tuple[int, ...]], Iterator[Chunk]]
+"""(run, number of units, physical batch, (client, round, epoch, step)) -> the chunks of one step"""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PrivateBatch(Batch):
+    """A chunk of one private step.
+
+    Attributes:
+        ends: (batch,) 1 where a patient's last scan stands.
+        key: (client, round, epoch, step), which names the step's noise.
+        last: whether the step is complete.
+        canaries: gradient canaries that were drawn in this chunk.
+    """
+
+    ends: npt.NDArray[np.float32]
+    key: tuple[int, ...]
+    last: bool
+    canaries: Indices
+
+
+def draw_chunks(run: PrivateRun, n: int, physical: int, key: tuple[int, ...]) -> Iterator[Chunk]:
+    """Draw one step's units by Poisson sampling, with the client's planned rate."""
+    rate = run.events[key[0]].sampling_rate
+    if run.config.unit == PATIENT:
+        return patient_chunks(run.patients[key[0]], rate, physical=physical, seed=run.seed, key=key)
+    return scan_chunks(n, rate, physical=physical, seed=run.seed, key=key)
+
+
+def dp_sgd(
+    run: PrivateRun,
+    canaries: GradientCanaries | None = None,
+    *,
+    make_rule: MakeRule = DpSgdRule,
+    chunks: DrawChunks = draw_chunks,
+) -> Method:
+    """Return the method that trains with DP-SGD (arXiv:1607.00133).
+
+    Args:
+        run: the plan.
+        canaries: gradient canaries among the units.
+        make_rule: (model, optimizer, DpSgdConfig, seed=...) -> the rule.
+        chunks: draws who takes part in a step.
+    """
+    physical = min(LARGEST_CHUNK, max(_physical(run, number) for number in run.events))
+
+    def compile_private(model: keras.Model, config: TargetConfig) -> Step:
+        optimizer = _optimizer(run, config)
+        rule = _checked_rule(make_rule, model, optimizer, config, run)
+        memory = canaries.memory(steps_per_pass(_only(run).sampling_rate)) if canaries else []
+        step = _PrivateStep(run, rule, model, canaries, memory, learning_rate=config.learning_rate)
+        return Step(run=step.run, optimizer=optimizer, memory=memory)
+
+    def batches(n: int, batch_size: int, generator: np.random.Generator, place: Place) -> Iterator[Batch]:
+        for number in range(steps_per_pass(run.events[place.client].sampling_rate)):
+            key = (*place, number)
+            for chunk in chunks(run, n, physical, key):
+                yield _batch(chunk, key, run.first_canary)
+
+    return Method(
+        name=f"dp-sgd/{run.config.optimizer}",
+        compile=compile_private,
+        batches=batches,
+        steps=lambda n, batch_size, client: steps_per_pass(run.events[client].sampling_rate),
+        keeps_losses=False,
+    )
+
+
+class _PrivateStep:
+    """Feeds chunks to the rule, canaries among them, and watches what canaries leave in the weights."""
+
+    def __init__(
+        self,
+        run: PrivateRun,
+        rule: Rule,
+        model: keras.Model,
+        canaries: GradientCanaries | None,
+        memory: list[keras.Variable],
+        *,
+        learning_rate: float,
+    ) -> None:
+        self._run, self._rule, self._model = run, rule, model
+        self._canaries, self._memory = canaries, memory
+        self._learning_rate = learning_rate
+        self._begun: tuple[int, ...] | None = None
+
+    def run(self, volumes: FloatArray, classes: FloatArray, batch: Batch) -> StepResult | None:
+        draw = cast(PrivateBatch, batch)
+        event = self._run.events[draw.key[0]]
+        if self._begun != draw.key:
+            self._begun = draw.key
+            self._rule.serve(noise_multiplier=event.noise_multiplier, expected_batch=expected_batch(event))
+        if self._canaries is not None:
+            for canary in draw.canaries.tolist():
+                self._rule.contribute(self._canaries.gradient(canary, self._model))
+        before = self._canaries.look(self._model) if self._canaries and draw.last else None
+        ends = draw.ends if self._run.config.unit == PATIENT else None
+        result = self._rule.step(volumes, classes, draw.weights, key=draw.key, ends=ends, last=draw.last)
+        if result is None:
+            return None
+        self._begun = None
+        if self._canaries is not None and before is not None:
+            # What one participation leaves, clipped to the clip norm, is 1.
+            unit = self._learning_rate * event.clip_norm / expected_batch(event)
+            moved = (before - self._canaries.look(self._model)) / unit
+            self._canaries.remember(self._memory, moved, phase=draw.key[-1])
+        return StepResult(loss=result.loss, accuracy=result.accuracy)
+
+
+def _batch(chunk: Chunk, key: tuple[int, ...], first_canary: int | None) -> PrivateBatch:
+    drawn = chunk.mask > 0.0
+    is_canary = np.zeros_like(drawn) if first_canary is None else drawn & (chunk.indices >= first_canary)
+    canaries = chunk.indices[is_canary] - (first_canary or 0)
+    keep = (~is_canary).astype(np.float32)
+    return PrivateBatch(
+        indices=np.where(is_canary, 0, chunk.indices),
+        weights=chunk.mask * keep,
+        ends=chunk.ends * keep,
+        key=key,
+        last=chunk.last,
+        canaries=canaries,
+    )
+
+
+def _physical(run: PrivateRun, number: int) -> int:
+    event = run.events[number]
+    scans = np.ones(event.population)
+    if run.config.unit == PATIENT:
+        scans = np.unique(run.patients[number], return_counts=True)[1].astype(np.float64)
+    return physical_batch(scans, event.sampling_rate)
+
+
+def _only(run: PrivateRun) -> SampledGaussianSteps:
+    (event,) = run.events.values()
+    return event
+
+
+def _optimizer(run: PrivateRun, config: TargetConfig) -> keras.optimizers.Optimizer:
+    kinds = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
+    return kinds[run.config.optimizer](learning_rate=config.learning_rate)
+
+
+def _checked_rule(
+    make_rule: MakeRule,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    config: TargetConfig,
+    run: PrivateRun,
+) -> Rule:
+    some = next(iter(run.events.values()))
+    settings = DpSgdConfig(
+        clip_norm=some.clip_norm,
+        noise_multiplier=some.noise_multiplier,
+        expected_batch=expected_batch(some),
+        unit=run.config.unit,
+        loss_scale=run.config.loss_scale,
+    )
+    try:
+        return make_rule(model, optimizer, settings, seed=run.seed)
+    except TrainingError as error:
+        raise TrainingError(
+            f"architecture {config.architecture!r} cannot be trained privately: {error}; among the registered ones "
+            "cnn3d_small can"
+        ) from error

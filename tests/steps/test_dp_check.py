@@ -1,0 +1,144 @@
+"""``dp_check``: the right training passes, broken ones that claim the same are found, and the report says so."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+from planted_bugs import CAUGHT, METHODS, RIGHT
+from private_examples import PRIVATE, private_run
+from tiny_training import tiny_manifest, write_tiny_cohort
+
+from flprivacy.auditing.epsilon.claim import METHODS as BOUNDS
+from flprivacy.auditing.epsilon.claim import check_claim
+from flprivacy.core.cohort import Cohort
+from flprivacy.core.config import CanaryConfig
+from flprivacy.core.dp_check import CONTRADICTED, NOT_CONTRADICTED, DpCheck
+from flprivacy.core.errors import AuditError, ConfigError
+from flprivacy.core.parsing import from_mapping, to_mapping
+from flprivacy.core.plan import Plan
+from flprivacy.privacy.accounting import account
+from flprivacy.privacy.events import SampledGaussianSteps
+from flprivacy.steps.dp_check import check_dp_policy, dp_check, plan_dp_check
+from flprivacy.training.central import train_central
+
+CANARIES, PASSES = 500, 10
+CLAIM = dataclasses.replace(PRIVATE, noise_multiplier=0.8, sampling_rate=0.05, optimizer="sgd")
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    return write_tiny_cohort(tmp_path_factory.mktemp("scans") / "cohort", tiny_manifest())
+
+
+@pytest.mark.parametrize("name", [RIGHT, *CAUGHT])
+def test_broken_training_is_found_and_the_right_one_passes(name: str, scans: Cohort, tmp_path: Path) -> None:
+    passes = 2 if name == "everybody in every step" else PASSES  # shows at once, and is slow
+    run = private_run(
+        scans, tmp_path, privacy=CLAIM, method=METHODS[name], canaries=CanaryConfig(count=CANARIES), epochs=passes
+    )
+    (trained,) = train_central(run)
+    _, stated = run.private.state(trained.steps)
+    rng = np.random.default_rng([7, 0])
+    included = rng.random(CANARIES) < 0.5
+    marks = trained.memory[0]
+    scores = {"released": marks.sum(axis=0), "same-step": marks.max(axis=0)}
+    found = check_claim(included, scores, claimed_epsilon=stated.epsilon, delta=stated.delta)
+    print(f"{name}: claimed {stated.epsilon:.2f}, proven {found.epsilon_lower:.2f}")
+    assert (found.verdict == CONTRADICTED) == (name in CAUGHT)
+
+
+def marks_of(rate: float, steps: int, noise: float, canaries: int, seed: int) -> tuple[np.ndarray, dict]:
+    """Return coins and scores of gradient canaries under Poisson sampling, without training anything."""
+    rng = np.random.default_rng(seed)
+    phases = round(1 / rate)
+    included = rng.random(canaries) < 0.5
+    taken = rng.binomial(steps // phases, rate, (phases, canaries)) * included
+    marks = taken + noise * np.sqrt(steps // phases) * rng.normal(size=(phases, canaries))
+    return included, {"released": marks.sum(axis=0), "same-step": marks.max(axis=0)}
+
+
+def test_a_right_training_is_contradicted_in_hardly_any_of_many_audits() -> None:
+    """Null: the claim is exactly what was done. Leak: the same scores against a claim of a quarter of it."""
+    event = SampledGaussianSteps(
+        steps=100, sampling_rate=0.1, noise_multiplier=0.8, clip_norm=1.0, unit="scan", population=500
+    )
+    claimed = account([event], delta=1e-5).epsilon
+    verdicts, caught = [], []
+    for seed in range(60):
+        included, scores = marks_of(0.1, 100, 0.8, 1000, seed)
+        verdicts.append(check_claim(included, scores, claimed_epsilon=claimed, delta=1e-5).verdict)
+        caught.append(check_claim(included, scores, claimed_epsilon=claimed / 8, delta=1e-5).verdict)
+    assert verdicts.count(CONTRADICTED) == 0
+    assert caught.count(CONTRADICTED) > 50
+
+
+def test_every_bound_gets_its_share_of_the_error() -> None:
+    included, scores = marks_of(0.1, 100, 0.8, 100, 0)
+    found = check_claim(included, scores, claimed_epsilon=5.0, delta=1e-5, confidence=0.9)
+    assert len(found.bounds) == len(BOUNDS) * 2
+    assert {round(b.confidence, 6) for b in found.bounds} == {round(1 - 0.1 / 8, 6)}
+    assert found.epsilon_lower == found.bounds[0].epsilon_lower == max(b.epsilon_lower for b in found.bounds)
+    assert "at least" in found.reason
+    assert "90%" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("included", "scores"), [([True] * 20, {"a": range(20)}), ([True, False], {}), ([False] * 5, {"a": range(5)})]
+)
+def test_scores_that_prove_nothing_are_refused(included: list[bool], scores: dict[str, range]) -> None:
+    with pytest.raises(AuditError, match="insert more canaries"):
+        check_claim(included, {k: list(v) for k, v in scores.items()}, claimed_epsilon=1.0, delta=1e-5)
+
+
+PRESET = """
+cohort: {name: phantom-tiny, scans: 90, sites: 3, shape: [8, 32, 40], seed: 7}
+targets: {untrained: {topology: untrained}}
+dp_check:
+  target:
+    topology: central
+    epochs: 2
+    learning_rate: 0.1
+    privacy: {unit: scan, noise_multiplier: 0.8, sampling_rate: 0.2, optimizer: sgd}
+    canaries: {count: 60}
+"""
+
+
+def test_the_steps_train_check_and_report(tmp_path: Path) -> None:
+    from flprivacy.steps.make_cohort import make_cohort
+    from flprivacy.steps.train_target import train_target
+
+    preset = tmp_path / "mine.yaml"
+    preset.write_text(PRESET)
+    plan, store = tmp_path / "plan.json", str(tmp_path / "store")
+    name = plan_dp_check(preset=str(preset), overrides={}, out=plan)
+    assert Plan.read(plan).command == f"flprivacy run dp_check --preset {preset}"
+    make_cohort(plan=plan, store=store, out=tmp_path / "cohort")
+    record = train_target(plan=plan, cohort=tmp_path / "cohort", target_name=name, store=store, out=tmp_path / "target")
+    found = dp_check(plan=plan, target=tmp_path / "target", store=store, out=tmp_path / "check")
+    assert found == DpCheck.read(tmp_path / "check" / "dp_check.json") == from_mapping(DpCheck, to_mapping(found))
+    assert (found.claimed_epsilon, found.verdict) == (record.epsilon, NOT_CONTRADICTED)
+    assert found.n_included + found.n_excluded == 60
+    page = (tmp_path / "check" / "report.html").read_text()
+    assert "claim not contradicted" in page
+    assert page.count("<img") == 2
+    assert "<script" not in page
+    assert check_dp_policy(check=tmp_path / "check", fail_on_leak=True) == NOT_CONTRADICTED
+    dataclasses.replace(found, verdict=CONTRADICTED).write(tmp_path / "check" / "dp_check.json")
+    assert check_dp_policy(check=tmp_path / "check", fail_on_leak=False) == CONTRADICTED
+    with pytest.raises(AuditError, match="dp-check: "):
+        check_dp_policy(check=tmp_path / "check", fail_on_leak=True)
+
+
+def test_a_target_without_canaries_and_a_check_without_privacy_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the check is about private training"):
+        plan_dp_check(
+            preset="demo",
+            overrides={"dp_check": {"target": {"privacy": None, "canaries": None}}},
+            out=tmp_path / "plan.json",
+        )
+    with pytest.raises(AuditError, match="not a DP check"):
+        DpCheck.read(tmp_path / "nothing.json")
