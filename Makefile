@@ -12,7 +12,7 @@ help: ## show what can be made
 # Installs once; again only when the lock or the project file changed.
 $(STAMP): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -20,7 +20,7 @@ audit: $(STAMP) ## run the whole privacy audit on the embedded demo, end to end
 	@$(BIN)/flprivacy run study --preset demo
 
 test: $(STAMP) ## run the tests
-	@$(BIN)/python -m pytest tests --ignore=tests/benchmarks
+	@$(BIN)/python -m pytest tests --ignore=tests/benchmarks -n logical --dist loadfile
 
 fuzz: $(STAMP) ## read tens of thousands of damaged files
 	@FLPRIVACY_FUZZ=20 $(BIN)/python -m pytest tests/fuzz --override-ini timeout=3600
@@ -48,7 +48,7 @@ format: $(STAMP) ## format the sources
 
 lock: ## resolve the dependencies again (needs uv)
 	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --extra cpu --extra dev -o requirements.lock pyproject.toml
+	  --extra cpu --extra dev --override lock-overrides.txt -o requirements.lock pyproject.toml
 
 clean: ## remove what was run (not the installation)
 	rm -rf .flprivacy
