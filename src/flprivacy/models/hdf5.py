@@ -180,7 +180,12 @@ def read(datasets: Mapping[str, h5py.Dataset]) -> dict[str, Array]:
 
 def one_line(error: Exception) -> str:
     """Return an error's text in a line of bearable length."""
-    return " ".join(str(error).split())[:500]
+    return printable(" ".join(str(error).split())[:500])
+
+
+def printable(text: str) -> str:
+    """Return a stranger's text without anything that a terminal would obey."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _check_is_hdf5(path: Path, remedy: str) -> None:

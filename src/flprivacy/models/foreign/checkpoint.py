@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,6 @@ class Checkpoint:
         shape: (depth, height, width) of the scans that its network takes; None where the file does not tell.
         code: class of a layer of code in its description; empty if there is none.
         config: the description of its network; None where there is none.
-        weights: the HDF5 file itself; of an archive, unpacked.
         read: places -> values.
     """
 
@@ -62,7 +61,6 @@ class Checkpoint:
     shape: Shape | None = None
     code: str = ""
     config: Mapping[str, Any] | None = None
-    weights: Path
     read: Callable[[Iterable[str]], dict[str, Array]] = field(repr=False)
 
 
@@ -76,10 +74,10 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
     try:
         if path.name.endswith(".keras"):
             _check_exists(path)
-            with unpacked(path) as (config, weights), _opened(weights, path) as file:
-                yield replace(_keras3(file, path, config), weights=weights)
+            with unpacked(path) as (config, weights), opened(weights, path) as file:
+                yield _keras3(file, path, config)
         else:
-            with _opened(path, path) as file:
+            with opened(path, path) as file:
                 yield _hdf5(file, path)
     except (ValueError, RecursionError) as error:  # of a description nested too deep or with too many parts
         raise TargetError(f"{path}: unreadable description of the network ({error}); {_REMEDY}") from error
@@ -91,8 +89,12 @@ def _check_exists(path: Path) -> None:
 
 
 @contextmanager
-def _opened(path: Path, shown: Path) -> Iterator[GuardedFile]:
-    """Open an HDF5 file that the user knows under the name ``shown``."""
+def opened(path: Path, shown: Path) -> Iterator[GuardedFile]:
+    """Open an HDF5 file that the user knows under the name ``shown``.
+
+    Raises:
+        TargetError: it is damaged, or holds what no weights file holds.
+    """
     try:
         with open_guarded(path, remedy=_REMEDY, max_depth=_MAX_DEPTH) as file:
             yield file
@@ -214,7 +216,6 @@ def _checkpoint(
         shape=input_shape(config) if config is not None else None,
         code=code_in(config) if config is not None else "",
         config=config,
-        weights=path,
         read=read,
     )
 

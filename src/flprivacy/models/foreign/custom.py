@@ -20,9 +20,9 @@ from flprivacy.core.publish import publish_file
 from flprivacy.core.target_source import CUSTOM
 from flprivacy.models.architecture import Shape, TargetModel, scan_input, trunk_model
 from flprivacy.models.foreign.allowed import check_allowed, plain
-from flprivacy.models.foreign.archive import CONFIG, METADATA, WEIGHTS
-from flprivacy.models.foreign.checkpoint import Checkpoint, open_checkpoint
-from flprivacy.models.hdf5 import one_line
+from flprivacy.models.foreign.archive import CONFIG, METADATA, WEIGHTS, unpacked
+from flprivacy.models.foreign.checkpoint import opened
+from flprivacy.models.hdf5 import one_line, printable
 from flprivacy.models.initialisation import undisturbed_random
 
 SUFFIX = ".keras"
@@ -66,11 +66,11 @@ def load_custom(path: Path, feature_layer: str, *, answers: str | None = None) -
         TargetError: the file is damaged, asks for layers that are not allowed, takes no such scans, or has no such
             layer.
     """
-    with open_checkpoint(path) as checkpoint:
+    with _unpacked(path) as (config, weights, numbers):
         with undisturbed_random():
-            network, config = _network(checkpoint)
+            network = _network(config, path, most_numbers=numbers)
         with _refusals(path):
-            network.load_weights(checkpoint.weights)
+            network.load_weights(weights)
     return _custom(network, config, path, feature_layer, answers)
 
 
@@ -80,9 +80,9 @@ def fresh_custom(path: Path, feature_layer: str, *, seed: int, answers: str) -> 
     Raises:
         TargetError: as :func:`load_custom`.
     """
-    with open_checkpoint(path) as checkpoint, undisturbed_random():
+    with _unpacked(path) as (config, _, numbers), undisturbed_random():
         random.seed(seed)  # Keras draws the seed of every initializer from here
-        network, config = _network(checkpoint)
+        network = _network(config, path, most_numbers=numbers)
     return _custom(network, config, path, feature_layer, answers)
 
 
@@ -101,19 +101,27 @@ def save_custom(custom: CustomModel, path: Path) -> None:
             archive.write(weights, WEIGHTS)
 
 
-def _network(checkpoint: Checkpoint) -> tuple[keras.Model, dict[str, Any]]:
-    """Build a checked description; its weights are still fresh."""
-    path = checkpoint.path
-    if checkpoint.config is None or not path.name.endswith(SUFFIX):
+@contextmanager
+def _unpacked(path: Path) -> Iterator[tuple[dict[str, Any], Path, int]]:
+    """Yield a checked description, a checked weights file, and how many numbers that one holds."""
+    if not path.name.endswith(SUFFIX):
         raise TargetError(f"{path}: a network of your own needs its description; save the whole model as .keras")
-    check_allowed(checkpoint.config, path)
-    config = plain(checkpoint.config)
-    held = sum(math.prod(spec.shape) for spec in checkpoint.places.values())
-    with _refusals(path), _bounded_weights(held):
+    with unpacked(path) as (config, weights):
+        with _refusals(path):
+            check_allowed(config, path)
+            checked = plain(config)
+        with opened(weights, path) as file:
+            numbers = sum(math.prod(tensor.shape) for tensor in file.tensors().values())
+        yield checked, weights, numbers
+
+
+def _network(config: dict[str, Any], path: Path, *, most_numbers: int) -> keras.Model:
+    """Build a checked description; its weights are still fresh."""
+    with _refusals(path), _bounded_weights(most_numbers):
         network = keras.saving.deserialize_keras_object(config, safe_mode=True)
     if not isinstance(network, keras.Model) or not network.built:
         raise TargetError(f"{path}: its network has no fixed input; save it once it was built with scans of its size")
-    return network, config
+    return network
 
 
 @contextmanager
@@ -153,7 +161,7 @@ def _custom(
         model = _target_model(network, shape, channels, features, output, kind)
     for weight in network.weights:
         if not np.isfinite(np.asarray(weight)).all():
-            raise TargetError(f"{path}: {weight.path} holds values that are not finite; give another file")
+            raise TargetError(f"{path}: {weight.path!r} holds values that are not finite; give another file")
     return CustomModel(network=network, model=model, config=config, answers=kind)
 
 
@@ -190,7 +198,8 @@ def _outputs(network: keras.Model, path: Path, feature_layer: str) -> tuple[Any,
     named = {layer.name: layer for layer in network.layers}
     if feature_layer not in named:
         raise TargetError(
-            f"{path}: has no layer {feature_layer[:80]!r}; feature_layer may be one of: {', '.join(named)[:800]}"
+            f"{path}: has no layer {feature_layer[:80]!r}; feature_layer may be one of: "
+            f"{printable(', '.join(map(str, named)))[:800]}"
         )
     features = named[feature_layer].output  # raises where a layer is used several times
     if not hasattr(features, "shape") or len(features.shape) < 2 or len(network.outputs) != 1:

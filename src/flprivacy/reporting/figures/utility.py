@@ -1,5 +1,6 @@
 """Utility against leakage: what a hospital network gets for what its model gives away."""
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ from flprivacy.reporting.words import access_name, attribute_name, epsilon_name,
 _MARKS = {"features": ("o", "circle"), "outputs": ("s", "square"), "finetune": ("^", "triangle")}
 _ANOTHER_MARK = ("D", "diamond")
 _COLUMNS, _HEAD_INCHES, _CHARACTER_INCHES = 2, 0.36, 0.093
+_LINE_INCHES, _LINE_LETTERS = 0.2, 100
 _STEP = 0.022  # between the ways of access, as a share of the span of utilities
 _FEW_TARGETS, _SHORT_NAME, _NAME_LENGTH = 4, 12, 18
 Place = Callable[[Verdict], float]
@@ -79,7 +81,12 @@ def utility_leakage(audit: Audit) -> Figure:
     utility_name, utility = utilities(audit)
     layout = _lay_out(utility)
     figure, panels = panel_grid(
-        len(groups), columns=_COLUMNS, width=layout.width, height=2.7, margins=layout.margins, head=_HEAD_INCHES
+        len(groups),
+        columns=_COLUMNS,
+        width=layout.width,
+        height=2.7,
+        margins=layout.margins,
+        head=_HEAD_INCHES + _LINE_INCHES * len(_budgets(audit)),
     )
     colours = {name: style.colour for name, style in target_styles(audit).items()}
     for axes, (attribute, rows) in zip(panels, groups.items(), strict=True):
@@ -91,8 +98,8 @@ def utility_leakage(audit: Audit) -> Figure:
         labels = _target_labels(rows, place, colours, layout)
         label_points(axes, labels, size=10, at_edge=layout.crowded, pad=13)
     width, height = figure.get_size_inches()
-    text = _key(way for attribute in groups for way in accesses(audit, attribute)) + _budgets(audit)
-    figure.text(layout.margins.left / width, 1 - 0.24 / height, text, color=MUTED, va="center")
+    key, budgets = _key(way for attribute in groups for way in accesses(audit, attribute)), _budgets(audit)
+    figure.text(layout.margins.left / width, 1 - 0.12 / height, "\n".join([key, *budgets]), color=MUTED, va="top")
     return figure
 
 
@@ -101,10 +108,10 @@ def _key(ways: Iterable[str]) -> str:
     return f"{shapes[:1].upper()}{shapes[1:]}. Shaded: more than the policy tolerates."
 
 
-def _budgets(audit: Audit) -> str:
-    """Return the privacy budgets of the targets that have one, such as " central-dp: epsilon 8."."""
+def _budgets(audit: Audit) -> list[str]:
+    """Return lines of the privacy budgets of the targets that have one, such as "central-dp: epsilon 8."."""
     found = [f"{shorten(s.name, _NAME_LENGTH)}: {budget}" for s in targets(audit) if (budget := epsilon_name(s))]
-    return f" {'; '.join(found)}." if found else ""
+    return textwrap.wrap(f"{'; '.join(found)}.", _LINE_LETTERS) if found else []
 
 
 def _mark(access: str) -> tuple[str, str]:
