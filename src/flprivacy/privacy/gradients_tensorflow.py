@@ -62,11 +62,11 @@ class TensorFlowAccumulator:
         self._sizes = [math.prod(shape) for shape in self._shapes]
         # What a forward pass may change is random layers' seeds (see compatibility); the rest stays out of the loop.
         self._seeds = [not keras.backend.is_float_dtype(v.dtype) for v in model.non_trainable_variables]
-        self._compiled = tf.function(self._run, jit_compile=False, autograph=False)
         self._sum: Tensor = None
         self._unit: Tensor = None
         self._totals: Tensor = None
         self.reset()
+        self._compiled = tf.function(self._run, self._signature(), jit_compile=False, autograph=False)
 
     def add(self, x: Any, y: Any, mask: FloatArray, ends: FloatArray) -> None:
         """Add a chunk's clipped gradients to the sum."""
@@ -106,19 +106,27 @@ class TensorFlowAccumulator:
         last: bool,
     ) -> None:
         positions = np.flatnonzero(mask).astype(np.int32)
-        order = np.zeros(len(mask), dtype=np.int32)
-        order[: len(positions)] = positions
-        tensors = [tf.convert_to_tensor(a, tf.float32) for a in (x, y, ends)]
+        used = int(positions[-1]) + 1 if len(positions) else 0  # the filling behind is not copied
+        tensors = [tf.convert_to_tensor(a[:used], tf.float32) for a in (x, y, ends)]
         state = (self._sum, self._unit, self._totals)
-        inputs = (*tensors, tf.constant(order), tf.constant(len(positions)))
+        inputs = (*tensors, tf.constant(positions))
         draws = (tf.constant(seed), tf.constant(scales))
         self._sum, self._unit, self._totals = self._compiled(state, inputs, draws, tf.constant(last))
+
+    def _signature(self) -> tuple[tuple[tf.TensorSpec, ...], ...]:
+        """Return what the compiled function takes: any number of scans, so that it is traced once."""
+        state = tuple(tf.TensorSpec(part.shape) for part in (self._sum, self._unit, self._totals))
+        scan, answer = self._model.input_shape[1:], self._model.output_shape[1:]
+        scans = (tf.TensorSpec((None, *scan)), tf.TensorSpec((None, *answer)), tf.TensorSpec((None,)))
+        draws = (tf.TensorSpec((2,), tf.int32), tf.TensorSpec((2,)))
+        return state, (*scans, tf.TensorSpec((None,), tf.int32)), draws, tf.TensorSpec((), tf.bool)
 
     def _run(
         self, state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], draws: tuple[Tensor, Tensor], last: Tensor
     ) -> tuple[Tensor, ...]:
         """Loop over the drawn scans, then noise and update if ``last``. One trace for any number of drawn scans."""
-        *scans, order, count = inputs
+        *scans, order = inputs
+        count = tf.size(order)
         weights = [tf.convert_to_tensor(v.value) for v in self._model.trainable_variables]
         others = [tf.convert_to_tensor(v.value) for v in self._model.non_trainable_variables]
         seeds = [value for value, is_seed in zip(others, self._seeds, strict=True) if is_seed]
