@@ -255,6 +255,10 @@ def _log_parent(client: MlflowClient, run: str, audit: Audit, report: Path, audi
         "audit.baselines": ", ".join(t.name for t in audit.targets if t.role == "baseline"),
         "audit.cohort_digest": audit.cohort_digest[:12],
     }
+    partly = [t for t in audit.targets if t.tensors_matched < t.tensors_total]
+    if partly:
+        words = (f"{t.name}: {t.tensors_matched} of {t.tensors_total} tensors" for t in partly)
+        params["audit.partly_loaded"] = "; ".join(words)
     attack = audit.config.get("attack", {})
     params |= {f"audit.attack.{key}": str(value) for key, value in attack.items()}
     _log(client, run, metrics, params)

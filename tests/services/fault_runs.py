@@ -129,12 +129,13 @@ def fault_run(seed: int, source: Cohort, folder: Path) -> Outcome:
         serve_source(server, source.folder)
         whole = dict(server.objects["bucket"])
         faults = tuple(rng.sample(FAULTS, rng.randint(1, len(FAULTS))))
-        server.script = Script(seed=seed, rate=rng.choice((0.05, 0.2, 0.5, 0.9)), faults=faults)
-        moment = rng.randint(1, 25)
+        rates = (0.0, 0.05, 0.2) if kind == "killed" else (0.05, 0.2, 0.5, 0.9)
+        server.script = Script(seed=seed, rate=rng.choice(rates), faults=faults)
+        moment = rng.randint(1, 25)  # of about as many reads
         if kind == "changed":
             server.before_read = _changing(server, moment, rng)
         if kind == "killed":
-            outcome.killed = _run_and_kill(server, moment, rng.uniform(0.0, 0.05), folder)
+            outcome.killed = _run_and_kill(server, moment, rng.uniform(0.0, 0.1), folder)
             outcome.right = (folder / "out").exists()
         else:
             _run(outcome, folder / "out", folder / "store")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from google.auth.credentials import CredentialsWithRegionalAccessBoundary
 from storage_examples import one_line, some_bytes, written
 
 from flprivacy.core.errors import StorageError
@@ -76,6 +77,10 @@ def account(
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
     monkeypatch.delenv("STORAGE_EMULATOR_HOST")  # with which the SDK asks for no credentials
     monkeypatch.setenv("API_ENDPOINT_OVERRIDE", scripted.endpoint)
+    # Tests ask nobody but the servers that they start; this question would go to Google, in the background.
+    monkeypatch.setattr(
+        CredentialsWithRegionalAccessBoundary, "_maybe_start_regional_access_boundary_refresh", lambda *_: None
+    )
     scripted.token = "first-secret"
     scripted.objects["x"] = (1, b"hello")
     return scripted

@@ -143,6 +143,9 @@ def source_of(location: str, facts: Mapping[str, Any], where: str) -> TargetSour
     shape = facts.get("shape")
     if isinstance(shape, str):
         facts = {**facts, "shape": _shape(shape, where)}
+    for name in ("epsilon", "delta", "synthetic_share"):
+        if isinstance(facts.get(name), str):
+            facts = {**facts, name: _number(facts[name], name, where)}
     return from_mapping(TargetSource, {**facts, "location": location}, where)
 
 
@@ -176,6 +179,14 @@ def _value(name: str, text: str, where: str) -> Any:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"target {where!r}: {name}={text!r} is not a value") from error
+
+
+def _number(text: str, name: str, where: str) -> float:
+    """Read a number; YAML takes 1e-5, without a point, for text."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {name} is {text!r}; give a number") from error
 
 
 def _shape(text: str, where: str) -> list[int]:

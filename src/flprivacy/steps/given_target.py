@@ -128,6 +128,7 @@ def _target_within(path: Path, source: TargetSource) -> Path:
     if path.is_file():
         return path
     for record in sorted(path.rglob(TARGET_FILE)):
+        _check_without_facts(source)
         return record.parent
     files = sorted(
         file for file in path.rglob("*") if file.name.lower().endswith(WEIGHTS_SUFFIXES) and not file.is_symlink()

@@ -34,7 +34,8 @@ def compile_step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> S
 
 def _compiler() -> str | bool:
     """XLA gains nothing for TensorFlow on a CPU and takes long to compile 3D convolutions."""
-    on_cpu = not keras.distribution.list_devices("gpu")
+    # Asked for "gpu" by name, JAX raises where there is none.
+    on_cpu = not any(name.startswith(("gpu", "cuda")) for name in keras.distribution.list_devices())
     return False if keras.backend.backend() == "tensorflow" and on_cpu else "auto"
 
 

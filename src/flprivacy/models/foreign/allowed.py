@@ -77,8 +77,8 @@ def _check_node(node: Mapping[str, Any], path: Path) -> None:
     inside = isinstance(module, str) and module in _MODULES and (known is None or name in known)
     if not inside or not isinstance(name, str) or registered not in (None, name):
         raise TargetError(
-            f"{path}: its description asks for {str(name)[:80]!r} of {str(module)[:80]!r}, which is not among the layers and "
-            "operations that are built from files; use layers of keras.layers that compute and nothing else"
+            f"{path}: its description asks for {str(name)[:80]!r} of {str(module)[:80]!r}, which is not among the "
+            "layers and operations that are built from files; use layers of keras.layers that compute and nothing else"
         )
 
 

@@ -1,5 +1,6 @@
 """Networks of the user's own: any ``.keras`` model of Keras's own layers, and the name of its feature layer."""
 
+import copy
 import json
 import math
 import random
@@ -118,7 +119,7 @@ def _unpacked(path: Path) -> Iterator[tuple[dict[str, Any], Path, int]]:
 def _network(config: dict[str, Any], path: Path, *, most_numbers: int) -> keras.Model:
     """Build a checked description; its weights are still fresh."""
     with _refusals(path), _bounded_weights(most_numbers):
-        network = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        network = keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=True)  # it empties its own
     if not isinstance(network, keras.Model) or not network.built:
         raise TargetError(f"{path}: its network has no fixed input; save it once it was built with scans of its size")
     return network

@@ -1,0 +1,224 @@
+"""Targets in foreign files: from this machine, a server or MLflow; imported once, and again only when they changed."""
+
+import json
+from pathlib import Path
+
+import keras
+import mlflow
+import pytest
+from keras import layers
+from mlflow import MlflowClient
+from source_examples import serve
+
+from flprivacy.core.errors import ConfigError, FlprivacyError, StorageError, TargetError, TrackingError
+from flprivacy.core.target_source import parse_source
+from flprivacy.launch.targets import target_source
+from flprivacy.models.foreign import importing
+from flprivacy.models.registry import build
+from flprivacy.models.target_folder import verify_target
+from flprivacy.steps.given_target import describe_match, given_target
+from flprivacy.steps.plan import plan_audit, plan_baselines
+from flprivacy.steps.pull import pull_target, target_record
+from flprivacy.steps.show_target import show_target
+from tests.services.scripted_s3 import ScriptedS3
+
+SHAPE = (4, 16, 20)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of ours as Keras saves it, and one that is none of ours."""
+    folder = tmp_path_factory.mktemp("files")
+    target = build("cnn3d_small", shape=SHAPE, n_classes=3, seed=7)
+    target.model.save(folder / "known.h5")
+    target.model.save_weights(folder / "known.weights.h5")
+    scan = keras.Input((*SHAPE, 1))
+    x = layers.Dense(5, name="embedding")(layers.GlobalAveragePooling3D()(layers.Conv3D(3, 2)(scan)))
+    keras.Model(scan, layers.Dense(2, activation="softmax")(x)).save(folder / "own.keras")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLPRIVACY_HOME", str(tmp_path / "home"))
+
+
+def _never(*args: object, **kwargs: object) -> None:
+    pytest.fail("imported again")
+
+
+def test_a_file_is_imported_once(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = pull_target(targets={"mine": f"{files}/known.h5"}, target_name="mine", out=tmp_path / "a")
+    assert (record.name, record.architecture, record.tensors_matched) == ("mine", "cnn3d_small", 20)
+    assert verify_target(tmp_path / "a") == record
+    assert describe_match(record).startswith("20 of 20 tensors of the cnn3d_small trunk matched, 0 missing, 0 left")
+    monkeypatch.setattr(importing, "import_checkpoint", _never)
+    again = pull_target(targets={"x": f"file://{files}/known.h5"}, target_name="x", out=tmp_path / "b")
+    assert (again.name, again.digest) == ("x", record.digest)
+
+
+def test_facts_and_files_that_do_not_fit(files: Path, tmp_path: Path) -> None:
+    for word, error, match in (
+        (f"{files}/known.weights.h5", TargetError, "known.weights.h5: does not tell which scans it takes"),
+        (f"{files}/known.h5,architecture=cnn3d", TargetError, "known.h5: 0 of 29 tensors of the cnn3d trunk match"),
+        (f"{files}/own.keras", TargetError, "own.keras: names the layers of no architecture of ours"),
+        (f"{files}/own.keras,feature_layer=x", TargetError, "own.keras: has no layer 'x'"),
+        (f"{files}/none.h5", TargetError, "none.h5: no such file"),
+        (f"{tmp_path},shape=1x1x1", ConfigError, "is a target folder, whose target.json says shape"),
+        (f"{tmp_path}/none", TargetError, "no such file; give the folder of a target"),
+    ):
+        with pytest.raises(error, match=match) as caught:
+            target_record(word)
+        assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("home/store/target/*"))
+
+
+def test_a_file_on_a_server_moves_once(scripted: ScriptedS3, files: Path, tmp_path: Path) -> None:
+    serve(scripted, files, prefix="models")
+    uri = "s3://bucket/models/own.keras,feature_layer=embedding"
+    record = pull_target(targets={"mine": uri}, target_name="mine", out=tmp_path / "a")
+    assert (record.architecture, record.origin and record.origin.feature_layer) == ("custom", "embedding")
+    assert set(scripted.sent) == {"models/own.keras"}
+    scripted.sent.clear()
+    assert target_record(uri).digest == record.digest
+    assert not scripted.sent
+    scripted.objects["bucket"]["models/own.keras"] = b"PK not a model"
+    with pytest.raises(TargetError, match=r"^s3://bucket/models/own.keras: not a .keras archive") as caught:
+        target_record(uri)
+    assert str(tmp_path) not in str(caught.value)
+    with pytest.raises(StorageError, match=r"none\.h5: no such object"):
+        target_record("s3://bucket/models/none.h5")
+
+
+def test_partial_files_say_so(files: Path, tmp_path: Path) -> None:
+    import h5py
+
+    path = tmp_path / "part.h5"
+    path.write_bytes((files / "known.h5").read_bytes())
+    with h5py.File(path, "a") as file:
+        trunk = file["model_weights/trunk"]
+        trunk.attrs["weight_names"] = [n for n in trunk.attrs["weight_names"] if n != "stem_conv/bias"]
+        del trunk["stem_conv/bias"]
+    with pytest.raises(TargetError, match=r"19 of 20 .* missing 'stem_conv/bias'; .* allow_partial=true"):
+        target_record(str(path))
+    record = target_record(f"{path},allow_partial=true")
+    assert (record.tensors_matched, record.tensors_total) == (19, 20)
+
+
+def test_what_a_file_holds(files: Path) -> None:
+    found = show_target(parse_source(f"{files}/known.h5"))
+    assert (found["format"], found["architecture"], found["shape"]) == (
+        "legacy HDF5, whole model",
+        "cnn3d_small",
+        [4, 16, 20],
+    )
+    assert (found["tensors_matched"], found["missing"], found["left_over"]) == (20, [], [])
+    own = show_target(parse_source(f"{files}/own.keras"))
+    assert (own["architecture"], own["networks"]) == ("", {"(whole)": "3 layers with weights, 6 tensors"})
+
+
+def test_yaml_says_what_the_file_does_not(files: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text("location: sub/own.keras\nfeature_layer: embedding\nn_train: 12\n")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "own.keras").write_bytes((files / "own.keras").read_bytes())
+    source = target_source(str(tmp_path / "t.yaml"))
+    assert source.location == str(tmp_path / "sub" / "own.keras")
+    assert target_record(str(source)).models[0].n_train == 12
+    for word, match in (
+        (f"{tmp_path}/t.yaml,classes=2", "write classes into this file"),
+        ("none.yml", "cannot be read"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            target_source(word)
+
+
+def test_plans_hold_fresh_weights_of_every_network_and_pretrained_ones(files: Path, tmp_path: Path) -> None:
+    preset = tmp_path / "p.yaml"
+    preset.write_text(
+        "targets:\n  untrained: {topology: untrained, initialisations: 2}\n"
+        f"  initial: {{topology: pretrained, weights: {files}/known.h5}}\n"
+        f"  other: {{topology: pretrained, architecture: i3d, weights: {files}/known.h5}}\n"
+    )
+    targets = {"a": f"{files}/known.h5", "B": f"{files}/own.keras,feature_layer=embedding"}
+    names = plan_audit(preset=str(preset), overrides={}, cohort="c", targets=targets, out=tmp_path / "plan.json")
+    assert names == ["B", "a"]
+    assert plan_baselines(plan=tmp_path / "plan.json") == ["initial", "untrained-b", "untrained-cnn3d_small"]
+    configs = json.loads((tmp_path / "plan.json").read_text())["study"]["targets"]
+    assert (configs["untrained-b"]["architecture"], configs["untrained-b"]["weights"]) == ("custom", targets["B"])
+
+
+@pytest.fixture(scope="module")
+def server(files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A local MLflow on SQLite: a registered Keras model with an alias, and a run with files of several kinds."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("models", artifact_location=(folder / "artifacts").as_uri())
+    mlflow.set_tracking_uri(uri)
+    try:
+        with mlflow.start_run(experiment_id=experiment) as run:
+            model = keras.saving.load_model(files / "own.keras")
+            mlflow.keras.log_model(model, name="model", registered_model_name="chest", pip_requirements=["keras"])
+            client.log_artifact(run.info.run_id, str(files / "known.h5"), "weights")
+            (folder / "model.pkl").write_bytes(b"cos\nsystem\n(S'exit'\ntR.")
+            client.log_artifact(run.info.run_id, str(folder / "model.pkl"), "code")
+            made = given_target(parse_source(f"{files}/known.h5"), str(folder / "store"))
+            client.log_artifacts(run.info.run_id, str(made), "target")
+    finally:
+        mlflow.set_tracking_uri(None)
+    client.set_registered_model_alias("chest", "live", "1")
+    return {"uri": uri, "run": run.info.run_id}
+
+
+@pytest.fixture
+def tracked(server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server["uri"])
+    return server["run"]
+
+
+@pytest.mark.parametrize("name", ["chest@live", "chest/1"])
+def test_a_registered_model_is_fetched_once(
+    tracked: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word = f"models:/{name},feature_layer=embedding"
+    record = pull_target(targets={"mine": word}, target_name="mine", out=tmp_path / "a")
+    assert (record.name, record.architecture) == ("mine", "custom")
+    assert verify_target(tmp_path / "a") == record
+    monkeypatch.setattr("flprivacy.tracking.fetch_artifacts", _never)
+    assert target_record(word).digest == record.digest
+
+
+def test_an_alias_that_moved_is_another_model(tracked: str, server: dict[str, str], files: Path) -> None:
+    client = MlflowClient(server["uri"])
+    first = target_record("models:/chest@live,feature_layer=embedding")
+    source = f"runs:/{tracked}/weights"
+    version = client.create_model_version("chest", source, tracked)
+    client.set_registered_model_alias("chest", "live", version.version)
+    try:
+        assert target_record("models:/chest@live").architecture == "cnn3d_small"
+    finally:
+        client.set_registered_model_alias("chest", "live", "1")
+    assert target_record("models:/chest@live,feature_layer=embedding").digest == first.digest
+
+
+@pytest.mark.parametrize("path", ["weights/known.h5", "weights", "target"])
+def test_files_of_a_run(tracked: str, path: str) -> None:
+    record = target_record(f"runs:/{tracked}/{path}")
+    assert (record.architecture, record.tensors_matched, record.tensors_total) == ("cnn3d_small", 20, 20)
+
+
+def test_what_mlflow_lacks(tracked: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cases: list[tuple[str, type[FlprivacyError], str]] = [
+        ("models:/chest@gone", TrackingError, "alias gone"),
+        ("models:/nobody/1", TrackingError, "nobody"),
+        (f"runs:/{tracked}/nothing", TrackingError, "MLflow cannot be reached or refuses|cannot be reached"),
+        (f"runs:/{tracked}/code", TargetError, r"holds 0 weights files \(none\); log one model as .keras or .h5"),
+        (f"runs:/{tracked}/target,shape=4x16x20", ConfigError, "target folder"),
+    ]
+    for word, error, match in cases:
+        with pytest.raises(error, match=match) as caught:
+            target_record(word)
+        assert "\n" not in str(caught.value)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(TrackingError, match="no MLflow server is named"):
+        target_record("models:/chest@live")
