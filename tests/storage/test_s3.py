@@ -196,6 +196,22 @@ def test_refusals_are_one_line_and_never_tried_again(
     assert len(asked) <= 3  # the question why, and boto3's own for the region
 
 
+@pytest.mark.parametrize("depth", range(0, 60, 7))
+def test_another_region_is_named_wherever_the_recursion_ends(scripted: ScriptedS3, depth: int) -> None:
+    """boto3 follows a redirect without a region until Python stops it, which may strike inside its HTTP client."""
+    scripted.refuse = (301, "PermanentRedirect")
+
+    def ask(deeper: int) -> None:
+        if deeper:
+            ask(deeper - 1)
+        else:
+            _store("s3://b").stat("s3://b/x")
+
+    with pytest.raises(StorageError) as caught:
+        ask(depth)
+    one_line(caught.value, "s3://b/x", "another region", "AWS_REGION")
+
+
 def test_names_that_no_bucket_has(scripted: ScriptedS3) -> None:
     for uri in ("s3://UPPER_case!/x", "s3://b"):
         with pytest.raises(StorageError) as caught:

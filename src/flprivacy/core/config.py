@@ -180,6 +180,8 @@ class TargetConfig:
         check(self.topology in known, "topology", self.topology, f"must be one of {', '.join(known)}")
         given = self.topology == PRETRAINED or self.architecture == "custom"
         check(bool(self.weights) == given, "weights", self.weights, "belongs to pretrained baselines, which need it")
+        fits = self.architecture != "custom" or self.topology in ("untrained", PRETRAINED)
+        check(fits, "architecture", self.architecture, "networks of your own are audited, not trained here")
         check(self.partition in PARTITIONS, "partition", self.partition, f"must be one of {', '.join(PARTITIONS)}")
         for name in ("epochs", "rounds", "local_epochs", "batch_size", "initialisations"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")

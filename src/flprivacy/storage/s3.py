@@ -141,10 +141,10 @@ class S3Backend:
         client = self._client(uri)
         try:
             yield client
-        except (ClientError, BotoCoreError) as error:
+        except (ClientError, BotoCoreError, RecursionError) as error:
+            if _asked_too_deep(error):
+                raise StorageError(f"{uri}: the bucket is in another region; set AWS_REGION to it") from error
             raise translate(error, uri, _shown(client.meta.endpoint_url)) from error
-        except RecursionError as error:  # boto3 asks on and on for a region that a server does not tell
-            raise StorageError(f"{uri}: the bucket is in another region; set AWS_REGION to it") from error
 
     def _explain(self, client: Any, error: ClientError, bucket: str, key: str) -> None:
         """Ask again in a way that makes the server say why: the answer to a HEAD has no room for a reason."""
@@ -232,6 +232,18 @@ def _checksum(found: Mapping[str, Any]) -> str:
 
 def _md5(data: bytes) -> str:
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+
+
+def _asked_too_deep(error: BaseException | None) -> bool:
+    """Say whether boto3 asked on and on for a region that the server does not tell, until Python stopped it.
+
+    Where that happens inside its HTTP client, the RecursionError comes wrapped as a broken connection.
+    """
+    while error is not None:
+        if isinstance(error, RecursionError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _shown(url: str) -> str:

@@ -23,7 +23,8 @@ from flprivacy.storage.retry import Backoff
 T = TypeVar("T")
 R = TypeVar("R")
 _READS_OF_DAMAGED = 3
-# Bytes of a file that may wait to reach the disk: publishing would wait for all of them at the end.
+# Bytes of a file that may wait to reach the disk: publishing would wait for all of them at the end, when no bytes
+# arrive that the disk could take meanwhile.
 _LARGEST_UNSYNCED_BYTES = 32 << 20
 
 
@@ -127,6 +128,7 @@ class _Transfer:
         self._store, self._finished = store, finished
         self._lock = threading.Lock()
         self._unsynced: Counter[Path] = Counter()
+        self._left: Counter[Path] = Counter()
 
     def on_disk(self, blocks: Sequence[Block], fresh: frozenset[Path]) -> list[bool]:
         """Return, for each block, whether its bytes are in its file already."""
@@ -143,6 +145,9 @@ class _Transfer:
     def run(self, plan: Sequence[Request], counter: Progress) -> None:
         """Carry out all requests, the largest first, so that none is left alone at the end."""
         ordered = sorted(plan, key=lambda request: -request.size)
+        for request in ordered:
+            for block in request.blocks:
+                self._left[block.path] += block.size
         in_parallel(self._store, lambda request: self._bring(request, counter), ordered)
 
     def _bring(self, request: Request, counter: Progress) -> None:
@@ -174,10 +179,11 @@ class _Transfer:
         with self._lock:
             counter.advance(block.size)
             self._unsynced[block.path] += block.size
-            much = self._unsynced[block.path] >= _LARGEST_UNSYNCED_BYTES
-            if much:
+            self._left[block.path] -= block.size
+            due = self._unsynced[block.path] >= _LARGEST_UNSYNCED_BYTES or not self._left[block.path]
+            if due:
                 self._unsynced[block.path] = 0
-        if much:
+        if due:
             _sync(block.path)
 
     def _receive(self, blocks: Sequence[Block]) -> Generator[tuple[Block, str], None, None]:

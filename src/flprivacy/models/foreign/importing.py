@@ -165,7 +165,7 @@ def fresh_target(network: Path, *, initialisations: int, seed: int, protocol: st
         raise TargetError(f"{network}: is a {given.architecture}, not a network of your own; leave weights out")
     models, digests = [], {}
     with publish_folder(out) as folder:
-        for number in track(range(initialisations), f"initialising {given.name}"):
+        for number in track(range(initialisations), "drawing fresh weights"):
             drawn = int(np.random.default_rng([seed, number]).integers(2**31))
             custom = fresh_custom(
                 network / given.models[0].weights, origin.feature_layer, seed=drawn, answers=origin.answers

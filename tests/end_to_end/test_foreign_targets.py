@@ -1,0 +1,106 @@
+"""Foreign files through every step of an audit: a partial legacy file, a network of the user's own, initial weights."""
+
+from pathlib import Path
+
+import h5py
+import keras
+import pytest
+from keras import layers
+from mlflow import MlflowClient
+from rich.console import Console
+
+from flprivacy.cohorts.phantom import phantom_cohort
+from flprivacy.core.audit import Audit
+from flprivacy.core.config import PhantomConfig
+from flprivacy.models.registry import build
+from flprivacy.reporting.terminal import summary_table
+from flprivacy.steps.attack_attributes import attack_attributes
+from flprivacy.steps.attack_baselines import attack_baselines
+from flprivacy.steps.evaluate import evaluate
+from flprivacy.steps.log_mlflow import sync
+from flprivacy.steps.plan import plan_audit, plan_baselines
+from flprivacy.steps.pull import pull_target
+from flprivacy.steps.train_target import train_target
+from flprivacy.steps.write_report import write_report
+
+SHAPE = (8, 32, 40)
+_PRESET = """
+targets:
+  untrained: {{topology: untrained, initialisations: 2}}
+  initial: {{topology: pretrained, weights: {folder}/initial.h5}}
+attack: {{fractions: [0.3], seeds: [0, 1], attributes: [sex], epochs: 2, views: 1, batch_size: 32}}
+audit: {{bootstrap: 100}}
+"""
+
+
+def _files(folder: Path) -> None:
+    build("cnn3d_small", shape=SHAPE, n_classes=3, seed=3).model.save(folder / "part.h5")
+    with h5py.File(folder / "part.h5", "a") as file:
+        trunk = file["model_weights/trunk"]
+        trunk.attrs["weight_names"] = [name for name in trunk.attrs["weight_names"] if name != "stem_conv/bias"]
+        del trunk["stem_conv/bias"]
+    build("cnn3d_small", shape=SHAPE, n_classes=3, seed=4).trunk.save(folder / "initial.h5")
+    scan = keras.Input((*SHAPE, 1))
+    x = layers.GlobalAveragePooling3D()(layers.Conv3D(6, 3, strides=2, activation="relu")(scan))
+    keras.Model(scan, layers.Dense(3)(layers.Dense(8, name="embedding")(x))).save(folder / "own.keras")
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit, Path]:
+    root = tmp_path_factory.mktemp("foreign")
+    _files(root)
+    (root / "preset.yaml").write_text(_PRESET.format(folder=root))
+    store, plan, cohort = str(root / "store"), root / "plan.json", root / "cohort"
+    phantom_cohort(PhantomConfig(name="foreign", scans=72, sites=2, shape=SHAPE, seed=7), cohort)
+    targets = {
+        "part": f"{root}/part.h5,allow_partial=true,topology=central",
+        "own": f"{root}/own.keras,feature_layer=embedding",
+    }
+    names = plan_audit(
+        preset=str(root / "preset.yaml"), overrides={}, cohort=str(cohort), targets=targets, out=plan, store=store
+    )
+    scores = [root / "scores" / name for name in (*names, *plan_baselines(plan=plan), "none")]
+    attack_baselines(plan=plan, cohort=cohort, store=store, out=scores[-1])
+    for place in scores[:-1]:
+        target = root / "targets" / place.name
+        if place.name in targets:
+            pull_target(targets=targets, target_name=place.name, out=target, store=store)
+        else:
+            train_target(plan=plan, cohort=cohort, target_name=place.name, store=store, out=target)
+        attack_attributes(plan=plan, cohort=cohort, target=target, store=store, out=place)
+    audit = evaluate(plan=plan, cohort=cohort, scores=scores, store=store, out=root / "audit")
+    write_report(audit=root / "audit", store=store, out=root / "report")
+    return audit, root
+
+
+def test_every_file_is_attacked_beside_its_baselines(audited: tuple[Audit, Path]) -> None:
+    audit, _ = audited
+    found = {t.name: (t.role, t.topology, t.architecture, t.tensors_matched, t.tensors_total) for t in audit.targets}
+    assert found["part"] == ("target", "central", "cnn3d_small", 19, 20)
+    assert found["own"] == ("target", None, "custom", 6, 6)
+    assert found["initial"] == ("baseline", "pretrained", "cnn3d_small", 20, 20)
+    assert found["untrained-own"][:3] == ("baseline", "untrained", "custom")
+    attacks = {(m.target, m.access) for m in audit.metrics}
+    assert attacks >= {("own", "features"), ("own", "outputs"), ("part", "features"), ("part", "outputs")}
+    assert ("initial", "features") in attacks
+    assert ("initial", "outputs") not in attacks  # the file holds no head: they would be nobody's
+    excesses = {(e.target, e.baseline, e.access) for e in audit.excesses}
+    assert excesses >= {("part", "initial", "features"), ("own", "untrained-own", "outputs")}
+
+
+def test_a_partial_load_stands_in_every_table(
+    audited: tuple[Audit, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit, root = audited
+    screen = Console(width=120, record=True, file=(tmp_path / "out").open("w"))
+    screen.print(summary_table(audit))
+    assert "only 19 of 20 tensors loaded" in " ".join(screen.export_text().split())
+    assert "only 19 of 20 tensors loaded" in (root / "report" / "report.html").read_text()
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    logged = sync(audit=root / "audit", report=root / "report")
+    client = MlflowClient(uri)
+    assert client.get_run(logged.run_id).data.params["audit.partly_loaded"] == "part: 19 of 20 tensors"
+    children = client.search_runs([logged.experiment_id], f"tags.`mlflow.parentRunId` = '{logged.run_id}'")
+    shown = {(run.data.params["audit.target"], run.data.params["audit.tensors_matched"]) for run in children}
+    assert shown == {("part", "19 of 20"), ("own", "6 of 6")}
