@@ -22,6 +22,9 @@ from flprivacy.storage.uris import split_bucket
 
 SHA256_METADATA = "flprivacy-sha256"  # custom metadata of what we upload
 _EMULATOR_VARIABLE = "STORAGE_EMULATOR_HOST"
+# The library otherwise asks for the bucket's own record, from a thread beside every first request: for traces that
+# nobody takes here, with a permission that who may read objects need not have.
+os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 _BUSY = (408, 429)
 _MOST_IN_MEMORY_BYTES = 4 << 20  # a request; the library hands over no chunks that could be passed on
 _FAILURES = (
