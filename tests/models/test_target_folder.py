@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ from flprivacy.core.errors import TargetError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import write_json
 from flprivacy.core.target import ModelRecord, TargetRecord, Utility
+from flprivacy.models import tensor_file
 from flprivacy.models.registry import build
 from flprivacy.models.target_folder import load_model, model_record, read_target, target_digest, verify_target
 from flprivacy.models.weights import save_weights, weights_digest
 
 SHAPE = (4, 16, 20)
+real = tensor_file.open_guarded
 NAMES = ("site-00", "site-07")
 
 
@@ -133,7 +136,9 @@ def test_a_huge_record_is_refused_unread(target):
         ("role", "victim", "role is 'victim'; must be one of target, baseline"),
         ("models", [], r"models is \[\]; needs at least one"),
         ("shape", [4, 0, 20], r"shape is \(4, 0, 20\); must be positive"),
+        ("shape", [4, 5, 70_000], r"shape is \(4, 5, 70000\); must be positive, and at most 65535"),
         ("n_classes", 1, "n_classes is 1; must be at least 2"),
+        ("n_classes", 10**9, "n_classes is 1000000000; must be at least 2, at most 4096"),
         ("n_classes", "three", "n_classes: expected int, got 'three'"),
         ("colour", "blue", "unknown field 'colour'"),
     ],
@@ -148,6 +153,12 @@ def test_two_models_of_one_name_are_refused(target):
     folder, _ = target
     change_model(folder, name=NAMES[1])
     refused(lambda: read_target(folder), "needs at least one, each of its own name")
+
+
+def test_one_file_for_many_models_is_refused(target):
+    folder, _ = target
+    change_model(folder, weights=f"{NAMES[1]}.weights.h5")
+    refused(lambda: read_target(folder), "weights is .*; each model needs a file of its own")
 
 
 @pytest.mark.parametrize("name", ["../outside.weights.h5", "/etc/hostname", "sub/m.weights.h5", "..", ".", ""])
@@ -194,6 +205,19 @@ def test_other_weights_under_an_old_digest_are_not_verified(target):
     change_model(folder, sha256=digest_file(path))
     read_target(folder)
     refused(lambda: verify_target(folder), "digest is '.*', but weights and training give [0-9a-f]{64}")
+
+
+def test_weights_under_their_true_hash_are_walked_through_before_they_are_opened(target, monkeypatch):
+    """A folder of somebody else's may hold a hostile file and its hash."""
+    folder, _ = target
+    walked, opened = [], []
+    monkeypatch.setattr(tensor_file, "vet", lambda path, *, remedy: walked.append(path))
+    monkeypatch.setattr(tensor_file, "open_guarded", lambda path, **facts: opened.append(path) or real(path, **facts))
+    verify_target(folder)
+    assert walked == opened == [folder / f"{name}.weights.h5" for name in NAMES]
+    monkeypatch.setattr(tensor_file, "vet", Mock(side_effect=TargetError(f"{folder}: target of a stranger")))
+    refused(lambda: verify_target(folder), "of a stranger")
+    assert len(opened) == len(NAMES)
 
 
 @pytest.mark.parametrize("field", ["training", "cohort_digest", "protocol"])

@@ -117,6 +117,28 @@ def test_other_values_than_numbers_are_refused(path, value):
     refused(path, "'note' is not a plain numeric tensor stored whole")
 
 
+def test_numbers_of_odd_make_are_refused(path):
+    """Reading a type that is not the machine's own or its other-endian twin runs conversion code of HDF5's."""
+    odd = h5py.h5t.NATIVE_INT32.copy()
+    odd.set_precision(20)
+    with h5py.File(path, "a") as file:
+        space = h5py.h5s.create_simple((3,))
+        h5py.h5d.create(file.id, b"odd", odd, space).write(space, space, np.arange(3, dtype=np.int32))
+    refused(path, "'odd' is not a plain numeric tensor stored whole")
+    with h5py.File(path, "a") as file:
+        del file["odd"]
+        file["big"] = np.arange(3, dtype=">f4")
+    np.testing.assert_array_equal(read_tensors(path)[1]["big"], np.arange(3))
+
+
+def test_names_of_any_length_are_cut(path):
+    with h5py.File(path, "a") as file:
+        file["x" * 50_000] = h5py.SoftLink("/")
+    with pytest.raises(TargetError) as caught:
+        read_tensors(path)
+    assert len(str(caught.value)) < 1000
+
+
 def test_a_named_type_is_refused(path):
     with h5py.File(path, "a") as file:
         file["kind"] = np.dtype("f4")
@@ -158,6 +180,14 @@ def test_a_file_of_another_program_is_refused(tmp_path):
         (np.bytes_(b"{"), "unreadable header"),
         (np.bytes_(b"[1]"), "unreadable header"),
         (np.bytes_(b'{"format": 1}'), "unreadable header .*'architecture' is missing"),
+        (
+            np.bytes_(b'{"format": 1, "architecture": "i3d", "shape": [4, 5, 6], "n_classes": 1000000000}'),
+            "classes are out of range",
+        ),
+        (
+            np.bytes_(b'{"format": 1, "architecture": "i3d", "shape": [4, 5, 70000], "n_classes": 3}'),
+            "are out of range",
+        ),
         (np.bytes_(b'{"format": 2}'), "weights layout 2; this version reads 1; upgrade flprivacy"),
     ],
 )

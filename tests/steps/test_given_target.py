@@ -20,6 +20,7 @@ from flprivacy.steps.given_target import describe_match, given_target
 from flprivacy.steps.plan import plan_audit, plan_baselines
 from flprivacy.steps.pull import pull_target, target_record
 from flprivacy.steps.show_target import show_target
+from flprivacy.storage.object_store import open_objects
 from tests.services.scripted_s3 import ScriptedS3
 
 SHAPE = (4, 16, 20)
@@ -88,6 +89,11 @@ def test_a_file_on_a_server_moves_once(scripted: ScriptedS3, files: Path, tmp_pa
     assert str(tmp_path) not in str(caught.value)
     with pytest.raises(StorageError, match=r"none\.h5: no such object"):
         target_record("s3://bucket/models/none.h5")
+
+
+def test_a_file_on_google_cloud_storage(gcs: str, files: Path) -> None:
+    open_objects(gcs).upload(files / "known.h5", f"{gcs}/known.h5")
+    assert target_record(f"{gcs}/known.h5").digest == target_record(f"{files}/known.h5").digest
 
 
 def test_partial_files_say_so(files: Path, tmp_path: Path) -> None:

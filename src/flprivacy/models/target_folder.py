@@ -15,13 +15,14 @@ from flprivacy.core.target import SCHEMA_VERSION, TARGET_FILE, ModelRecord, Orig
 from flprivacy.core.target_source import CUSTOM
 from flprivacy.models.foreign.allowed import plain
 from flprivacy.models.foreign.checkpoint import open_checkpoint
-from flprivacy.models.tensor_file import read_tensors, tensors_digest
+from flprivacy.models.tensor_file import MOST_CLASSES, MOST_VOXELS, read_tensors, tensors_digest, vet_tensors
 
 if TYPE_CHECKING:
     from flprivacy.models.architecture import TargetModel
 
 ROLES = ("target", "baseline")
 _MAX_RECORD_BYTES = 1 << 24
+_MOST_SHOWN = 500  # of a value in a message
 
 
 def read_target(folder: Path) -> TargetRecord:
@@ -139,6 +140,7 @@ def _custom_origin(path: Path, record: TargetRecord) -> Origin:
 def _weights_digest(path: Path, record: TargetRecord) -> str:
     if record.architecture == CUSTOM:
         return custom_digest(path, _custom_origin(path, record))
+    vet_tensors(path)
     return tensors_digest(read_tensors(path)[1])
 
 
@@ -194,15 +196,27 @@ def _read_record(path: Path) -> TargetRecord:
 def _check_record(path: Path, record: TargetRecord) -> None:
     """Refuse a record that contradicts itself."""
     names = [model.name for model in record.models]
+    files = [model.weights for model in record.models]
     rules = {
         "role": (record.role, record.role in ROLES, f"must be one of {', '.join(ROLES)}"),
         "models": (names, bool(names) and len(set(names)) == len(names), "needs at least one, each of its own name"),
-        "shape": (record.shape, min(record.shape) >= 1, "must be positive"),
-        "n_classes": (record.n_classes, record.n_classes >= 2, "must be at least 2"),
+        "weights": (files, len(set(files)) == len(files), "each model needs a file of its own"),
+        "shape": (
+            record.shape,
+            min(record.shape) >= 1 and max(record.shape) <= MOST_VOXELS,
+            f"must be positive, and at most {MOST_VOXELS}",
+        ),
+        "n_classes": (
+            record.n_classes,
+            2 <= record.n_classes <= MOST_CLASSES,
+            f"must be at least 2, at most {MOST_CLASSES}",
+        ),
     }
     for field, (value, holds, rule) in rules.items():
         if not holds:
-            raise TargetError(f"{path}: {field} is {value!r}; {rule}; mend it, or train the target again")
+            raise TargetError(
+                f"{path}: {field} is {repr(value)[:_MOST_SHOWN]}; {rule}; mend it, or train the target again"
+            )
 
 
 def _inside(folder: Path, name: str) -> Path:

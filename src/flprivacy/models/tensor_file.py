@@ -24,11 +24,14 @@ from flprivacy.core.errors import ConfigError, StorageError, TargetError
 from flprivacy.core.parsing import from_mapping
 from flprivacy.core.publish import publish_file
 from flprivacy.models.hdf5 import Array, one_line, open_guarded, read
+from flprivacy.models.quarantine import vet
 
 Tensors = Mapping[str, Array]
 
 FORMAT = 1
 _HEADER = "flprivacy_weights"
+MOST_CLASSES = 4096  # larger heads fill the memory before anything shows that the file does not hold them
+MOST_VOXELS = (1 << 16) - 1  # along one axis
 _MAX_HEADER_BYTES = 4096
 _REMEDY = "copy it again from where it came, or write it again with save_weights"
 
@@ -79,7 +82,7 @@ def write_tensors(path: Path, header: TensorHeader, tensors: Tensors) -> None:
 
 
 def read_tensors(path: Path, check: Check | None = None) -> tuple[TensorHeader, dict[str, Array]]:
-    """Read a file written by :func:`write_tensors`.
+    """Read a file written by :func:`write_tensors`; a stranger's only after :func:`vet_tensors`.
 
     Args:
         path: the file.
@@ -96,12 +99,22 @@ def read_tensors(path: Path, check: Check | None = None) -> tuple[TensorHeader, 
         return header, read(datasets)
 
 
+def vet_tensors(path: Path) -> None:
+    """Have a stranger's file walked through by another process: :mod:`flprivacy.models.quarantine`.
+
+    Raises:
+        TargetError: the file is missing or damaged.
+    """
+    vet(path, remedy=_REMEDY)
+
+
 def header_of(path: Path) -> TensorHeader | None:
-    """Return the header of a file written by :func:`write_tensors`; None if it is another kind of HDF5 file.
+    """Return the header of a stranger's file; None if :func:`write_tensors` did not write it.
 
     Raises:
         TargetError: the file is missing, no HDF5 file, or damaged.
     """
+    vet_tensors(path)
     with open_guarded(path, remedy=_REMEDY) as file:
         return _read_header(file.root, path) if _HEADER in file.root.attrs else None
 
@@ -132,6 +145,9 @@ def _read_header(file: h5py.File, path: Path) -> TensorHeader:
             raise TargetError(
                 f"{path}: weights layout {header.get('format')!r}; this version reads {FORMAT}; upgrade flprivacy"
             )
-        return from_mapping(TensorHeader, header, _HEADER)
+        found = from_mapping(TensorHeader, header, _HEADER)
+        if not 2 <= found.n_classes <= MOST_CLASSES or not all(1 <= size <= MOST_VOXELS for size in found.shape):
+            raise ValueError(f"shape {found.shape} or {found.n_classes} classes are out of range")
+        return found
     except (ValueError, ConfigError) as error:
         raise TargetError(f"{path}: unreadable header ({one_line(error)}); {_REMEDY}") from error

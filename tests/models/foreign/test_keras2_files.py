@@ -96,6 +96,34 @@ def test_cnn3d(cnn3d, name):
     np.testing.assert_allclose(np.asarray(loaded.model.model(x)), answers, atol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def nested_cnn3d(tmp_path_factory):
+    """The same network as a trunk inside of another, saved frozen and trainable."""
+    folder = tmp_path_factory.mktemp("nested")
+    _, trunk = k2.cnn3d(SMALL)
+    scan = k2.L.Input((*SMALL, 1))
+    model = k2.tf_keras.Model(scan, k2.L.Dense(3, activation="softmax")(trunk(scan)))
+    k2.randomise(model, seed=5)
+    for name, trainable in (("frozen", False), ("trainable", True)):
+        trunk.trainable = trainable
+        model.save(folder / f"{name}.h5", include_optimizer=False)
+    x = _scans(SMALL)
+    return folder, trunk.name, x, np.asarray(trunk(x, training=False))
+
+
+@pytest.mark.parametrize("order", ["frozen", "trainable"])
+def test_cnn3d_as_a_nested_trunk_in_both_tensor_orders(nested_cnn3d, order):
+    folder, name, x, features = nested_cnn3d
+    frozen, trainable = (_weight_order(folder / f"{one}.h5", name) for one in ("frozen", "trainable"))
+    assert sorted(frozen) == sorted(trainable)
+    assert frozen != trainable
+    loaded = _load(folder / f"{order}.h5")
+    assert (loaded.model.architecture, loaded.model.shape) == ("cnn3d", SMALL)
+    assert (loaded.report.matched, loaded.report.total) == (29, 29)
+    assert features.std() > 0.1
+    np.testing.assert_allclose(np.asarray(loaded.model.trunk(x)), features, rtol=0, atol=1e-4)
+
+
 def test_layers_without_names_are_no_identity(cnn3d):
     with pytest.raises(TargetError, match="numbers its layers without naming them"):
         _load(cnn3d[0] / "numbered.weights.h5", architecture="cnn3d", shape=SMALL)
@@ -138,3 +166,19 @@ def test_slices2d(tmp_path, code):
     np.testing.assert_allclose(np.asarray(loaded.model.trunk(scans)), features, rtol=0, atol=1e-4)
     answers = _softmax(np.asarray(model(side_by_side, training=False)))
     np.testing.assert_allclose(np.asarray(loaded.model.model(scans)), answers, atol=1e-4)
+    if not code:
+        _check_frozen_slices2d(model, path, loaded.model.trunk(scans), scans)
+
+
+def _check_frozen_slices2d(model, path, features, scans):
+    """Saved with its trunk frozen, the tensors stand in another order, and the features are the same."""
+    trunk = next(layer for layer in model.layers if layer.name.startswith("mobilenet"))
+    trunk.trainable = False
+    frozen = path.with_name("frozen.h5")
+    model.save(frozen)
+    orders = [_weight_order(one, trunk.name) for one in (path, frozen)]
+    assert sorted(orders[0]) == sorted(orders[1])
+    assert sum(a != b for a, b in zip(*orders)) > 100
+    loaded = _load(frozen, shape=scans.shape[1:4])
+    assert (loaded.report.matched, loaded.report.left_over, loaded.head) == (266, (), True)
+    np.testing.assert_array_equal(np.asarray(loaded.model.trunk(scans)), np.asarray(features))

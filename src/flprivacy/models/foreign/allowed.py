@@ -4,6 +4,7 @@ Keras's ``safe_mode`` refuses Lambda layers. It does not refuse layers that read
 frameworks' code or graphs, or functions looked up by name; a list of what is allowed does.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from flprivacy.core.errors import TargetError
 from flprivacy.models.foreign.description import code_in, nodes
 
+MOST_NUMBERS = 1 << 26  # of one tensor for one scan: 256 MiB
 LAYERS = frozenset(
     {"InputLayer", "Dense", "EinsumDense", "Identity", "Activation", "ActivityRegularization"}
     | {f"Conv{n}D{kind}" for n in (1, 2, 3) for kind in ("", "Transpose")}
@@ -42,7 +44,11 @@ _MODULES: Mapping[str, frozenset[str] | None] = {  # None: anything in it
     "keras.src.ops.nn": None,
     "builtins": frozenset(),
 }
-_VALUES = frozenset({"__keras_tensor__", "__numpy__", "__tensor__", "__slice__", "__ellipsis__"})
+_REFUSED = frozenset({"DotProductAttention", "CTCLoss", "CTCDecode"})  # need far more memory than their output tells
+_TENSOR = "__keras_tensor__"  # the output of another layer
+_CONSTANTS = ("__numpy__", "__tensor__")
+_VALUES = frozenset({_TENSOR, *_CONSTANTS, "__slice__", "__ellipsis__"})
+_TYPES = frozenset({"bool"} | {f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)})
 
 
 def check_allowed(config: Mapping[str, Any], path: Path) -> None:
@@ -67,19 +73,53 @@ def check_allowed(config: Mapping[str, Any], path: Path) -> None:
     for node in nodes(config):
         if isinstance(node, Mapping) and ("class_name" in node or "registered_name" in node):
             _check_node(node, path)
+        if isinstance(node, Mapping):
+            _check_shapes(node, path)
+            calls = node.get("inbound_nodes")
+            _check_calls(calls if isinstance(calls, list) else [], path)
 
 
 def _check_node(node: Mapping[str, Any], path: Path) -> None:
     name, module, registered = (node.get(key) for key in ("class_name", "module", "registered_name"))
+    inner = node.get("config")
+    inner = inner if isinstance(inner, Mapping) else {}
+    if name in _CONSTANTS and str(inner.get("dtype")) not in _TYPES:
+        raise TargetError(
+            f"{path}: its description holds a constant of type {str(inner.get('dtype'))[:80]!r}; use numbers"
+        )
+    if inner.get("unroll"):
+        raise TargetError(f"{path}: its layer {str(inner.get('name'))[:80]!r} is unrolled; save it with unroll=False")
     if name in _VALUES and "module" not in node:
         return
     known = _MODULES.get(module) if isinstance(module, str) else frozenset()
-    inside = isinstance(module, str) and module in _MODULES and (known is None or name in known)
+    inside = (
+        isinstance(module, str) and module in _MODULES and (known is None or name in known) and name not in _REFUSED
+    )
     if not inside or not isinstance(name, str) or registered not in (None, name):
         raise TargetError(
             f"{path}: its description asks for {str(name)[:80]!r} of {str(module)[:80]!r}, which is not among the "
             "layers and operations that are built from files; use layers of keras.layers that compute and nothing else"
         )
+
+
+def _check_shapes(node: Mapping[str, Any], path: Path) -> None:
+    for name, sizes in node.items():
+        if name.endswith("shape") and isinstance(sizes, list):
+            known = [size for size in sizes if isinstance(size, (int, float))]
+            if math.prod(known) > MOST_NUMBERS:
+                raise TargetError(
+                    f"{path}: its description has {name[:80]} {str(sizes)[:80]}; at most {MOST_NUMBERS} numbers for "
+                    "one scan can be held: make the network smaller"
+                )
+
+
+def _check_calls(calls: list[Any], path: Path) -> None:
+    """Refuse calls of layers with constants alone: they would be computed while the network is built, at any size."""
+    for call in calls:
+        if not isinstance(call, list) and not any(
+            isinstance(node, Mapping) and node.get("class_name") == _TENSOR for node in nodes(call)
+        ):
+            raise TargetError(f"{path}: its description calls a layer on no other layer's output; save the model again")
 
 
 def plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from flprivacy.core.errors import TargetError
 from flprivacy.models.hdf5 import one_line
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-MAX_CONFIG_BYTES = 1 << 23
+MAX_CONFIG_BYTES = 1 << 22
 _MAX_DIRECTORY_BYTES = 1 << 20
 _MAX_MEMBERS = 64
 _MAX_EXPANSION = 16  # Keras stores without compression; weights that somebody compressed shrink by little
@@ -90,9 +90,13 @@ def parse_config(content: bytes | str, path: Path) -> dict[str, Any]:
         TargetError: it is not JSON, or not of a network.
     """
     try:
-        config = json.loads(content)
+        config = json.loads(content, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise TargetError(f"{path}: unreadable description of the network ({one_line(error)}); {_REMEDY}") from error
     if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
         raise TargetError(f"{path}: its description is not of a network; {_REMEDY}")
     return config
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no number of a network")

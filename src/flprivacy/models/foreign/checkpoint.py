@@ -13,6 +13,7 @@ from flprivacy.core.errors import TargetError
 from flprivacy.models.foreign.archive import MAX_CONFIG_BYTES, parse_config, unpacked
 from flprivacy.models.foreign.description import NamedLayer, Shape, code_in, input_shape, named_layers
 from flprivacy.models.hdf5 import Array, GuardedFile, open_guarded
+from flprivacy.models.quarantine import vet
 from flprivacy.models.tensor_file import TensorSpec
 
 _REMEDY = "save the model again with Keras (.keras, .weights.h5 or .h5)"
@@ -96,6 +97,7 @@ def opened(path: Path, shown: Path) -> Iterator[GuardedFile]:
         TargetError: it is damaged, or holds what no weights file holds.
     """
     try:
+        vet(path, remedy=_REMEDY)
         with open_guarded(path, remedy=_REMEDY, max_depth=_MAX_DEPTH) as file:
             yield file
     except TargetError as error:
@@ -159,7 +161,7 @@ def _keras3(file: GuardedFile, path: Path, config: Mapping[str, Any] | None) -> 
     description = named_layers(config) if config is not None else None
     tensors = []
     for place, dataset in datasets.items():
-        *keys, vars_, number = place.split("/")
+        *keys, vars_, number = ("", place) if "/" not in place else place.split("/")
         if vars_ != "vars" or not number.isdecimal() or "seed_generator" in keys:
             continue
         names = _names(file, keys, description)

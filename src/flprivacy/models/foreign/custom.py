@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import random
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,13 +24,13 @@ from flprivacy.models.architecture import Shape, TargetModel, scan_input, trunk_
 from flprivacy.models.foreign.allowed import check_allowed, plain
 from flprivacy.models.foreign.archive import CONFIG, METADATA, WEIGHTS, unpacked
 from flprivacy.models.foreign.checkpoint import opened
+from flprivacy.models.foreign.sizes import bounded_building, check_sizes
 from flprivacy.models.hdf5 import one_line, printable
 from flprivacy.models.initialisation import undisturbed_random
 
 SUFFIX = ".keras"
 PROBABILITIES, LOGITS, PROBABILITY, LOGIT = "probabilities", "logits", "probability", "logit"
 ANSWERS = (PROBABILITIES, LOGITS, PROBABILITY, LOGIT)
-_MOST_ELEMENTS = 1 << 26  # of one tensor for one scan: 256 MiB
 # What Keras raises on descriptions that fit no network; which one depends on the layer.
 _REFUSALS = (ValueError, TypeError, KeyError, AttributeError, IndexError, RuntimeError, NotImplementedError, OSError)
 
@@ -118,37 +119,24 @@ def _unpacked(path: Path) -> Iterator[tuple[dict[str, Any], Path, int]]:
 
 def _network(config: dict[str, Any], path: Path, *, most_numbers: int) -> keras.Model:
     """Build a checked description; its weights are still fresh."""
-    with _refusals(path), _bounded_weights(most_numbers):
+    with _refusals(path), bounded_building(most_numbers):
         network = keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=True)  # it empties its own
     if not isinstance(network, keras.Model) or not network.built:
         raise TargetError(f"{path}: its network has no fixed input; save it once it was built with scans of its size")
     return network
 
 
+def _refused() -> tuple[type[Exception], ...]:
+    tensorflow = sys.modules.get("tensorflow")  # where it computes, its errors are none of Python's kinds
+    return (*_REFUSALS, tensorflow.errors.OpError) if tensorflow else _REFUSALS
+
+
 @contextmanager
 def _refusals(path: Path) -> Iterator[None]:
     try:
         yield
-    except _REFUSALS as error:
+    except _refused() as error:
         raise TargetError(f"{path}: Keras cannot build its network ({one_line(error)}); save it again") from error
-
-
-@contextmanager
-def _bounded_weights(most_numbers: int) -> Iterator[None]:
-    """Refuse a weight before it fills the memory: together they may hold no more numbers than the file does."""
-    original, left = layers.Layer.add_weight, [most_numbers]
-
-    def add_weight(self: Any, shape: Any = None, *args: Any, **kwargs: Any) -> Any:
-        left[0] -= math.prod(shape if isinstance(shape, (tuple, list)) else () if shape is None else (shape,))
-        if left[0] < 0:
-            raise ValueError("its layers want more weights than the file holds")
-        return original(self, shape, *args, **kwargs)
-
-    layers.Layer.add_weight = add_weight
-    try:
-        yield
-    finally:
-        layers.Layer.add_weight = original
 
 
 def _custom(
@@ -156,9 +144,9 @@ def _custom(
 ) -> CustomModel:
     with _refusals(path):
         shape, channels = _scan_shape(network, path)
-        _check_sizes(network, path)
+        check_sizes(network, path)
         features, output = _outputs(network, path, feature_layer)
-        kind = _kind_of(network, output) if answers is None else answers
+        kind = _kind_of(network, output, path) if answers is None else answers
         model = _target_model(network, shape, channels, features, output, kind)
     for weight in network.weights:
         if not np.isfinite(np.asarray(weight)).all():
@@ -179,21 +167,6 @@ def _scan_shape(network: keras.Model, path: Path) -> tuple[Shape, int]:
     return (sizes[0], sizes[1], sizes[2]), sizes[3] if len(sizes) == 4 else 0
 
 
-def _check_sizes(network: keras.Model, path: Path) -> None:
-    """Refuse a network that a single scan would drive out of memory."""
-    for layer in network.layers:
-        if isinstance(layer, keras.Model):
-            _check_sizes(layer, path)
-        for node in layer._inbound_nodes:
-            for tensor in node.output_tensors:
-                sizes = tensor.shape[1:]
-                if any(size is None for size in sizes) or math.prod(sizes) > _MOST_ELEMENTS:
-                    raise TargetError(
-                        f"{path}: layer {layer.name!r} gives {tuple(tensor.shape)} for one scan; at most "
-                        f"{_MOST_ELEMENTS} numbers of known sizes can be held: make the network smaller"
-                    )
-
-
 def _outputs(network: keras.Model, path: Path, feature_layer: str) -> tuple[Any, Any]:
     """Return the symbolic features and the output."""
     named = {layer.name: layer for layer in network.layers}
@@ -208,12 +181,19 @@ def _outputs(network: keras.Model, path: Path, feature_layer: str) -> tuple[Any,
     return features, network.outputs[0]
 
 
-def _kind_of(network: keras.Model, output: Any) -> str:
-    """Find out what the output is, from the answers to two random scans."""
+def _kind_of(network: keras.Model, output: Any, path: Path) -> str:
+    """Find out what the output is, from the answers to two random scans.
+
+    Raises:
+        TargetError: they are not finite.
+    """
+    scans = np.random.default_rng(0).random((2, *network.inputs[0].shape[1:]), dtype=np.float32)
+    each = [np.asarray(network(scan[None], training=False), dtype=np.float64) for scan in scans]
+    answers = np.concatenate(each)
+    if not np.isfinite(answers).all():
+        raise TargetError(f"{path}: answers a scan with values that are not finite; give another file")
     if len(output.shape) != 2:
         return ""
-    scans = np.random.default_rng(0).random((2, *network.inputs[0].shape[1:]), dtype=np.float32)
-    answers = np.asarray(network(scans, training=False), dtype=np.float64)
     inside = bool((answers >= 0.0).all() and (answers <= 1.0).all())
     if answers.shape[1] == 1:
         return PROBABILITY if inside else LOGIT

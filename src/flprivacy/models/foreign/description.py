@@ -12,7 +12,7 @@ Shape = tuple[int, int, int]
 
 # Code in a file, whatever it is wrapped in.
 _CODE_CLASSES = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__", "function")
-_MAX_NODES = 2_000_000
+_MAX_NODES = 1 << 17  # MobileNetV2 has 4,000
 
 
 @dataclass(frozen=True)

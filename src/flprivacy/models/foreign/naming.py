@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 
 from flprivacy.core.errors import TargetError
 from flprivacy.models.foreign.checkpoint import Checkpoint, StoredTensor
-from flprivacy.models.tensor_file import TensorSpec
+from flprivacy.models.tensor_file import MOST_CLASSES, TensorSpec
 
 _CNN3D_CONVOLUTIONS = ("stem_conv", *(f"block{b}_conv{c}" for b in (1, 2, 3) for c in (1, 2, 3)))
 _CNN3D_NORMS = ("stem_bn", "block1_bn", "block2_bn", "block3_bn")
 LOGITS = "head_logits"
-_MOST_CLASSES = 4096
 _SAME_WEIGHT = {"kernel": ("kernel", "depthwise_kernel")}  # Keras 2 named kernels of depthwise convolutions so
 
 
@@ -123,7 +122,7 @@ def head_classes(block: Block, checkpoint: Checkpoint) -> int | None:
         if set(names) >= set(block.layers):
             weights = layers[names[LOGITS]]
             kernel = weights.get("kernel", weights.get("#0"))
-            if kernel is not None and len(kernel.spec.shape) == 2 and 2 <= kernel.spec.shape[1] <= _MOST_CLASSES:
+            if kernel is not None and len(kernel.spec.shape) == 2 and 2 <= kernel.spec.shape[1] <= MOST_CLASSES:
                 return kernel.spec.shape[1]
     return None
 
