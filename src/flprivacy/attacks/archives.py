@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.checkpoint_events import announce
 from flprivacy.core.errors import AttackError
 from flprivacy.core.publish import publish_file
 
@@ -22,6 +23,7 @@ def save_arrays(path: Path, arrays: Arrays) -> None:
     save: Any = np.savez  # whose stub takes any name for allow_pickle
     with publish_file(path) as partial, partial.open("wb") as stream:
         save(stream, **arrays)
+    announce(path)
 
 
 def load_arrays(path: Path, only: str | None = None) -> Arrays:

@@ -90,7 +90,7 @@ class FinetuneAttack:
         self._config = dataclasses.replace(
             config, epochs=config.finetune_epochs, batch_size=min(config.batch_size, LARGEST_BATCH)
         )
-        self._network: _Network | None = None
+        self._networks: dict[int, _Network] = {}  # exposed scans -> network, see FrozenAttack
 
     def run(self, sources: Sequence[Source]) -> list[Finished]:
         """Run what is missing and return everything, by model, fraction and seed."""
@@ -111,9 +111,10 @@ class FinetuneAttack:
     def _attack(self, source: Source, exposure: Exposure, counter: Progress) -> None:
         table = self._frozen.table([source], "features")
         model = self._load(source.model)
-        if self._network is None:
-            self._network = _Network(self._scenario, self._config, model, features=table.exposed.shape[-1])
-        result = self._network.attack(table, exposure, counter)
+        size = exposure.rows.shape[1]
+        if size not in self._networks:
+            self._networks[size] = _Network(self._scenario, self._config, model, features=table.exposed.shape[-1])
+        result = self._networks[size].attack(table, exposure, counter)
         done = Finished(
             model=source.model,
             access=ACCESS,
@@ -138,7 +139,7 @@ class FinetuneAttack:
 
 
 class _Network:
-    """Trunk and heads with their compiled steps, built and traced once for all attacks."""
+    """Trunk and heads with their compiled steps, built and traced once for all attacks of one size."""
 
     def __init__(self, scenario: Scenario, config: AttackConfig, model: TargetModel, *, features: int) -> None:
         self._scenario, self._config, self._features = scenario, config, features

@@ -88,17 +88,20 @@ class FrozenAttack:
         )
 
     def _attack(self, access: str, counter: Progress) -> None:
-        grids: dict[int, HeadGrid] = {}
+        # One for every size, as TensorFlow computes a size that it met second by other kernels than one it met first:
+        # what was finished before a kill must not show in the rest.
+        grids: dict[tuple[int, int], HeadGrid] = {}
         for group in self._groups(access):
             lacking = [e for e in self._scenario.exposures if self._lacks(access, group, e.fraction)]
             counter.advance(self._scenario.config.epochs * (len(self._scenario.exposures) - len(lacking)))
             if not lacking:
                 continue
             table = self.table(group, access)
-            if len(group) not in grids:
-                grids[len(group)] = self._grid(len(group), table.exposed.shape[-1])
             for exposure in lacking:
-                result = grids[len(group)].train(table, exposure, self._scenario.measure, on_epoch=counter.advance)
+                size = (len(group), exposure.rows.shape[1])
+                if size not in grids:
+                    grids[size] = self._grid(len(group), table.exposed.shape[-1])
+                result = grids[size].train(table, exposure, self._scenario.measure, on_epoch=counter.advance)
                 self._save(access, group, exposure, result)
 
     def _save(self, access: str, group: Sequence[Source], exposure: Exposure, result: GridResult) -> None:

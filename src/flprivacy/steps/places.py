@@ -1,10 +1,14 @@
-"""Where a run keeps its things on this machine."""
+"""Where a run keeps its things: on this machine, and in an object store where it is told to."""
 
 import os
+import tempfile
 from pathlib import Path
 
-from flprivacy.storage.store import Store
-from flprivacy.storage.uris import local_path
+from flprivacy.core.errors import StorageError
+from flprivacy.storage.mirror import MirrorConfig
+from flprivacy.storage.remote_store import RemoteStore
+from flprivacy.storage.store import ArtifactStore, Store
+from flprivacy.storage.uris import is_remote, local_path
 
 HOME_VARIABLE = "FLPRIVACY_HOME"
 STORE_VARIABLE = "FLPRIVACY_STORE"
@@ -15,11 +19,29 @@ def home() -> Path:
     return Path(os.environ.get(HOME_VARIABLE) or ".flprivacy").absolute()
 
 
-def open_store(location: str = "") -> Store:
+def open_store(location: str = "") -> ArtifactStore:
     """Return the store at ``location``, else at ``$FLPRIVACY_STORE``, else in the home folder.
 
+    A store behind ``s3://`` or ``gs://`` has its cache in the home folder, or in the system's folder of temporary
+    files where nothing can be written there, as in a container.
+
     Raises:
-        StorageError: ``location`` is a URI of a kind that is not supported.
+        StorageError: a URI of a kind that is not supported, or without a bucket; or the cache's folder is another's.
+        ConfigError: ``$FLPRIVACY_STORE_MIRROR_SECONDS`` is no number of seconds.
     """
     location = location or os.environ.get(STORE_VARIABLE, "")
+    if location and is_remote(location):
+        return RemoteStore(uri=location, cache=Store(_cache()), mirror=MirrorConfig.from_environment())
     return Store(local_path(location) if location else home() / "store")
+
+
+def _cache() -> Path:
+    folder = home()
+    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if os.environ.get(HOME_VARIABLE) or os.access(nearest, os.W_OK | os.X_OK):
+        return folder / "store"
+    shared = Path(tempfile.gettempdir()) / f"flprivacy-{os.getuid()}"
+    shared.mkdir(mode=0o700, exist_ok=True)
+    if shared.stat().st_uid != os.getuid():
+        raise StorageError(f"{shared}: belongs to another user; set {HOME_VARIABLE} to a folder of your own")
+    return shared / "store"

@@ -1,8 +1,8 @@
 """Fingerprint of the code and libraries that an artifact depends on: a changed one never meets a stale result."""
 
+import contextlib
 import functools
 import importlib.metadata
-import importlib.util
 import os
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import flprivacy
 from flprivacy.core.digests import digest_json
 
 _PACKAGE = Path(flprivacy.__file__).parent
-_LIBRARIES = ("keras", "numpy", "scikit-learn", "scipy", "tensorflow", "tensorflow-cpu")
+_LIBRARIES = ("jax", "jaxlib", "keras", "numpy", "scikit-learn", "scipy", "tensorflow", "tensorflow-cpu")
 
 
 @functools.cache
@@ -20,8 +20,11 @@ def _file_text(path: Path) -> str:
 
 def library_versions() -> dict[str, str]:
     """Return the installed version of each library that changes numbers; absent ones are left out."""
-    versions = {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions() if d.metadata["Name"]}
-    return {name: versions[name] for name in _LIBRARIES if name in versions}
+    versions = {}
+    for name in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 @functools.cache

@@ -63,9 +63,12 @@ class GcsBackend:
         bucket, key = split_bucket(uri)
         prefix = f"{key.rstrip('/')}/" if key.strip("/") else None
         with self._one_line(uri) as client:
-            for blob in client.list_blobs(bucket, prefix=prefix, timeout=self._timeout, retry=None):
-                if not blob.name.endswith("/"):
-                    yield _described(blob, bucket)
+            try:
+                for blob in client.list_blobs(bucket, prefix=prefix, timeout=self._timeout, retry=None):
+                    if not blob.name.endswith("/"):
+                        yield _described(blob, bucket)
+            except api.NotFound as error:
+                raise _no_bucket(uri) from error
 
     def read(self, stat: ObjectStat, start: int, stop: int) -> Generator[bytes, None, None]:
         """Yield a range of an object's bytes, as long as its generation stays the one of ``stat``."""
@@ -107,15 +110,19 @@ class GcsBackend:
                 self._explain(client, uri, bucket)
                 raise
 
+    def delete(self, uri: str) -> None:
+        """Remove an object."""
+        bucket, key = _object(uri)
+        with self._one_line(uri) as client:
+            client.bucket(bucket).blob(key).delete(timeout=self._timeout, retry=None)
+
     def _explain(self, client: Any, uri: str, bucket: str) -> None:
         """Say so if it is the bucket that is missing; a caller that may not list buckets is told of the object."""
         with contextlib.suppress(api.Forbidden, api.Unauthorized):
             try:
                 next(iter(client.list_blobs(bucket, max_results=1, timeout=self._timeout, retry=None)), None)
             except api.NotFound as error:
-                raise MissingObjectError(
-                    f"{uri}: no such bucket in {_where()}; check its name and the project"
-                ) from error
+                raise _no_bucket(uri) from error
 
     @contextmanager
     def _one_line(self, uri: str) -> Iterator[Any]:
@@ -173,6 +180,10 @@ def _described(blob: Any, bucket: str) -> ObjectStat:
 
 def _where() -> str:
     return os.environ.get(_EMULATOR_VARIABLE, "").rpartition("@")[2] or "Google Cloud Storage"
+
+
+def _no_bucket(uri: str) -> MissingObjectError:
+    return MissingObjectError(f"{uri}: no such bucket in {_where()}; check its name and the project")
 
 
 def _changed(uri: str) -> ChangedObjectError:

@@ -37,7 +37,11 @@ class LocalBackend:
         for folder, _, files in os.walk(root, onerror=lambda error: _walk_failed(uri, error)):
             names += [(Path(folder) / name).relative_to(root).as_posix() for name in files]
         for name in sorted(names):
-            yield self.stat(join(uri, name))
+            try:
+                found = self.stat(join(uri, name))
+            except MissingObjectError:  # removed since
+                continue
+            yield found
 
     def read(self, stat: ObjectStat, start: int, stop: int) -> Generator[bytes, None, None]:
         """Yield a file's bytes while it stays the one that was looked at."""
@@ -64,6 +68,15 @@ class LocalBackend:
         try:
             with publish_file(local_path(uri)) as partial:
                 shutil.copyfile(path, partial)
+        except OSError as error:
+            raise _refused(uri, error) from error
+
+    def delete(self, uri: str) -> None:
+        """Remove a file."""
+        try:
+            local_path(uri).unlink()
+        except FileNotFoundError as error:
+            raise MissingObjectError(f"{uri}: no such file; check the path") from error
         except OSError as error:
             raise _refused(uri, error) from error
 

@@ -1,7 +1,7 @@
-"""One interface over files, S3 and Google Cloud Storage: stat, exists, list, ranged read, download, upload."""
+"""One interface over files, S3 and Google Cloud Storage: stat, exists, list, ranged read, upload, delete."""
 
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -116,6 +116,15 @@ class ObjectStore:
                 f"{uri}: holds {stored.size} bytes of {before[0]}; another process writes there too"
             )
         return stored
+
+    def delete(self, uri: str) -> None:
+        """Remove an object; one that is not there is as good as removed.
+
+        Raises:
+            StorageError: it may not be removed, or the server stays away.
+        """
+        with suppress(MissingObjectError):
+            self._retrying(lambda: self._backend.delete(uri))
 
     def _retrying(self, call: Callable[[], R]) -> R:
         return retrying(self.config.retry, self.contact, call)

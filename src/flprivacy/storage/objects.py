@@ -69,3 +69,10 @@ class Backend(Protocol):
 
     def upload(self, path: Path, uri: str, sha256: str) -> None:
         """Store a file as an object, whole or not at all, and have the storage check what it received."""
+
+    def delete(self, uri: str) -> None:
+        """Remove an object.
+
+        Raises:
+            MissingObjectError: there is none, where the storage tells.
+        """

@@ -91,6 +91,12 @@ class S3Backend:
             metadata = {SHA256_METADATA: sha256}
             client.put_object(Bucket=bucket, Key=key, Body=body, ContentMD5=_md5(body), Metadata=metadata)
 
+    def delete(self, uri: str) -> None:
+        """Remove an object; S3 does not tell whether there was one."""
+        bucket, key = _object(uri)
+        with self._one_line(uri) as client:
+            client.delete_object(Bucket=bucket, Key=key)
+
     def _upload_parts(self, path: Path, uri: str, size: int, sha256: str) -> None:
         bucket, key = _object(uri)
         place: dict[str, Any] = {"Bucket": bucket, "Key": key}

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import StorageError
 from flprivacy.core.events import emit
 from flprivacy.core.publish import publish_folder
 from flprivacy.storage.fingerprint import fingerprint
+from flprivacy.storage.links import link_or_copy
 
 LOGGER = logging.getLogger(__name__)
 
@@ -30,6 +31,26 @@ CODE_OF_KIND: dict[str, tuple[str, ...]] = {
     "report": ("core", "reporting"),
     "dp_check": ("core", "privacy", "auditing", "reporting"),
 }
+
+
+Make = Callable[[Path, Path], None]
+
+
+class ArtifactStore(Protocol):
+    """Where finished artifacts are kept: on this machine (:class:`Store`), or behind a network as well."""
+
+    def build(self, kind: str, inputs: Mapping[str, Any], make: Make) -> Path:
+        """Return the finished folder for these inputs; make it first if it is absent.
+
+        Args:
+            kind: a key of CODE_OF_KIND.
+            inputs: JSON-able; everything that the artifact's content depends on, other artifacts by digest.
+            make: called with a folder for checkpoints (kept until the artifact is finished, so that an
+                interrupted call carries on) and an empty folder to fill.
+
+        Raises:
+            StorageError: the store cannot be read or written.
+        """
 
 
 @dataclass(frozen=True)
@@ -46,30 +67,39 @@ class Store:
         """Return the digest of an artifact's inputs and of the code that makes its kind."""
         return digest_json({"kind": kind, "inputs": dict(inputs), "code": fingerprint(CODE_OF_KIND[kind])})
 
-    def build(self, kind: str, inputs: Mapping[str, Any], make: Callable[[Path, Path], None]) -> Path:
-        """Return the finished folder for these inputs; make it first if it is absent.
+    def entry(self, kind: str, key: str) -> Path:
+        """Return where a finished artifact lies."""
+        return self.root / kind / key
 
-        Args:
-            kind: a key of CODE_OF_KIND.
-            inputs: JSON-able; everything that the artifact's content depends on, other artifacts by digest.
-            make: called with a folder for checkpoints (kept until the artifact is finished, so that an
-                interrupted call carries on) and an empty folder to fill.
+    def work(self, kind: str, key: str) -> Path:
+        """Return where the checkpoints of an artifact under way lie."""
+        return self.root / "work" / f"{kind}-{key}"
+
+    def build(self, kind: str, inputs: Mapping[str, Any], make: Make) -> Path:
+        """Return the finished folder for these inputs; make it first if it is absent. See :class:`ArtifactStore`.
 
         Raises:
             StorageError: the store's folder is not writable.
         """
         key = self.key(kind, inputs)
-        entry, work = self.root / kind / key, self.root / "work" / f"{kind}-{key}"
-        with self._lock(f"{kind}-{key}"):
-            if entry.is_dir():
-                LOGGER.info("%s: unchanged, reused %s", kind, key[:12])
-                emit("reused", artifact=kind)
-                return entry
-            self._make_folder(work)
-            with publish_folder(entry) as partial:
-                make(work, partial)
-            shutil.rmtree(work)
-        return entry
+        with self.locked(kind, key):
+            if self.entry(kind, key).is_dir():
+                tell_reused(kind, key)
+            else:
+                self.make(kind, key, make)
+        return self.entry(kind, key)
+
+    def make(self, kind: str, key: str, make: Make) -> None:
+        """Make an artifact, whose lock the caller holds, and remove its checkpoints.
+
+        Raises:
+            StorageError: the store's folder is not writable.
+        """
+        work = self.work(kind, key)
+        self._make_folder(work)
+        with publish_folder(self.entry(kind, key)) as partial:
+            make(work, partial)
+        shutil.rmtree(work)
 
     def _make_folder(self, folder: Path) -> None:
         try:
@@ -80,9 +110,13 @@ class Store:
             ) from error
 
     @contextmanager
-    def _lock(self, name: str) -> Iterator[None]:
-        """Hold the artifact's lock; the system releases it when the holder dies, however it dies."""
-        folder = self.root / "locks"
+    def locked(self, kind: str, key: str) -> Iterator[None]:
+        """Hold the artifact's lock; the system releases it when the holder dies, however it dies.
+
+        Raises:
+            StorageError: the store's folder is not writable.
+        """
+        folder, name = self.root / "locks", f"{kind}-{key}"
         self._make_folder(folder)
         try:
             handle = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
@@ -101,14 +135,13 @@ class Store:
             os.close(handle)
 
 
+def tell_reused(kind: str, key: str) -> None:
+    """Say that an artifact was not made, because it was there."""
+    LOGGER.info("%s: unchanged, reused %s", kind, key[:12])
+    emit("reused", artifact=kind)
+
+
 def deliver(entry: Path, destination: Path) -> None:
     """Put a finished folder at ``destination``: hard links where the file system allows, copies elsewhere."""
     with publish_folder(destination) as partial:
-        shutil.copytree(entry, partial, dirs_exist_ok=True, copy_function=_link_or_copy)
-
-
-def _link_or_copy(source: str, destination: str) -> None:
-    try:
-        os.link(source, destination)
-    except OSError:  # another file system, or one without hard links
-        shutil.copy2(source, destination)
+        shutil.copytree(entry, partial, dirs_exist_ok=True, copy_function=link_or_copy)

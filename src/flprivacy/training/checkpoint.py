@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.checkpoint_events import announce
 from flprivacy.core.errors import TrainingError
 from flprivacy.core.publish import publish_file
 
@@ -68,6 +69,7 @@ class Checkpoints:
         arrays = {f"{i:05d}": array for i, array in enumerate(checkpoint.arrays)}
         with publish_file(self.path(model)) as partial, partial.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **{_HEADER: np.array(json.dumps(header))}, **arrays)
+        announce(self.path(model))
 
     def load(self, model: str) -> Checkpoint | None:
         """Return the model's last checkpoint, or None where there is none.

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.checkpoint_events import announce
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.config import PrivacyConfig, TargetConfig
 from flprivacy.core.errors import TrainingError
@@ -167,6 +168,7 @@ def noise_seed(config: PrivacyConfig, folder: Path) -> int:
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(path)
+        announce(path)
     try:
         return int(json.loads(path.read_text())["seed"])
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,0 +1,149 @@
+"""Steps on nodes that are taken away: each life begins with an empty disk, the last one ends with the same bits."""
+
+import dataclasses
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flprivacy.cohorts.format import write_cohort
+from flprivacy.core.cohort import CohortMeta
+from flprivacy.core.config import AttackConfig, PrivacyConfig, StudyConfig, TargetConfig
+from flprivacy.core.plan import Plan
+from flprivacy.storage.object_store import open_objects
+from flprivacy.storage.remote_work import RemoteWork
+from tests.services.spot_lives import TERMINATED, Ending, Life, Task, live, unlike
+
+SHAPE, SCANS = (8, 32, 40), 48
+STUDY = StudyConfig(
+    name="spot",
+    targets={
+        "federated": TargetConfig(topology="federated", rounds=4, batch_size=8),
+        "private": TargetConfig(
+            topology="federated", rounds=4, batch_size=8, privacy=PrivacyConfig(unit="site", noise_multiplier=1.0)
+        ),
+    },
+    attack=AttackConfig(
+        attributes=("site", "age"),
+        fractions=(0.5, 1.0),
+        seeds=(0, 1),
+        epochs=2,
+        extraction_batch_size=1,
+        age_edges_years=(50.0,),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a cohort of three sites and a plan."""
+    folder = tmp_path_factory.mktemp("spot")
+    number = np.arange(SCANS)
+    manifest = pd.DataFrame(
+        {
+            "scan_id": [f"scan-{i}" for i in number],
+            "patient_id": [f"jones-{i}" for i in number],
+            "site_id": number % 3,
+            "split": np.where(number // 3 % 4 == 3, "test", "train"),
+            "label": number // 3 % 2,
+            "sex": np.where(number % 2, "F", "M"),
+            "age_years": 30.0 + number,
+        }
+    )
+    meta = CohortMeta(
+        name="tiny",
+        shape=SHAPE,
+        window_hu=(-1000.0, 400.0),
+        spacing_mm=None,
+        site_names=("a", "b", "c"),
+        class_names=("x", "y"),
+    )
+    volumes = np.random.default_rng(3).integers(0, 256, (SCANS, *SHAPE), dtype=np.uint8)
+    write_cohort(folder / "cohort", meta=meta, manifest=manifest, volumes=iter(enumerate(volumes)))
+    write_plan(folder, STUDY)
+    return folder
+
+
+def write_plan(folder: Path, study: StudyConfig) -> None:
+    Plan(pipeline="study", command="", study=study).write(folder / "plan.json")
+
+
+def training(place: Path, name: str) -> Task:
+    return Task(step="train", arguments={"plan": place / "plan.json", "cohort": place / "cohort", "target_name": name})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place: Path) -> Path:
+    """The federated target, trained without an object store."""
+    life = live(training(place, "federated"), store=str(place / "local"), out=place / "target")
+    assert life.code == 0
+    return place / "target"
+
+
+def lives(task: Task, endings: list[Ending], *, store: str, out: Path) -> list[Life]:
+    """Live until each ending has come, and once to the end; every life but the first finds a checkpoint."""
+    found = []
+    for ending in [*endings, None]:
+        found.append(live(task, store=store, out=out, ending=ending))
+        signalled = ending is not None and {signal.SIGKILL: -9, signal.SIGTERM: TERMINATED}[ending.number]
+        assert found[-1].code == (signalled or 0)
+        assert out.exists() == (ending is None)
+    assert [life.restored for life in found] == [False] + [True] * len(endings)
+    return found
+
+
+def test_training_ends_with_the_bits_of_an_undisturbed_one(
+    place: Path, undisturbed: Path, bucket: str, tmp_path: Path
+) -> None:
+    # The first life stores the first of four rounds, of six batches each; the second ends in the third round.
+    endings = [Ending(at="stored", count=1), Ending(at="batch", count=9, number=signal.SIGTERM)]
+    lives(training(place, "federated"), endings, store=f"{bucket}/store", out=tmp_path / "out")
+    assert unlike(tmp_path / "out", undisturbed) == []
+    names = [stat.uri for stat in open_objects(bucket).list(bucket)]
+    assert names
+    assert not [name for name in names if "/work/" in name or "jones" in name or "federated" in name]
+
+
+def test_an_attack_ends_with_the_bits_of_an_undisturbed_one(
+    place: Path, undisturbed: Path, bucket: str, tmp_path: Path
+) -> None:
+    task = Task(
+        step="attack", arguments={"plan": place / "plan.json", "cohort": place / "cohort", "target": undisturbed}
+    )
+    assert live(task, store=str(tmp_path / "local"), out=tmp_path / "wanted").code == 0
+    # Eight checkpoints in all: four chunks of features, then four grids of heads.
+    endings = [
+        Ending(at="stored", count=2),
+        Ending(at="announced", count=3, number=signal.SIGTERM),
+        Ending(at="sending", count=1),
+    ]
+    lives(task, endings, store=f"{bucket}/store", out=tmp_path / "out")
+    assert unlike(tmp_path / "out", tmp_path / "wanted") == []
+
+
+def test_private_training_carries_its_secret_on(place: Path, bucket: str, tmp_path: Path) -> None:
+    """The secret is drawn by the first life; the last ends as one that was told it from the beginning."""
+    store, task = f"{bucket}/store", training(place, "private")
+    assert live(task, store=store, out=tmp_path / "out", ending=Ending(at="stored", count=2)).code == -9
+    prefix = {stat.uri.split("/work/target-")[1][:64] for stat in open_objects(store).list(f"{store}/work")}
+    (key,) = prefix
+    work = RemoteWork(store=open_objects(store), uri=f"{store}/work/target-{key}", kind="target", key=key)
+    work.restore(tmp_path / "work", newer_than=0, scratch=tmp_path / "scratch")
+    (secret,) = (tmp_path / "work").rglob("noise-seed.json")
+    told = dataclasses.replace(
+        STUDY.targets["private"],
+        privacy=dataclasses.replace(
+            STUDY.targets["private"].privacy or PrivacyConfig(), noise_seed=json.loads(secret.read_text())["seed"]
+        ),
+    )
+    write_plan(tmp_path, dataclasses.replace(STUDY, targets={"private": told}))
+    (tmp_path / "cohort").symlink_to(place / "cohort")
+    last = live(task, store=store, out=tmp_path / "out")
+    assert (last.code, last.restored) == (0, True)
+    assert live(training(tmp_path, "private"), store=str(tmp_path / "local"), out=tmp_path / "wanted").code == 0
+    weights = "model.weights.h5"
+    assert (tmp_path / "out" / weights).read_bytes() == (tmp_path / "wanted" / weights).read_bytes()
+    assert not list(open_objects(store).list(f"{store}/work"))
