@@ -10,6 +10,8 @@ from flprivacy.commands.mlflow import mlflow, ui
 from flprivacy.commands.presets import presets
 from flprivacy.commands.report import report
 from flprivacy.commands.run import run
+from flprivacy.commands.schedule import schedule
+from flprivacy.commands.submit import submit
 from flprivacy.commands.target import target
 from flprivacy.core.errors import FlprivacyError
 
@@ -44,12 +46,15 @@ def main() -> None:
       flprivacy run privacy_audit --cohort data/cohort --target central=models/central
       flprivacy cohort verify data/cohort
       flprivacy ui                               MLflow on what was run
+      flprivacy submit study --host URL          the same on a cluster, with Kubeflow Pipelines
+      flprivacy schedule list                    what runs there at set times
 
-    Exit codes: 0 done, 2 something that you can mend (one line says what), 130 interrupted, 1 a defect of ours.
+    Exit codes: 0 done, 2 something that you can mend (one line says what), 3 a run on a cluster failed,
+    130 interrupted, 1 a defect of ours.
     """
 
 
-for command in (run, cohort, target, report, mlflow, ui, presets):
+for command in (run, submit, schedule, cohort, target, report, mlflow, ui, presets):
     main.add_command(command)
 
 

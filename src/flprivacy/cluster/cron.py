@@ -1,0 +1,204 @@
+"""Cron expressions as Kubeflow Pipelines reads them: six fields, seconds first, in one time zone for all schedules.
+
+The backend parses with robfig/cron 1.2, whose rules these are: numbers, names, ``*``, ``?``, ranges, lists and steps;
+day of month and day of week both have to match where one of them is a star, either of them where none is. It knows
+no zone of a single schedule: the controller's setting ``cronScheduleTimezone`` (UTC as shipped) holds for all.
+A time that the clock skips in spring is skipped by the schedule, too.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import product
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from flprivacy.core.errors import ConfigError
+
+_MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTHS = {name: i for i, name in enumerate(_MONTH_NAMES, start=1)}
+_DAYS = {name: i for i, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}
+_FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
+    ("second", 0, 59, {}),
+    ("minute", 0, 59, {}),
+    ("hour", 0, 23, {}),
+    ("day of month", 1, 31, {}),
+    ("month", 1, 12, _MONTHS),
+    ("day of week", 0, 6, _DAYS),
+)
+_NICKNAMES = {
+    "@yearly": "0 0 0 1 1 *",
+    "@annually": "0 0 0 1 1 *",
+    "@monthly": "0 0 0 1 * *",
+    "@weekly": "0 0 0 * * 0",
+    "@daily": "0 0 0 * * *",
+    "@midnight": "0 0 0 * * *",
+    "@hourly": "0 0 * * * *",
+}
+_MOST_DAYS = 5 * 366
+_YEARS_AHEAD = 3
+_Sets = tuple[frozenset[int], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cron:
+    """A checked cron expression.
+
+    Attributes:
+        text: its six fields, as the API takes them.
+        added_seconds: it was given with five fields.
+    """
+
+    text: str
+    added_seconds: bool = False
+
+    def next_after(self, moment: datetime, zone: ZoneInfo) -> datetime | None:
+        """Return when it next fires after ``moment``, read in ``zone``; None if that is not within five years."""
+        sets, stars = _parse(self.text)
+        first = moment.astimezone(zone).date()
+        for day in (first + timedelta(days=n) for n in range(_MOST_DAYS)):
+            if _day_matches(day, sets, stars):
+                for fires in _times(day, sets, zone):
+                    if fires > moment:
+                        return fires
+        return None
+
+
+def read_cron(text: str) -> Cron:
+    """Return a cron expression of six fields, of five (fired at second 0), or by a nickname such as ``@daily``.
+
+    Raises:
+        ConfigError: it is none; the message names the field.
+    """
+    words = _NICKNAMES.get(text.strip().lower(), text).split()
+    if text.strip().startswith("@") and len(words) < len(_FIELDS):
+        raise ConfigError(f"--cron {text!r}: no such nickname; choose {', '.join(_NICKNAMES)} or write six fields")
+    added = len(words) == len(_FIELDS) - 1
+    full = " ".join(["0", *words] if added else words)
+    _parse(full, text)
+    return Cron(text=full, added_seconds=added)
+
+
+def read_zone(name: str, option: str) -> ZoneInfo:
+    """Return a time zone by its name.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigError(f"{option} {name!r}: no such time zone; give a name such as Europe/Berlin or UTC") from error
+
+
+def in_cluster_zone(cron: Cron, zone: ZoneInfo, cluster: ZoneInfo, now: datetime) -> Cron:
+    """Return the expression that fires in the cluster's zone exactly when ``cron`` fires in ``zone``.
+
+    Raises:
+        ConfigError: there is none, because one of the zones moves its clocks, or the fields cannot be shifted.
+    """
+    hours_ahead = range(0, _YEARS_AHEAD * 366 * 24, 6)
+    shifts = {_shift_minutes(now + timedelta(hours=n), zone, cluster) for n in hours_ahead}
+    if shifts == {0}:
+        return cron
+    sets, _ = _parse(cron.text)
+    if len(sets[2]) == 24 and all(shift % 60 == 0 for shift in shifts) and cron.text.split()[3:] == ["*", "*", "*"]:
+        return cron  # every hour of every day is every hour everywhere
+    remedy = (
+        f"set cronScheduleTimezone: {zone.key} in Kubeflow Pipelines' ConfigMap pipeline-install-config and give "
+        f"--cluster-timezone {zone.key}, or write --cron in {cluster.key}"
+    )
+    if len(shifts) > 1:
+        raise ConfigError(
+            f"--timezone {zone.key}: its clock moves against {cluster.key}, which schedules follow; {remedy}"
+        )
+    shifted = _shifted(cron, shifts.pop())
+    if shifted is None:
+        raise ConfigError(f"--cron {cron.text!r}: cannot be written in {cluster.key}, which schedules follow; {remedy}")
+    return shifted
+
+
+def _shift_minutes(moment: datetime, zone: ZoneInfo, cluster: ZoneInfo) -> int:
+    ahead = (moment.astimezone(cluster).utcoffset() or timedelta()) - (
+        moment.astimezone(zone).utcoffset() or timedelta()
+    )
+    return round(ahead.total_seconds() / 60)
+
+
+def _shifted(cron: Cron, minutes: int) -> Cron | None:
+    """Return the expression moved by so many minutes, if six fields can say that."""
+    sets, _ = _parse(cron.text)
+    second, minute_text, hour_text, day, month, weekday = cron.text.split()
+    moved = [divmod(60 * hour + minute + minutes, 24 * 60) for hour, minute in product(sets[2], sets[1])]
+    carries = {carry for carry, _ in moved}
+    at = {divmod(rest, 60) for _, rest in moved}
+    hours, mins = {hour for hour, _ in at}, {minute for _, minute in at}
+    if at != set(product(hours, mins)):
+        return None
+    if carries != {0}:
+        stars = [field in ("*", "?") for field in (day, month, weekday)]
+        if not all(stars[:2]) or (len(carries) > 1 and not stars[2]):
+            return None
+        if not stars[2]:
+            weekday = _listed({(number + next(iter(carries))) % 7 for number in sets[5]})
+    minute_text = minute_text if mins == sets[1] else _listed(mins)
+    hour_text = hour_text if hours == sets[2] else _listed(hours)
+    text = " ".join((second, minute_text, hour_text, day, month, weekday))
+    return Cron(text=text, added_seconds=cron.added_seconds)
+
+
+def _listed(numbers: set[int]) -> str:
+    return ",".join(map(str, sorted(numbers)))
+
+
+def _parse(text: str, given: str = "") -> tuple[_Sets, tuple[bool, ...]]:
+    """Return the numbers of each field, and which fields are stars."""
+    words = text.split()
+    if len(words) != len(_FIELDS):
+        raise ConfigError(
+            f"--cron {given or text!r}: has {len(words)} fields; write six (second minute hour day month weekday) or "
+            "five without the seconds"
+        )
+    sets, stars = [], []
+    for word, (name, low, high, names) in zip(words, _FIELDS):
+        parts = [part for part in word.split(",") if part]
+        try:
+            numbers = [number for part in parts for number in _range(part, low, high, names)]
+        except ValueError as error:
+            rule = f"write {low} to {high}{' or names such as ' + next(iter(names)) if names else ''}"
+            raise ConfigError(f"--cron {given or text!r}: {name} {word!r} is wrong ({error}); {rule}") from error
+        if not numbers:
+            raise ConfigError(f"--cron {given or text!r}: {name} {word!r} is empty; write {low} to {high}, or *")
+        sets.append(frozenset(numbers))
+        stars.append(any(part[0] in "*?" for part in parts))
+    return tuple(sets), tuple(stars)
+
+
+def _range(part: str, low: int, high: int, names: dict[str, int]) -> range:
+    bounds, slash, step_text = part.partition("/")
+    step = int(step_text) if slash else 1
+    if bounds in ("*", "?"):
+        first, last = low, high
+    else:
+        start, dash, end = bounds.partition("-")
+        first = _number(start, names)
+        last = _number(end, names) if dash else high if slash else first
+    if not low <= first <= last <= high or step < 1:
+        raise ValueError("out of range" if step >= 1 else "a step is 1 or more")
+    return range(first, last + 1, step)
+
+
+def _number(text: str, names: dict[str, int]) -> int:
+    return names[text.lower()] if text.lower() in names else int(text)
+
+
+def _day_matches(day: date, sets: _Sets, stars: tuple[bool, ...]) -> bool:
+    in_month, in_week = day.day in sets[3], day.isoweekday() % 7 in sets[5]
+    either = in_month and in_week if stars[3] or stars[5] else in_month or in_week
+    return day.month in sets[4] and either
+
+
+def _times(day: date, sets: _Sets, zone: ZoneInfo) -> Iterator[datetime]:
+    for hour, minute, second in product(sorted(sets[2]), sorted(sets[1]), sorted(sets[0])):
+        local = datetime.combine(day, time(hour, minute, second), tzinfo=zone)
+        if local.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == local.replace(tzinfo=None):
+            yield local

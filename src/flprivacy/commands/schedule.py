@@ -1,0 +1,220 @@
+"""``flprivacy schedule``: pipelines on a cluster at set times."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flprivacy.commands.cluster_options import PIPELINES, watching, what, where
+from flprivacy.commands.console import console
+from flprivacy.commands.submit import follow
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from rich.table import Table
+
+    from flprivacy.cluster.connection import Cluster
+    from flprivacy.cluster.schedules import Schedule
+
+_CLUSTER_ZONE = click.option(
+    "--cluster-timezone",
+    envvar="FLPRIVACY_CLUSTER_TIMEZONE",
+    default="UTC",
+    show_default=True,
+    help="cronScheduleTimezone of the installation, which all its schedules follow.",
+)
+
+
+@click.group()
+def schedule() -> None:
+    """Run pipelines on a cluster at set times. A schedule is pinned to the version it was made with.
+
+    \b
+    Examples:
+      flprivacy schedule create nightly re_audit --cron "0 0 2 * * *" --cohort s3://data/cohort \\
+          --targets-from s3://models/published --fail-on-worse
+      flprivacy schedule list
+      flprivacy schedule run nightly
+    """
+
+
+@schedule.command("create")
+@click.argument("name")
+@click.argument("pipeline", type=click.Choice(PIPELINES))
+@click.option(
+    "--cron", required=True, help='Second minute hour day month weekday, such as "0 0 2 * * 1"; or five fields.'
+)
+@click.option("--timezone", default="", help="Zone that --cron is meant in [default: the cluster's].")
+@_CLUSTER_ZONE
+@what
+@where
+def create(
+    name: str,
+    pipeline: str,
+    cron: str,
+    timezone: str,
+    cluster_timezone: str,
+    host: str,
+    namespace: str,
+    **words: Any,
+) -> None:
+    """Make a schedule, or put it in place of the one of that name, without a moment without one.
+
+    One run goes at a time; of several times that were missed only the latest is made up for.
+
+    \b
+    Examples:
+      flprivacy schedule create weekly privacy_audit --cron "30 2 * * 1" --timezone Asia/Tokyo \\
+          --cohort s3://data/cohort --target live=models:/chest-ct@production
+    """
+    from flprivacy.cluster.compiled import read_compiled
+    from flprivacy.cluster.connection import connect
+    from flprivacy.cluster.cron import in_cluster_zone, read_cron, read_zone
+    from flprivacy.cluster.parameters import run_parameters
+    from flprivacy.cluster.requesting import request_of, start_of
+    from flprivacy.cluster.schedules import Wanted, put_schedule
+    from flprivacy.cluster.uploads import ensure_version
+    from flprivacy.core.errors import ConfigError
+
+    if not name.strip():
+        raise ConfigError(f"schedule {name!r}: give it a name, such as nightly")
+    now = datetime.now(UTC)
+    given = read_cron(cron)
+    cluster_zone = read_zone(cluster_timezone, "--cluster-timezone")
+    zone = read_zone(timezone, "--timezone") if timezone else cluster_zone
+    fires = in_cluster_zone(given, zone, cluster_zone, now)
+    following = fires.next_after(now, cluster_zone)
+    if following is None:
+        raise ConfigError(f"--cron {cron!r}: fires at no time within five years; check day and month")
+    compiled = read_compiled(pipeline)
+    parameters = run_parameters(compiled, request_of(words))
+    cluster = connect(host, namespace)
+    version = ensure_version(cluster, compiled)
+    start = start_of(cluster, compiled, version, parameters, name, words)
+    wanted = Wanted(name=name, cron=fires.text, written=given.text, zone=zone.key, start=start)
+    done = put_schedule(cluster, wanted)
+    if given.added_seconds:
+        click.echo(f"cron:       {cron!r} has five fields; taken as {given.text!r}, at second 0")
+    if fires.text != given.text:
+        click.echo(f"cron:       {given.text!r} in {zone.key} is {fires.text!r} in {cluster_zone.key}")
+    click.echo(f"schedule:   {name} · {_what_was_done(done.created, len(done.removed))} · {done.schedule_id}")
+    click.echo(f"            {cluster.schedule_link(done.schedule_id)}")
+    if done.resumed:
+        click.echo("            it was paused, and is enabled now")
+    click.echo(f"pinned to:  {compiled.title} · version {version.name}")
+    click.echo(f"next run:   {_moment(following, zone)}")
+
+
+@schedule.command("list")
+@_CLUSTER_ZONE
+@where
+def list_(cluster_timezone: str, host: str, namespace: str) -> None:
+    """List the schedules that flprivacy made, and when they run next."""
+    from flprivacy.cluster.connection import connect
+    from flprivacy.cluster.cron import read_zone
+    from flprivacy.cluster.schedules import list_schedules
+
+    zone = read_zone(cluster_timezone, "--cluster-timezone")
+    cluster = connect(host, namespace)
+    found = list_schedules(cluster)
+    if not found:
+        click.echo("no schedule that flprivacy made; 'flprivacy schedule create' makes one")
+        return
+    console().print(_table(cluster, found, zone))
+
+
+@schedule.command("pause")
+@click.argument("name")
+@where
+def pause(name: str, host: str, namespace: str) -> None:
+    """Let a schedule rest until it is resumed; a run under way goes on."""
+    _set_enabled(name, host, namespace, enabled=False)
+
+
+@schedule.command("resume")
+@click.argument("name")
+@where
+def resume(name: str, host: str, namespace: str) -> None:
+    """Let a paused schedule run again; of the times that it missed at most the latest is made up for."""
+    _set_enabled(name, host, namespace, enabled=True)
+
+
+@schedule.command("delete")
+@click.argument("name")
+@where
+def delete(name: str, host: str, namespace: str) -> None:
+    """Delete a schedule; its runs stay, and one under way goes on."""
+    from flprivacy.cluster.connection import connect
+    from flprivacy.cluster.schedules import all_named, delete_schedule
+
+    cluster = connect(host, namespace)
+    for found in all_named(cluster, name):
+        delete_schedule(cluster, found)
+    click.echo(f"deleted:    {name}")
+
+
+@schedule.command("run")
+@click.argument("name")
+@watching
+@where
+def run_(name: str, wait: bool, poll: float, host: str, namespace: str) -> None:
+    """Run now what the schedule runs: its own version, with its own parameters. Its times stay as they are."""
+    from flprivacy.cluster.connection import connect
+    from flprivacy.cluster.requesting import run_title
+    from flprivacy.cluster.schedules import all_named, run_now
+    from flprivacy.cluster.uploads import version_steps
+
+    cluster = connect(host, namespace)
+    found = all_named(cluster, name)[-1]
+    steps = version_steps(cluster, found.start.pipeline_id, found.start.version_id)
+    title = run_title(name)
+    follow(cluster, run_now(cluster, found, title), steps, wait=wait, poll=poll, name=title)
+
+
+def _set_enabled(name: str, host: str, namespace: str, *, enabled: bool) -> None:
+    from flprivacy.cluster.connection import connect
+    from flprivacy.cluster.schedules import all_named, set_enabled
+
+    cluster = connect(host, namespace)
+    *stale, current = all_named(cluster, name)
+    for old in stale if not enabled else ():  # what a stopped replacement left must not go on alone
+        set_enabled(cluster, old, enabled=False)
+    set_enabled(cluster, current, enabled=enabled)
+    click.echo(f"{'resumed' if enabled else 'paused'}:    {name}")
+
+
+def _what_was_done(created: bool, removed: int) -> str:
+    if not created:
+        return f"unchanged, {removed} older deleted" if removed else "unchanged"
+    return f"replaced {removed} older" if removed else "created"
+
+
+def _table(cluster: "Cluster", found: "list[Schedule]", zone: "ZoneInfo") -> "Table":
+    from rich.table import Table
+
+    from flprivacy.cluster.cron import read_cron
+    from flprivacy.cluster.uploads import version_name
+
+    table = Table(title=f"schedules at {cluster.call.host}", title_justify="left")
+    for column in ("name", "state", "cron", "next run", "version", "id"):
+        table.add_column(column, overflow="fold")
+    names: dict[tuple[str, str], str] = {}
+    now = datetime.now(UTC)
+    for item in found:
+        key = (item.start.pipeline_id, item.start.version_id)
+        names[key] = names.get(key) or version_name(cluster, *key)
+        following = read_cron(item.cron).next_after(now, zone) if item.enabled and item.cron else None
+        table.add_row(
+            item.name,
+            "enabled" if item.enabled else "paused",
+            f"{item.written} ({item.zone})",
+            _moment(following, zone) if following else "-",
+            names[key],
+            item.schedule_id,
+        )
+    return table
+
+
+def _moment(moment: datetime, zone: "ZoneInfo") -> str:
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S} {zone.key}"

@@ -1,0 +1,83 @@
+"""``flprivacy submit``: a pipeline on a cluster."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flprivacy.commands.cluster_options import PIPELINES, watching, what, where
+from flprivacy.commands.console import console
+
+if TYPE_CHECKING:
+    from flprivacy.cluster.connection import Cluster
+
+EXIT_RUN_FAILED = 3
+EXIT_INTERRUPTED = 130
+
+
+@click.command()
+@click.argument("pipeline", type=click.Choice(PIPELINES))
+@what
+@click.option("--run-name", default="", help="Name of the run [default: pipeline, date and time].")
+@watching
+@where
+def submit(pipeline: str, run_name: str, wait: bool, poll: float, host: str, namespace: str, **words: Any) -> None:
+    """Run a pipeline on a cluster with Kubeflow Pipelines, and show its steps until it ends.
+
+    The compiled pipeline is uploaded if its content is not there yet. Interrupting this command does not stop the run.
+
+    \b
+    Examples:
+      export KFP_ENDPOINT=https://kubeflow.example.org/pipeline
+      flprivacy submit study --preset demo
+      flprivacy submit privacy_audit --cohort s3://data/cohort --target mine=s3://models/mine.h5,shape=24x256x256
+      flprivacy submit study --preset my-study.yaml --store s3://data/flprivacy --param gpu_count=2 --no-wait
+
+    Exit codes: 0 the run succeeded (or was started, with --no-wait), 3 it failed or was cancelled or skipped,
+    2 something that you can mend, 130 interrupted while the run goes on.
+    """
+    from flprivacy.cluster.compiled import read_compiled
+    from flprivacy.cluster.connection import connect
+    from flprivacy.cluster.parameters import run_parameters
+    from flprivacy.cluster.requesting import request_of, run_title, start_of
+    from flprivacy.cluster.runs import start_run
+    from flprivacy.cluster.uploads import ensure_version
+
+    compiled = read_compiled(pipeline)
+    request = request_of(words)
+    parameters = run_parameters(compiled, request)
+    cluster = connect(host, namespace)
+    version = ensure_version(cluster, compiled)
+    word = "uploaded" if version.uploaded else "unchanged"
+    click.echo(f"pipeline:   {compiled.title} · version {version.name} ({word})")
+    start = start_of(cluster, compiled, version, parameters, run_name or run_title(pipeline), words)
+    run_id = start_run(cluster, start)
+    click.echo(f"experiment: {words['experiment'] or compiled.title}")
+    follow(cluster, run_id, compiled.steps, wait=wait, poll=poll, name=start.name)
+
+
+def follow(cluster: "Cluster", run_id: str, steps: tuple[str, ...], *, wait: bool, poll: float, name: str) -> None:
+    """Show a run until it ends, if that is wanted, and end the command with the run's result."""
+    from flprivacy.cluster.links import mlflow_lines
+    from flprivacy.cluster.requests import ClusterError
+    from flprivacy.cluster.runs import SUCCEEDED
+    from flprivacy.cluster.watching import watch_run
+
+    link = cluster.run_link(run_id)
+    click.echo(f"run:        {name} · {run_id}\n            {link}")
+    if not wait:
+        return
+    try:
+        status = watch_run(cluster, run_id, steps, console(), every_seconds=poll)
+    except KeyboardInterrupt:
+        click.echo(f"stopped watching; the run goes on: {link}", err=True)
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    except ClusterError as error:
+        raise ClusterError(f"lost sight of the run, which goes on: {link} ({error})") from error
+    for failure in status.failures:
+        click.echo(f"failed:     {failure}", err=True)
+    for line in mlflow_lines(run_id, status.links):
+        click.echo(f"MLflow:     {line}")
+    click.echo(f"{status.state.lower()}: {link}")
+    if status.state != SUCCEEDED:
+        click.echo(f"its pods:   kubectl get pods -A -l pipeline/runid={run_id}", err=True)
+        raise SystemExit(EXIT_RUN_FAILED)

@@ -1,0 +1,141 @@
+"""Parameters too large for a pipeline run: kept in the store, named by URI and SHA-256, and read by the steps.
+
+All parameters of a run together have at most 10,000 bytes. A JSON parameter that is larger than its share travels as
+``{"@": "<URI>#<SHA-256>"}``: an object in the store whose name holds its digest, so that it never changes.
+"""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flprivacy.core.config import StudyConfig
+from flprivacy.core.digests import digest_bytes
+from flprivacy.core.errors import ConfigError
+from flprivacy.presets import load_study, preset_names
+from flprivacy.storage.object_store import open_objects
+from flprivacy.storage.uris import join
+
+REFERENCE = "@"
+MOST_BYTES = 1 << 20
+_DIGEST_LETTERS = 64
+
+
+def resolve_targets(targets: Mapping[str, str]) -> dict[str, str]:
+    """Return the targets by name, read from the store if the parameter refers to them there.
+
+    Args:
+        targets: name -> location; or ``{"@": "<URI>#<SHA-256>"}``, the JSON object with as much.
+
+    Raises:
+        ConfigError: the reference or what it refers to is wrong, or changed since it was written.
+        StorageError: it cannot be read.
+    """
+    found = resolve_mapping(targets, "targets")
+    for name, word in found.items():
+        if not isinstance(word, str):
+            raise ConfigError(f"targets: {name!r} is {type(word).__name__}, not a location; give name and location")
+    return found
+
+
+def resolve_mapping(value: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a JSON parameter, read from the store if it refers to an object there.
+
+    Args:
+        value: the parameter.
+        name: of the parameter, for messages.
+
+    Raises:
+        ConfigError: the reference or what it refers to is wrong, or changed since it was written.
+        StorageError: it cannot be read.
+    """
+    if set(value) != {REFERENCE}:
+        return dict(value)
+    uri, _, digest = str(value[REFERENCE]).rpartition("#")
+    if not uri or len(digest) != _DIGEST_LETTERS:
+        raise ConfigError(f"{name}: {value[REFERENCE]!r} is no reference; write it as <URI>#<SHA-256>")
+    try:
+        found = json.loads(_read(uri, digest))
+    except ValueError as error:
+        raise ConfigError(f"{uri}: not JSON; start the run again") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{uri}: not a JSON object; start the run again")
+    return found
+
+
+def resolve_study(preset: str, overrides: Mapping[str, Any], *, digest: str = "") -> StudyConfig:
+    """Return the configuration of a run, whose preset or fields may lie in the store.
+
+    Args:
+        preset: name of a preset, path of a YAML file, or URI of one, whose ``digest`` is then needed.
+        overrides: nested fields to replace, or a reference to them.
+        digest: SHA-256 that a preset given as file must have; empty: any.
+
+    Raises:
+        ConfigError: no such preset, a wrong field, or a file that changed.
+        StorageError: an object cannot be read.
+    """
+    fields = resolve_mapping(overrides, "overrides")
+    if "://" not in preset:
+        return load_study(preset, fields, digest=digest)
+    if not digest:
+        raise ConfigError(
+            f"preset {preset}: its preset_digest is missing; give its SHA-256, as 'flprivacy submit' does"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / preset.rpartition("/")[2]
+        path.write_bytes(_read(preset, digest))
+        return load_study(str(path), fields, digest=digest)
+
+
+def store_object(store: str, data: bytes, name: str) -> tuple[str, str]:
+    """Keep bytes in the store under their digest, once; return their URI and SHA-256.
+
+    Args:
+        store: the store's location.
+        data: what to keep.
+        name: last part of the object's name, such as ``targets.json``.
+
+    Raises:
+        ConfigError: more than a MiB.
+        StorageError: it cannot be written.
+    """
+    digest = digest_bytes(data)
+    if len(data) > MOST_BYTES:
+        raise ConfigError(f"{name}: has {len(data)} bytes, at most {MOST_BYTES} can be right; check what it is")
+    uri = join(join(store, "configs"), f"{digest}/{name}")
+    objects = open_objects(uri)
+    if not objects.exists(uri):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "object"
+            path.write_bytes(data)
+            objects.upload(path, uri)
+    return uri, digest
+
+
+def digest_in(uri: str) -> str:
+    """Return the SHA-256 that the name of an object of :func:`store_object` holds.
+
+    Raises:
+        ConfigError: it holds none.
+    """
+    digest = uri.rpartition("/")[0].rpartition("/")[2]
+    if len(digest) != _DIGEST_LETTERS or set(digest) - set("0123456789abcdef"):
+        raise ConfigError(
+            f"preset {uri}: its name holds no SHA-256; give a file on this machine, or what submit printed"
+        )
+    return digest
+
+
+def is_file(preset: str) -> bool:
+    """Say whether a preset is a file on this machine, not a name and not a URI elsewhere."""
+    return preset not in preset_names() and "://" not in preset
+
+
+def _read(uri: str, digest: str) -> bytes:
+    objects = open_objects(uri)
+    data = objects.read_bytes(objects.stat(uri), most=MOST_BYTES)
+    if digest_bytes(data) != digest:
+        raise ConfigError(f"{uri}: changed since the run was started (its digest differs); start the run again")
+    return data

@@ -1,0 +1,113 @@
+"""Parameters stay small however many targets there are: what is large lies in the store, named by its digest."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from flprivacy.core.errors import ConfigError
+from flprivacy.core.plan import Plan
+from flprivacy.launch.arguments import overrides, study_arguments
+from flprivacy.presets import load_study
+from flprivacy.steps.plan import plan_audit, plan_study
+from flprivacy.steps.pull import pull_target
+from flprivacy.steps.target_list import REFERENCE, resolve_study, resolve_targets, store_object
+from tests.cluster.command import Command
+from tests.services.kfp_state import KfpState
+
+AUDIT = ("submit", "privacy_audit", "--no-wait", "--cohort", "s3://data/cohort")
+
+
+def _targets(count: int) -> dict[str, str]:
+    where = "s3://hospital-models/releases/2026/federated"
+    return {f"hospital-{i:03}": f"{where}/{i:03}.h5,architecture=i3d,shape=24x256x256" for i in range(count)}
+
+
+def _words(targets: dict[str, str]) -> list[str]:
+    return [word for name, location in targets.items() for word in ("--target", f"{name}={location}")]
+
+
+def test_a_hundred_targets_stay_far_below_ten_thousand_bytes(kfp: KfpState, flprivacy: Command, tmp_path: Path) -> None:
+    targets, store = _targets(100), (tmp_path / "store").as_uri()
+    assert len(json.dumps(targets)) > 10_000
+    flprivacy(*AUDIT, *_words(targets), "--store", store)
+    (run,) = kfp.runs.values()
+    parameters = run["runtime_config"]["parameters"]
+    assert set(parameters["targets"]) == {REFERENCE}
+    assert len(json.dumps(parameters)) < 1_000
+    assert resolve_targets(parameters["targets"]) == targets
+    flprivacy(*AUDIT, *_words(targets), "--store", store)
+    assert len(list((tmp_path / "store" / "configs").iterdir())) == 1  # the same content, once
+
+
+def test_a_few_targets_travel_as_they_are(kfp: KfpState, flprivacy: Command) -> None:
+    flprivacy(*AUDIT, *_words(_targets(5)))
+    (run,) = kfp.runs.values()
+    assert run["runtime_config"]["parameters"]["targets"] == _targets(5)
+
+
+def test_many_overrides_are_kept_in_the_store_too(kfp: KfpState, flprivacy: Command, tmp_path: Path) -> None:
+    seeds = list(range(2_000))
+    words = ("submit", "study", "--no-wait", "--set", f"attack.seeds={seeds}", "--store", tmp_path.as_uri())
+    flprivacy(*words)
+    (run,) = kfp.runs.values()
+    parameters = run["runtime_config"]["parameters"]
+    assert set(parameters["overrides"]) == {REFERENCE}
+    study = resolve_study(parameters["preset"], parameters["overrides"])
+    assert list(study.attack.seeds) == seeds
+
+
+def test_large_parameters_without_a_store_that_pods_can_read_are_refused(kfp: KfpState, flprivacy: Command) -> None:
+    output = flprivacy(*AUDIT, *_words(_targets(100)), code=2).output
+    assert "targets must be kept where pods can read it; give --store s3://bucket/folder" in output
+    assert kfp.asked == []
+
+
+def test_a_preset_of_one_s_own_is_kept_under_its_digest(kfp: KfpState, flprivacy: Command, tmp_path: Path) -> None:
+    preset = tmp_path / "mine.yaml"
+    preset.write_text("cohort: {scans: 200}\ntargets: {u: {topology: untrained}}\n")
+    assert "preset mine.yaml must be kept" in flprivacy("submit", "study", "--preset", str(preset), code=2).output
+    store = (tmp_path / "store").as_uri()
+    flprivacy("submit", "study", "--no-wait", "--preset", str(preset), "--store", store)
+    (run,) = kfp.runs.values()
+    parameters = run["runtime_config"]["parameters"]
+    digest = hashlib.sha256(preset.read_bytes()).hexdigest()
+    assert (parameters["preset"], parameters["preset_digest"]) == (f"{store}/configs/{digest}/mine.yaml", digest)
+    given = {k: parameters[k] for k in ("preset", "overrides", "preset_digest")}
+    assert plan_study(**given, out=tmp_path / "plan.json") == ["u"]
+    assert Plan.read(tmp_path / "plan.json").study == load_study(str(preset))
+    assert study_arguments(parameters["preset"], {}) == given  # the plan's command, given here, means the same
+    flprivacy("submit", "study", "--no-wait", "--preset", parameters["preset"])
+    assert list(kfp.runs.values())[1]["runtime_config"]["parameters"] == given
+
+
+def test_what_changed_in_the_store_is_refused(tmp_path: Path) -> None:
+    uri, digest = store_object(tmp_path.as_uri(), b'{"a": "s3://m/a"}', "targets.json")
+    reference = {REFERENCE: f"{uri}#{digest}"}
+    assert resolve_targets(reference) == {"a": "s3://m/a"}
+    next(tmp_path.glob("configs/*/targets.json")).write_text('{"a": "s3://m/b"}')
+    with pytest.raises(ConfigError, match="changed since the run was started"):
+        resolve_targets(reference)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"[1]", "not a JSON object"), (b"{", "not JSON"), (b'{"a": 1}', "'a' is int, not a location")],
+)
+def test_what_is_no_list_of_targets_is_named(tmp_path: Path, data: bytes, message: str) -> None:
+    uri, digest = store_object(tmp_path.as_uri(), data, "targets.json")
+    with pytest.raises(ConfigError, match=message):
+        resolve_targets({REFERENCE: f"{uri}#{digest}"})
+    with pytest.raises(ConfigError, match="is no reference"):
+        resolve_targets({REFERENCE: uri})
+
+
+def test_steps_read_targets_from_the_store(tmp_path: Path) -> None:
+    """Both steps that take the targets look into the store before anything else: their errors name what it holds."""
+    uri, digest = store_object(tmp_path.as_uri(), b'{"a": "/nowhere/a"}', "targets.json")
+    targets = {REFERENCE: f"{uri}#{digest}"}
+    with pytest.raises(ConfigError, match="target 'b' is not among the given ones: a"):
+        pull_target(targets=targets, target_name="b", out=tmp_path / "b")
+    with pytest.raises(Exception, match="/nowhere/a"):
+        plan_audit(preset="demo", overrides=overrides([]), cohort="c", targets=targets, out=tmp_path / "plan.json")

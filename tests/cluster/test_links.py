@@ -1,0 +1,39 @@
+"""The MLflow runs of a pipeline's run are found by their tag, and a server that is away costs one line."""
+
+import socket
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from flprivacy.cluster.links import mlflow_lines
+from flprivacy.tracking.links import run_pages
+
+
+def test_pages_are_those_of_the_audits_of_the_run(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client = MlflowClient(tracking_uri=uri)
+    ids = [client.create_experiment(name) for name in ("one", "two")]
+    kinds = [("k1", "audit"), ("k1", "attack"), ("k2", "audit")]
+    runs = [
+        client.create_run(ids[i % 2], tags={"audit.kfp_run": run, "audit.kind": kind}).info.run_id
+        for i, (run, kind) in enumerate(kinds)
+    ]
+    assert run_pages("k1", tracking_uri=uri) == [f"{uri}/#/experiments/{ids[0]}/runs/{runs[0]}"]
+    assert run_pages("k3", tracking_uri=uri) == []
+
+
+def test_without_an_answer_the_tag_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    given = {"mlflow run url": "https://mlflow.example.org/#/runs/1"}
+    first, second = mlflow_lines("k1", given)
+    assert first == "mlflow run url: https://mlflow.example.org/#/runs/1"
+    assert "audit.kfp_run = k1" in second
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:hunter2@127.0.0.1:{taken.getsockname()[1]}")
+        (line,) = mlflow_lines("k1", {})
+    assert "MLflow cannot be reached" in line
+    assert "audit.kfp_run = k1" in line
+    assert "hunter2" not in line
