@@ -1,43 +1,58 @@
-"""Pulls of a cohort from a server that fails: 200 seeded runs; none may leave wrong data, nor half a cohort.
+"""Pulls of a cohort from servers that fail: 200 seeded runs; none may leave wrong data, nor half a cohort.
 
 Faults: connections reset or closed in mid-body, bursts of 500, 503 and SlowDown, stalls, bodies cut short with a good
 status, other ranges than asked for, corrupted bytes, objects that change between look and read, and processes killed.
+Every fault strikes alone in some runs and with others in more. A quarter as many runs again do the same to Google
+Cloud Storage. As many at a time as there are cores.
 Runs by environment: FLPRIVACY_BENCH_FAULT_RUNS (200), from seed FLPRIVACY_BENCH_FAULT_SEED (0).
 """
 
+import multiprocessing
 import os
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from flprivacy.core.cohort import Cohort
-from tests.services.fault_runs import KINDS, Outcome, fault_run, make_source
-from tests.services.scripted_s3 import FAULTS
+from flprivacy.cohorts.format import open_cohort
+from flprivacy.core.progress import track
+from tests.services.failing_server import FAULTS
+from tests.services.fault_runs import KINDS, Outcome, draw, fault_run, make_source
+from tests.services.own_environment import forget_foreign_variables
 
 _RUNS = int(os.environ.get("FLPRIVACY_BENCH_FAULT_RUNS", 200))
 _SEED = int(os.environ.get("FLPRIVACY_BENCH_FAULT_SEED", 0))
+_OTHERS = {"changed": "object changed", "killed": "process killed"}
 
 
-def all_runs(source: Cohort, folder: Path) -> tuple[list[Outcome], list[str]]:
-    """Return what became of every run, and what was wrong, by seed."""
-    outcomes, wrong = [], []
-    for seed in range(_SEED, _SEED + _RUNS):
-        with tempfile.TemporaryDirectory(dir=folder) as name:
-            try:
-                outcomes.append(fault_run(seed, source, Path(name)))
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
-                wrong.append(f"seed {seed}: {type(error).__name__}: {error}")
-    return outcomes, wrong
+def one_run(seed: int, side: str, folder: Path) -> Outcome:
+    """Return what became of a run, also where that should never be."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        try:
+            return fault_run(seed, open_cohort(folder / "source"), Path(name), side)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
+            drawn = draw(seed)
+            text = f"{side} seed {seed}: {type(error).__name__}: {error}"
+            return Outcome(seed=seed, kind=drawn.kind, wrong=text, faults=Counter(drawn.faults))
 
 
-def too_easy(outcomes: list[Outcome]) -> list[str]:
+def all_runs(side: str, count: int, folder: Path) -> list[Outcome]:
+    """Return what became of every run."""
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
+        waiting = [pool.submit(one_run, seed, side, folder) for seed in range(_SEED, _SEED + count)]
+        return [one.result() for one in track(waiting, f"{side}: pulls under faults", count)]
+
+
+def too_easy(outcomes: Sequence[Outcome]) -> list[str]:
     """Return what the runs did not put to the test."""
-    struck = set().union(*(outcome.faults for outcome in outcomes))
+    struck: set[str] = set().union(*(outcome.faults for outcome in outcomes))
     missing = [f"fault {name!r} never struck" for name in FAULTS if name not in struck]
     missing += [f"no run of kind {kind!r}" for kind in KINDS if not any(o.kind == kind for o in outcomes)]
     checks = {
@@ -50,40 +65,57 @@ def too_easy(outcomes: list[Outcome]) -> list[str]:
     return missing + [text for text, holds in checks.items() if not holds]
 
 
-def tell(outcomes: list[Outcome]) -> None:
-    """Print what became of the runs, kind by kind, and what struck them."""
-    struck: Counter[str] = sum((outcome.faults for outcome in outcomes), Counter())
-    print("kind      runs  right  refused  killed  volume bytes that the next, calm run still moved")
-    for kind in KINDS:
-        runs = [outcome for outcome in outcomes if outcome.kind == kind]
-        again = sum(o.moved_again for o in runs) / max(1, sum(o.volume_bytes for o in runs))
-        counts = [sum(map(bool, values)) for values in ((o.right for o in runs), (o.message for o in runs))]
-        killed = sum(o.killed for o in runs)
-        print(f"{kind:8} {len(runs):5} {counts[0]:6} {counts[1]:8} {killed:7}  {again:.0%}")
-    print(f"faults that struck: {', '.join(f'{name} {count}' for name, count in sorted(struck.items()))}")
+def tell(side: str, outcomes: Sequence[Outcome]) -> None:
+    """Print what became of the runs by fault: a run counts for every fault that struck it."""
+    print(f"\n{side}: {len(outcomes)} pulls; each counts for every fault that struck it")
+    print(f"{'fault':16} struck  runs  alone  right  failed clearly  killed  wrong")
+    for fault in (*FAULTS, *_OTHERS):
+        if fault in _OTHERS:
+            runs = [o for o in outcomes if o.kind == fault]
+            alone = sum(not o.faults for o in runs)
+        else:
+            runs = [o for o in outcomes if o.faults[fault]]
+            alone = sum(len(o.faults) == 1 and o.kind == "plain" for o in runs)
+        _row(_OTHERS.get(fault, fault), sum(o.faults[fault] for o in runs), alone, runs)
+    _row("no fault struck", 0, 0, [o for o in outcomes if not o.faults and o.kind == "plain"])
+    _row("all", sum(sum(o.faults.values()) for o in outcomes), 0, outcomes)
+    again = [o for o in outcomes if not o.right]
+    share = sum(o.moved_again for o in again) / max(1, sum(o.volume_bytes for o in again))
+    print(f"calm runs after those that did not end right: all right, {share:.0%} of the volume bytes moved again")
     reasons = Counter(_reason(outcome.message) for outcome in outcomes if outcome.message)
-    print(f"refused because: {', '.join(f'{text} ({count})' for text, count in reasons.most_common())}")
+    print(f"failed because: {', '.join(f'{text} ({count})' for text, count in reasons.most_common())}")
+
+
+def _row(name: str, struck: int, alone: int, runs: Sequence[Outcome]) -> None:
+    right, refused = sum(o.right for o in runs), sum(bool(o.message) for o in runs)
+    refused += sum(not (o.right or o.killed or o.message or o.wrong) for o in runs)  # by the exit code, of a process
+    killed, wrong = sum(o.killed and not o.right for o in runs), sum(bool(o.wrong) for o in runs)
+    cells = f"{struck or '':>6} {len(runs):5} {alone or '':>6} {right:6} {refused:15} {killed:7} {wrong:6}"
+    print(f"{name:16} {cells}")
 
 
 def _reason(message: str) -> str:
     """Shorten a message to what it says of the object."""
-    known = ("changed", "is not what its checksum says", "not those of its checksum", "gave up")
+    known = ("changed", "is not what its checksum says", "not those of its checksum", "gave up", "not a plain array")
     return next((words for words in known if words in message), message)
 
 
 def main() -> int:
     """Run everything; return 0 if nothing was wrong and the runs were hard enough."""
+    forget_foreign_variables()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that folders are removed
-    started = time.perf_counter()
+    started, findings = time.perf_counter(), []
     with tempfile.TemporaryDirectory(prefix="bench-faults-") as name:
-        source = make_source(Path(name) / "source")
-        outcomes, wrong = all_runs(source, Path(name))
-    tell(outcomes)
-    easy = too_easy(outcomes)
-    for text in (*wrong, *easy):
+        make_source(Path(name) / "source")
+        for side, count in (("S3", _RUNS), ("GCS", max(1, _RUNS // 4))):
+            outcomes = all_runs(side, count, Path(name))
+            tell(side, outcomes)
+            findings += [outcome.wrong for outcome in outcomes if outcome.wrong]
+            findings += [f"{side}: {text}" for text in too_easy(outcomes)]
+    for text in findings:
         print(f"  WRONG: {text}")
-    print(f"{_RUNS} pulls under faults in {time.perf_counter() - started:.0f} s: {len(wrong)} wrong; 0 is wanted")
-    return 1 if wrong or easy else 0
+    print(f"\n{time.perf_counter() - started:.0f} s: {len(findings)} findings; 0 is wanted")
+    return 1 if findings else 0
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError
-from flprivacy.launch.arguments import audit_arguments, overrides, study_arguments
+from flprivacy.launch.arguments import audit_arguments, overrides, re_audit_arguments, study_arguments
 
 
 def test_fields_nest_and_values_are_yaml() -> None:
@@ -51,3 +51,15 @@ def test_targets_are_named_folders() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             audit_arguments("demo", {}, "c", words)
+
+
+def test_a_re_audit_takes_prefixes_registry_uris_and_fixed_targets() -> None:
+    sources = ["published", "s3://models/published", "models:/chest-ct@production,architecture=i3d"]
+    arguments = re_audit_arguments("demo", {}, "c", ["fixed=m/a"], sources)
+    assert arguments["targets_from"] == [str(Path("published").absolute()), *sources[1:]]
+    assert arguments["targets"] == {"fixed": str(Path("m/a").absolute())}
+    assert arguments["cohort"] == str(Path("c").absolute())
+    with pytest.raises(ConfigError, match="at least one --targets-from"):
+        re_audit_arguments("demo", {}, "c", [], [])
+    with pytest.raises(ConfigError, match="needs --cohort"):
+        re_audit_arguments("demo", {}, None, [], ["published"])

@@ -7,6 +7,7 @@ it is interrupted.
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -82,6 +83,7 @@ rgw s3 auth use sts = true
 rgw sts key = flprivacyteststs
 rgw sts min session duration = 1
 """
+_SENT = re.compile(r'"GET ([^\s?]+)\S* HTTP/1\.1" 2\d\d (\d+)')
 _ROLE = "reader"
 _TRUSTED = {"Effect": "Allow", "Principal": {"AWS": ["arn:aws:iam:::user/tester"]}, "Action": ["sts:AssumeRole"]}
 _ALLOWED = {"Effect": "Allow", "Action": ["s3:*"], "Resource": "arn:aws:s3:::*"}
@@ -120,6 +122,18 @@ class Gateway:
     def admin(self, *words: str) -> str:
         """Run ``radosgw-admin`` and return what it prints."""
         return _run("radosgw-admin", "-c", str(self.folder / "ceph.conf"), *words)
+
+    def sent_bytes(self, *suffixes: str) -> int:
+        """Return the bytes that the gateway has sent so far of objects with these suffixes, by its own access log."""
+        log, mark = self.folder / "client.rgw.log", f"/{uuid.uuid4().hex}"
+        with contextlib.suppress(urllib.error.HTTPError):  # there is none; what was logged before is then written
+            urllib.request.urlopen(self.endpoint + mark, timeout=30).close()
+        deadline = time.monotonic() + _READY_SECONDS
+        while mark not in (text := log.read_text(errors="replace")):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{log}: the gateway did not log a request in {_READY_SECONDS:.0f} s")
+            time.sleep(0.05)
+        return sum(int(size) for path, size in _SENT.findall(text) if path.endswith(suffixes))
 
 
 def _free_ports(count: int) -> list[int]:

@@ -12,7 +12,7 @@ import random
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,12 +25,43 @@ from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.core.cohort import Cohort, CohortMeta
 from flprivacy.core.errors import FlprivacyError
 from flprivacy.steps.pull import pull_cohort
-from tests.services.scripted_s3 import FAULTS, Script, ScriptedS3, scripted_s3
+from tests.services.failing_server import FAULTS, Script, serving
+from tests.services.fault_sides import SIDES, GcsSide, S3Side, read_folder
 
 _SHAPE, _SCANS = (4, 30, 50), 90  # 6,000 bytes a volume
-_URI = "s3://bucket/cohort"
 _FRACTIONS, _SEEDS = (0.1, 0.4), (0, 1)
 KINDS = ("plain", "changed", "killed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What a run is put to.
+
+    Attributes:
+        kind: one of ``KINDS``: faults alone, with an object that changes, or with a kill.
+        faults: kinds that may strike; one alone in half of the runs.
+        rate: share of the answers that fail.
+        moment: number of the read at which the object changes or the process is killed, of about as many.
+        delay_seconds: from that read to the kill.
+        rng: draws the rest.
+    """
+
+    kind: str
+    faults: tuple[str, ...]
+    rate: float
+    moment: int
+    delay_seconds: float
+    rng: random.Random
+
+
+def draw(seed: int) -> Draw:
+    """Return what the run of a seed is put to."""
+    rng = random.Random(seed)
+    kind = rng.choice(("plain", *KINDS))
+    faults = tuple(rng.sample(FAULTS, 1 if rng.random() < 0.5 else rng.randint(2, len(FAULTS))))
+    rate = rng.choice((0.0, 0.05, 0.2) if kind == "killed" else (0.05, 0.2, 0.5, 0.9))
+    moment, delay = rng.randint(1, 25), rng.uniform(0.0, 0.1)
+    return Draw(kind=kind, faults=faults, rate=rate, moment=moment, delay_seconds=delay, rng=rng)
 
 
 @dataclass
@@ -39,10 +70,11 @@ class Outcome:
 
     Attributes:
         seed: of the run.
-        kind: one of ``KINDS``: faults alone, with an object that changes, or with a kill.
+        kind: as drawn.
         right: the cohort was there and right; else the step refused, or was killed.
         killed: the process was killed before it ended.
         message: of the refusal.
+        wrong: what should never be, where a caller notes that; :func:`fault_run` raises instead.
         faults: that struck, by kind.
         volume_bytes: that the pull wants.
         moved_again: volume bytes that the calm run moved.
@@ -53,6 +85,7 @@ class Outcome:
     right: bool = False
     killed: bool = False
     message: str = ""
+    wrong: str = ""
     volume_bytes: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     moved_again: int = 0
@@ -84,20 +117,11 @@ def make_source(folder: Path) -> Cohort:
     return write_cohort(folder, meta=meta, manifest=manifest, volumes=iter(enumerate(data)))
 
 
-def serve_source(server: ScriptedS3, folder: Path) -> None:
-    """Put a cohort's files into the server's bucket."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    server.objects["bucket"] = {f"cohort/{p.relative_to(folder).as_posix()}": p.read_bytes() for p in files}
-
-
 @contextlib.contextmanager
-def fault_environment(endpoint: str) -> Iterator[None]:
+def fault_environment(servers: dict[str, str]) -> Iterator[None]:
     """Set the variables that make pulls talk to the server and lose patience soon."""
     ours = {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "scripted",
-        "AWS_SECRET_ACCESS_KEY": "scripted",
-        "AWS_EC2_METADATA_DISABLED": "true",
+        **servers,
         "FLPRIVACY_STORAGE_FIRST_DELAY_SECONDS": "0.002",
         "FLPRIVACY_STORAGE_LONGEST_DELAY_SECONDS": "0.01",
         "FLPRIVACY_STORAGE_ATTEMPTS": "4",
@@ -116,84 +140,87 @@ def fault_environment(endpoint: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def fault_run(seed: int, source: Cohort, folder: Path) -> Outcome:
+def fault_run(seed: int, source: Cohort, folder: Path, name: str = "S3") -> Outcome:
     """Pull once from a failing server and once from a calm one, into ``folder``.
+
+    Args:
+        seed: draws what it is put to.
+        source: what is pulled.
+        folder: empty.
+        name: of the server, a key of SIDES.
 
     Raises:
         AssertionError: wrong data, half a cohort, or an error that is not one line of ours.
     """
-    rng = random.Random(seed)
-    kind = rng.choice(("plain", *KINDS))
-    outcome = Outcome(seed=seed, kind=kind, volume_bytes=len(_wanted(source)) * int(np.prod(_SHAPE)))
-    with scripted_s3() as server, fault_environment(server.endpoint):
-        serve_source(server, source.folder)
-        whole = dict(server.objects["bucket"])
-        faults = tuple(rng.sample(FAULTS, rng.randint(1, len(FAULTS))))
-        rates = (0.0, 0.05, 0.2) if kind == "killed" else (0.05, 0.2, 0.5, 0.9)
-        server.script = Script(seed=seed, rate=rng.choice(rates), faults=faults)
-        moment = rng.randint(1, 25)  # of about as many reads
-        if kind == "changed":
-            server.before_read = _changing(server, moment, rng)
-        if kind == "killed":
-            outcome.killed = _run_and_kill(server, moment, rng.uniform(0.0, 0.1), folder)
+    drawn, side = draw(seed), SIDES[name]()
+    outcome = Outcome(seed=seed, kind=drawn.kind, volume_bytes=len(_wanted(source)) * int(np.prod(_SHAPE)))
+    with serving(side.server) as server, fault_environment(side.environment()):
+        whole = read_folder(source.folder)
+        side.put(whole)
+        server.script = Script(seed=seed, rate=drawn.rate, faults=drawn.faults)
+        if drawn.kind == "changed":
+            server.before_read = _changing(side, whole, drawn)
+        if drawn.kind == "killed":
+            outcome.killed = _run_and_kill(side, drawn, folder)
             outcome.right = (folder / "out").exists()
         else:
-            _run(outcome, folder / "out", folder / "store")
+            _run(outcome, side.uri, folder)
             assert outcome.right == (folder / "out").exists()
         _check_whole_or_absent(folder / "out", source)
         outcome.faults = Counter(server.injected)
         server.script, server.before_read = Script(), None
-        server.objects["bucket"] = whole
+        side.put(whole)
         server.sent.clear()
-        _pull(folder / "calm", folder / "store")
+        _pull(side.uri, folder / "calm", folder / "store")
         outcome.moved_again = sum(n for key, n in server.sent.items() if key.endswith(".npy"))
         assert (folder / "calm").exists()
         _check_whole_or_absent(folder / "calm", source)
     return outcome
 
 
-def _pull(out: Path, store: Path) -> None:
-    pull_cohort(cohort=_URI, out=out, fractions=_FRACTIONS, seeds=_SEEDS, store=str(store))
+def _pull(uri: str, out: Path, store: Path) -> None:
+    pull_cohort(cohort=uri, out=out, fractions=_FRACTIONS, seeds=_SEEDS, store=str(store))
 
 
-def _run(outcome: Outcome, out: Path, store: Path) -> None:
+def _run(outcome: Outcome, uri: str, folder: Path) -> None:
     try:
-        _pull(out, store)
+        _pull(uri, folder / "out", folder / "store")
     except FlprivacyError as error:
         outcome.message = str(error)
         assert "\n" not in outcome.message
-        assert "bucket" in outcome.message, outcome.message
+        assert uri in outcome.message, outcome.message
     else:
         outcome.right = True
 
 
-def _changing(server: ScriptedS3, moment: int, rng: random.Random):  # type: ignore[no-untyped-def]
+def _changing(side: S3Side | GcsSide, objects: dict[str, bytes], drawn: Draw) -> Callable[[str], None]:
     """Return what replaces some object by another of its size once ``moment`` reads were answered."""
     reads: list[str] = []
-    victim = rng.choice(sorted(server.objects["bucket"]))
+    victim = drawn.rng.choice(sorted(objects))
 
     def hook(key: str) -> None:
         reads.append(key)
-        if len(reads) == moment:
-            data = server.objects["bucket"][victim]
-            server.objects["bucket"][victim] = data[:200] + bytes(255 - b for b in data[200:])
+        if len(reads) == drawn.moment:
+            data = objects[victim]
+            side.replace(victim, data[:200] + bytes(255 - b for b in data[200:]))
 
     return hook
 
 
-def _run_and_kill(server: ScriptedS3, moment: int, delay_seconds: float, folder: Path) -> bool:
+def _run_and_kill(side: S3Side | GcsSide, drawn: Draw, folder: Path) -> bool:
     """Pull in a process of its own, and kill that a little after its ``moment``-th read; say if that met it alive."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    process = context.Process(target=_pull_quietly, args=(dict(os.environ), folder / "out", folder / "store"))
+    words = (dict(os.environ), side.uri, folder / "out", folder / "store")
+    process = context.Process(target=_pull_quietly, args=words)
     reads: list[str] = []
 
     def hook(key: str) -> None:
         reads.append(key)
-        if len(reads) == moment:
-            threading.Timer(delay_seconds, process.kill).start()
+        if len(reads) == drawn.moment:
+            threading.Timer(drawn.delay_seconds, process.kill).start()
 
-    server.before_read = hook
+    side.server.before_read = hook
     process.start()
     process.join(timeout=60)
     if process.exitcode is None:
@@ -203,10 +230,10 @@ def _run_and_kill(server: ScriptedS3, moment: int, delay_seconds: float, folder:
     return process.exitcode == -signal.SIGKILL
 
 
-def _pull_quietly(environment: dict[str, str], out: Path, store: Path) -> None:
+def _pull_quietly(environment: dict[str, str], uri: str, out: Path, store: Path) -> None:
     os.environ.update(environment)
     try:
-        _pull(out, store)
+        _pull(uri, out, store)
     except FlprivacyError:
         raise SystemExit(2) from None
 

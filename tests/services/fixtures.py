@@ -5,11 +5,11 @@ A server that cannot be installed or started is an error of the test that needs 
 
 import atexit
 import functools
-import os
 import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import boto3
 import pytest
@@ -17,10 +17,9 @@ from botocore.config import Config
 
 from tests.services.ceph import Gateway, ceph_gateway
 from tests.services.gcs import gcs_emulator
+from tests.services.own_environment import foreign_variables
 from tests.services.scripted_s3 import ScriptedS3, scripted_s3
 
-# None of the machine's own credentials or endpoints may reach a test.
-_FOREIGN = ("AWS_", "FLPRIVACY_STORAGE_", "STORAGE_EMULATOR_HOST", "GOOGLE_", "CLOUDSDK_")
 QUICK = {
     "FLPRIVACY_STORAGE_FIRST_DELAY_SECONDS": "0.005",
     "FLPRIVACY_STORAGE_LONGEST_DELAY_SECONDS": "0.02",
@@ -36,35 +35,49 @@ def _gateway() -> Gateway:
     return gateway
 
 
+def clear_environment(patch: pytest.MonkeyPatch, nothing: Path) -> None:
+    """Leave no credentials, no configuration files, no metadata server: only what a test sets."""
+    for name in foreign_variables():
+        patch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        patch.setenv(name, str(nothing))
+    patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in QUICK.items():
+        patch.setenv(name, value)
+
+
+def use_ceph(patch: pytest.MonkeyPatch) -> Gateway:
+    """Let the SDK's own chain find Ceph's gateway, and return that."""
+    gateway = _gateway()
+    for name, value in gateway.environment().items():
+        patch.setenv(name, value)
+    return gateway
+
+
+def new_bucket() -> str:
+    """Make a bucket of the gateway in use, and return its URI."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    config = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
+    boto3.client("s3", config=config).create_bucket(Bucket=name)
+    return f"s3://{name}"
+
+
 @pytest.fixture
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No credentials, no configuration files, no metadata server: only what a test sets."""
-    for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
-        monkeypatch.delenv(name)
-    nothing = str(tmp_path_factory.getbasetemp() / "no-such-file")
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, nothing)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name, value in QUICK.items():
-        monkeypatch.setenv(name, value)
+    clear_environment(monkeypatch, tmp_path_factory.getbasetemp() / "no-such-file")
 
 
 @pytest.fixture
 def ceph(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> Gateway:
     """Ceph's gateway, and an environment in which the SDK's own chain finds it."""
-    gateway = _gateway()
-    for name, value in gateway.environment().items():
-        monkeypatch.setenv(name, value)
-    return gateway
+    return use_ceph(monkeypatch)
 
 
 @pytest.fixture
 def bucket(ceph: Gateway) -> str:
     """A new bucket of the gateway, by its URI."""
-    name = f"test-{uuid.uuid4().hex[:12]}"
-    config = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
-    boto3.client("s3", config=config).create_bucket(Bucket=name)
-    return f"s3://{name}"
+    return new_bucket()
 
 
 @pytest.fixture

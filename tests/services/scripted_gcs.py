@@ -4,64 +4,46 @@ It speaks as much of the JSON API as downloads need: metadata, media by range wi
 also the token server of a service account, whose key file :func:`write_key_file` writes.
 """
 
+import base64
 import json
 import re
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import google_crc32c
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.services.scripted_s3 import Script
+from tests.services.failing_server import STATUS, FailingHandler, FailingServer, serving
 
 
-class ScriptedGcs(ThreadingHTTPServer):
+class ScriptedGcs(FailingServer):
     """One bucket in memory.
 
     Attributes:
         objects: key -> (generation, bytes) of the bucket ``b``.
-        script: which downloads fail.
         refuse: status that every request gets, or 0.
         answered: requests by their path's first words.
         token: that every request must bring; empty: none is asked for.
         refuse_login: what the token server says instead of giving a token; empty: it gives one.
     """
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.objects: dict[str, tuple[int, bytes]] = {}
-        self.script = Script()
         self.refuse = 0
         self.answered: Counter[str] = Counter()
         self.token = self.refuse_login = ""
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Clients hang up on purpose here; nothing to say about it."""
 
 
 @contextmanager
 def scripted_gcs() -> Iterator[ScriptedGcs]:
     """Serve until the block ends."""
-    server = ScriptedGcs()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with serving(ScriptedGcs()) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def write_key_file(path: Path, server: ScriptedGcs) -> Path:
@@ -80,12 +62,8 @@ def write_key_file(path: Path, server: ScriptedGcs) -> Path:
     return path
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(FailingHandler):
     server: ScriptedGcs
-
-    def log_message(self, *args: object) -> None:
-        """Stay silent."""
 
     def do_POST(self) -> None:
         """Give a token, or say why not."""
@@ -119,33 +97,31 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _resource(self, key: str) -> dict[str, str]:
         generation, data = self.server.objects[key]
-        return {"name": key, "bucket": "b", "generation": str(generation), "size": str(len(data))}
+        checksum = base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()
+        found = {"name": key, "bucket": "b", "generation": str(generation), "size": str(len(data))}
+        return found | {"crc32c": checksum}
 
     def _download(self, key: str, query: dict[str, str]) -> None:
+        if self.server.before_read:
+            self.server.before_read(key)
         generation, data = self.server.objects[key]
         if query.get("ifGenerationMatch", str(generation)) != str(generation):
             self._json(412, {"error": {"message": "Precondition Failed"}})
             return
         fault, where = self.server.script.next()
-        if fault in ("500", "503"):
-            self._json(int(fault), {})
+        if fault:
+            self.count(fault)
+        if fault in STATUS:
+            self._json(429 if fault == "slow down" else STATUS[fault], {})
             return
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         start, stop = (int(asked[1]), min(len(data), int(asked[2]) + 1)) if asked else (0, len(data))
-        body, promised = data[start:stop], stop - start
-        if fault == "closed early":
-            body = body[: int(where * len(body))]
-        elif fault == "truncated":
-            body = body[: int(where * len(body))]
-            promised = len(body)
-        elif fault == "wrong range":
-            body, promised = data, len(data)
+        body = self.spoilt(data, start, stop, fault, where)
         self.send_response(206 if asked else 200)
         self.send_header("X-Goog-Generation", str(generation))
-        self.send_header("Content-Length", str(promised))
+        self.send_header("Content-Length", str(body.promised))
         self.end_headers()
-        self.wfile.write(body)
-        self.close_connection = fault == "closed early"
+        self.send_spoilt(key, body)
 
     def _json(self, status: int, value: object) -> None:
         body = json.dumps(value).encode()

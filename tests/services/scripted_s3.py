@@ -4,129 +4,48 @@ It speaks as much of the protocol as downloads need (HEAD, ranged GET with If-Ma
 """
 
 import hashlib
-import random
 import re
-import socket
-import struct
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
-# Failures that may pass.
-PASSING = ("reset", "500", "503", "slow down", "truncated", "closed early", "stall", "wrong range", "garbage")
-# Wrong bytes with a good status.
-DAMAGING = ("corrupt",)
-FAULTS = (*PASSING, *DAMAGING)
+from tests.services.failing_server import FAULTS, PASSING, STATUS, FailingHandler, FailingServer, Script, serving
+
+__all__ = ["FAULTS", "PASSING", "Script", "ScriptedS3", "scripted_s3"]
 
 
-@dataclass
-class Script:
-    """Which answers fail, and how.
-
-    Attributes:
-        seed: draws them.
-        rate: share of the answers that fail.
-        faults: kinds to draw from.
-        most: failures in all; then every answer is good.
-    """
-
-    seed: int = 0
-    rate: float = 0.0
-    faults: tuple[str, ...] = FAULTS
-    most: int = 1_000_000
-    burst: int = 0
-    _rng: random.Random = field(init=False)
-    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        self._rng = random.Random(self.seed)
-        self._kind = ""
-
-    def next(self) -> tuple[str, float]:
-        """Return the next answer's fault, empty for none, and a number in [0, 1) that says where it strikes."""
-        with self._lock:
-            where = self._rng.random()
-            if self.burst > 0:
-                self.burst -= 1
-                return self._kind, where
-            if self.most <= 0 or self._rng.random() >= self.rate:
-                return "", where
-            self.most -= 1
-            self._kind = self._rng.choice(self.faults)
-            if self._kind in ("500", "503", "slow down"):
-                self.burst = self._rng.randrange(4)
-            return self._kind, where
-
-
-class ScriptedS3(ThreadingHTTPServer):
+class ScriptedS3(FailingServer):
     """Buckets in memory.
 
     Attributes:
         objects: bucket -> key -> bytes.
-        script: which answers fail.
         refuse: (status, code) that every request gets, or None.
-        before_read: called with the key before every GET is answered; it may change objects.
-        bytes_per_second: of each connection; 0: as fast as it goes.
-        sent: bytes of bodies sent, by key.
-        injected: faults that struck, by kind.
     """
 
-    daemon_threads = True
-    request_queue_size = 64
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.objects: dict[str, dict[str, bytes]] = {}
-        self.script = Script()
         self.refuse: tuple[int, str] | None = None
-        self.before_read: Callable[[str], None] | None = None
-        self.bytes_per_second = 0.0
-        self.sent: Counter[str] = Counter()
-        self.injected: Counter[str] = Counter()
-        self.lock = threading.Lock()
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Clients hang up on purpose here; nothing to say about it."""
 
 
 @contextmanager
 def scripted_s3() -> Iterator[ScriptedS3]:
     """Serve until the block ends."""
-    server = ScriptedS3()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with serving(ScriptedS3()) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(FailingHandler):
     server: ScriptedS3
-
-    def log_message(self, *args: object) -> None:
-        """Stay silent."""
 
     def do_HEAD(self) -> None:
         data = self._found()
         if data is None:
             return
         fault, _ = self.server.script.next()
-        if fault in ("500", "503", "slow down"):
-            self._count(fault)
-            self._refuse(500 if fault == "500" else 503, "SlowDown")
+        if fault in STATUS:
+            self.count(fault)
+            self._refuse(STATUS[fault], "SlowDown")
             return
         self.send_response(200)
         self.send_header("ETag", _tag(data))
@@ -158,46 +77,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, key: str, data: bytes, start: int, stop: int, *, ranged: bool) -> None:
         fault, where = self.server.script.next()
         if fault:
-            self._count(fault)
-        if fault in ("500", "503", "slow down"):
-            self._refuse(int(fault) if fault.isdigit() else 503, {"500": "InternalError"}.get(fault, "SlowDown"))
+            self.count(fault)
+        if fault in STATUS:
+            self._refuse(STATUS[fault], {"500": "InternalError"}.get(fault, "SlowDown"))
             return
-        body, promised = data[start:stop], stop - start
-        cut = int(where * len(body))
-        if fault == "corrupt" and body:
-            body = body[:cut] + bytes([body[cut] ^ 0x55]) + body[cut + 1 :]
-        elif fault == "truncated":
-            body, promised = body[:cut], cut
-        elif fault in ("reset", "closed early"):
-            body = body[:cut]
-        elif fault == "garbage":
-            body, promised = b"<html>busy</html>", 17
-        elif fault == "wrong range":
-            start, stop, body, promised = 0, len(data), data, len(data)
+        body = self.spoilt(data, start, stop, fault, where)
         self.send_response(206 if ranged else 200)
         self.send_header("ETag", _tag(data))
-        self.send_header("Content-Length", str(promised))
+        self.send_header("Content-Length", str(body.promised))
         if ranged and fault != "garbage":
-            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
+            self.send_header("Content-Range", f"bytes {body.start}-{body.stop - 1}/{len(data)}")
         self.end_headers()
-        self._send(key, body, stall=0.2 if fault == "stall" else 0.0)
-        if fault == "reset":
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
-        if fault in ("reset", "closed early"):
-            self.close_connection = True
-
-    def _send(self, key: str, body: bytes, *, stall: float) -> None:
-        step = 1 << 16
-        for at in range(0, len(body), step):
-            piece = body[at : at + step]
-            self.wfile.write(piece)
-            with self.server.lock:
-                self.server.sent[key] += len(piece)
-            if self.server.bytes_per_second:
-                time.sleep(len(piece) / self.server.bytes_per_second)
-            time.sleep(stall)
-            stall = 0.0
+        self.send_spoilt(key, body)
 
     def _place(self) -> tuple[str, str]:
         bucket, _, key = unquote(urlsplit(self.path).path).lstrip("/").partition("/")
@@ -235,10 +126,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
-
-    def _count(self, fault: str) -> None:
-        with self.server.lock:
-            self.server.injected[fault] += 1
 
 
 def _tag(data: bytes) -> str:

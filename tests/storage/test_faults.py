@@ -1,4 +1,4 @@
-"""A dozen pulls from a failing server (the benchmark does 200): right, or refused in one line; never wrong."""
+"""A dozen pulls from failing servers (the benchmark does 200): right, or refused in one line; never wrong."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from flprivacy.core.cohort import Cohort
 from tests.services.fault_runs import Outcome, fault_run, make_source
 
-_RUNS = 16
+_RUNS, _GCS_RUNS = 16, 4
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,11 @@ def test_the_cohort_is_right_or_the_step_refuses(
     clean_environment: None, source: Cohort, outcomes: dict[int, Outcome], seed: int, tmp_path: Path
 ) -> None:
     outcomes[seed] = fault_run(seed, source, tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(_GCS_RUNS))
+def test_the_same_of_google_cloud_storage(clean_environment: None, source: Cohort, seed: int, tmp_path: Path) -> None:
+    fault_run(seed, source, tmp_path, "GCS")
 
 
 def test_the_runs_were_hard_enough(outcomes: dict[int, Outcome]) -> None:

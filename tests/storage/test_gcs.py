@@ -12,8 +12,8 @@ from flprivacy.storage.config import StorageConfig
 from flprivacy.storage.files import download, upload_files
 from flprivacy.storage.object_store import ObjectStore, open_objects
 from flprivacy.storage.objects import ChangedObjectError, MissingObjectError
+from tests.services.failing_server import Script
 from tests.services.scripted_gcs import ScriptedGcs, scripted_gcs, write_key_file
-from tests.services.scripted_s3 import Script
 
 
 def _store() -> ObjectStore:
@@ -52,9 +52,10 @@ def test_missing_things_and_nobody_there(gcs: str, nobody: str, monkeypatch: pyt
     with pytest.raises(MissingObjectError) as caught:
         _store().stat(f"{gcs}/none")
     one_line(caught.value, f"{gcs}/none", "no such object", "check the URI")
-    with pytest.raises(MissingObjectError) as caught:
-        _store().stat("gs://no-such-bucket/none")
-    one_line(caught.value, "gs://no-such-bucket/none", "no such bucket", "check its name")
+    for act in (lambda: _store().stat("gs://no-such-bucket/none"), lambda: _store().list("gs://no-such-bucket/none")):
+        with pytest.raises(MissingObjectError) as caught:
+            act()
+        one_line(caught.value, "gs://no-such-bucket/none", "no such bucket", "check its name")
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", nobody)
     with pytest.raises(StorageError) as caught:
         _store().stat(f"{gcs}/none")
@@ -132,7 +133,7 @@ def test_an_object_replaced_between_look_and_read_is_refused(scripted: ScriptedG
     scripted.objects["x"] = (1, b"first")
     store = _store()
     stat = store.stat("gs://b/x")
-    assert (stat.version, stat.size, stat.checksum) == ("1", 5, "")
+    assert (stat.version, stat.size, stat.checksum) == ("1", 5, "crc32c:ij6hUA==")
     scripted.objects["x"] = (2, b"other")
     with pytest.raises(ChangedObjectError) as caught:
         list(store.read(stat, 0, 5))

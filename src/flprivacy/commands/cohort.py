@@ -1,4 +1,4 @@
-"""``flprivacy cohort``: make, import, look at, check and export cohorts."""
+"""``flprivacy cohort``: make, import, look at, check, export and publish cohorts."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from flprivacy.core.errors import ConfigError
 
 @click.group()
 def cohort() -> None:
-    """Make, import, look at, check and export cohorts."""
+    """Make, import, look at, check, export and publish cohorts."""
 
 
 @cohort.command("make")
@@ -203,3 +203,24 @@ def cohort_export(folder: Path, out: Path, rows: tuple[int, ...]) -> None:
     with drawing_here(console()):
         count = export_nifti(open_cohort(folder), out, rows=np.array(rows) if rows else None)
     click.echo(f"{out}: {count} scans as NIfTI, and scans.csv")
+
+
+@cohort.command("push")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("uri")
+def cohort_push(folder: Path, uri: str) -> None:
+    """Publish a cohort where others can pull it: s3://, gs:// or a folder.
+
+    Every volume is hashed first. What is published is whole or not there, and never changed afterwards; interrupted and
+    repeated, it carries on.
+
+    \b
+    Example:
+      flprivacy cohort push data/cohort s3://bucket/cohort
+    """
+    from flprivacy.launch.direct import drawing_here
+    from flprivacy.steps.publish import push_cohort
+
+    with drawing_here(console()):
+        sent = push_cohort(folder=folder, uri=uri)
+    click.echo(f"{uri}: published, {sent} bytes sent")

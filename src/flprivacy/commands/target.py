@@ -1,4 +1,4 @@
-"""``flprivacy target``: look at the models under investigation, and make target folders of foreign files."""
+"""``flprivacy target``: look at the models under investigation, make target folders of foreign files, publish them."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ _FACTS = (
 
 @click.group()
 def target() -> None:
-    """Look at targets, the models under investigation, and import foreign ones."""
+    """Look at targets, the models under investigation, import foreign ones, and publish them."""
 
 
 @target.command("show")
@@ -59,7 +59,7 @@ def _facts(command: Any) -> Any:
 @_facts
 @click.option("--allow-partial", is_flag=True, help="Take a file that lacks tensors of the trunk; every table says so.")
 @click.option("--weights-only", is_flag=True, help="Take the tensors of a network with layers of code; none is run.")
-@click.option("--store", default="", help="Folder of finished artifacts and checkpoints [default: .flprivacy/store].")
+@click.option("--store", default="", help="Folder or URI of artifacts and checkpoints [default: .flprivacy/store].")
 def target_import(location: str, folder: Path, store: str, **facts: Any) -> None:
     """Make a target folder of a .keras, .weights.h5 or legacy .h5 file, or of a model in MLflow.
 
@@ -84,6 +84,25 @@ def target_import(location: str, folder: Path, store: str, **facts: Any) -> None
     source = source_of(source.location, source.facts() | given, location)
     record = pull_target(targets={folder.name: str(source)}, target_name=folder.name, out=folder, store=store)
     click.echo(f"{folder}: {describe_match(record)}, digest {record.digest}")
+
+
+@target.command("push")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("uri")
+def target_push(folder: Path, uri: str) -> None:
+    """Publish a target folder where others can pull it: s3://, gs:// or a folder. It is whole or not there.
+
+    \b
+    Example:
+      flprivacy target push targets/hospital s3://bucket/hospital
+    """
+    from flprivacy.commands.console import console
+    from flprivacy.launch.direct import drawing_here
+    from flprivacy.steps.publish import push_target
+
+    with drawing_here(console()):
+        sent = push_target(folder=folder, uri=uri)
+    click.echo(f"{uri}: published, {sent} bytes sent")
 
 
 def _use_mlflow(source: Any) -> None:

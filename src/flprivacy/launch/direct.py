@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from flprivacy.core.events import ENVIRONMENT_VARIABLE, EventReader
+from flprivacy.launch.amounts import AmountColumn
 
 _POLL_SECONDS = 0.2
 
@@ -18,7 +19,7 @@ _POLL_SECONDS = 0.2
 @contextmanager
 def drawing_here(console: Console) -> Iterator[None]:
     """Draw what :mod:`flprivacy.core.progress` reports in this process while the block runs."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), AmountColumn(), TimeRemainingColumn())
     with tempfile.TemporaryDirectory() as folder, Progress(*columns, console=console, transient=True) as bars:
         before = os.environ.get(ENVIRONMENT_VARIABLE)
         os.environ[ENVIRONMENT_VARIABLE] = folder

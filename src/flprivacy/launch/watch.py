@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TaskID,
@@ -17,6 +16,7 @@ from rich.progress import (
 )
 
 from flprivacy.core.events import EventReader
+from flprivacy.launch.amounts import AmountColumn, amount_text
 
 _PLAIN_EVERY_SECONDS = 15.0
 
@@ -26,12 +26,16 @@ class Watch:
 
     Attributes:
         errors: messages of steps that refused, in order.
+        failed: messages of targets' steps that failed while the run went on, in order.
+        results: folders of the run's results by name, also where the run then fails.
         warnings: messages to repeat at the end, in order.
         notes: facts to repeat at the end, in order.
     """
 
     def __init__(self, reader: EventReader, console: Console) -> None:
         self.errors: list[str] = []
+        self.failed: list[str] = []
+        self.results: dict[str, str] = {}
         self.warnings: list[str] = []
         self.notes: list[str] = []
         self._reader = reader
@@ -40,7 +44,7 @@ class Watch:
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            AmountColumn(),
             TimeRemainingColumn(),
             console=console,
             transient=True,
@@ -87,7 +91,7 @@ class Watch:
         self._bars.update(self._tasks[pid], completed=event["done"], total=event["total"], description=text)
         if not self._console.is_terminal and time.monotonic() - self._plain_at.get(pid, 0.0) > _PLAIN_EVERY_SECONDS:
             self._plain_at[pid] = time.monotonic()
-            self._console.print(f"    {text}: {event['done']} of {event['total']}")
+            self._console.print(f"    {text}: {amount_text(text, event['done'], event['total'])}")
 
     def _finish(self, event: dict[str, Any], mark: str) -> None:
         name, started = self._steps.get(event["pid"], (event["step"], event["time"]))
@@ -103,6 +107,13 @@ class Watch:
     def _on_error(self, event: dict[str, Any]) -> None:
         self._finish(event, "[red]✗[/red]")
         self.errors.append(event["message"])
+
+    def _on_failed(self, event: dict[str, Any]) -> None:
+        self._finish(event, "[red]✗[/red]")
+        self.failed.append(event["message"])
+
+    def _on_result(self, event: dict[str, Any]) -> None:
+        self.results = {name: value for name, value in event.items() if name not in ("kind", "time", "pid")}
 
     def _on_reused(self, event: dict[str, Any]) -> None:
         self._reused.add(event["pid"])

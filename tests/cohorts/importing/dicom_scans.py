@@ -157,7 +157,7 @@ def write_multiframe(path: Path, scan: Scan, *, order: Sequence[int] | None = No
     return path
 
 
-def plant_everywhere(dataset: Dataset, counter: "itertools.count[int]") -> None:
+def plant_everywhere(dataset: Dataset, counter: "itertools.count[int]", secret: str = SECRET) -> None:
     """Put a recognisable text into every tag of the dictionary that can hold one and is not there yet."""
     for tag, keyword in ((tag, keyword) for keyword, tag in keyword_dict.items()):
         kind = dictionary_VR(tag)
@@ -165,7 +165,7 @@ def plant_everywhere(dataset: Dataset, counter: "itertools.count[int]") -> None:
             continue
         if tag >> 16 <= 0x0008 and tag < 0x00080010:  # file meta and character set
             continue
-        text = f"{SECRET}{next(counter)}"
+        text = f"{secret}{next(counter)}"
         dataset.add_new(tag, kind, text.upper() if kind == "CS" else text)
         assert keyword
         assert dictionary_VM(tag)
