@@ -126,6 +126,7 @@ def fault_environment(servers: dict[str, str]) -> Iterator[None]:
         "FLPRIVACY_STORAGE_LONGEST_DELAY_SECONDS": "0.01",
         "FLPRIVACY_STORAGE_ATTEMPTS": "4",
         "FLPRIVACY_STORAGE_PART_BYTES": "20000",
+        "FLPRIVACY_STORAGE_READ_BYTES": "20000",
         "FLPRIVACY_STORAGE_READ_TIMEOUT_SECONDS": "20",
     }
     before = {name: os.environ.get(name) for name in ours}

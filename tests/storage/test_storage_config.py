@@ -16,6 +16,7 @@ def test_every_field_has_its_variable() -> None:
     changed = {
         "threads": ("3", 3),
         "part_bytes": ("65536", 65536),
+        "read_bytes": ("131072", 131072),
         "connect_timeout_seconds": ("2.5", 2.5),
         "read_timeout_seconds": ("7", 7.0),
         "s3_endpoint": ("http://host:9", "http://host:9"),

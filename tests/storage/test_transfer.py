@@ -159,7 +159,7 @@ def test_whole_objects_are_compared_with_what_the_storage_tells(
 def test_an_interrupted_download_goes_on_from_its_finished_parts(
     scripted: ScriptedS3, data: bytes, tmp_path: Path
 ) -> None:
-    config = StorageConfig(part_bytes=20_000, threads=1, retry=RetryConfig(attempts=1))
+    config = StorageConfig(part_bytes=20_000, read_bytes=20_000, threads=1, retry=RetryConfig(attempts=1))
     store = open_objects(_URI, config)
     stats = {"a/shard": store.stat(_URI)}
     seen: list[str] = []

@@ -43,7 +43,8 @@ class StorageConfig:
 
     Attributes:
         threads: requests at a time.
-        part_bytes: bytes a request asks for, unless a single volume is larger.
+        part_bytes: bytes of a part of an upload, and of a file that is fetched whole.
+        read_bytes: bytes of neighbouring volumes that one request asks for, unless a single volume is larger.
         retry: how long failing requests are tried again.
         connect_timeout_seconds: wait for a connection.
         read_timeout_seconds: wait for the next bytes of an answer.
@@ -56,6 +57,7 @@ class StorageConfig:
 
     threads: int = 16
     part_bytes: int = 8 << 20
+    read_bytes: int = 32 << 20
     retry: RetryConfig = field(default_factory=RetryConfig)
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 60.0
@@ -67,8 +69,9 @@ class StorageConfig:
 
     def __post_init__(self) -> None:
         check(1 <= self.threads <= 64, "threads", self.threads, "must be between 1 and 64")
-        fits = 1 << 10 <= self.part_bytes <= 64 << 20
-        check(fits, "part_bytes", self.part_bytes, "must be between 1 KiB and 64 MiB")
+        for name in ("part_bytes", "read_bytes"):
+            fits = 1 << 10 <= getattr(self, name) <= 64 << 20
+            check(fits, name, getattr(self, name), "must be between 1 KiB and 64 MiB")
         for name in ("connect_timeout_seconds", "read_timeout_seconds"):
             check(getattr(self, name) > 0.0, name, getattr(self, name), "must be positive")
         known = f"must be one of {', '.join(ADDRESSING)}"
@@ -103,6 +106,7 @@ _RETRY_FIELDS: dict[str, Callable[[str], Any]] = {
 _FIELDS: dict[str, Callable[[str], Any]] = {
     "threads": int,
     "part_bytes": int,
+    "read_bytes": int,
     "connect_timeout_seconds": float,
     "read_timeout_seconds": float,
     "s3_endpoint": str,

@@ -81,7 +81,7 @@ def fetch(
             counter.resume(done)
             transfer.note_found(found)
         known = set(map(id, found))
-        plan = requests((b for b in blocks if id(b) not in known), part_bytes=store.config.part_bytes)
+        plan = requests((b for b in blocks if id(b) not in known), part_bytes=store.config.read_bytes)
         _check_room(plan)
         transfer.run(plan, counter)
     return Moved(wanted_bytes=wanted, found_bytes=done, moved_bytes=transfer.moved, requests=len(plan))
