@@ -1,8 +1,12 @@
 """Compile every pipeline into ``pipelines/compiled``, or check that the committed files are in step.
 
-Usage: python -m pipelines.compile [--check]
+Usage: python -m pipelines.compile [--check | --into FOLDER]
+
+With FLPRIVACY_QUEUES=1 in the environment the pods ask Kueue's queues for admission. Such pipelines go into a folder of
+their own, which FLPRIVACY_PIPELINES then names to ``flprivacy submit``.
 """
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -11,11 +15,13 @@ from typing import Any
 import yaml
 from kfp import compiler
 
+from pipelines.cluster import QUEUES_VARIABLE
 from pipelines.dp_check import dp_check
 from pipelines.privacy_audit import privacy_audit
+from pipelines.re_audit import re_audit
 from pipelines.study import study
 
-PIPELINES = {"study": study, "privacy_audit": privacy_audit, "dp_check": dp_check}
+PIPELINES = {"study": study, "privacy_audit": privacy_audit, "re_audit": re_audit, "dp_check": dp_check}
 COMPILED = Path(__file__).parent / "compiled"
 
 
@@ -38,15 +44,29 @@ def stale() -> list[str]:
     return names
 
 
+def compile_into(folder: Path) -> None:
+    """Compile every pipeline into a folder, a file each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in PIPELINES:
+        compiler.Compiler().compile(PIPELINES[name], str(folder / f"{name}.yaml"))
+
+
 def main() -> int:
     """Compile, or with ``--check`` compare; return the exit code."""
-    if "--check" in sys.argv[1:]:
+    words = sys.argv[1:]
+    if words == ["--check"]:
         names = stale()
         for name in names:
             sys.stderr.write(f"pipelines/compiled/{name}.yaml is not in step with its source; run 'make compile'\n")
         return 1 if names else 0
-    for name, pipeline in PIPELINES.items():
-        compiler.Compiler().compile(pipeline, str(COMPILED / f"{name}.yaml"))
+    if words[:1] == ["--into"] and len(words) == 2:
+        compile_into(Path(words[1]))
+        return 0
+    if words or os.environ.get(QUEUES_VARIABLE):
+        wrong = " ".join(words) or f"{QUEUES_VARIABLE} without --into"
+        sys.stderr.write(f"{wrong}: not understood; usage: python -m pipelines.compile [--check | --into FOLDER]\n")
+        return 2
+    compile_into(COMPILED)
     return 0
 
 

@@ -6,15 +6,18 @@ from kfp import dsl
 
 from components.check_dp_policy.component import check_dp_policy
 from components.dp_check.component import dp_check as check_claim
+from components.log_mlflow.component import log_mlflow
 from components.make_cohort.component import make_cohort
 from components.plan_dp_check.component import plan_dp_check
 from components.train_target.component import train_target
+from pipelines.cluster import GPU_TOLERATIONS, KEPT, Nodes
 
 
 # Not "dp-check": kfp would take the component of that name for the pipeline when it loads the compiled file.
 @dsl.pipeline(
     name="dp-check-pipeline",
     description="Train privately with canaries and set what they prove against the claimed epsilon.",
+    pipeline_config=KEPT,
 )
 def dp_check(
     preset: str = "demo",
@@ -22,6 +25,14 @@ def dp_check(
     preset_digest: str = "",
     store: str = "",
     fail_on_leak: bool = False,
+    attempt: int = 1,
+    gpu_count: str = "1",
+    gpu_node_selector: dict = {},  # noqa: B006 - KFP takes the default as a constant
+    gpu_tolerations: list = GPU_TOLERATIONS,
+    train_cpu: str = "4",
+    train_memory: str = "16Gi",
+    audit_cpu: str = "2",
+    audit_memory: str = "8Gi",
 ) -> NamedTuple("Outputs", check=dsl.Artifact):
     """Train privately with canaries and set what they prove against the claimed epsilon.
 
@@ -31,16 +42,46 @@ def dp_check(
         preset_digest: SHA-256 of the YAML file, if preset is one: a changed file is then read again. "flprivacy run" fills it in.
         store: Folder of finished artifacts and checkpoints: what is unchanged is not made again. Empty: the container's default.
         fail_on_leak: Let the run fail if the canaries contradict the claimed epsilon.
+        attempt: Raise it to try targets again that failed for a passing reason, such as a lost node; what succeeded is taken from the store.
+        gpu_count: GPUs of each step that trains or attacks, as a text; "0" runs them without.
+        gpu_node_selector: Labels of the GPU nodes, as JSON, for example {"cloud.google.com/gke-accelerator": "nvidia-l4"}.
+        gpu_tolerations: Taints of the GPU nodes that these steps tolerate, as a JSON list.
+        train_cpu: Cores of each step that trains or attacks.
+        train_memory: Memory of each step that trains or attacks.
+        audit_cpu: Cores of every other step.
+        audit_memory: Memory of every other step.
     """
+    nodes = Nodes(
+        gpu_count=gpu_count,
+        gpu_node_selector=gpu_node_selector,
+        gpu_tolerations=gpu_tolerations,
+        train_cpu=train_cpu,
+        train_memory=train_memory,
+        audit_cpu=audit_cpu,
+        audit_memory=audit_memory,
+    )
     plan = plan_dp_check(preset=preset, overrides=overrides, preset_digest=preset_digest)
+    nodes.cpu(plan)
     cohort = make_cohort(plan=plan.outputs["plan"], store=store)
+    nodes.cpu(cohort, hours=6)
     trained = train_target(
         plan=plan.outputs["plan"],
         cohort=cohort.outputs["cohort"],
         target_name=plan.outputs["Output"],
         store=store,
+        attempt=attempt,
     )
+    nodes.gpu(trained, hours=72)
     check = check_claim(plan=plan.outputs["plan"], target=trained.outputs["target"], store=store)
-    check_dp_policy(check=check.outputs["check"], fail_on_leak=fail_on_leak).set_caching_options(False)
+    nodes.cpu(check)
+    logged = log_mlflow(
+        audit=check.outputs["check"],
+        report=check.outputs["check"],
+        kfp_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        store=store,
+    )
+    nodes.cpu(logged, hours=1, secrets=("objects", "mlflow")).set_caching_options(False)
+    policy = check_dp_policy(check=check.outputs["check"], fail_on_leak=fail_on_leak).after(logged)
+    nodes.cpu(policy, secrets=(), retry=False).set_caching_options(False)
     outputs = NamedTuple("Outputs", check=dsl.Artifact)  # noqa: UP014 - kfp reads its fields
     return outputs(check=check.outputs["check"])

@@ -4,22 +4,14 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from components.attack_attributes.component import attack_attributes
-from components.attack_baselines.component import attack_baselines
-from components.check_policy.component import check_policy
-from components.evaluate.component import evaluate
-from components.log_mlflow.component import log_mlflow
-from components.plan_audit.component import plan_audit
-from components.plan_baselines.component import plan_baselines
-from components.pull_cohort.component import pull_cohort
-from components.pull_target.component import pull_target
-from components.resolve_cohort.component import resolve_cohort
-from components.train_target.component import train_target
-from components.write_report.component import write_report
+from pipelines.cluster import GPU_TOLERATIONS, KEPT, Nodes
+from pipelines.given_targets import Request, audit_given
 
 
 @dsl.pipeline(
-    name="privacy-audit", description="Measure what given models give away about the people they were trained on."
+    name="privacy-audit",
+    description="Measure what given models give away about the people they were trained on.",
+    pipeline_config=KEPT,
 )
 def privacy_audit(
     cohort: str,
@@ -29,6 +21,14 @@ def privacy_audit(
     preset_digest: str = "",
     store: str = "",
     fail_on_leak: bool = False,
+    attempt: int = 1,
+    gpu_count: str = "1",
+    gpu_node_selector: dict = {},  # noqa: B006 - KFP takes the default as a constant
+    gpu_tolerations: list = GPU_TOLERATIONS,
+    train_cpu: str = "4",
+    train_memory: str = "16Gi",
+    audit_cpu: str = "2",
+    audit_memory: str = "8Gi",
 ) -> NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact):
     """Measure what given models give away about the people they were trained on.
 
@@ -40,60 +40,34 @@ def privacy_audit(
         preset_digest: SHA-256 of the YAML file, if preset is one: a changed file is then read again. "flprivacy run" fills it in.
         store: Folder of finished artifacts and checkpoints: what is unchanged is not made again. Empty: the container's default.
         fail_on_leak: Let the run fail if any target leaks more than the policy tolerates.
+        attempt: Raise it to try targets again that failed for a passing reason, such as a lost node; what succeeded is taken from the store.
+        gpu_count: GPUs of each step that trains or attacks, as a text; "0" runs them without.
+        gpu_node_selector: Labels of the GPU nodes, as JSON, for example {"cloud.google.com/gke-accelerator": "nvidia-l4"}.
+        gpu_tolerations: Taints of the GPU nodes that these steps tolerate, as a JSON list.
+        train_cpu: Cores of each step that trains or attacks.
+        train_memory: Memory of each step that trains or attacks.
+        audit_cpu: Cores of every other step.
+        audit_memory: Memory of every other step.
     """
-    plan = plan_audit(
+    nodes = Nodes(
+        gpu_count=gpu_count,
+        gpu_node_selector=gpu_node_selector,
+        gpu_tolerations=gpu_tolerations,
+        train_cpu=train_cpu,
+        train_memory=train_memory,
+        audit_cpu=audit_cpu,
+        audit_memory=audit_memory,
+    )
+    asked = Request(
+        cohort=cohort,
+        targets=targets,
         preset=preset,
         overrides=overrides,
         preset_digest=preset_digest,
-        cohort=cohort,
-        targets=targets,
         store=store,
+        attempt=attempt,
+        fail_on_leak=fail_on_leak,
     )
-    baselines = plan_baselines(plan=plan.outputs["plan"])
-    found = resolve_cohort(location=cohort, plan=plan.outputs["plan"])
-    found.set_caching_options(False)
-    pulled = pull_cohort(
-        location=cohort,
-        fractions=found.outputs["fractions"],
-        seeds=found.outputs["seeds"],
-        resolved=found.outputs["resolved"],
-        store=store,
-    )
-    pixels = attack_baselines(plan=plan.outputs["plan"], cohort=pulled.outputs["cohort"], store=store)
-    with dsl.ParallelFor(baselines.output) as baseline:
-        untrained = train_target(
-            plan=plan.outputs["plan"], cohort=pulled.outputs["cohort"], target_name=baseline, store=store
-        )
-        baseline_attack = attack_attributes(
-            plan=plan.outputs["plan"],
-            cohort=pulled.outputs["cohort"],
-            target=untrained.outputs["target"],
-            target_name=baseline,
-            store=store,
-        )
-    with dsl.ParallelFor(plan.outputs["Output"]) as name:
-        target = pull_target(targets=targets, target_name=name, store=store)
-        target.set_caching_options(False)
-        attack = attack_attributes(
-            plan=plan.outputs["plan"],
-            cohort=pulled.outputs["cohort"],
-            target=target.outputs["target"],
-            target_name=name,
-            store=store,
-        )
-    audit = evaluate(
-        plan=plan.outputs["plan"],
-        cohort=pulled.outputs["cohort"],
-        target_scores=dsl.Collected(attack.outputs["scores"]),
-        baseline_scores=dsl.Collected(baseline_attack.outputs["scores"]),
-        pixel_scores=pixels.outputs["scores"],
-        store=store,
-    )
-    report = write_report(audit=audit.outputs["audit"], store=store)
-    logged = log_mlflow(
-        audit=audit.outputs["audit"], report=report.outputs["report"], kfp_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER
-    )
-    logged.set_caching_options(False)
-    check_policy(audit=audit.outputs["audit"], fail_on_leak=fail_on_leak).after(logged).set_caching_options(False)
+    audit, report = audit_given(asked, nodes)
     outputs = NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact)  # noqa: UP014 - kfp reads its fields
-    return outputs(audit=audit.outputs["audit"], report=report.outputs["report"])
+    return outputs(audit=audit, report=report)

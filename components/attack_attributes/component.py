@@ -12,6 +12,7 @@ def attack_attributes(
     target: dsl.Input[dsl.Model],
     target_name: str,
     store: str,
+    attempt: int,
     scores: dsl.Output[dsl.Dataset],
 ):
     """Attack one target: infer site, sex and age of held-out scans, at every exposed fraction, access and seed.
@@ -22,16 +23,18 @@ def attack_attributes(
         target: The target under attack.
         target_name: Its name.
         store: Folder of finished artifacts and checkpoints, keyed by digest.
+        attempt: Count of tries by hand; another one lets the cluster run the step again, not take its last result.
         scores: The score table and the attack's learning curves.
     """
     from pathlib import Path
 
     from flprivacy.steps.attack_attributes import attack_attributes as step
-    from flprivacy.steps.run_step import run_step
+    from flprivacy.steps.isolation import run_target_step
 
-    run_step(
+    run_target_step(
         step,
-        detail=target_name,
+        whose=target_name,
+        upstream=Path(target.path),
         plan=Path(plan.path),
         cohort=Path(cohort.path),
         target=Path(target.path),

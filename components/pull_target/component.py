@@ -25,12 +25,15 @@ def pull_target(
     """
     from pathlib import Path
 
+    from flprivacy.steps.isolation import run_target_step
     from flprivacy.steps.pull import pull_target as step
-    from flprivacy.steps.run_step import run_step
 
-    record = run_step(
-        step, detail=target_name, targets=targets, target_name=target_name, out=Path(target.path), store=store
+    record = run_target_step(
+        step, whose=target_name, targets=targets, target_name=target_name, out=Path(target.path), store=store
     )
+    if record is None:
+        target.metadata.update(failed=True)
+        return
     target.metadata.update(
         digest=record.digest,
         topology=str(record.topology),

@@ -11,6 +11,7 @@ def train_target(
     cohort: dsl.Input[dsl.Dataset],
     target_name: str,
     store: str,
+    attempt: int,
     target: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
 ):
@@ -23,25 +24,29 @@ def train_target(
         cohort: The cohort to train on.
         target_name: Name of the target in the plan.
         store: Folder of finished artifacts and checkpoints, keyed by digest.
+        attempt: Count of tries by hand; another one lets the cluster run the step again, not take its last result.
         target: The target: weights and target.json with lineage and utility.
         metrics: Utility on held-out patients, and epsilon where training was private.
     """
     from pathlib import Path
 
-    from flprivacy.steps.run_step import run_step
+    from flprivacy.steps.isolation import run_target_step
     from flprivacy.steps.train_target import train_target as step
 
-    record = run_step(
+    record = run_target_step(
         step,
-        detail=target_name,
+        whose=target_name,
         plan=Path(plan.path),
         cohort=Path(cohort.path),
         target_name=target_name,
         store=store,
         out=Path(target.path),
     )
-    target.metadata.update(digest=record.digest, topology=str(record.topology), architecture=record.architecture)
     Path(metrics.path).touch()  # kfp.local reuses a step only if each of its artifacts is a file
+    if record is None:
+        target.metadata.update(failed=True)
+        return
+    target.metadata.update(digest=record.digest, topology=str(record.topology), architecture=record.architecture)
     if record.utility is not None:
         metrics.log_metric("accuracy", record.utility.accuracy)
         metrics.log_metric("f1_macro", record.utility.f1_macro)

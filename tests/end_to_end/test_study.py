@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from flprivacy.core.audit import Audit
+from flprivacy.core.change import AuditChange
 from tests.end_to_end.commands import STUDY, TINY, events, flprivacy, kill_when
 
 
@@ -99,6 +100,21 @@ def test_killed_again_and_again_it_carries_on_to_the_same_result(home: Path, tmp
     assert not list((tmp_path / "store" / "work").iterdir())
 
 
+def test_one_failed_target_does_not_lose_the_others(home: Path) -> None:
+    before = Audit.read(home / "reports" / "tiny" / "audit.json")
+    broken = 'targets.broken={"topology": "central", "epochs": 2, "learning_rate": 1.0e+30}'
+    for _ in range(2):  # and the failure is not taken for a result the next time
+        result = flprivacy(home, *STUDY, "--set", broken)
+        assert result.returncode == 2
+        assert "1 target(s) could not be audited, the others were: broken: " in result.stderr
+        assert "broken was not audited, because training failed: " in " ".join(result.stdout.split())
+        assert any(e["kind"] == "step" and e["detail"] == "broken" for e in events(home))
+    audit = Audit.read(home / "reports" / "tiny" / "audit.json")
+    assert [f.target for f in audit.failures] == ["broken"]
+    assert (audit.metrics, audit.verdicts) == (before.metrics, before.verdicts)
+    assert "broken was not audited" in (home / "reports" / "tiny" / "report.html").read_text()
+
+
 def test_given_targets_are_audited_with_a_baseline_of_their_architecture(home: Path) -> None:
     cohort = next((home / "store" / "cohort").iterdir())
     targets = {json.loads((f / "target.json").read_text())["name"]: f for f in (home / "store" / "target").iterdir()}
@@ -116,12 +132,41 @@ def test_given_targets_are_audited_with_a_baseline_of_their_architecture(home: P
     assert f"--target mine={targets['central']}" in audit.provenance["command"]
 
 
+def test_a_re_audit_passes_over_what_was_audited_and_compares_what_was_published_since(home: Path) -> None:
+    cohort = next((home / "store" / "cohort").iterdir())
+    targets = {json.loads((f / "target.json").read_text())["name"]: f for f in (home / "store" / "target").iterdir()}
+    words = ("run", "re_audit", "--cohort", str(cohort), "--preset", str(TINY))
+    words = (*words, "--targets-from", str(home / "published"))
+    shutil.copytree(targets["central"], home / "published" / "mine" / "2026-11-10")
+    started = time.monotonic()
+    result = flprivacy(home, *words)  # the test before has audited it, under this name
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert time.monotonic() - started < 60
+    assert {e["step"] for e in events(home) if e["kind"] == "step"} == {"find_targets", "notify"}
+    assert "since the last audit: no evidence of change" in result.stdout
+
+    shutil.copytree(targets["federated"], home / "published" / "mine" / "2026-11-17")
+    result = flprivacy(home, *words)
+    assert result.returncode == 0, result.stdout + result.stderr
+    folder = home / "reports" / "tiny"
+    (change,) = AuditChange.read(folder / "change.json").targets
+    assert change.previous is not None
+    assert (change.target, change.audited, len(change.attacks)) == ("mine", True, 8)
+    assert f"mine: {change.verdict}" in " ".join(result.stdout.split())
+    assert "Since the last audit" in (folder / "report.html").read_text()
+    (run,) = MlflowClient(f"sqlite:///{home / 'mlflow.db'}").search_runs(
+        [MlflowClient(f"sqlite:///{home / 'mlflow.db'}").get_experiment_by_name("phantom-tiny").experiment_id],
+        "tags.`audit.change.mine` != ''",
+    )
+    assert run.data.tags["audit.change"] == change.verdict
+
+
 def test_an_unreachable_mlflow_server_does_not_lose_the_audit(home: Path) -> None:
     result = flprivacy(home, *STUDY, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "the audit was not logged" in result.stdout
-    command = result.stdout.replace("\n", " ").split("log it later with: flprivacy ")[1].split()[:6]
-    synced = flprivacy(home, *command)
+    assert "log it later with: flprivacy mlflow sync" in result.stdout.replace("\n", " ")
+    synced = flprivacy(home, "mlflow", "sync")
     assert synced.returncode == 0, synced.stderr
     assert "logged as run tiny-" in synced.stdout
 

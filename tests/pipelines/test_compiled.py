@@ -32,9 +32,10 @@ def test_a_stale_file_is_found(
 ) -> None:
     for file in COMPILED.glob("*.yaml"):
         (tmp_path / file.name).write_text(file.read_text())
-    changed = yaml.safe_load((tmp_path / "study.yaml").read_text())
-    changed["root"]["inputDefinitions"]["parameters"]["preset"]["defaultValue"] = "other"
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(changed))
+    spec, platform = yaml.safe_load_all((tmp_path / "study.yaml").read_text())
+    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    settings["exec-train-target"]["securityContext"]["runAsUser"] = "0"
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump_all([spec, platform]))
     monkeypatch.setattr("pipelines.compile.COMPILED", tmp_path)
     monkeypatch.setattr("sys.argv", ["compile", "--check"])
     assert main() == 1

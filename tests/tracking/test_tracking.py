@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,9 @@ from mlflow.entities import Run
 from flprivacy import tracking
 from flprivacy.core.audit import Audit
 from flprivacy.core.errors import TrackingError
-from flprivacy.steps.log_mlflow import log_mlflow, sync
+from flprivacy.steps import spool
+from flprivacy.steps.log_mlflow import log_mlflow, sync, sync_spool
+from flprivacy.tracking import attempts, audits
 from tests.reporting.example_audit import example_audit
 
 
@@ -42,9 +44,9 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 def parent(audit: Audit, folders: tuple[Path, Path], uri: str) -> Run:
     os.environ["MLFLOW_TRACKING_URI"] = uri
     try:
-        logged = sync(audit=folders[0], report=folders[1], kfp_run="kfp-1")
+        logged = sync(audit=folders[0], report=folders[1], filing=tracking.Filing(kfp_run="kfp-1"))
         assert not logged.found
-        again = sync(audit=folders[0], report=folders[1], kfp_run="kfp-2")
+        again = sync(audit=folders[0], report=folders[1], filing=tracking.Filing(kfp_run="kfp-2"))
         assert again.found
         assert again.run_id == logged.run_id
     finally:
@@ -117,10 +119,10 @@ def test_a_failure_while_logging_ends_the_run_as_failed(
     def fail(*args: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(tracking, "_log_child", fail)
+    monkeypatch.setattr(audits, "_log_child", fail)
     uri = f"sqlite:///{tmp_path / 'm.db'}"
     with pytest.raises(TrackingError, match="cannot be reached"):
-        tracking.log_audit(audit, digest="d", report=folders[1], audit_file=folders[0] / "audit.json", tracking_uri=uri)
+        tracking.log_audit(audit, digest="d", report=folders[1], folder=folders[0], tracking_uri=uri)
     client = MlflowClient(uri)
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
     assert [r.info.status for r in runs] == ["FAILED"]
@@ -129,32 +131,72 @@ def test_a_failure_while_logging_ends_the_run_as_failed(
 def test_a_run_of_a_killed_process_is_closed_by_the_next(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'm.db'}"
     script = (
-        "import sys, time; from mlflow import MlflowClient; from flprivacy import tracking\n"
+        "import sys, time; from mlflow import MlflowClient; from flprivacy.tracking import attempts\n"
         f"client = MlflowClient({uri!r}); e = client.create_experiment('c')\n"
-        "with tracking._run(client, e, 'open', {}, parent=None):\n"
+        "with attempts.open_run(client, e, 'open', {}, parent=None):\n"
         "    print(e, flush=True); time.sleep(60)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     experiment = process.stdout.readline().strip()
     client = MlflowClient(uri)
-    assert tracking.close_stale_runs(client, [experiment]) == 0, "its owner still lives"
+    assert attempts.close_stale_runs(client, [experiment]) == 0, "its owner still lives"
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert tracking.close_stale_runs(client, [experiment]) == 1
+    assert attempts.close_stale_runs(client, [experiment]) == 1
     assert [r.info.status for r in client.search_runs([experiment])] == ["KILLED"]
 
 
 def test_an_unreachable_server_loses_nothing_and_says_what_to_do(
-    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:hunter2@127.0.0.1:9")
-    started = time.monotonic()
-    assert log_mlflow(audit=folders[0], report=folders[1]) == ""
-    assert time.monotonic() - started < 60
+    store = str(tmp_path / "store")
+    assert log_mlflow(audit=folders[0], report=folders[1], kfp_run="kfp-9", store=store) == ""
     assert "not logged: http://127.0.0.1:9: MLflow cannot be reached" in caplog.text
-    assert f"log it later with: flprivacy mlflow sync --audit {folders[0]}" in caplog.text
+    assert f"log it later with: flprivacy mlflow sync --store {store}" in caplog.text
     assert "hunter2" not in caplog.text
+    assert len(spool.waiting(store)) == 1
+    assert log_mlflow(audit=folders[0], report=folders[1], kfp_run="kfp-9", store=store) == ""
+    assert len(spool.waiting(store)) == 1, "the same result is kept once"
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'm.db'}")
+    monkeypatch.setenv("MLFLOW_RUN_ID", "")
+    (logged,) = sync_spool(store)
+    assert not logged.found
+    run = MlflowClient().get_run(logged.run_id)
+    assert run.data.tags["audit.kfp_run"] == "kfp-9", "filed for the run that made it"
+    assert spool.waiting(store) == []
+    assert list(sync_spool(store)) == []
+
+
+def test_a_later_step_files_what_an_earlier_one_could_not(
+    audit: Audit, folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = str(tmp_path / "store")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert log_mlflow(audit=folders[0], report=folders[1], store=store) == ""
+    later = tmp_path / "later"
+    replace(audit, name="later").write(later / "audit.json")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'm.db'}")
+    assert log_mlflow(audit=later, report=folders[1], store=store) != ""
+    assert spool.waiting(store) == []
+    parents = _parents(MlflowClient())
+    assert sorted(run.info.run_name.rpartition("-")[0] for run in parents) == ["demo", "later"]
+
+
+def test_an_unwritable_store_still_loses_nothing(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert log_mlflow(audit=folders[0], report=folders[1], store=str(tmp_path / "file" / "store")) == ""
+    assert f"log it later with: flprivacy mlflow sync --audit {folders[0]}" in caplog.text
+
+
+def _parents(client: MlflowClient) -> list[Run]:
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    return list(client.search_runs(experiments, "tags.`audit.kind` = 'audit'"))
 
 
 def test_no_server_named_is_said(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

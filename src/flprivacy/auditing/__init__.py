@@ -12,5 +12,7 @@
     excess      target minus baseline, paired, with interval and p-value
     verdicts    the policy's word
     confusions, scatters, curves   what the report draws
+    anonymous   score tables that may leave the house
+    changes     what changed since the last audit, from the score tables of both
     attributes  all of it: :func:`~flprivacy.auditing.attributes.audit_attributes`
 """

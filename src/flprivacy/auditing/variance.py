@@ -19,6 +19,7 @@ initialisations are therefore taken median-unbiased: times d / median of chi-squ
 five. tests/benchmarks/bench_auditing_coverage.py measures what all of this comes to.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +84,46 @@ def uncertainty(
         (fresh_square, n_fresh - 1),
     )
     return Uncertainty(variance=total, degrees=_satterthwaite(total, parts))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Luck:
+    """A variance between initialisations that an estimate rests on.
+
+    Attributes:
+        initialisations: (row of weights, initialisation, seed) metrics of at least 2 of them.
+        share: factor of the variance, such as 1/m for a mean over m models.
+    """
+
+    initialisations: FloatArray
+    share: float
+
+
+def difference_uncertainty(
+    one: FloatArray, other: FloatArray, resampling: Resampling, *, paired: bool, lucks: Sequence[Luck], floor: float
+) -> Uncertainty:
+    """Combine the components of the difference of two means over seeds, on the same patients.
+
+    Args:
+        one: (row of weights, seed) metrics of each seed, at least 2 seeds.
+        other: the same of what is subtracted; as many seeds as it likes unless ``paired``.
+        resampling: the weights of both.
+        paired: whether column i of both is the same attacker seed. If not, the seeds of the two are independent draws.
+        lucks: variances between initialisations to allow for; none: the two are as they are.
+        floor: least variance over patients.
+    """
+    patients = max(patient_variance(one.mean(axis=1) - other.mean(axis=1), resampling), floor)
+    total, parts = patients, [(patients, resampling.n_patients - 1)]
+    for draws in (one - other,) if paired else (one, other):
+        n_seeds = draws.shape[1]
+        between, square = _between_seeds(draws, resampling)
+        total += between / n_seeds
+        parts.append((square / n_seeds, n_seeds - 1))
+    for luck in lucks:
+        between, square = _between_initialisations(luck.initialisations, resampling)
+        total += luck.share * between
+        parts.append((luck.share * square, luck.initialisations.shape[1] - 1))
+    return Uncertainty(variance=total, degrees=_satterthwaite(total, tuple(parts)))
 
 
 def _between_seeds(values: FloatArray, resampling: Resampling) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from flprivacy.commands.console import console
+from flprivacy.core.errors import ConfigError
 
 
 @click.group()
@@ -13,26 +14,35 @@ def mlflow() -> None:
 
 
 @mlflow.command("sync")
-@click.option("--audit", required=True, type=click.Path(path_type=Path), help="Folder of audit.json.")
-@click.option("--report", required=True, type=click.Path(path_type=Path), help="Folder of report.html and its figures.")
-def mlflow_sync(audit: Path, report: Path) -> None:
-    """Log an audit that could not be logged when it was made. Logging it twice does no harm.
+@click.option("--store", default="", help="Store whose spool to log [default: $FLPRIVACY_STORE or .flprivacy/store].")
+@click.option("--audit", type=click.Path(path_type=Path), help="Folder of an audit.json to log, and not the spool.")
+@click.option("--report", type=click.Path(path_type=Path), help="Folder of its report.html and figures.")
+def mlflow_sync(store: str, audit: Path | None, report: Path | None) -> None:
+    """Log what could not be logged when it was made. Logging it twice, or twice at once, does no harm.
 
     \b
-    Example:
+    Examples:
+      flprivacy mlflow sync
+      flprivacy mlflow sync --store s3://bucket/store
       flprivacy mlflow sync --audit .flprivacy/reports/demo --report .flprivacy/reports/demo
     """
     from flprivacy.launch.direct import drawing_here
     from flprivacy.launch.local import default_tracking
-    from flprivacy.steps.log_mlflow import sync
+    from flprivacy.steps.log_mlflow import sync, sync_spool
 
+    if (audit is None) != (report is None):
+        raise ConfigError("--audit and --report belong together; give both, or neither to log the spool")
     default_tracking()
     with drawing_here(console()):
-        logged = sync(audit=audit, report=report)
-    word = "already logged" if logged.found else "logged"
-    click.echo(
-        f"{word} as run {logged.name} ({logged.run_id}) of experiment {logged.experiment} at {logged.tracking_uri}"
-    )
+        if audit is not None and report is not None:
+            logged = [sync(audit=audit, report=report)]
+        else:
+            logged = list(sync_spool(store))
+    for one in logged:
+        word = "already logged" if one.found else "logged"
+        click.echo(f"{word} as run {one.name} ({one.run_id}) of experiment {one.experiment} at {one.tracking_uri}")
+    if not logged:
+        click.echo("nothing waits to be logged")
 
 
 @click.command()

@@ -143,9 +143,27 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TargetFailure:
+    """Why a target has no numbers.
+
+    Attributes:
+        target: its name.
+        step: that failed.
+        reason: one line.
+        passing: another try may do, because the reason is not in the target.
+    """
+
+    target: str
+    step: str
+    reason: str
+    passing: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Audit:
     """Everything that one audit found.
 
+    ``failures`` are the targets that no number speaks of, because a step on them failed.
     ``comparisons`` set targets against each other, the stronger attack's first and the other in place of the baseline.
     ``provenance`` holds digests, seeds, versions and commands.
     """
@@ -163,6 +181,7 @@ class Audit:
     scatters: tuple[AgeScatter, ...]
     curves: tuple[Curve, ...]
     comparisons: tuple[ExcessEstimate, ...] = ()
+    failures: tuple[TargetFailure, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 

@@ -7,6 +7,7 @@ from flprivacy.core.errors import ConfigError
 
 TOPOLOGIES = ("untrained", "siloed", "central", "federated")
 PRETRAINED = "pretrained"
+BASELINE_TOPOLOGIES = ("untrained", PRETRAINED)
 PARTITIONS = ("natural", "iid")
 PROTOCOLS = ("standard", "flprivacy-2023")
 ATTRIBUTES = ("site", "sex", "age")
@@ -180,7 +181,7 @@ class TargetConfig:
         check(self.topology in known, "topology", self.topology, f"must be one of {', '.join(known)}")
         given = self.topology == PRETRAINED or self.architecture == "custom"
         check(bool(self.weights) == given, "weights", self.weights, "belongs to pretrained baselines, which need it")
-        fits = self.architecture != "custom" or self.topology in ("untrained", PRETRAINED)
+        fits = self.architecture != "custom" or self.topology in BASELINE_TOPOLOGIES
         check(fits, "architecture", self.architecture, "networks of your own are audited, not trained here")
         check(self.partition in PARTITIONS, "partition", self.partition, f"must be one of {', '.join(PARTITIONS)}")
         for name in ("epochs", "rounds", "local_epochs", "batch_size", "initialisations"):
@@ -193,7 +194,7 @@ class TargetConfig:
     def _check_privacy(self) -> None:
         if self.privacy is not None:
             check(
-                self.topology not in ("untrained", PRETRAINED),
+                self.topology not in BASELINE_TOPOLOGIES,
                 "privacy",
                 self.privacy.unit,
                 "an untrained target needs none; leave it out",

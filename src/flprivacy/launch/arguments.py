@@ -8,8 +8,10 @@ import yaml
 
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError
+from flprivacy.core.target_source import parse_source
 from flprivacy.launch.targets import target_source
-from flprivacy.presets import load_study, preset_names
+from flprivacy.presets import preset_names
+from flprivacy.steps.target_list import digest_in, resolve_study
 from flprivacy.storage.uris import is_remote, local_path
 
 
@@ -38,7 +40,7 @@ def overrides(changes: Sequence[str]) -> dict[str, Any]:
 
 def study_arguments(preset: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of pipeline ``study``; refuses a wrong configuration before anything starts."""
-    load_study(preset, fields)
+    resolve_study(preset, fields, digest=digest_in(preset) if "://" in preset else "")
     return {"preset": _absolute(preset), "overrides": _without_nulls(fields), "preset_digest": _preset_digest(preset)}
 
 
@@ -51,9 +53,41 @@ def audit_arguments(
         ConfigError: no cohort, no target, or a target that is not ``name=location``, or has wrong facts.
         StorageError: a URI of a kind that is not supported.
     """
-    load_study(preset, fields)
+    resolve_study(preset, fields, digest=digest_in(preset) if "://" in preset else "")
     if not cohort or not targets:
         raise ConfigError("privacy_audit needs --cohort FOLDER and at least one --target NAME=LOCATION")
+    return {
+        "cohort": _location(cohort),
+        "targets": _named(targets),
+        "preset": _absolute(preset),
+        "overrides": _without_nulls(fields),
+        "preset_digest": _preset_digest(preset),
+    }
+
+
+def re_audit_arguments(
+    preset: str, fields: Mapping[str, Any], cohort: str | None, targets: Sequence[str], targets_from: Sequence[str]
+) -> dict[str, Any]:
+    """Return the parameters of pipeline ``re_audit``.
+
+    Raises:
+        ConfigError: no cohort, nothing to audit, or a target that is not ``name=location``, or has wrong facts.
+        StorageError: a URI of a kind that is not supported.
+    """
+    resolve_study(preset, fields, digest=digest_in(preset) if "://" in preset else "")
+    if not cohort or not (targets or targets_from):
+        raise ConfigError("re_audit needs --cohort FOLDER and at least one --targets-from LOCATION or --target")
+    return {
+        "cohort": _location(cohort),
+        "targets": _named(targets),
+        "targets_from": [word if parse_source(word).is_mlflow else _location(word) for word in targets_from],
+        "preset": _absolute(preset),
+        "overrides": _without_nulls(fields),
+        "preset_digest": _preset_digest(preset),
+    }
+
+
+def _named(targets: Sequence[str]) -> dict[str, str]:
     named: dict[str, str] = {}
     for word in targets:
         name, mark, folder = word.partition("=")
@@ -62,13 +96,7 @@ def audit_arguments(
         if name in named:
             raise ConfigError(f"--target {name!r} is given twice; give every target its own name")
         named[name] = str(target_source(folder))
-    return {
-        "cohort": _location(cohort),
-        "targets": named,
-        "preset": _absolute(preset),
-        "overrides": _without_nulls(fields),
-        "preset_digest": _preset_digest(preset),
-    }
+    return named
 
 
 def _location(word: str) -> str:
@@ -85,8 +113,11 @@ def _without_nulls(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _absolute(preset: str) -> str:
-    return preset if preset in preset_names() else str(Path(preset).absolute())
+    return preset if preset in preset_names() or "://" in preset else str(Path(preset).absolute())
 
 
 def _preset_digest(preset: str) -> str:
-    return "" if preset in preset_names() else digest_file(Path(preset))
+    """Return the SHA-256 that a preset given as file must have; of one in the store, its name holds it."""
+    if preset in preset_names():
+        return ""
+    return digest_in(preset) if "://" in preset else digest_file(Path(preset))

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 
 import flprivacy
@@ -42,12 +44,16 @@ _LAST_LINES = 15
 
 @dataclass(frozen=True, kw_only=True)
 class LocalRun:
-    """Where a finished run left its results, by the names of the pipeline's outputs, and what its steps had to say."""
+    """Where a run left its results, by the names of the pipeline's outputs, and what its steps had to say.
+
+    ``error`` is set if the run failed although it has results: the policy did not tolerate them, or a target failed.
+    """
 
     outputs: dict[str, Path]
     log: Path
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    error: FlprivacyError | None = None
 
 
 class PipelineError(FlprivacyError):
@@ -96,7 +102,7 @@ def run_local(pipeline: str, arguments: Mapping[str, Any], console: Console) -> 
         console: where to show progress.
 
     Raises:
-        PipelineError: a step refused or broke.
+        PipelineError: a step refused or broke, and there are no results.
         StorageError: the home folder is not writable.
     """
     file = compiled_pipeline(pipeline)
@@ -116,11 +122,18 @@ def run_local(pipeline: str, arguments: Mapping[str, Any], console: Console) -> 
         worker.join()
     finally:
         _end_steps(watch)
-    if worker.error is not None:
-        raise _failure(worker.error, watch, log)
-    outputs = {name: Path(artifact.path) for name, artifact in worker.outputs.items()}
-    notes, warnings = tuple(watch.notes), tuple(watch.warnings)
-    return LocalRun(outputs=outputs, log=log, notes=notes, warnings=warnings)
+    if watch.failed:  # kfp.local would hand a recorded failure on to the next run
+        shutil.rmtree(_cache_folder(file), ignore_errors=True)
+    error = None if worker.error is None else _failure(worker.error, watch, log)
+    if error is not None and not watch.results:
+        raise error
+    return LocalRun(
+        outputs={name: Path(folder) for name, folder in watch.results.items()},
+        log=log,
+        notes=tuple(watch.notes),
+        warnings=tuple(watch.warnings),
+        error=error,
+    )
 
 
 def _end_steps(watch: Watch) -> None:
@@ -153,33 +166,46 @@ def _failure(error: BaseException, watch: Watch, log: Path) -> FlprivacyError:
     return PipelineError(f"{log}: a step broke ({error}); this is a defect of flprivacy, please report it with\n{tail}")
 
 
+def _cache_folder(file: Path) -> Path:
+    return home() / "cache" / digest_json([fingerprint(_ALL_PARTS), digest_file(file)])[:16]
+
+
 class _Worker(threading.Thread):
     """Runs the pipeline with kfp.local, its output going to a log file."""
 
     def __init__(self, file: Path, arguments: dict[str, Any], run: Path, log: Path) -> None:
         super().__init__(name="kfp.local", daemon=True)
         self.error: BaseException | None = None
-        self.outputs: dict[str, Any] = {}
         self._file, self._arguments, self._folder, self._log = file, arguments, run, log
 
     def run(self) -> None:
         with self._log.open("w", buffering=1) as stream:
             try:
                 with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
-                    self.outputs = self._run_pipeline()
+                    self._run_pipeline()
             except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises
                 self.error = error
 
-    def _run_pipeline(self) -> dict[str, Any]:
+    def _run_pipeline(self) -> None:
         from kfp import components, local
 
-        code = fingerprint(_ALL_PARTS)
-        cache = home() / "cache" / digest_json([code, digest_file(self._file)])[:16]
         local.init(
             local.SubprocessRunner(use_venv=False),
             pipeline_root=str(self._folder / "artifacts"),
             enable_caching=True,
-            cache_root=str(cache),
+            cache_root=str(_cache_folder(self._file)),
         )
-        pipeline = components.load_component_from_file(str(self._file))
-        return dict(pipeline(**self._arguments).outputs)
+        pipeline = components.load_component_from_text(without_retries(self._file.read_text()))
+        pipeline(**self._arguments)
+
+
+def without_retries(compiled: str) -> str:
+    """Return a compiled pipeline whose steps are tried once: on one machine the next try would fail the same way.
+
+    The settings of Kubernetes, the second document, are left out as well; nothing here reads them.
+    """
+    spec = next(iter(yaml.load_all(compiled, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))))
+    dags = [spec["root"], *spec["components"].values()]
+    for task in (task for part in dags for task in part.get("dag", {}).get("tasks", {}).values()):
+        task.pop("retryPolicy", None)
+    return str(yaml.dump(spec, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False))

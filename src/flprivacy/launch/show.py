@@ -1,6 +1,7 @@
 """What a person sees in the terminal at the end of a run."""
 
 import os
+import shutil
 from pathlib import Path
 
 from rich.console import Console
@@ -8,10 +9,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from flprivacy.core.audit import Audit
+from flprivacy.core.change import AuditChange
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.dp_check import DpCheck
 from flprivacy.launch.local import LocalRun
-from flprivacy.steps.files import AUDIT_FILE, CHECK_FILE, REPORT_FILE
+from flprivacy.steps.files import AUDIT_FILE, CHANGE_FILE, CHECK_FILE, REPORT_FILE
 from flprivacy.steps.places import home
 from flprivacy.storage.store import deliver
 
@@ -30,9 +32,30 @@ def show_result(result: LocalRun, *, name: str, console: Console) -> None:
     """Put the run's audit and report where they are found by name, and print what was found and where it is."""
     folder = home() / "reports" / name
     deliver(result.outputs["report"], folder)
-    (folder / AUDIT_FILE).write_bytes((result.outputs["audit"] / AUDIT_FILE).read_bytes())
+    shutil.copytree(result.outputs["audit"], folder, dirs_exist_ok=True)
     show_audit(Audit.read(folder / AUDIT_FILE), console)
+    if (folder / CHANGE_FILE).exists():
+        show_change(AuditChange.read(folder / CHANGE_FILE), console)
     _show_end(result, folder, console)
+
+
+def show_change(change: AuditChange, console: Console) -> None:
+    """Print what changed since the last audit."""
+    from flprivacy.reporting.changes import change_lines, change_table
+
+    table = change_table(change)
+    if table is not None:
+        console.print(table)
+    for line in change_lines(change):
+        console.print(f"• {line}", highlight=False, markup=False)
+
+
+def show_re_audit(result: LocalRun, *, name: str, console: Console) -> None:
+    """Show a re-audit's results, or that there was nothing to audit."""
+    if result.outputs:
+        show_result(result, name=name, console=console)
+    else:
+        _show_end(result, None, console)
 
 
 def show_check(result: LocalRun, *, name: str, console: Console) -> None:
@@ -49,14 +72,15 @@ def show_check(result: LocalRun, *, name: str, console: Console) -> None:
     _show_end(result, folder, console)
 
 
-def _show_end(result: LocalRun, folder: Path, console: Console) -> None:
+def _show_end(result: LocalRun, folder: Path | None, console: Console) -> None:
     console.print()
     for note in result.notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
     for warning in result.warnings:
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
     console.print(f"log:    {_visible(result.log)}", highlight=False, soft_wrap=True)
-    console.print(f"[bold]report: {_visible(folder / REPORT_FILE)}[/bold]", highlight=False, soft_wrap=True)
+    if folder is not None:
+        console.print(f"[bold]report: {_visible(folder / REPORT_FILE)}[/bold]", highlight=False, soft_wrap=True)
 
 
 def _visible(path: Path) -> str:

@@ -9,9 +9,11 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from flprivacy.core.audit import Audit
+from flprivacy.core.change import AuditChange
 from flprivacy.core.progress import track
 from flprivacy.core.publish import publish_file
-from flprivacy.reporting import words
+from flprivacy.reporting import changes, words
+from flprivacy.reporting.failures import failure_lines
 from flprivacy.reporting.figures import Plate, data_uri, plates
 from flprivacy.reporting.findings import decisive_metric, summaries
 from flprivacy.reporting.learned import learned_lines
@@ -42,19 +44,24 @@ _FILTERS = {
 }
 
 
-def write_report(audit: Audit, path: Path) -> None:
+def write_report(audit: Audit, path: Path, *, change: AuditChange | None = None) -> None:
     """Write the report of an audit, atomically, as one self-contained HTML file.
+
+    Args:
+        audit: what was found.
+        path: the file.
+        change: what changed since the last audit; None: nothing is said of it.
 
     Raises:
         StorageError: the folder cannot be created or is not writable.
     """
     # ASCII with character references reads the same whatever charset a server or frame assumes.
-    text = render(audit).encode("ascii", "xmlcharrefreplace")
+    text = render(audit, change).encode("ascii", "xmlcharrefreplace")
     with publish_file(path) as partial:
         partial.write_bytes(text)
 
 
-def render(audit: Audit) -> str:
+def render(audit: Audit, change: AuditChange | None = None) -> str:
     """Return the report as HTML. Everything that comes from the audit is escaped."""
     environment = Environment(
         loader=PackageLoader("flprivacy.reporting", "templates"),
@@ -65,7 +72,7 @@ def render(audit: Audit) -> str:
     )
     environment.filters.update(_FILTERS)
     environment.globals.update(interval=words.interval, verdict_class=_verdict_class, glyphs=words.GLYPHS)
-    return environment.get_template("report.html.j2").render(_context(audit))
+    return environment.get_template("report.html.j2").render({**_context(audit), **_since_last(change)})
 
 
 def _context(audit: Audit) -> dict[str, object]:
@@ -75,6 +82,7 @@ def _context(audit: Audit) -> dict[str, object]:
         "audit": audit,
         "overall": words.overall(audit),
         "headlines": words.headlines(audit),
+        "failures": failure_lines(audit),
         "asides": (*learned_lines(audit), *ranking_lines(audit)),
         "weak_attacks": words.weak_attacks(audit),
         "conditions": words.conditions(audit),
@@ -100,6 +108,18 @@ def _context(audit: Audit) -> dict[str, object]:
         "provenance": entries(audit.provenance),
         "cohort_rows": flat(audit.cohort),
         "config_yaml": as_yaml(audit.config) if audit.config else "",
+    }
+
+
+def _since_last(change: AuditChange | None) -> dict[str, object]:
+    if change is None:
+        return {"change": None}
+    return {
+        "change": change,
+        "change_rows": changes.change_rows(change),
+        "change_claim": changes.claim(change),
+        "change_glyphs": changes.GLYPHS,
+        "change_classes": changes.CLASSES,
     }
 
 

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetSummary, Verdict
 from flprivacy.reporting import words
+from flprivacy.reporting.failures import failure_lines
 from flprivacy.reporting.findings import decided, summaries, targets, utilities
 from flprivacy.reporting.learned import learned_lines
 from flprivacy.reporting.ranking import ranking_lines
@@ -21,7 +22,7 @@ def headline(audit: Audit) -> list[str]:
 
     The lines are text, not rich markup: a target may be called ``[red]``.
     """
-    lines = [words.overall(audit)]
+    lines = [words.overall(audit), *(f"{_WARNING} {line}" for line in failure_lines(audit))]
     for found in words.headlines(audit):
         glyph = words.GLYPHS.get(found.verdict, "\N{MIDDLE DOT}")
         lines.append(f"{glyph} {found.sentences}")

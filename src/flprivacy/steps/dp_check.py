@@ -14,13 +14,15 @@ from flprivacy.core.config import StudyConfig
 from flprivacy.core.digests import digest_json
 from flprivacy.core.dp_check import CONTRADICTED, DpCheck
 from flprivacy.core.errors import AuditError, ConfigError
+from flprivacy.core.events import emit
 from flprivacy.core.plan import Plan
 from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.models.target_folder import read_target
-from flprivacy.presets import load_study
 from flprivacy.steps.files import CHECK_FILE, REPORT_FILE
+from flprivacy.steps.isolation import need_success
 from flprivacy.steps.places import open_store
 from flprivacy.steps.plan import repeat_command
+from flprivacy.steps.target_list import resolve_mapping, resolve_study
 from flprivacy.storage.fingerprint import library_versions
 from flprivacy.storage.store import deliver
 
@@ -40,7 +42,8 @@ def plan_dp_check(*, preset: str, overrides: Mapping[str, Any], out: Path, prese
     Raises:
         ConfigError: a wrong preset or field, or no cohort to make.
     """
-    study = load_study(preset, overrides, digest=preset_digest)
+    overrides = resolve_mapping(overrides, "overrides")
+    study = resolve_study(preset, overrides, digest=preset_digest)
     if study.cohort is None:
         raise ConfigError(f"preset {preset!r}: no cohort to make; add a 'cohort' section")
     trained = StudyConfig(
@@ -66,7 +69,9 @@ def dp_check(*, plan: Path, target: Path, store: str, out: Path) -> DpCheck:
     Raises:
         AuditError: the target holds no canaries or claims nothing.
         TargetError: it is no valid target.
+        TrainingError: its training failed.
     """
+    need_success(target)
     run, record = Plan.read(plan), read_target(target)
     confidence = run.study.dp_check.confidence
     inputs = {"target": record.digest, "claim": [record.epsilon, record.delta], "confidence": confidence}
@@ -76,7 +81,8 @@ def dp_check(*, plan: Path, target: Path, store: str, out: Path) -> DpCheck:
         from flprivacy.reporting.dp_check import write_dp_check  # imports matplotlib: only when there is work
 
         found = check_target(target, record, confidence=confidence)
-        found = replace(found, provenance=_provenance(run.command, record))
+        cohort = {"cohort": run.study.cohort.name} if run.study.cohort else {}
+        found = replace(found, provenance=_provenance(run.command, record) | cohort)
         found.write(folder / CHECK_FILE)
         write_dp_check(found, folder / REPORT_FILE)
 
@@ -136,6 +142,7 @@ def check_dp_policy(*, check: Path, fail_on_leak: bool) -> str:
     Raises:
         AuditError: it is, and the caller asks to fail then.
     """
+    emit("result", check=str(check))
     found = DpCheck.read(check / CHECK_FILE)
     if fail_on_leak and found.verdict == CONTRADICTED:
         raise AuditError(f"{found.name}: {found.reason}")

@@ -3,6 +3,7 @@
 import json
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,22 @@ from typing import Any
 import pandas as pd
 
 from flprivacy import __version__
+from flprivacy.auditing.anonymous import anonymous
 from flprivacy.auditing.attributes import audit_attributes
 from flprivacy.cohorts.format import open_cohort
-from flprivacy.core.audit import Audit, TargetSummary
+from flprivacy.core.audit import Audit, TargetFailure, TargetSummary
 from flprivacy.core.cohort import TRAIN, Cohort
-from flprivacy.core.digests import digest_json
+from flprivacy.core.config import BASELINE_TOPOLOGIES, StudyConfig
+from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import AuditError
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.plan import Plan
 from flprivacy.core.scores import ScoreTable
 from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.steps.attack_attributes import read_scores
-from flprivacy.steps.files import AUDIT_FILE
+from flprivacy.steps.audit_keys import attack_identity, audit_key
+from flprivacy.steps.files import AUDIT_FILE, SCORES_FOLDER
+from flprivacy.steps.isolation import read_failure
 from flprivacy.steps.places import open_store
 from flprivacy.storage.fingerprint import library_versions
 from flprivacy.storage.store import deliver
@@ -41,20 +46,54 @@ def evaluate(*, plan: Path, cohort: Path, scores: Sequence[Path], store: str, ou
         AuditError: score tables that contradict each other or lack a baseline.
     """
     opened, run = open_cohort(cohort), Plan.read(plan)
-    tables, curves, records = _gather(scores)
+    failures = _failures(scores, run)
+    tables, curves, records = _gather([folder for folder in scores if read_failure(folder) is None])
     inputs = {
         "plan": to_mapping(run),
         "cohort": opened.meta.digest,
         "tables": sorted([t.target, t.target_digest, t.cohort_digest] for t in tables),
+        "failures": [to_mapping(f) for f in failures],
         "version": __version__,
     }
 
     def make(work: Path, folder: Path) -> None:
         del work  # seconds of arithmetic: nothing to resume
-        _audit(run, opened, tables, curves, records).write(folder / AUDIT_FILE)
+        scores = {table.target: _write_scores(table, folder / SCORES_FOLDER) for table in tables}
+        found = _audit(run, opened, tables, curves, records, failures)
+        replace(found, provenance={**found.provenance, "scores": scores}).write(folder / AUDIT_FILE)
 
     deliver(open_store(store).build("audit", inputs, make), out)
     return Audit.read(out / AUDIT_FILE)
+
+
+def _write_scores(table: ScoreTable, folder: Path) -> str:
+    """Keep a table for comparisons with later audits, in MLflow too, hence without pseudonyms; return its digest."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{table.target}.parquet"
+    anonymous(table).write(path)
+    return digest_file(path)
+
+
+def _failures(folders: Sequence[Path], run: Plan) -> tuple[TargetFailure, ...]:
+    """Return which targets failed, in order of name.
+
+    Raises:
+        AuditError: a baseline failed, without which nothing can be said; or every target did.
+    """
+    found = [failure for folder in folders if (failure := read_failure(folder)) is not None]
+    for failure in found:
+        config = run.study.targets.get(failure.target)
+        if config is not None and config.topology in BASELINE_TOPOLOGIES:
+            raise AuditError(f"baseline {failure.target}, which targets are compared with: {failure.reason}")
+    if found and not any(_is_target(folder) for folder in folders):
+        raise AuditError("; ".join(f"{f.target}: {f.reason}" for f in found))
+    return tuple(sorted(found, key=lambda failure: failure.target))
+
+
+def _is_target(folder: Path) -> bool:
+    """Tell whether a folder of scores is of a target, rather than of a baseline, no model or a failure."""
+    file = folder / TARGET_FILE
+    return file.is_file() and from_mapping(TargetRecord, json.loads(file.read_text()), str(file)).role == "target"
 
 
 def _gather(folders: Sequence[Path]) -> tuple[list[ScoreTable], pd.DataFrame, dict[str, TargetRecord]]:
@@ -77,7 +116,12 @@ def _gather(folders: Sequence[Path]) -> tuple[list[ScoreTable], pd.DataFrame, di
 
 
 def _audit(
-    run: Plan, cohort: Cohort, tables: list[ScoreTable], curves: pd.DataFrame, records: dict[str, TargetRecord]
+    run: Plan,
+    cohort: Cohort,
+    tables: list[ScoreTable],
+    curves: pd.DataFrame,
+    records: dict[str, TargetRecord],
+    failures: tuple[TargetFailure, ...],
 ) -> Audit:
     found = audit_attributes(tables, curves, config=run.study.audit)
     return Audit(
@@ -90,6 +134,7 @@ def _audit(
         metrics=tuple(found.metrics),
         excesses=tuple(found.excesses),
         comparisons=tuple(found.comparisons),
+        failures=failures,
         verdicts=tuple(found.verdicts),
         confusions=tuple(found.confusions),
         scatters=tuple(found.scatters),
@@ -142,6 +187,8 @@ def _provenance(run: Plan, cohort: Cohort, tables: list[ScoreTable]) -> dict[str
         "command": run.command,
         "plan_digest": digest_json(to_mapping(run)),
         "digests": {"cohort": cohort.meta.digest} | {t.target: t.target_digest for t in tables if t.target_digest},
+        "keys": {t.target: _key(t, study, cohort) for t in tables if t.role == "target"},
+        "attack": attack_identity(study.attack, study.protocol),
         "seeds": {
             "cohort": study.cohort.seed if study.cohort else None,
             "targets": {name: target.seed for name, target in study.targets.items()},
@@ -152,3 +199,13 @@ def _provenance(run: Plan, cohort: Cohort, tables: list[ScoreTable]) -> dict[str
         | library_versions()
         | {"mlflow": version("mlflow"), "kfp": version("kfp")},
     }
+
+
+def _key(table: ScoreTable, study: StudyConfig, cohort: Cohort) -> str:
+    return audit_key(
+        target=table.target,
+        cohort_digest=cohort.meta.digest,
+        target_digest=table.target_digest,
+        architecture=table.architecture,
+        study=study,
+    )

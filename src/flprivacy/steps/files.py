@@ -6,3 +6,6 @@ AUDIT_FILE = "audit.json"
 CHECK_FILE = "dp_check.json"
 REPORT_FILE = "report.html"
 FIGURES_FOLDER = "figures"
+SCORES_FOLDER = "scores"  # within an audit: score tables without pseudonyms
+CHANGE_FILE = "change.json"
+FOUND_FILE = "found.json"

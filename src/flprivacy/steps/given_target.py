@@ -17,7 +17,7 @@ from flprivacy.steps.places import open_store
 from flprivacy.storage.files import fetch_files
 from flprivacy.storage.object_store import ObjectStore, open_objects
 from flprivacy.storage.objects import ObjectStat
-from flprivacy.storage.store import Store, deliver
+from flprivacy.storage.store import ArtifactStore, deliver
 from flprivacy.storage.transfer import in_parallel
 from flprivacy.storage.uris import is_remote, join, local_path
 
@@ -78,7 +78,7 @@ def _check_without_facts(source: TargetSource) -> None:
         )
 
 
-def _from_file(source: TargetSource, store: Store, shape: Shape | None) -> Path:
+def _from_file(source: TargetSource, store: ArtifactStore, shape: Shape | None) -> Path:
     """Import a weights file, fetching it first if it is behind a network."""
     if not is_remote(source.location):
         file = local_path(source.location)
@@ -96,7 +96,7 @@ def _from_file(source: TargetSource, store: Store, shape: Shape | None) -> Path:
     return _imported(source, store, shape, version=f"{stat.version} {stat.size} {stat.uri}", bring=bring)
 
 
-def _from_mlflow(source: TargetSource, store: Store, shape: Shape | None) -> Path:
+def _from_mlflow(source: TargetSource, store: ArtifactStore, shape: Shape | None) -> Path:
     from flprivacy.tracking import fetch_artifacts, model_identity  # imports MLflow: only when asked for
 
     identity = model_identity(source.location)
@@ -143,7 +143,7 @@ def _target_within(path: Path, source: TargetSource) -> Path:
 
 
 def _imported(
-    source: TargetSource, store: Store, shape: Shape | None, *, version: str, bring: Callable[[Path], Path]
+    source: TargetSource, store: ArtifactStore, shape: Shape | None, *, version: str, bring: Callable[[Path], Path]
 ) -> Path:
     """Return the folder in the store that an import gives; ``bring`` fetches the file only if there is none yet."""
     inputs = {"imported": version, "facts": source.facts(), "shape": list(shape or ())}
@@ -194,7 +194,7 @@ def _fetched_record(objects: ObjectStore, uri: str, folder: Path) -> tuple[Targe
     return record, stat
 
 
-def _from_folder(uri: str, store: Store) -> Path:
+def _from_folder(uri: str, store: ArtifactStore) -> Path:
     """Return the target's folder in the store; fetched only if any of its objects changed."""
     objects = open_objects(uri)
     with tempfile.TemporaryDirectory() as name:

@@ -1,53 +1,94 @@
-"""Step ``log_mlflow``: file an audit in MLflow."""
+"""Step ``log_mlflow``: file a result in MLflow; what cannot be filed now waits in the store's spool."""
 
 import logging
-import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from flprivacy.core.audit import Audit
-from flprivacy.core.digests import digest_file
-from flprivacy.core.errors import TrackingError
+from flprivacy.core.change import AuditChange
+from flprivacy.core.dp_check import DpCheck
+from flprivacy.core.errors import AuditError, StorageError, TrackingError
 from flprivacy.core.events import emit
-from flprivacy.steps.files import AUDIT_FILE
-from flprivacy.tracking import LoggedRun, log_audit
+from flprivacy.steps import spool
+from flprivacy.steps.files import AUDIT_FILE, CHANGE_FILE, CHECK_FILE
+from flprivacy.steps.spool import DamagedEntryError
+from flprivacy.tracking import Filing, LoggedRun, filing_from_environment, log_audit, log_check
 
 LOGGER = logging.getLogger(__name__)
-RUN_VARIABLE = "FLPRIVACY_RUN"
 
 
-def log_mlflow(*, audit: Path, report: Path, kfp_run: str = "") -> str:
+def log_mlflow(*, audit: Path, report: Path, kfp_run: str = "", store: str = "") -> str:
     """Log the audit and its report; return the MLflow run's id, or an empty text if no server could be reached.
 
-    An audit is not lost for want of a server: the step then says what was not logged and how to log it later.
+    An audit is not lost for want of a server: it is kept in the store's spool, whole, and whoever logs next from the
+    same store - this step of a later run, or ``flprivacy mlflow sync`` - logs it too, once.
 
     Args:
-        audit: folder of ``audit.json``.
-        report: folder of the report and its figures.
+        audit: folder of ``audit.json``, its scores, and ``change.json`` where there is one; or of ``dp_check.json``.
+        report: folder of the report and its figures; for a check the same.
         kfp_run: id of the pipeline run, for the tags.
+        store: the store's location.
     """
+    filing = filing_from_environment(kfp_run)
     try:
-        logged = sync(audit=audit, report=report, kfp_run=kfp_run)
+        logged = sync(audit=audit, report=report, filing=filing)
     except TrackingError as error:
-        advice = f"log it later with: flprivacy mlflow sync --audit {_visible(audit)} --report {_visible(report)}"
-        LOGGER.warning("not logged: %s; %s", error, advice)
-        emit("warning", message=f"MLflow: the audit was not logged ({error}); {advice}")
+        _keep(error, audit, report, filing, store)
         return ""
     word = "already logged" if logged.found else "logged"
     LOGGER.info("%s as run %s of experiment %s", word, logged.run_id, logged.experiment)
     emit("note", text=f"MLflow: {word} as run {logged.name} of experiment {logged.experiment} at {logged.tracking_uri}")
+    try:
+        for late in sync_spool(store):
+            emit("note", text=f"MLflow: logged from the spool as run {late.name} of experiment {late.experiment}")
+    except (TrackingError, StorageError) as error:
+        LOGGER.warning("what is left in the spool stays there: %s", error)
     return logged.run_id
 
 
-def sync(*, audit: Path, report: Path, kfp_run: str = "") -> LoggedRun:
-    """Log the audit once; a second call with the same audit finds the first one's run.
+def _keep(error: TrackingError, audit: Path, report: Path, filing: Filing, store: str) -> None:
+    """Put an audit into the spool and say so; if even that fails, say where it is."""
+    try:
+        spool.put(audit=audit, report=report, filing=filing, store=store)
+        option = f" --store {store}" if store else ""
+        advice = f"it is kept in {spool.spool_uri(store)}: log it later with: flprivacy mlflow sync{option}"
+    except StorageError as worse:
+        advice = f"nor kept in the store ({worse}): log it later with: flprivacy mlflow sync --audit {audit}"
+        advice += f" --report {report}"
+    LOGGER.warning("not logged: %s; %s", error, advice)
+    emit("warning", message=f"MLflow: the audit was not logged ({error}); {advice}")
+
+
+def sync(*, audit: Path, report: Path, filing: Filing | None = None) -> LoggedRun:
+    """Log an audit, or a check of private training, once; a second call with the same finds the first one's run.
 
     Raises:
         TrackingError: no server is named, or it cannot be reached.
+        AuditError: there is no audit.
     """
-    digest = digest_file(audit / AUDIT_FILE)
+    digest = spool.result_digest(audit) if audit.is_dir() else ""
+    if (audit / CHECK_FILE).exists():
+        return log_check(DpCheck.read(audit / CHECK_FILE), digest=digest, folder=audit, filing=filing)
     found = Audit.read(audit / AUDIT_FILE)
-    return log_audit(found, digest=digest, report=report, audit_file=audit / AUDIT_FILE, kfp_run=kfp_run)
+    change = AuditChange.read(audit / CHANGE_FILE) if (audit / CHANGE_FILE).exists() else None
+    return log_audit(found, digest=digest, folder=audit, report=report, change=change, filing=filing)
 
 
-def _visible(path: Path) -> str:
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+def sync_spool(store: str = "") -> Iterator[LoggedRun]:
+    """Log everything that waits in a store's spool, yield each run, and remove what was logged.
+
+    Raises:
+        TrackingError: no server is named, or it cannot be reached.
+        StorageError: the store cannot be read or written.
+    """
+    for key in spool.waiting(store):
+        try:
+            with spool.taken(key, store) as entry:
+                if entry is None:  # another process has logged it meanwhile
+                    continue
+                logged = sync(audit=entry.audit, report=entry.report, filing=entry.filing)
+        except (AuditError, DamagedEntryError) as error:
+            LOGGER.warning("%s in the spool is damaged and stays there: %s", key, error)
+            continue
+        spool.remove(key, store)
+        yield logged

@@ -11,8 +11,8 @@ from flprivacy.core.config import PRETRAINED, StudyConfig, TargetConfig
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.plan import Plan
 from flprivacy.core.target_source import CUSTOM
-from flprivacy.presets import load_study
 from flprivacy.steps.pull import target_record
+from flprivacy.steps.target_list import resolve_mapping, resolve_study, resolve_targets
 
 
 def plan_study(*, preset: str, overrides: Mapping[str, Any], out: Path, preset_digest: str = "") -> list[str]:
@@ -27,7 +27,8 @@ def plan_study(*, preset: str, overrides: Mapping[str, Any], out: Path, preset_d
     Raises:
         ConfigError: a wrong preset or field, or no ``untrained`` baseline for some architecture.
     """
-    study = load_study(preset, overrides, digest=preset_digest)
+    overrides = resolve_mapping(overrides, "overrides")
+    study = resolve_study(preset, overrides, digest=preset_digest)
     if study.cohort is None:
         raise ConfigError(
             f"preset {preset!r}: no cohort to make; add a 'cohort' section or run privacy_audit on your own"
@@ -65,7 +66,8 @@ def plan_audit(
         preset: name of a preset or path of a YAML file; its attack, audit and protocol are used.
         overrides: nested fields to replace.
         cohort: path or URI of the cohort's folder, for the command that repeats the run.
-        targets: name -> target folder, weights file or MLflow URI, with what is known of it.
+        targets: name -> target folder, weights file or MLflow URI, with what is known of it; or a reference to
+            as much (:func:`~flprivacy.steps.target_list.resolve_targets`).
         out: plan file to write.
         preset_digest: SHA-256 that a preset given as file must have; empty: any.
         store: the store's location, which keeps what weights files were converted to.
@@ -75,17 +77,29 @@ def plan_audit(
         TargetError: a target's folder is damaged, or its file cannot be used.
         StorageError: a target's record cannot be read.
     """
+    targets, overrides = resolve_targets(targets), resolve_mapping(overrides, "overrides")
     if not targets:
         raise ConfigError("targets is empty; give at least one as name=folder")
-    base = load_study(preset, overrides, digest=preset_digest)
-    baselines = _baselines(
+    base = resolve_study(preset, overrides, digest=preset_digest)
+    study = audit_study(
         base, {name: target_record(word, store).architecture for name, word in targets.items()}, targets
     )
-    study = StudyConfig(name=base.name, protocol=base.protocol, targets=baselines, attack=base.attack, audit=base.audit)
     given = [f"--cohort {shlex.quote(cohort)}", *(f"--target {shlex.quote(f'{k}={v}')}" for k, v in targets.items())]
     command = " ".join([repeat_command("privacy_audit", preset, overrides), *given])
     Plan(pipeline="privacy_audit", command=command, study=study, sources=dict(targets)).write(out)
     return sorted(targets)
+
+
+def audit_study(base: StudyConfig, architectures: Mapping[str, str], targets: Mapping[str, str]) -> StudyConfig:
+    """Return the configuration of an audit of given targets: a preset's attack and audit, and the baselines.
+
+    Args:
+        base: the preset.
+        architectures: of each target.
+        targets: where each target is.
+    """
+    baselines = _baselines(base, architectures, targets)
+    return StudyConfig(name=base.name, protocol=base.protocol, targets=baselines, attack=base.attack, audit=base.audit)
 
 
 def _baselines(

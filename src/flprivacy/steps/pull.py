@@ -18,6 +18,7 @@ from flprivacy.models.target_folder import read_target
 from flprivacy.steps.given_target import given_record, given_target
 from flprivacy.steps.places import open_store
 from flprivacy.steps.source_cohort import SPLITS, Rows, SourceCohort, bring_rows, look_at_cohort, needed_rows
+from flprivacy.steps.target_list import resolve_targets
 from flprivacy.storage.objects import ChangedObjectError
 from flprivacy.storage.store import deliver
 from flprivacy.storage.transfer import Moved
@@ -100,7 +101,8 @@ def pull_target(*, targets: Mapping[str, str], target_name: str, out: Path, stor
 
     Args:
         targets: name -> target folder, weights file or MLflow URI, with what is known of it
-            (:func:`~flprivacy.core.target_source.parse_source`).
+            (:func:`~flprivacy.core.target_source.parse_source`); or a reference to as much
+            (:func:`~flprivacy.steps.target_list.resolve_targets`).
         target_name: which of them.
         out: folder to write.
         store: the store's location, which keeps what was fetched.
@@ -111,6 +113,7 @@ def pull_target(*, targets: Mapping[str, str], target_name: str, out: Path, stor
         StorageError: an object cannot be read or stays damaged.
         TrackingError: MLflow cannot be reached or has no such model.
     """
+    targets = resolve_targets(targets)
     if target_name not in targets:
         raise ConfigError(f"target {target_name!r} is not among the given ones: {', '.join(sorted(targets))}")
     folder = given_target(parse_source(targets[target_name]), store)

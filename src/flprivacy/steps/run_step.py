@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from flprivacy.core.errors import FlprivacyError
 from flprivacy.core.events import emit
@@ -28,18 +28,28 @@ def run_step(function: Callable[..., R], *, detail: str = "", **arguments: Any) 
         arguments: the step's own keyword arguments.
     """
     name = function.__name__
+    begin_step(name, detail)
+    try:
+        result = function(**arguments)
+    except FlprivacyError as error:
+        refuse(name, detail, error)
+    emit("done", step=name, detail=detail)
+    return result
+
+
+def begin_step(name: str, detail: str = "") -> None:
+    """Set logging and signals up, and tell whoever watches that the step begins."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, _terminate)
     emit("step", step=name, detail=detail)
-    try:
-        result = function(**arguments)
-    except FlprivacyError as error:
-        emit("error", step=name, detail=detail, message=str(error))
-        sys.stderr.write(f"flprivacy: {name}: {error}\n")
-        raise SystemExit(EXIT_USER_ERROR) from None
-    emit("done", step=name, detail=detail)
-    return result
+
+
+def refuse(name: str, detail: str, error: FlprivacyError) -> NoReturn:
+    """End the process with one line and exit code 2."""
+    emit("error", step=name, detail=detail, message=str(error))
+    sys.stderr.write(f"flprivacy: {name}: {error}\n")
+    raise SystemExit(EXIT_USER_ERROR) from None
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -3,15 +3,17 @@
 from pathlib import Path
 
 from flprivacy.core.audit import Audit
+from flprivacy.core.change import AuditChange
 from flprivacy.core.digests import digest_file
-from flprivacy.steps.files import AUDIT_FILE, FIGURES_FOLDER, REPORT_FILE
+from flprivacy.steps.files import AUDIT_FILE, CHANGE_FILE, FIGURES_FOLDER, REPORT_FILE
 from flprivacy.steps.places import open_store
 from flprivacy.storage.store import deliver
 
 
 def write_report(*, audit: Path, store: str, out: Path) -> None:
     """Put ``report.html`` and ``figures/*.png`` at ``out``."""
-    file = audit / AUDIT_FILE
+    file, changed = audit / AUDIT_FILE, audit / CHANGE_FILE
+    inputs = {"audit": digest_file(file)} | ({"change": digest_file(changed)} if changed.exists() else {})
 
     def make(work: Path, folder: Path) -> None:
         del work  # seconds of drawing: nothing to resume
@@ -19,7 +21,7 @@ def write_report(*, audit: Path, store: str, out: Path) -> None:
         from flprivacy.reporting.html import write_report as write
 
         found = Audit.read(file)
-        write(found, folder / REPORT_FILE)
+        write(found, folder / REPORT_FILE, change=AuditChange.read(changed) if changed.exists() else None)
         write_figures(found, folder / FIGURES_FOLDER)
 
-    deliver(open_store(store).build("report", {"audit": digest_file(file)}, make), out)
+    deliver(open_store(store).build("report", inputs, make), out)

@@ -1,0 +1,1 @@
+"""The container images of flprivacy: how they are built, and their names."""

@@ -1,0 +1,115 @@
+"""What a step needs of a cluster: its pool of nodes, resources, retries, time limit, identity and secrets.
+
+Kubernetes settings become the second document of a compiled pipeline; a run on this machine ignores them. Names of
+ConfigMap, Secrets and labels are those that ``k8s/`` creates. Whether the queues of Kueue admit the steps is fixed when
+a pipeline is compiled, because a pod's labels cannot be parameters: ``python -m pipelines.compile --queues``.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from kfp import dsl, kubernetes
+from kfp.dsl.pipeline_channel import PipelineChannel
+
+from flprivacy.steps.isolation import RETRIES
+
+QUEUES_VARIABLE = "FLPRIVACY_QUEUES"  # set by the compiler's --queues
+USER = 10001
+POOL_LABEL = "flprivacy.io/pool"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+ACCELERATOR = "nvidia.com/gpu"  # the resource's name; the card is chosen by a node label
+SETTINGS = ("MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_REGION", "FLPRIVACY_STORE")
+SECRETS = {
+    "objects": ("flprivacy-object-store", ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")),
+    "mlflow": ("flprivacy-mlflow", ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")),
+    "webhook": ("flprivacy-webhook", ("FLPRIVACY_WEBHOOK_URL",)),
+}
+TARGETS_AT_ONCE = 4
+GPU_TOLERATIONS = [{"key": ACCELERATOR, "operator": "Exists", "effect": "NoSchedule"}]
+HOUR = 3600
+KEPT = dsl.PipelineConfig(ttl_seconds_after_success=7 * 24 * HOUR, ttl_seconds_after_failure=30 * 24 * HOUR)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nodes:
+    """Where a pipeline's steps run: its parameters of the cluster, each a pipeline's parameter or a constant.
+
+    Attributes:
+        gpu_count: GPUs of a step that trains, a text: the backend takes a number for none without a word.
+        gpu_node_selector: labels that the node of such a step must have.
+        gpu_tolerations: taints that keep others off the GPU pool.
+        train_cpu: cores of a step that trains, as Kubernetes writes them.
+        train_memory: memory of a step that trains, as Kubernetes writes it.
+        audit_cpu: cores of the other steps.
+        audit_memory: memory of the other steps.
+    """
+
+    gpu_count: Any
+    gpu_node_selector: Any
+    gpu_tolerations: Any
+    train_cpu: Any
+    train_memory: Any
+    audit_cpu: Any
+    audit_memory: Any
+
+    def cpu(
+        self, task: dsl.PipelineTask, *, hours: int = 2, secrets: tuple[str, ...] = ("objects",), retry: bool = True
+    ) -> dsl.PipelineTask:
+        """Run a step on any node but those of the GPU pool.
+
+        Args:
+            task: the step.
+            hours: after which the step is stopped.
+            secrets: keys of SECRETS that it reads.
+            retry: try a failed pod again; not for steps whose failure is their answer.
+        """
+        _common(task, pool="cpu", cpu=self.audit_cpu, memory=self.audit_memory, hours=hours, retry=retry)
+        _read_secrets(task, secrets)
+        away = {"key": POOL_LABEL, "operator": "NotIn", "values": ["gpu"]}
+        kubernetes.add_node_affinity(task, match_expressions=[away])
+        return task
+
+    def gpu(
+        self, task: dsl.PipelineTask, *, hours: int = 24, secrets: tuple[str, ...] = ("objects",)
+    ) -> dsl.PipelineTask:
+        """Run a step on the GPU pool; with a count of 0 on whatever nodes the selector names.
+
+        Args:
+            task: the step.
+            hours: after which the step is stopped.
+            secrets: keys of SECRETS that it reads.
+        """
+        _common(task, pool="gpu", cpu=self.train_cpu, memory=self.train_memory, hours=hours, retry=True)
+        _read_secrets(task, secrets)
+        _register(task, self.gpu_count)
+        task.set_accelerator_type(ACCELERATOR).set_accelerator_limit(self.gpu_count)
+        kubernetes.add_node_selector_json(task, self.gpu_node_selector)
+        kubernetes.add_toleration_json(task, self.gpu_tolerations)
+        kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit="8Gi")
+        return task
+
+
+def _common(task: dsl.PipelineTask, *, pool: str, cpu: Any, memory: Any, hours: int, retry: bool) -> None:
+    _register(task, cpu, memory)
+    task.set_cpu_request(cpu).set_cpu_limit(cpu).set_memory_request(memory).set_memory_limit(memory)
+    if retry:
+        task.set_retry(RETRIES, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="600s")
+    kubernetes.set_timeout(task, hours * HOUR)
+    kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
+    kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "flprivacy")
+    kubernetes.add_pod_label(task, POOL_LABEL, pool)
+    if os.environ.get(QUEUES_VARIABLE):
+        kubernetes.add_pod_label(task, QUEUE_LABEL, f"flprivacy-{pool}")
+    kubernetes.use_config_map_as_env(task, "flprivacy-settings", {name: name for name in SETTINGS}, optional=True)
+
+
+def _register(task: dsl.PipelineTask, *parameters: Any) -> None:
+    """Make the compiler hand these parameters into loops, as it does for inputs but not for resources."""
+    task.register_pipeline_channels([p for p in parameters if isinstance(p, PipelineChannel)])
+
+
+def _read_secrets(task: dsl.PipelineTask, keys: tuple[str, ...]) -> None:
+    for key in keys:
+        name, variables = SECRETS[key]
+        kubernetes.use_secret_as_env(task, name, {variable: variable for variable in variables}, optional=True)

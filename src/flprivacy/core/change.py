@@ -1,0 +1,204 @@
+"""What changed since the last audit: differences with intervals, and a verdict a target and for the whole run."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flprivacy.core.errors import AuditError, ConfigError
+from flprivacy.core.parsing import from_mapping, to_mapping
+from flprivacy.core.publish import write_json
+
+WORSE, BETTER, NO_CHANGE = "changed for the worse", "changed for the better", "no evidence of change"
+FIRST_AUDIT, NOT_COMPARABLE = "first audit", "not comparable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackChange:
+    """How much more the same attack gets out of the present model than out of the previous one.
+
+    ``value`` is positive where the present model gives away more (for ``mae_years``: years of error saved). Interval
+    and p-value allow for patients, attacker seeds and the luck of training; ``p_adjusted`` is Holm's over all attacks
+    on all targets that were compared in the same run. ``model_ci_low``, ``model_ci_high`` and ``model_p_value`` leave
+    the luck of training out: they are about these two models, not about how they are made.
+
+    Attributes:
+        target: its name.
+        attribute: attacked attribute.
+        access: ``features``, ``outputs`` or ``finetune``.
+        fraction: exposed fraction of the training scans.
+        metric: the policy's metric.
+        before: strength of the attack on the previous model.
+        now: strength of the attack on the present one.
+        value: the difference.
+        ci_low: lower end of its interval.
+        ci_high: upper end.
+        p_value: two-sided, of no difference beyond luck.
+        p_adjusted: the same, corrected for the number of attacks.
+        model_ci_low: lower end of the interval for these two models.
+        model_ci_high: upper end.
+        model_p_value: two-sided, of no difference between these two models.
+    """
+
+    target: str
+    attribute: str
+    access: str
+    fraction: float
+    metric: str
+    before: float
+    now: float
+    value: float
+    ci_low: float
+    ci_high: float
+    p_value: float
+    p_adjusted: float
+    model_ci_low: float
+    model_ci_high: float
+    model_p_value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviousAudit:
+    """Which audit a target is compared with.
+
+    Attributes:
+        run_id: its run in MLflow.
+        digest: SHA-256 of its ``audit.json``.
+        target_digest: of the target as it was then.
+        cohort_digest: of the cohort that it was attacked with.
+        ended: when it was filed, in ISO 8601 with time zone; empty where unknown.
+    """
+
+    run_id: str
+    digest: str = ""
+    target_digest: str = ""
+    cohort_digest: str = ""
+    ended: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundTarget:
+    """A target as it is published now, beside its last audit.
+
+    Attributes:
+        target: its name.
+        location: where it is, pinned: the folder or registered version that was found, with facts about it.
+        digest: of the target.
+        changed: whether it, the cohort or the configuration is not what was audited before.
+        previous: its last audit, the one that is still good where nothing changed; None: never audited.
+    """
+
+    target: str
+    location: str
+    digest: str
+    changed: bool
+    previous: PreviousAudit | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundTargets:
+    """What a re-audit found published.
+
+    Attributes:
+        cohort_name: of the cohort.
+        cohort_digest: of the cohort.
+        confidence: of the policy's verdicts.
+        targets: one entry a target, in order of name.
+    """
+
+    cohort_name: str
+    cohort_digest: str
+    confidence: float
+    targets: tuple[FoundTarget, ...]
+
+    def write(self, path: Path) -> None:
+        """Write the record atomically as JSON."""
+        write_json(path, to_mapping(self))
+
+    @classmethod
+    def read(cls, path: Path) -> "FoundTargets":
+        """Read a record written by :meth:`write`.
+
+        Raises:
+            AuditError: the file is missing or is no such record.
+        """
+        try:
+            return from_mapping(cls, json.loads(path.read_text()), str(path))
+        except (OSError, ValueError, ConfigError) as error:
+            raise AuditError(f"{path}: not a list of targets ({error}); run the find_targets step again") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetChange:
+    """What became of one target since its last audit.
+
+    Attributes:
+        target: its name.
+        verdict: ``changed for the worse``, ``changed for the better``, ``no evidence of change``, ``first audit`` or
+            ``not comparable``.
+        reason: the verdict in a sentence.
+        digest: of the target now.
+        previous: the audit that it is compared with; None for a first one.
+        audited: whether it was attacked in this run; False: nothing changed since its last audit.
+        attacks: one difference an attack, none where nothing was compared.
+    """
+
+    target: str
+    verdict: str
+    reason: str
+    digest: str = ""
+    previous: PreviousAudit | None = None
+    audited: bool = True
+    attacks: tuple[AttackChange, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditChange:
+    """What became of all targets of a re-audit.
+
+    Attributes:
+        verdict: the gravest of the targets' verdicts.
+        reason: in a sentence.
+        cohort_name: of the cohort that all was attacked with.
+        cohort_digest: of it.
+        confidence: with which no target is called changed that is not, over all targets and attacks of the run.
+        targets: one entry a target, the gravest first.
+        notes: free facts worth a line.
+    """
+
+    verdict: str
+    reason: str
+    cohort_name: str
+    cohort_digest: str
+    confidence: float
+    targets: tuple[TargetChange, ...]
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Write the change atomically as JSON."""
+        write_json(path, to_mapping(self))
+
+    @classmethod
+    def read(cls, path: Path) -> "AuditChange":
+        """Read a change written by :meth:`write`.
+
+        Raises:
+            AuditError: the file is missing or is no such record.
+        """
+        try:
+            return from_mapping(cls, json.loads(path.read_text()), str(path))
+        except (OSError, ValueError, ConfigError) as error:
+            raise AuditError(f"{path}: not a change of audits ({error}); run the compare_audits step again") from error
+
+
+_GRAVEST_FIRST = (WORSE, NOT_COMPARABLE, FIRST_AUDIT, BETTER, NO_CHANGE)
+
+
+def gravest(verdicts: Iterable[str]) -> str:
+    """Return the gravest verdict; ``no evidence of change`` if there is none."""
+    return min(verdicts, key=_GRAVEST_FIRST.index, default=NO_CHANGE)
+
+
+def gravity(change: TargetChange) -> tuple[int, str]:
+    """Return what puts the gravest target first."""
+    return _GRAVEST_FIRST.index(change.verdict), change.target

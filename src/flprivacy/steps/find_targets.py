@@ -1,0 +1,131 @@
+"""Step ``find_targets``: what is published now, and which of it was audited before."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from flprivacy.core.change import NO_CHANGE, AuditChange, FoundTarget, FoundTargets, PreviousAudit, TargetChange
+from flprivacy.core.config import StudyConfig
+from flprivacy.core.errors import StorageError
+from flprivacy.core.events import emit
+from flprivacy.core.target import TargetRecord
+from flprivacy.steps.audit_keys import audit_key
+from flprivacy.steps.files import CHANGE_FILE, FOUND_FILE
+from flprivacy.steps.latest_targets import latest_targets
+from flprivacy.steps.log_mlflow import sync_spool
+from flprivacy.steps.plan import audit_study
+from flprivacy.steps.pull import target_record
+from flprivacy.steps.source_cohort import SourceCohort, look_at_cohort
+from flprivacy.steps.target_list import resolve_study, resolve_targets
+from flprivacy.tracking import FiledAudit, last_audit, same_audit
+
+LOGGER = logging.getLogger(__name__)
+
+
+def find_targets(
+    *,
+    cohort: str,
+    targets: Mapping[str, str],
+    targets_from: Sequence[str],
+    preset: str,
+    overrides: Mapping[str, Any],
+    out: Path,
+    preset_digest: str = "",
+    store: str = "",
+) -> dict[str, str]:
+    """Write what is published now beside its last audits, and return name and location of what must be audited.
+
+    The truth about earlier audits is MLflow: one counts if it is FINISHED there. What the spool still holds is filed
+    first. Where nothing must be audited, the verdict is written too.
+
+    Args:
+        cohort: path or URI of the cohort's folder.
+        targets: name -> location of targets that are always at the same place.
+        targets_from: prefixes of published target folders, or MLflow URIs.
+        preset: name of a preset, or path or URI of a YAML file.
+        overrides: nested fields to replace.
+        out: folder to write.
+        preset_digest: SHA-256 that a preset given as file must have; empty: any.
+        store: the store's location.
+
+    Raises:
+        ConfigError: no target, two of one name, or a wrong field.
+        TargetError: nothing is published, or a target's record is damaged.
+        CohortError: the cohort breaks the format's rules.
+        StorageError: something cannot be read.
+        TrackingError: MLflow cannot be reached, so that nobody knows what was audited.
+    """
+    try:
+        for logged in sync_spool(store):
+            emit("note", text=f"MLflow: logged from the spool as run {logged.name} of experiment {logged.experiment}")
+    except StorageError as error:
+        LOGGER.warning("what is left in the spool stays there: %s", error)
+    source = look_at_cohort(cohort)
+    words = latest_targets(targets_from, resolve_targets(targets))
+    records = {name: target_record(word, store) for name, word in words.items()}
+    base = resolve_study(preset, overrides, digest=preset_digest)
+    study = audit_study(base, {name: record.architecture for name, record in records.items()}, words)
+    found = FoundTargets(
+        cohort_name=source.meta.name,
+        cohort_digest=source.meta.digest,
+        confidence=study.audit.confidence,
+        targets=tuple(_found(name, words[name], records[name], study, source) for name in words),
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    found.write(out / FOUND_FILE)
+    changed = {one.target: one.location for one in found.targets if one.changed}
+    if not changed:
+        verdict = unchanged_verdict(found)
+        verdict.write(out / CHANGE_FILE)
+        emit("note", text=f"since the last audit: {verdict.verdict} ({verdict.reason})")
+    for one in found.targets:
+        LOGGER.info("%s: %s, %s", one.target, one.location, "to be audited" if one.changed else "audited before")
+        if not one.changed and one.previous is not None:
+            emit("note", text=f"{one.target}: unchanged since its audit of {one.previous.ended}, not audited again")
+    return changed
+
+
+def _found(name: str, word: str, record: TargetRecord, study: StudyConfig, source: SourceCohort) -> FoundTarget:
+    key = audit_key(
+        target=name,
+        cohort_digest=source.meta.digest,
+        target_digest=record.digest,
+        architecture=record.architecture,
+        study=study,
+    )
+    same = same_audit(name, key)
+    previous = same or last_audit(name, cohort_name=source.meta.name, cohort_digest=source.meta.digest)
+    return FoundTarget(
+        target=name, location=word, digest=record.digest, changed=same is None, previous=_previous(previous)
+    )
+
+
+def _previous(filed: FiledAudit | None) -> PreviousAudit | None:
+    return None if filed is None else PreviousAudit(**asdict(filed))
+
+
+def unchanged(one: FoundTarget) -> TargetChange:
+    """Return what is said of a target that need not be audited."""
+    when = one.previous.ended if one.previous is not None else ""
+    return TargetChange(
+        target=one.target,
+        verdict=NO_CHANGE,
+        reason=f"target, cohort and configuration are those of its audit of {when}",
+        digest=one.digest,
+        previous=one.previous,
+        audited=False,
+    )
+
+
+def unchanged_verdict(found: FoundTargets) -> AuditChange:
+    """Return the verdict on a world in which nothing was published since the last audits."""
+    return AuditChange(
+        verdict=NO_CHANGE,
+        reason=f"nothing was published since the last audit of {len(found.targets)} target(s)",
+        cohort_name=found.cohort_name,
+        cohort_digest=found.cohort_digest,
+        confidence=found.confidence,
+        targets=tuple(map(unchanged, found.targets)),
+    )

@@ -1,0 +1,96 @@
+"""Steps on one target, whose failure must not take the other targets' results with it.
+
+Such a step ends well all the same and leaves ``failure.json`` in place of its output; what comes after it passes that
+on, the audit says which target failed and why, and the pipeline's last step then fails the run. A refusal would be
+the same at every try and is recorded at once. What may pass (a store that is away, a lost device) is left to the
+cluster's retries first, and recorded by the last of them.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flprivacy.core.audit import TargetFailure
+from flprivacy.core.errors import FlprivacyError, StorageError, TrackingError, TrainingError
+from flprivacy.core.events import emit
+from flprivacy.core.parsing import from_mapping, to_mapping
+from flprivacy.core.publish import publish_folder, write_json
+from flprivacy.steps.run_step import begin_step, refuse
+
+R = TypeVar("R")
+
+LOGGER = logging.getLogger(__name__)
+RETRIES = 2  # what the pipelines ask of the cluster
+RETRY_VARIABLE = "KFP_RETRY_INDEX"  # the backend's count of tries, from 0, where a step has retries
+FAILURE_FILE = "failure.json"
+_MAY_PASS = (StorageError, TrackingError)
+
+
+def run_target_step(
+    function: Callable[..., R], *, whose: str, out: Path, upstream: Path | None = None, **arguments: Any
+) -> R | None:
+    """Call a step's function on one target inside its component; None if it, or a step before it, failed.
+
+    Args:
+        function: the step; it gets ``out`` and the other arguments.
+        whose: the target's name.
+        out: folder that the step writes; holds ``failure.json`` alone after a failure.
+        upstream: output of the step before, which may be a failure.
+        arguments: the step's own keyword arguments.
+    """
+    name = function.__name__
+    begin_step(name, whose)
+    failure = read_failure(upstream) if upstream is not None else None
+    if failure is None:
+        try:
+            result = function(out=out, **arguments)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this target's alone: recorded or raised
+            failure = _judge(error, name, whose)
+        else:
+            emit("done", step=name, detail=whose)
+            return result
+    with publish_folder(out) as partial:
+        write_json(partial / FAILURE_FILE, to_mapping(failure))
+    emit("failed", step=name, detail=whose, message=f"{failure.target}: {failure.reason}")
+    return None
+
+
+def _judge(error: Exception, step: str, whose: str) -> TargetFailure:
+    """Return what to record of an error, or end the process so that the cluster tries again."""
+    passing = not isinstance(error, FlprivacyError) or isinstance(error, _MAY_PASS)
+    if passing and may_try_again():
+        if isinstance(error, FlprivacyError):
+            refuse(step, whose, error)
+        raise error
+    if isinstance(error, FlprivacyError):
+        reason = str(error)
+        LOGGER.error("%s of %s failed: %s", step, whose, reason)
+    else:
+        reason = f"the step broke ({type(error).__name__}); its log says where"  # a foreign message may name anything
+        LOGGER.error("%s of %s broke", step, whose, exc_info=error)
+    return TargetFailure(target=whose, step=step, reason=reason, passing=passing)
+
+
+def may_try_again() -> bool:
+    """Tell whether the cluster will try this step again if it fails now."""
+    return int(os.environ.get(RETRY_VARIABLE) or RETRIES) < RETRIES
+
+
+def read_failure(folder: Path) -> TargetFailure | None:
+    """Return what went wrong if a target's step left a failure in place of its output."""
+    file = folder / FAILURE_FILE
+    return from_mapping(TargetFailure, json.loads(file.read_text()), str(file)) if file.is_file() else None
+
+
+def need_success(folder: Path) -> None:
+    """Go on only if the step before did not fail.
+
+    Raises:
+        TrainingError: it did; the message is its reason.
+    """
+    failure = read_failure(folder)
+    if failure is not None:
+        raise TrainingError(f"{failure.target}: {failure.step} failed: {failure.reason}")

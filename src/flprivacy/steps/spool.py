@@ -1,0 +1,143 @@
+"""The spool: results that could not be filed in MLflow when they were made, whole, in the store until they are.
+
+Layout: ``<store>/spool/<key>/`` holds ``audit/``, ``report/`` and, written last, ``filing.json``: without it an entry
+is not there. An entry is removed once MLflow has it; one that is left over does no harm, for MLflow's own
+digests decide what was filed.
+"""
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from flprivacy.core.digests import digest_file, digest_json
+from flprivacy.core.errors import ConfigError, StorageError
+from flprivacy.core.parsing import from_mapping, to_mapping
+from flprivacy.core.publish import write_json
+from flprivacy.steps.files import AUDIT_FILE, CHECK_FILE
+from flprivacy.steps.places import STORE_VARIABLE, home
+from flprivacy.storage.files import fetch_files, upload_files
+from flprivacy.storage.links import link_or_copy
+from flprivacy.storage.object_store import open_objects
+from flprivacy.storage.objects import ChangedObjectError, MissingObjectError
+from flprivacy.storage.uris import is_remote, join, local_path, relative_name
+from flprivacy.tracking import Filing
+
+LOGGER = logging.getLogger(__name__)
+_FOLDER, _FILING = "spool", "filing.json"
+_KEY_LENGTH = 32
+
+
+class DamagedEntryError(StorageError):
+    """An entry of the spool is not what was put there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spooled:
+    """One entry, brought to this machine.
+
+    Attributes:
+        audit: folder of ``audit.json`` or ``dp_check.json``.
+        report: folder of the report.
+        filing: for which pipeline run.
+    """
+
+    audit: Path
+    report: Path
+    filing: Filing
+
+
+def spool_uri(store: str = "") -> str:
+    """Return where the spool of a store is: of the given one, ``$FLPRIVACY_STORE``'s, or that of the home folder."""
+    location = store or os.environ.get(STORE_VARIABLE, "") or str(home() / "store")
+    return join(location if is_remote(location) else str(local_path(location)), _FOLDER)
+
+
+def result_digest(folder: Path) -> str:
+    """Return the SHA-256 of an audit's file, or of a check's; the key under which it is filed."""
+    audit = folder / AUDIT_FILE
+    return digest_file(audit if audit.exists() else folder / CHECK_FILE)
+
+
+def put(*, audit: Path, report: Path, filing: Filing, store: str = "") -> str:
+    """Keep a result until it is filed, and return its entry's name. The same result is kept once.
+
+    Raises:
+        StorageError: the store may not be written.
+    """
+    key = digest_json([result_digest(audit), to_mapping(filing)])[:_KEY_LENGTH]
+    if key in waiting(store):
+        return key
+    with tempfile.TemporaryDirectory() as name:
+        staged = Path(name)
+        for part, folder in (("audit", audit), ("report", report)):
+            for file in folder.rglob("*"):
+                if file.is_file():
+                    there = staged / part / file.relative_to(folder)
+                    there.parent.mkdir(parents=True, exist_ok=True)
+                    link_or_copy(str(file), str(there))
+        write_json(staged / _FILING, to_mapping(filing))
+        names = [file.relative_to(staged).as_posix() for file in staged.rglob("*") if file.is_file()]
+        upload_files(staged, names, join(spool_uri(store), key), last=_FILING)
+    return key
+
+
+def waiting(store: str = "") -> list[str]:
+    """Return the names of all entries, in order.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    uri = spool_uri(store)
+    try:
+        names = [relative_name(stat.uri, uri) for stat in open_objects(uri).list(uri)]
+    except MissingObjectError:
+        return []
+    return sorted(name.split("/")[0] for name in names if name.endswith(f"/{_FILING}"))
+
+
+@contextmanager
+def taken(key: str, store: str = "") -> Iterator[Spooled | None]:
+    """Bring an entry to this machine for the length of the block; None if another process has removed it meanwhile.
+
+    Raises:
+        StorageError: it cannot be read, or is damaged.
+    """
+    uri = join(spool_uri(store), key)
+    objects = open_objects(uri)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            files = {relative_name(stat.uri, uri): stat for stat in objects.list(uri)}
+            fetch_files(objects, files, folder, description="reading the spool")
+        except (MissingObjectError, ChangedObjectError):
+            files = {}
+        yield _read(folder, uri) if _FILING in files else None
+
+
+def _read(folder: Path, uri: str) -> Spooled:
+    try:
+        filing = from_mapping(Filing, json.loads((folder / _FILING).read_text()), f"{uri}/{_FILING}")
+    except (OSError, ValueError, ConfigError) as error:
+        raise DamagedEntryError(f"{uri}: not an entry of the spool ({error}); remove it") from error
+    return Spooled(audit=folder / "audit", report=folder / "report", filing=filing)
+
+
+def remove(key: str, store: str = "") -> None:
+    """Remove an entry that was filed, its record first.
+
+    Raises:
+        StorageError: the store may not be written.
+    """
+    uri = join(spool_uri(store), key)
+    objects = open_objects(uri)
+    objects.delete(join(uri, _FILING))
+    for stat in objects.list(uri):
+        objects.delete(stat.uri)
+    if not is_remote(uri):
+        shutil.rmtree(local_path(uri), ignore_errors=True)

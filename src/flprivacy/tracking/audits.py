@@ -1,0 +1,253 @@
+"""What is filed of an audit: a run for the whole, a child for each target and attack."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+
+from flprivacy.core.audit import Audit, Curve, ExcessEstimate, MetricEstimate, TargetSummary, Verdict
+from flprivacy.core.change import AuditChange
+from flprivacy.core.parsing import to_mapping
+from flprivacy.core.progress import track
+from flprivacy.tracking.attempts import close_stale_runs, file_once, open_run
+from flprivacy.tracking.place import Filing, LoggedRun, find_place
+from flprivacy.tracking.server import refusals, server_uri, without_password
+
+AUDIT_FILE = "audit.json"
+SCORES_FOLDER = "scores"
+CHANGE_FILE = "change.json"
+KEY_TAG, TARGET_TAG = "audit.key", "audit.target_digest"  # each followed by a target's name
+_BATCH = 900  # a batch holds at most 1,000 metrics
+_PARAM_LENGTH = 6000
+_DATASET_DIGEST_LENGTH = 36
+
+
+def log_audit(
+    audit: Audit,
+    *,
+    digest: str,
+    folder: Path,
+    report: Path,
+    change: AuditChange | None = None,
+    filing: Filing | None = None,
+    tracking_uri: str | None = None,
+) -> LoggedRun:
+    """Log an audit once, keyed by its digest.
+
+    Args:
+        audit: what was found.
+        digest: SHA-256 of the audit's file; a finished run with this digest is found, not logged again.
+        folder: with ``audit.json`` and ``scores``, logged as artifacts.
+        report: folder with ``report.html`` and ``figures``, logged as artifacts.
+        change: what changed since the last audit; None where that was not asked.
+        filing: for which pipeline run; None for none.
+        tracking_uri: the MLflow server or database; ``$MLFLOW_TRACKING_URI`` if None.
+
+    Raises:
+        TrackingError: no server is named, it cannot be reached, or it refuses. A later call begins anew and leaves
+            one run.
+    """
+    uri, filing = server_uri(tracking_uri), filing or Filing()
+    with refusals(uri):
+        client = MlflowClient(tracking_uri=uri)
+        place = find_place(client, audit.cohort_name, uri, filing)
+        close_stale_runs(client, [place.experiment_id], kfp_run=filing.kfp_run)
+        name = f"{audit.name}-{digest[:8]}"
+
+        def fill(run: str) -> None:
+            _log_parent(client, run, audit, folder, report, change)
+            verdicts = sorted(audit.verdicts, key=lambda v: (v.target, v.attribute, v.access))
+            for verdict in track(verdicts, "Logging to MLflow"):
+                _log_child(client, place.experiment_id, run, audit, verdict, digest, report)
+
+        run, found = file_once(
+            client,
+            place.experiment_id,
+            name=name,
+            digest=digest,
+            tags=_parent_tags(audit, change, filing),
+            parent=place.parent,
+            fill=fill,
+        )
+        info = client.get_run(run).info
+        return LoggedRun(
+            run_id=run,
+            name=name,
+            experiment=client.get_experiment(info.experiment_id).name,
+            experiment_id=str(info.experiment_id),
+            tracking_uri=without_password(uri),
+            found=found,
+        )
+
+
+def _parent_tags(audit: Audit, change: AuditChange | None, filing: Filing) -> dict[str, str]:
+    keys = audit.provenance.get("keys", {})
+    tags = {
+        "audit.kind": "audit",
+        "audit.cohort": audit.cohort_name,
+        "audit.cohort_digest": audit.cohort_digest,
+        "audit.command": str(audit.provenance.get("command", "")),
+        "audit.leaks": str(sum(v.verdict == "leak" for v in audit.verdicts)),
+    }
+    for target in audit.targets:
+        if target.role == "target" and target.name in keys:
+            tags |= {f"{KEY_TAG}.{target.name}": keys[target.name], f"{TARGET_TAG}.{target.name}": target.digest}
+    if change is not None:
+        tags |= {"audit.change": change.verdict, "mlflow.note.content": f"{change.verdict}: {change.reason}"}
+        tags |= {f"audit.change.{one.target}": one.verdict for one in change.targets}
+    return tags | ({"audit.kfp_run": filing.kfp_run} if filing.kfp_run else {})
+
+
+def _log_parent(
+    client: MlflowClient, run: str, audit: Audit, folder: Path, report: Path, change: AuditChange | None
+) -> None:
+    metrics: dict[str, float] = {}
+    for target in audit.targets:
+        metrics |= {f"{target.name}.{k}": v for k, v in _target_metrics(target).items()}
+    for verdict in audit.verdicts:
+        stem = f"{verdict.target}.{verdict.attribute}.{verdict.access}"
+        metrics |= {
+            f"{stem}.{verdict.metric}": verdict.value,
+            f"{stem}.excess_{_short(verdict.metric)}": verdict.excess,
+        }
+    for one in change.targets if change is not None else ():
+        for c in one.attacks:
+            stem = f"{c.target}.{c.attribute}.{c.access}.change_{_short(c.metric)}"
+            metrics |= {stem: c.value, f"{stem}.ci_low": c.ci_low, f"{stem}.ci_high": c.ci_high}
+            metrics[f"{stem}.p_adjusted"] = c.p_adjusted
+    params = {
+        "audit.name": audit.name,
+        "audit.targets": ", ".join(t.name for t in audit.targets if t.role == "target"),
+        "audit.baselines": ", ".join(t.name for t in audit.targets if t.role == "baseline"),
+        "audit.cohort_digest": audit.cohort_digest[:12],
+    }
+    partly = [t for t in audit.targets if t.tensors_matched < t.tensors_total]
+    if partly:
+        words = (f"{t.name}: {t.tensors_matched} of {t.tensors_total} tensors" for t in partly)
+        params["audit.partly_loaded"] = "; ".join(words)
+    attack = audit.config.get("attack", {})
+    params |= {f"audit.attack.{key}": str(value) for key, value in attack.items()}
+    _log(client, run, metrics, params)
+    client.log_inputs(run, [_dataset(audit)])
+    client.log_artifact(run, str(folder / AUDIT_FILE))
+    if (folder / SCORES_FOLDER).is_dir():
+        client.log_artifacts(run, str(folder / SCORES_FOLDER), SCORES_FOLDER)
+    client.log_artifacts(run, str(report))
+    if change is not None:
+        client.log_dict(run, to_mapping(change), CHANGE_FILE)
+
+
+def _dataset(audit: Audit) -> DatasetInput:
+    dataset = Dataset(
+        name=audit.cohort_name,
+        digest=audit.cohort_digest[:_DATASET_DIGEST_LENGTH],
+        source_type="flprivacy-cohort",
+        source=f'{{"digest": "{audit.cohort_digest}"}}',
+    )
+    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "audit")])
+
+
+def _short(metric: str) -> str:
+    return {"f1_weighted": "f1", "mae_years": "years"}.get(metric, metric)
+
+
+def _target_metrics(target: TargetSummary) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    if target.utility is not None:
+        metrics |= {"utility.accuracy": target.utility.accuracy, "utility.f1_macro": target.utility.f1_macro}
+        if target.utility.auc_ovr is not None:
+            metrics["utility.auc_ovr"] = target.utility.auc_ovr
+    if target.epsilon is not None:
+        metrics["epsilon"] = target.epsilon
+    if target.privacy is not None:
+        metrics["delta"] = target.privacy.delta
+    return metrics
+
+
+def _log_child(
+    client: MlflowClient, experiment: str, parent: str, audit: Audit, verdict: Verdict, digest: str, report: Path
+) -> None:
+    target = next(t for t in audit.targets if t.name == verdict.target)
+    tags = {
+        "audit.kind": "attack",
+        "audit.target": target.name,
+        "audit.attribute": verdict.attribute,
+        "audit.access": verdict.access,
+        "audit.topology": str(target.topology or "unknown"),
+        "audit.target_digest": target.digest,
+        "audit.cohort_digest": audit.cohort_digest,
+        "audit.verdict": verdict.verdict,
+        "audit.epsilon": "none" if target.epsilon is None else f"{target.epsilon:g}",
+        "audit.privacy_unit": target.privacy.unit if target.privacy else "none",
+        "audit.parent_digest": digest,
+        "mlflow.note.content": verdict.reason,
+    }
+    params = {
+        "audit.target": target.name,
+        "audit.topology": str(target.topology or "unknown"),
+        "audit.architecture": str(target.architecture or "unknown"),
+        "audit.attribute": verdict.attribute,
+        "audit.access": verdict.access,
+        "audit.fraction": f"{verdict.fraction:g}",
+        "audit.best_baseline": verdict.baseline,
+        "audit.tensors_matched": f"{target.tensors_matched} of {target.tensors_total}",
+    }
+    name = f"{target.name} x {verdict.attribute} ({verdict.access})"
+    with open_run(client, experiment, name, tags, parent=parent) as run:
+        _log(client, run, _target_metrics(target) | _attack_metrics(audit, verdict), params)
+        _log_curves(client, run, [c for c in audit.curves if _same_attack(c, verdict)], verdict.fraction)
+        for figure in _figures(report, verdict):
+            client.log_artifact(run, str(figure))
+
+
+def _figures(report: Path, verdict: Verdict) -> list[Path]:
+    """Return the drawn figures of one target and attack: its confusion matrix and the attack's curves."""
+    attack = f"{verdict.attribute}-{verdict.access}"
+    names = (f"confusion-{attack}-{verdict.target}.png", f"curves-{attack}.png")
+    return [path for name in names if (path := report / "figures" / name).is_file()]
+
+
+def _same_attack(item: Curve | ExcessEstimate | MetricEstimate, verdict: Verdict) -> bool:
+    return (item.target, item.attribute, item.access) == (verdict.target, verdict.attribute, verdict.access)
+
+
+def _suffix(fraction: float, verdict: Verdict) -> str:
+    return "" if fraction == verdict.fraction else f".at_fraction_{fraction:g}"
+
+
+def _attack_metrics(audit: Audit, verdict: Verdict) -> dict[str, float]:
+    """Return the child's metrics; those of fractions other than the deciding one carry it in their name."""
+    metrics: dict[str, float] = {}
+    for m in audit.metrics:
+        if _same_attack(m, verdict):
+            stem = f"{m.attribute}.{m.metric}{_suffix(m.fraction, verdict)}"
+            metrics |= {stem: m.value, f"{stem}.ci_low": m.ci_low, f"{stem}.ci_high": m.ci_high}
+    for e in audit.excesses:
+        if _same_attack(e, verdict) and e.best_baseline:
+            stem = f"{e.attribute}.excess_{_short(e.metric)}{_suffix(e.fraction, verdict)}"
+            metrics |= {stem: e.value, f"{stem}.ci_low": e.ci_low, f"{stem}.ci_high": e.ci_high}
+            metrics[f"{stem}.p_value"] = e.p_value
+    return metrics
+
+
+def _log(client: MlflowClient, run: str, metrics: Mapping[str, float], params: Mapping[str, str]) -> None:
+    now = int(time.time() * 1000)
+    rows = [Metric(key, float(value), now, 0) for key, value in sorted(metrics.items())]
+    client.log_batch(
+        run, params=[Param(k, v[:_PARAM_LENGTH]) for k, v in params.items()], tags=[RunTag("audit.schema", "1")]
+    )
+    for start in range(0, len(rows), _BATCH):
+        client.log_batch(run, metrics=rows[start : start + _BATCH])
+
+
+def _log_curves(client: MlflowClient, run: str, curves: Sequence[Curve], fraction: float) -> None:
+    now = int(time.time() * 1000)
+    rows: list[Metric] = []
+    for curve in curves:
+        suffix = "" if curve.fraction == fraction else f".at_fraction_{curve.fraction:g}"
+        key = f"curve.{curve.attribute}.{curve.metric}{suffix}"
+        rows += [Metric(key, value, now, epoch) for epoch, value in zip(curve.epochs, curve.mean, strict=True)]
+    for start in range(0, len(rows), _BATCH):
+        client.log_batch(run, metrics=rows[start : start + _BATCH])

@@ -1,0 +1,112 @@
+"""Audits that were filed before: by what was audited, and by name."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.entities import Run
+
+from flprivacy.core.digests import digest_file
+from flprivacy.core.errors import AuditError
+from flprivacy.tracking.attempts import DIGEST_TAG
+from flprivacy.tracking.audits import AUDIT_FILE, KEY_TAG, SCORES_FOLDER, TARGET_TAG
+from flprivacy.tracking.server import all_experiments, refusals, server_uri
+
+
+@dataclass(frozen=True, kw_only=True)
+class FiledAudit:
+    """A finished audit in MLflow, as far as it is about one target.
+
+    Attributes:
+        run_id: its run.
+        digest: SHA-256 of its ``audit.json``.
+        cohort_digest: of the cohort.
+        target_digest: of the target as it was then.
+        ended: when it was filed, in ISO 8601 with time zone.
+    """
+
+    run_id: str
+    digest: str
+    cohort_digest: str
+    target_digest: str
+    ended: str
+
+
+def same_audit(target: str, key: str, *, tracking_uri: str | None = None) -> FiledAudit | None:
+    """Return the latest audit of a target with the same key; None if there is none.
+
+    Args:
+        target: its name.
+        key: what it depends on, as a digest.
+        tracking_uri: the MLflow server or database; ``$MLFLOW_TRACKING_URI`` if None.
+
+    Raises:
+        TrackingError: no server is named, or it cannot be reached.
+    """
+    return _latest(target, f"tags.`{KEY_TAG}.{target}` = '{key}'", tracking_uri)
+
+
+def last_audit(
+    target: str, *, cohort_name: str, cohort_digest: str, tracking_uri: str | None = None
+) -> FiledAudit | None:
+    """Return the latest audit of a target of that name, on the same cohort if there is one, else on one of its name.
+
+    Raises:
+        TrackingError: no server is named, or it cannot be reached.
+    """
+    any_digest = f"tags.`{TARGET_TAG}.{target}` != ''"
+    name = cohort_name.replace("'", "''")
+    same = _latest(target, f"{any_digest} and tags.`audit.cohort_digest` = '{cohort_digest}'", tracking_uri)
+    return same or _latest(target, f"{any_digest} and tags.`audit.cohort` = '{name}'", tracking_uri)
+
+
+def _latest(target: str, query: str, tracking_uri: str | None) -> FiledAudit | None:
+    server = server_uri(tracking_uri)
+    with refusals(server):
+        client = MlflowClient(tracking_uri=server)
+        found = client.search_runs(
+            all_experiments(client),
+            f"tags.`audit.kind` = 'audit' and attributes.status = 'FINISHED' and {query}",
+            order_by=["attributes.end_time DESC"],
+            max_results=1,
+        )
+    return _filed(found[0], target) if found else None
+
+
+def _filed(run: Run, target: str) -> FiledAudit:
+    ended = run.info.end_time or run.info.start_time
+    return FiledAudit(
+        run_id=run.info.run_id,
+        digest=run.data.tags.get(DIGEST_TAG, ""),
+        cohort_digest=run.data.tags.get("audit.cohort_digest", ""),
+        target_digest=run.data.tags.get(f"{TARGET_TAG}.{target}", ""),
+        ended=datetime.fromtimestamp(ended / 1000.0, tz=UTC).isoformat(timespec="seconds"),
+    )
+
+
+def fetch_audit(run_id: str, digest: str, folder: Path, *, tracking_uri: str | None = None) -> Path:
+    """Bring ``audit.json`` and ``scores`` of a filed audit into a folder, and return it.
+
+    Args:
+        run_id: its run.
+        digest: that its ``audit.json`` must have.
+        folder: to fill.
+        tracking_uri: the MLflow server or database; ``$MLFLOW_TRACKING_URI`` if None.
+
+    Raises:
+        AuditError: it is no longer there as it was filed.
+        TrackingError: MLflow cannot be reached.
+    """
+    server = server_uri(tracking_uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    with refusals(server, about=f"run {run_id}"):
+        client = MlflowClient(tracking_uri=server)
+        there = {artifact.path for artifact in client.list_artifacts(run_id)}
+        for name in (AUDIT_FILE, SCORES_FOLDER):
+            if name in there:
+                download_artifacts(run_id=run_id, artifact_path=name, dst_path=str(folder), tracking_uri=server)
+    if not (folder / AUDIT_FILE).is_file() or digest_file(folder / AUDIT_FILE) != digest:
+        raise AuditError(f"run {run_id}: its {AUDIT_FILE} is missing or not the one that was filed; delete the run")
+    return folder

@@ -1,0 +1,240 @@
+"""Re-audits on known truths, from what is published to MLflow: unchanged, attacked again, and made leakier.
+
+A model learns the keys of the planted pattern (test_known_truths.py), as a network that was trained too long would.
+"""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from flprivacy.attacks.baselines import attack_pixels, majority
+from flprivacy.attacks.frozen import FrozenAttack
+from flprivacy.attacks.results import curves_frame, score_table
+from flprivacy.attacks.scenario import prepare
+from flprivacy.core.audit import Audit
+from flprivacy.core.change import FIRST_AUDIT, NO_CHANGE, NOT_COMPARABLE, WORSE, AuditChange, FoundTargets
+from flprivacy.core.cohort import Cohort
+from flprivacy.core.config import AttackConfig
+from flprivacy.core.digests import digest_bytes
+from flprivacy.core.errors import AuditError, TrackingError
+from flprivacy.core.parsing import to_mapping
+from flprivacy.core.target import ModelRecord, TargetRecord
+from flprivacy.steps.attack_attributes import write_scores
+from flprivacy.steps.compare_audits import check_change, compare_audits
+from flprivacy.steps.evaluate import evaluate
+from flprivacy.steps.find_targets import find_targets
+from flprivacy.steps.log_mlflow import log_mlflow
+from flprivacy.steps.plan import plan_audit
+from flprivacy.steps.write_report import write_report
+from tests.end_to_end.test_known_truths import _cohort, _fresh, _keys, _linear
+
+NET = "cnn3d_small"  # what the records call the linear network
+OVERRIDES: dict[str, Any] = {
+    "attack": {"attributes": ["site"], "accesses": ["features"], "fractions": [0.25], "epochs": 12},
+    "audit": {"bootstrap": 200},
+}
+
+
+class World:
+    """A hospital network's published models, its store and its MLflow."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root, self.cohort = root, _cohort(root / "cohort", amplitude=2.0)
+        self.uri, self.runs = f"sqlite:///{root / 'mlflow.db'}", 0
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", self.uri)
+        monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+
+    def publish(self, version: str, *, name: str = "central") -> None:
+        """Put a target folder where the newest counts; what its weights hold is told to ``attacked`` by hand."""
+        folder = self.root / "published" / name / version
+        folder.mkdir(parents=True)
+        weights = f"weights of {name} {version}".encode()
+        (folder / "model.weights.h5").write_bytes(weights)
+        record = TargetRecord(
+            name=name,
+            role="target",
+            topology="central",
+            architecture=NET,
+            shape=self.cohort.meta.shape,
+            n_classes=3,
+            protocol="standard",
+            digest=digest_bytes(weights),
+            models=(ModelRecord(name="model", weights="model.weights.h5", sha256=digest_bytes(weights), n_train=360),),
+        )
+        (folder / "target.json").write_text(json.dumps(to_mapping(record)))
+
+    def find(self, overrides: dict[str, Any], cohort: Path | None = None) -> tuple[dict[str, str], Path]:
+        """Return what must be audited, and the folder that says it."""
+        self.runs += 1
+        out = self.root / f"run-{self.runs}" / "found"
+        changed = find_targets(
+            cohort=str(cohort or self.cohort.folder),
+            targets={},
+            targets_from=[str(self.root / "published")],
+            preset="demo",
+            overrides=overrides,
+            out=out,
+            store=str(self.root / "store"),
+        )
+        return changed, out
+
+    def audit(self, changed: dict[str, str], found: Path, overrides: dict[str, Any], *, knows_keys: bool) -> Path:
+        """Do what the pipeline does from here on, and return the audit with its change."""
+        run, plan = found.parent, found.parent / "plan.json"
+        folder, store = str(self.cohort.folder), str(self.root / "store")
+        plan_audit(preset="demo", overrides=overrides, cohort=folder, targets=changed, out=plan, store=store)
+        config = AttackConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in overrides["attack"].items()})
+        scores = _attack(self.cohort, config, changed, run, self.root / "work", knows_keys=knows_keys)
+        evaluate(plan=plan, cohort=self.cohort.folder, scores=scores, store=store, out=run / "audit")
+        compare_audits(audit=run / "audit", found=found, out=run / "compared")
+        (run / "report").mkdir()
+        assert log_mlflow(audit=run / "compared", report=run / "report", store=store) != ""
+        return run / "compared"
+
+
+def _attack(
+    cohort: Cohort, config: AttackConfig, changed: dict[str, str], run: Path, work: Path, *, knows_keys: bool
+) -> list[Path]:
+    scenario, folders = prepare(config, cohort, protocol="standard"), []
+    trained = _fresh(0)
+    if knows_keys:
+        trained[: len(_keys())] = _keys()
+    models = {"central": [_linear(trained)], f"untrained-{NET}": [_linear(_fresh(seed)) for seed in range(1, 6)]}
+    for name, sources in models.items():
+        record = json.loads((Path(changed["central"]) / "target.json").read_text())
+        role = "target" if name == "central" else "baseline"
+        digest = record["digest"] if name == "central" else "fresh"
+        done = FrozenAttack(scenario, sources, target=name, work=work / name).run(["features"])
+        table = score_table(scenario, done, target=name, digest=digest, role=role, architecture=NET, notes={})
+        folders.append(run / "scores" / name)
+        write_scores(folders[-1], [table], curves_frame(scenario, done, target=name))
+        (folders[-1] / "target.json").write_text(json.dumps(record | {"name": name, "role": role, "digest": digest}))
+    table, curves = attack_pixels(config, cohort, protocol="standard", work=work / "pixels")
+    write_scores(run / "scores" / "none", [table, majority(config, cohort)], curves)
+    return [*folders, run / "scores" / "none"]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path, monkeypatch)
+
+
+def test_a_model_from_its_first_audit_to_its_leak(world: World) -> None:
+    world.publish("2026-11-03")
+    changed, found = world.find(OVERRIDES)
+    assert changed == {"central": str(world.root / "published" / "central" / "2026-11-03")}
+    audit = world.audit(changed, found, OVERRIDES, knows_keys=False)
+    assert AuditChange.read(audit / "change.json").verdict == FIRST_AUDIT
+
+    nothing, found = world.find(OVERRIDES)  # nothing new is published
+    assert nothing == {}
+    unchanged = AuditChange.read(found / "change.json")
+    assert unchanged.verdict == NO_CHANGE
+    assert not unchanged.targets[0].audited
+    assert check_change(change=found, fail_on_worse=True) == NO_CHANGE
+
+    again = {**OVERRIDES, "attack": {**OVERRIDES["attack"], "seeds": [5, 6, 7, 8, 9]}}
+    changed, found = world.find(again)  # the same model, attacked again with other seeds
+    assert list(changed) == ["central"]
+    change = AuditChange.read(world.audit(changed, found, again, knows_keys=False) / "change.json")
+    assert change.verdict == NO_CHANGE
+    assert len(change.targets[0].attacks) == 1
+
+    world.publish("2026-11-10")  # it has learned the keys
+    changed, found = world.find(OVERRIDES)
+    assert changed == {"central": str(world.root / "published" / "central" / "2026-11-10")}
+    audit = world.audit(changed, found, OVERRIDES, knows_keys=True)
+    change = AuditChange.read(audit / "change.json")
+    (target,) = change.targets
+    (attack,) = target.attacks
+    assert (change.verdict, target.verdict) == (WORSE, WORSE)
+    assert attack.value > 0.4
+    assert attack.ci_low > 0.0
+    assert attack.p_adjusted < 0.05
+    assert f"{attack.before:.3f} before, {attack.now:.3f} now" in target.reason
+    with pytest.raises(AuditError, match="changed for the worse, such as central: site from features"):
+        check_change(change=audit, fail_on_worse=True)
+    write_report(audit=audit, store=str(world.root / "store"), out=world.root / "report")
+    page = (world.root / "report" / "report.html").read_text()
+    assert "Since the last audit" in page
+    assert "Changed for the worse" in page
+
+    client = MlflowClient(world.uri)
+    experiment = client.get_experiment_by_name("planted").experiment_id
+    runs = client.search_runs([experiment], "tags.`audit.kind` = 'audit'", order_by=["attributes.start_time"])
+    assert [run.data.tags["audit.change"] for run in runs] == [FIRST_AUDIT, NO_CHANGE, WORSE]
+    assert target.previous is not None
+    assert target.previous.run_id == runs[1].info.run_id
+    assert runs[2].data.metrics["central.site.features.change_f1.ci_low"] == pytest.approx(attack.ci_low)
+    _check_no_identifier(world)
+
+
+def _check_no_identifier(world: World) -> None:
+    """No pseudonym of the cohort is in MLflow, in its database or its artifacts, in plain or as Parquet stores it."""
+    manifest = world.cohort.manifest
+    names = [str(n).encode() for n in (*manifest["scan_id"], *manifest["patient_id"])]
+    files = [world.root / "mlflow.db", *(f for f in (world.root / "mlartifacts").rglob("*") if f.is_file())]
+    assert len([f for f in files if f.suffix == ".parquet"]) == 12  # 4 tables of 3 audits
+    for file in files:
+        data = file.read_bytes()
+        if file.suffix == ".parquet":
+            import pyarrow.parquet as pq
+
+            data += str(pq.read_table(file).to_pydict()).encode()
+        assert not [name for name in names if name in data], file
+
+
+def test_what_is_not_the_same_is_not_compared_with(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.publish("1")
+    first = world.audit(*world.find(OVERRIDES), OVERRIDES, knows_keys=False).parent / "audit"
+    now = Audit.read(first / "audit.json")
+
+    other = _cohort(world.root / "other", amplitude=1.0)
+    _, found = world.find(OVERRIDES, cohort=other.folder)
+    (one,) = FoundTargets.read(found / "found.json").targets
+    assert one.changed
+    assert one.previous is not None
+    assert one.previous.cohort_digest == now.cohort_digest != other.meta.digest
+    assert "other patients" in _reason(world, replace(now, cohort_digest=other.meta.digest), first, found)
+
+    world.publish("2")
+    _, found = world.find(OVERRIDES)
+    assert _compared(world, now, first, found).verdict == NO_CHANGE, "the very same scores"
+    attack = {**now.provenance["attack"], "code": "of a later version"}
+    better = replace(now, provenance={**now.provenance, "attack": attack})
+    assert "the attacks of the two audits differ in code" in _reason(world, better, first, found)
+
+    with monkeypatch.context() as away:  # a server that stays away does not lose the audit
+        away.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        away.setenv("KFP_RETRY_INDEX", "0")
+        with pytest.raises(TrackingError):  # the cluster tries again
+            _compared(world, now, first, found)
+        away.setenv("KFP_RETRY_INDEX", "2")
+        assert "could not be fetched" in _reason(world, now, first, found)
+
+    (scores,) = (world.root / "mlartifacts").rglob("central.parquet")
+    scores.write_bytes(scores.read_bytes() + b"x")
+    assert "missing or were changed since" in _reason(world, now, first, found)
+    (filed,) = (world.root / "mlartifacts").rglob("audit.json")
+    filed.write_text(filed.read_text() + " ")
+    assert "not the one that was filed" in _reason(world, now, first, found)
+
+
+def _compared(world: World, audit: Audit, scores: Path, found: Path) -> AuditChange:
+    """Compare an audit of the world's first scores, with some fact of it changed."""
+    folder = world.root / "changed"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(scores, folder)
+    audit.write(folder / "audit.json")
+    return compare_audits(audit=folder, found=found, out=world.root / "compared")
+
+
+def _reason(world: World, audit: Audit, scores: Path, found: Path) -> str:
+    (target,) = _compared(world, audit, scores, found).targets
+    assert target.verdict == NOT_COMPARABLE
+    return target.reason

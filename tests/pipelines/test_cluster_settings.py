@@ -1,0 +1,146 @@
+"""The second document of every compiled pipeline: what each step asks of Kubernetes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flprivacy.steps.isolation import RETRIES
+from pipelines.cluster import ACCELERATOR, GPU_TOLERATIONS, QUEUE_LABEL, QUEUES_VARIABLE, SECRETS
+from pipelines.compile import COMPILED, PIPELINES
+
+TRAINS = {"train-target", "train-target-2", "attack-attributes", "attack-attributes-2", "attack-baselines"}
+FINAL = {"check-policy", "check-dp-policy", "check-change"}
+MLFLOW = {"log-mlflow", "pull-target", "plan-audit", "find-targets", "compare-audits"}
+
+
+@pytest.fixture(params=sorted(PIPELINES))
+def documents(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((COMPILED / f"{request.param}.yaml").read_text()))
+
+
+def _steps(documents: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]]:
+    """Yield each step's name, task, container and Kubernetes settings."""
+    spec, platform = documents
+    settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for part in (spec["root"], *spec["components"].values()):
+        for name, task in part.get("dag", {}).get("tasks", {}).items():
+            component = spec["components"][task["componentRef"]["name"]]
+            if "executorLabel" in component:
+                label = component["executorLabel"]
+                container = spec["deploymentSpec"]["executors"][label]["container"]
+                yield name, task, container, settings.get(label, {})
+
+
+def test_every_step_has_settings(documents: list[dict[str, Any]]) -> None:
+    found = {name: settings for name, _, _, settings in _steps(documents)}
+    assert len(found) > 4
+    assert all(found.values()), [name for name, settings in found.items() if not settings]
+
+
+def test_gpu_steps_and_no_others_go_to_the_gpu_pool(documents: list[dict[str, Any]]) -> None:
+    seen = set()
+    for name, _, container, settings in _steps(documents):
+        accelerator = container["resources"].get("accelerator")
+        if name in TRAINS:
+            seen.add(name)
+            assert accelerator["resourceType"] == ACCELERATOR
+            assert "gpu_count" in accelerator["resourceCount"]
+            selector, (toleration,) = settings["nodeSelector"]["nodeSelectorJson"], settings["tolerations"]
+            assert selector["componentInputParameter"].endswith("gpu_node_selector")
+            assert toleration["tolerationJson"]["componentInputParameter"].endswith("gpu_tolerations")
+            assert settings["podMetadata"]["labels"]["flprivacy.io/pool"] == "gpu"
+            assert settings["emptyDirMounts"] == [
+                {"medium": "Memory", "mountPath": "/dev/shm", "sizeLimit": "8Gi", "volumeName": "shm"}
+            ]
+        else:
+            assert accelerator is None, name
+            assert not {"tolerations", "nodeSelector", "emptyDirMounts"} & set(settings), name
+            (affinity,) = settings["nodeAffinity"]
+            away = {"key": "flprivacy.io/pool", "operator": "NotIn", "values": ["gpu"]}
+            assert affinity["matchExpressions"] == [away]
+            assert settings["podMetadata"]["labels"]["flprivacy.io/pool"] == "cpu"
+    assert seen
+
+
+def test_gpu_count_is_a_text(documents: list[dict[str, Any]]) -> None:
+    """The backend resolves resources as texts: a number would ask for no GPU, without a word."""
+    parameters = documents[0]["root"]["inputDefinitions"]["parameters"]
+    for name in ("gpu_count", "train_cpu", "train_memory", "audit_cpu", "audit_memory"):
+        assert parameters[name]["parameterType"] == "STRING"
+    assert parameters["gpu_count"]["defaultValue"] == "1"
+    assert parameters["gpu_tolerations"]["defaultValue"] == GPU_TOLERATIONS
+
+
+def test_every_step_has_requests_limits_a_deadline_and_no_root(documents: list[dict[str, Any]]) -> None:
+    for name, _, container, settings in _steps(documents):
+        kind = "train" if name in TRAINS else "audit"
+        resources = container["resources"]
+        for resource in ("Cpu", "Memory"):
+            for bound in ("Request", "Limit"):
+                assert f"{kind}_{resource.lower()}" in resources[f"resource{resource}{bound}"], name
+        assert 3600 <= int(settings["activeDeadlineSeconds"]) <= 72 * 3600
+        assert settings["securityContext"] == {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
+
+
+def test_failed_pods_are_tried_again_unless_failing_is_the_answer(documents: list[dict[str, Any]]) -> None:
+    for name, task, _, _ in _steps(documents):
+        if name in FINAL:
+            assert "retryPolicy" not in task
+        else:
+            policy = task["retryPolicy"]
+            assert policy["maxRetryCount"] == RETRIES, name
+            assert (policy["backoffDuration"], policy["backoffFactor"]) == ("30s", 2.0)
+
+
+def test_steps_read_only_the_secrets_that_they_need_and_none_must_exist(documents: list[dict[str, Any]]) -> None:
+    known = {name: set(variables) for name, variables in SECRETS.values()}
+    for name, _, _, settings in _steps(documents):
+        secrets = {s["secretName"]: {k["envVar"] for k in s["keyToEnv"]} for s in settings.get("secretAsEnv", ())}
+        assert all(s["optional"] for s in settings.get("secretAsEnv", ())), name
+        assert all(known[secret] == variables for secret, variables in secrets.items())
+        assert name not in MLFLOW or "flprivacy-mlflow" in secrets
+        assert name not in FINAL or not secrets
+        assert "flprivacy-webhook" not in secrets or name in ("notify", "notify-2")
+        (config,) = settings["configMapAsEnv"]
+        assert (config["configMapName"], config["optional"]) == ("flprivacy-settings", True)
+
+
+def test_every_parameter_that_a_task_names_reaches_it(documents: list[dict[str, Any]]) -> None:
+    """KFP's compiler forgets parameters that are used for resources alone when it makes a loop."""
+    spec = documents[0]
+    uses = 0
+    for part in (spec["root"], *spec["components"].values()):
+        given = set(part.get("inputDefinitions", {}).get("parameters", {}))
+        for task in part.get("dag", {}).get("tasks", {}).values():
+            for value in task.get("inputs", {}).get("parameters", {}).values():
+                if "componentInputParameter" in value:
+                    uses += 1
+                    assert value["componentInputParameter"] in given
+    assert uses > 15
+
+
+def test_targets_fan_out_in_bounded_loops(documents: list[dict[str, Any]]) -> None:
+    spec = documents[0]
+    parts = (spec["root"], *spec["components"].values())
+    tasks = {name: task for part in parts for name, task in part.get("dag", {}).get("tasks", {}).items()}
+    loops = [task for name, task in tasks.items() if name.startswith("for-loop")]
+    assert all(1 < task["iteratorPolicy"]["parallelismLimit"] <= 10 for task in loops)
+    assert loops or "check-dp-policy" in tasks
+
+
+def test_queues_are_labelled_on_request(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipelines.compile", "--into", str(tmp_path)]
+    subprocess.run(command, env=os.environ | {QUEUES_VARIABLE: "1"}, cwd=COMPILED.parents[1], check=True)
+    documents = list(yaml.safe_load_all((tmp_path / "study.yaml").read_text()))
+    for name, _, _, settings in _steps(documents):
+        pool = "gpu" if name in TRAINS else "cpu"
+        assert settings["podMetadata"]["labels"][QUEUE_LABEL] == f"flprivacy-{pool}"
+    assert sorted(tmp_path.glob("*.yaml")) == sorted(tmp_path / path.name for path in COMPILED.glob("*.yaml"))
+    plain = list(yaml.safe_load_all((COMPILED / "study.yaml").read_text()))
+    assert all(QUEUE_LABEL not in settings["podMetadata"]["labels"] for _, _, _, settings in _steps(plain))

@@ -1,0 +1,100 @@
+"""The section "Since the last audit": the gravest first, with its evidence, nothing where nothing was compared."""
+
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from flprivacy.core.audit import Audit
+from flprivacy.core.change import (
+    BETTER,
+    FIRST_AUDIT,
+    NO_CHANGE,
+    NOT_COMPARABLE,
+    WORSE,
+    AttackChange,
+    AuditChange,
+    PreviousAudit,
+    TargetChange,
+    gravest,
+)
+from flprivacy.reporting.changes import change_lines, change_rows, change_table, claim
+from flprivacy.reporting.html import render
+
+ATTACK = AttackChange(
+    target="central",
+    attribute="site",
+    access="features",
+    fraction=0.25,
+    metric="f1_weighted",
+    before=0.31,
+    now=0.52,
+    value=0.21,
+    ci_low=0.12,
+    ci_high=0.3,
+    p_value=0.0002,
+    p_adjusted=0.0008,
+    model_ci_low=0.15,
+    model_ci_high=0.27,
+    model_p_value=1e-6,
+)
+YEARS = replace(
+    ATTACK, attribute="age_years", metric="mae_years", before=10.0, now=10.4, value=-0.4, ci_low=-1.2, ci_high=0.4,
+    p_value=0.3, p_adjusted=0.6,
+)  # fmt: skip
+PREVIOUS = PreviousAudit(run_id="r" * 32, target_digest="a" * 64, ended="2026-11-17T03:00:00+00:00")
+
+
+@pytest.fixture
+def change() -> AuditChange:
+    worse = TargetChange(
+        target="central", verdict=WORSE, reason="site <up>", digest="b" * 64, previous=PREVIOUS, attacks=(ATTACK, YEARS)
+    )
+    same = TargetChange(target="federated", verdict=NO_CHANGE, reason="nothing new", previous=PREVIOUS, audited=False)
+    return AuditChange(
+        verdict=WORSE,
+        reason="central",
+        cohort_name="c",
+        cohort_digest="d",
+        confidence=0.95,
+        targets=(worse, same),
+    )
+
+
+def test_the_page_shows_verdicts_and_evidence(small_audit: Audit, change: AuditChange) -> None:
+    page = " ".join(render(small_audit, change).split())
+    assert "Since the last audit" in page
+    assert "Changed for the worse" in page
+    assert "site &lt;up&gt;" in page, "what comes from an audit is escaped"
+    for text in ("0.310", "0.520", "+0.210", "[0.120, 0.300]", "[0.150, 0.270]", "&lt;0.001", "2.5%"):
+        assert text in page
+    assert f"Compared with its audit of {PREVIOUS.ended}" in page
+    assert page.index('data-change="central"') < page.index('data-change="federated"')
+
+
+def test_without_a_comparison_the_page_says_nothing_of_it(small_report: str) -> None:
+    assert "Since the last audit" not in small_report
+
+
+def test_the_terminal_says_the_same(change: AuditChange) -> None:
+    lines = change_lines(change)
+    assert lines[0] == "Since the last audit: changed for the worse."
+    assert lines[1].endswith(f"central: changed for the worse; site <up> (its last audit: {PREVIOUS.ended})")
+    assert lines[2].endswith("federated: no evidence of change; nothing new")
+    table = change_table(change)
+    assert table is not None
+    console = Console(width=140, record=True)
+    console.print(table)
+    text = console.export_text()
+    assert "+0.210 [0.120, 0.300]" in text
+    assert "10.00" in text
+    assert change_table(replace(change, targets=change.targets[1:])) is None
+    assert [row.clear for row in change_rows(change)] == [True, False]
+    assert "at most 2.5%" in claim(change)
+
+
+def test_the_gravest_verdict_is_the_runs() -> None:
+    assert gravest([NO_CHANGE, BETTER, WORSE, FIRST_AUDIT]) == WORSE
+    assert gravest([NO_CHANGE, NOT_COMPARABLE, BETTER]) == NOT_COMPARABLE
+    assert gravest([NO_CHANGE, BETTER]) == BETTER
+    assert gravest([]) == NO_CHANGE

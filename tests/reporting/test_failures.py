@@ -1,0 +1,33 @@
+"""Targets without numbers are named, with the reason, in the terminal and on the page."""
+
+from dataclasses import replace
+
+from flprivacy.core.audit import Audit, TargetFailure
+from flprivacy.reporting.failures import failure_lines
+from flprivacy.reporting.html import render
+from flprivacy.reporting.terminal import headline
+
+FAILURES = (
+    TargetFailure(target="old<b>", step="pull_target", reason="s3://m/old: no answer", passing=True),
+    TargetFailure(target="private", step="train_target", reason="the loss is no number in epoch 1"),
+)
+
+
+def test_each_is_a_sentence_and_only_what_may_pass_is_worth_another_try() -> None:
+    audit = Audit(
+        name="x", cohort_name="c", cohort_digest="", cohort={}, config={}, targets=(), metrics=(), excesses=(),
+        verdicts=(), confusions=(), scatters=(), curves=(), failures=FAILURES,
+    )  # fmt: skip
+    fetching, training = failure_lines(audit)
+    assert fetching.endswith("fetching failed: s3://m/old: no answer; this may pass: try again")
+    assert training == "private was not audited, because training failed: the loss is no number in epoch 1"
+
+
+def test_terminal_and_page_say_so(audit: Audit) -> None:
+    failed = replace(audit, failures=FAILURES)
+    lines = failure_lines(failed)
+    assert [line for line in headline(failed) if "was not audited" in line] == [f"\N{WARNING SIGN} {x}" for x in lines]
+    page = render(failed)
+    assert page.count("was not audited") == 2
+    assert "old&lt;b&gt; was not audited" in page
+    assert "was not audited" not in render(audit)

@@ -1,0 +1,62 @@
+"""Evaluate and the policy, when a step on a target failed before them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flprivacy.core.audit import Audit, TargetFailure
+from flprivacy.core.config import StudyConfig, TargetConfig
+from flprivacy.core.errors import AuditError
+from flprivacy.core.parsing import to_mapping
+from flprivacy.core.plan import Plan
+from flprivacy.steps.check_policy import check_policy
+from flprivacy.steps.evaluate import evaluate
+from flprivacy.steps.files import AUDIT_FILE
+from flprivacy.steps.isolation import FAILURE_FILE
+from tests.cohorts.tiny_cohort import write_tiny
+
+LOST = TargetFailure(target="central", step="train_target", reason="out of memory", passing=True)
+
+
+def _failed(folder: Path, failure: TargetFailure) -> Path:
+    folder.mkdir()
+    (folder / FAILURE_FILE).write_text(json.dumps(to_mapping(failure)))
+    return folder
+
+
+def _evaluate(tmp_path: Path, failure: TargetFailure) -> None:
+    targets = {"central": TargetConfig(topology="central"), "fresh": TargetConfig(topology="untrained")}
+    Plan(pipeline="study", command="", study=StudyConfig(name="x", targets=targets)).write(tmp_path / "plan.json")
+    evaluate(
+        plan=tmp_path / "plan.json",
+        cohort=write_tiny(tmp_path / "cohort").folder,
+        scores=[_failed(tmp_path / "failed", failure)],
+        store=str(tmp_path / "store"),
+        out=tmp_path / "out",
+    )
+
+
+def test_nothing_can_be_said_if_every_target_failed(tmp_path: Path) -> None:
+    with pytest.raises(AuditError, match=r"^central: out of memory$"):
+        _evaluate(tmp_path, LOST)
+
+
+def test_nothing_can_be_said_without_a_baseline(tmp_path: Path) -> None:
+    with pytest.raises(AuditError, match=r"^baseline fresh, which targets are compared with: out of memory$"):
+        _evaluate(tmp_path, replace(LOST, target="fresh"))
+
+
+@pytest.mark.parametrize("passing", [True, False])
+def test_the_run_fails_at_its_end(tmp_path: Path, passing: bool) -> None:
+    audit = Audit(
+        name="x", cohort_name="c", cohort_digest="", cohort={}, config={}, targets=(), metrics=(), excesses=(),
+        verdicts=(), confusions=(), scatters=(), curves=(), failures=(replace(LOST, passing=passing),),
+    )  # fmt: skip
+    audit.write(tmp_path / AUDIT_FILE)
+    with pytest.raises(AuditError, match=r"1 target\(s\) could not be audited.*central: out of memory") as caught:
+        check_policy(audit=tmp_path, report=tmp_path)
+    assert ("raise the parameter 'attempt'" in str(caught.value)) == passing
+    replace(audit, failures=()).write(tmp_path / AUDIT_FILE)
+    assert check_policy(audit=tmp_path, report=tmp_path) == 0
