@@ -1,4 +1,10 @@
-"""The kustomize builds that the tests look at: every overlay as it is, and with all that it offers switched on."""
+"""The kustomize builds that the tests look at: every overlay as it is, and with all that it offers switched on.
+
+Their outputs are committed in ``built/``, because no Python or Debian package carries a kustomize that is new enough:
+a machine without one checks those, a machine with one also checks that they are what it builds.
+
+Usage: python -m tests.k8s.builds    (writes them anew)
+"""
 
 import re
 import shutil
@@ -25,6 +31,8 @@ OTHER_SETTINGS = {
 }
 EVERYTHING = tuple(f"{overlay}, everything on" for overlay in OVERLAYS)
 BUILDS = (*OVERLAYS, *EVERYTHING)
+NODE_POOL = "overlays/gke/node-pool"
+BUILT = Path(__file__).with_name("built")
 
 Resource = dict[str, Any]
 
@@ -34,8 +42,10 @@ def switch_on(text: str) -> str:
     return re.sub(r"^# (- \.\./\.\./components/\S+).*$", r"\1", text, flags=re.MULTILINE)
 
 
-@cache
-def _build(name: str) -> list[Resource]:
+def fresh(name: str) -> list[Resource]:
+    """Build, with kustomize."""
+    if name == NODE_POOL:
+        return kustomize(K8S / NODE_POOL)
     overlay, _, everything = name.partition(",")
     if not everything:
         return kustomize(K8S / "overlays" / overlay)
@@ -49,9 +59,15 @@ def _build(name: str) -> list[Resource]:
         return kustomize(copy)
 
 
+def committed(name: str) -> Path:
+    """Return the file of a build's output."""
+    return BUILT / f"{re.sub('[^a-z]+', '-', name)}.yaml"
+
+
+@cache
 def build(name: str) -> list[Resource]:
-    """Return the resources of a build; not to be changed (copy.deepcopy first)."""
-    return _build(name)
+    """Return the resources of a build as committed; not to be changed (copy.deepcopy first)."""
+    return list(yaml.load_all(committed(name).read_text(), Loader=yaml.CSafeLoader))
 
 
 def kinds(resources: Iterable[Resource], *wanted: str) -> list[Resource]:
@@ -63,3 +79,8 @@ def label(resource: Resource) -> str:
     """Return kind/namespace/name for messages."""
     meta = resource["metadata"]
     return "/".join(each for each in (resource["kind"], meta.get("namespace", ""), meta["name"]) if each)
+
+
+if __name__ == "__main__":
+    for each in (*BUILDS, NODE_POOL):
+        committed(each).write_text(yaml.dump_all(fresh(each), Dumper=yaml.CSafeDumper))

@@ -13,12 +13,15 @@ import pytest
 import yaml
 from kubernetes_validate.utils import all_versions
 
-from tests.k8s.builds import BUILDS, K8S, build, label
-from tests.services.kustomize import kustomize
+from tests.k8s.builds import BUILDS, K8S, NODE_POOL, build, fresh, label
+from tests.services.kustomize import have_kustomize, kustomize
 
 SCHEMAS = Path(__file__).with_name("schemas")
 NEWEST = sorted(set(all_versions()), key=lambda version: [int(number) for number in version.split(".")])[-3:]
 CUSTOM = {"ClusterQueue", "LocalQueue", "ResourceFlavor", "ContainerNodePool", "ClusterConfig"}
+
+
+needs_kustomize = pytest.mark.skipif(not have_kustomize(), reason="no kustomize 5 or kubectl 1.27 on this machine")
 
 
 @cache
@@ -39,7 +42,7 @@ def custom_faults(resource: dict[str, Any]) -> list[str]:
 def _files() -> list[dict[str, Any]]:
     """Return the node pools, which are applied by themselves."""
     group = yaml.safe_load((K8S / "overlays/eks/node-group.yaml").read_text())
-    return [*kustomize(K8S / "overlays/gke/node-pool"), group]
+    return [*build(NODE_POOL), group]
 
 
 def test_the_three_newest_versions_are_three() -> None:
@@ -84,6 +87,13 @@ def test_custom_schemas_find_faults() -> None:
     assert len(custom_faults(queue)) == 2
 
 
+@needs_kustomize
+@pytest.mark.parametrize("name", [*BUILDS, NODE_POOL])
+def test_the_committed_builds_are_what_kustomize_makes(name: str) -> None:
+    assert fresh(name) == build(name), "run python -m tests.k8s.builds"
+
+
+@needs_kustomize
 @pytest.mark.parametrize("missing", ["endpoint", "object-store-cidr", "mlflow-hosts", "steps-namespace"])
 def test_a_build_without_a_setting_stops_and_names_it(missing: str, tmp_path: Path) -> None:
     overlay = shutil.copytree(K8S, tmp_path / "k8s") / "overlays" / "standalone"

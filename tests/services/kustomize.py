@@ -37,6 +37,15 @@ def kustomize_command() -> tuple[str, ...]:
     raise RuntimeError(f"the tests need kustomize 5 or newer ({'; '.join(tried) or 'there is none'}): {_REMEDY}")
 
 
+def have_kustomize() -> bool:
+    """Say whether a kustomize that is new enough is on the PATH."""
+    try:
+        kustomize_command()
+    except RuntimeError:
+        return False
+    return True
+
+
 def kustomize(folder: Path) -> list[dict[str, Any]]:
     """Return the resources of a kustomization.
 

@@ -55,7 +55,7 @@ class StorageConfig:
         gs_anonymous: likewise for Google Cloud Storage.
     """
 
-    threads: int = 16
+    threads: int = 10
     part_bytes: int = 8 << 20
     read_bytes: int = 32 << 20
     retry: RetryConfig = field(default_factory=RetryConfig)
