@@ -20,7 +20,7 @@ audit: $(STAMP) ## run the whole privacy audit on the embedded demo, end to end
 	@$(BIN)/flprivacy run study --preset demo
 
 test: $(STAMP) ## run the tests
-	@$(BIN)/python -m pytest tests --ignore=tests/benchmarks -n logical --dist loadfile
+	@$(BIN)/python -m pytest tests --ignore=tests/benchmarks -n logical --dist loadfile --no-loadscope-reorder
 
 fuzz: $(STAMP) ## read tens of thousands of damaged files
 	@FLPRIVACY_FUZZ=20 $(BIN)/python -m pytest tests/fuzz --override-ini timeout=3600
