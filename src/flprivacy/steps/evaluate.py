@@ -51,7 +51,8 @@ def evaluate(*, plan: Path, cohort: Path, scores: Sequence[Path], store: str, ou
     inputs = {
         "plan": to_mapping(run),
         "cohort": opened.meta.digest,
-        "tables": sorted([t.target, t.target_digest, t.cohort_digest] for t in tables),
+        # By content: another version of the attacks scores the same target on the same cohort differently.
+        "scores": sorted(digest_file(path) for folder in scores for path in folder.glob("*.parquet")),
         "failures": [to_mapping(f) for f in failures],
         "version": __version__,
     }

@@ -1,0 +1,45 @@
+"""An audit is taken from the store only if it is of these very scores."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from flprivacy.auditing.curves import CURVE_COLUMNS
+from flprivacy.core.config import StudyConfig, TargetConfig
+from flprivacy.core.plan import Plan
+from flprivacy.core.scores import ScoreTable
+from flprivacy.steps.attack_attributes import write_scores
+from flprivacy.steps.evaluate import evaluate
+from tests.auditing.score_tables import People, make_study, make_table
+from tests.cohorts.tiny_cohort import write_tiny
+
+
+def _site_f1(tmp_path: Path, name: str, tables: list[ScoreTable]) -> float:
+    folder = tmp_path / name
+    folder.mkdir()
+    write_scores(folder, tables, pd.DataFrame(columns=list(CURVE_COLUMNS)))
+    audit = evaluate(
+        plan=tmp_path / "plan.json",
+        cohort=tmp_path / "cohort",
+        scores=[folder],
+        store=str(tmp_path / "store"),
+        out=tmp_path / f"audit-{name}",
+    )
+    return next(
+        m.value for m in audit.metrics if (m.target, m.attribute, m.metric) == ("central", "site", "f1_weighted")
+    )
+
+
+def test_other_scores_of_the_same_target_and_cohort_are_another_audit(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "cohort")
+    targets = {"central": TargetConfig(topology="central"), "untrained": TargetConfig(topology="untrained")}
+    Plan(pipeline="study", command="", study=StudyConfig(name="x", targets=targets)).write(tmp_path / "plan.json")
+    people = People()
+    weak, strong = (
+        [t if t.target != "central" else make_table("central", people, signal=signal) for t in make_study(people=people)]
+        for signal in (0.5, 3.0)
+    )
+    before = _site_f1(tmp_path, "weak", weak)
+    assert _site_f1(tmp_path, "strong", strong) > before + 0.1
+    assert _site_f1(tmp_path, "weak-again", weak) == before
+    assert len(list((tmp_path / "store" / "audit").iterdir())) == 2
