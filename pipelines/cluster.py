@@ -12,7 +12,7 @@ from typing import Any
 from kfp import dsl, kubernetes
 from kfp.dsl.pipeline_channel import PipelineChannel
 
-from flprivacy.steps.isolation import RETRIES
+from flprivacy.execution.isolation import RETRIES
 
 QUEUES_VARIABLE = "FLPRIVACY_QUEUES"  # set by the compiler's --queues
 USER = 10001

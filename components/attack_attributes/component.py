@@ -28,8 +28,8 @@ def attack_attributes(
     """
     from pathlib import Path
 
+    from flprivacy.execution.isolation import run_target_step
     from flprivacy.steps.attack_attributes import attack_attributes as step
-    from flprivacy.steps.isolation import run_target_step
 
     run_target_step(
         step,

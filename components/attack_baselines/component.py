@@ -22,7 +22,7 @@ def attack_baselines(
     """
     from pathlib import Path
 
+    from flprivacy.execution.run_step import run_step
     from flprivacy.steps.attack_baselines import attack_baselines as step
-    from flprivacy.steps.run_step import run_step
 
     run_step(step, plan=Path(plan.path), cohort=Path(cohort.path), store=store, out=Path(scores.path))

@@ -21,7 +21,7 @@ def check_change(
     """
     from pathlib import Path
 
+    from flprivacy.execution.run_step import run_step
     from flprivacy.steps.compare_audits import check_change as step
-    from flprivacy.steps.run_step import run_step
 
     return run_step(step, change=Path(change.path), fail_on_worse=fail_on_worse)

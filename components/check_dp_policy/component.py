@@ -21,7 +21,7 @@ def check_dp_policy(
     """
     from pathlib import Path
 
+    from flprivacy.execution.run_step import run_step
     from flprivacy.steps.dp_check import check_dp_policy as step
-    from flprivacy.steps.run_step import run_step
 
     return run_step(step, check=Path(check.path), fail_on_leak=fail_on_leak)

@@ -23,7 +23,7 @@ def check_policy(
     """
     from pathlib import Path
 
+    from flprivacy.execution.run_step import run_step
     from flprivacy.steps.check_policy import check_policy as step
-    from flprivacy.steps.run_step import run_step
 
     return run_step(step, audit=Path(audit.path), report=Path(report.path), fail_on_leak=fail_on_leak)

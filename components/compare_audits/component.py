@@ -23,8 +23,8 @@ def compare_audits(
     """
     from pathlib import Path
 
+    from flprivacy.execution.run_step import run_step
     from flprivacy.steps.compare_audits import compare_audits as step
-    from flprivacy.steps.run_step import run_step
 
     change = run_step(step, audit=Path(audit.path), found=Path(found.path), out=Path(compared.path))
     compared.metadata["change"] = change.verdict

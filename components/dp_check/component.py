@@ -27,10 +27,10 @@ def dp_check(
     import shutil
     from pathlib import Path
 
+    from flprivacy.core.artifacts import REPORT_FILE
     from flprivacy.core.dp_check import CONTRADICTED
+    from flprivacy.execution.run_step import run_step
     from flprivacy.steps.dp_check import dp_check as step
-    from flprivacy.steps.files import REPORT_FILE
-    from flprivacy.steps.run_step import run_step
 
     found = run_step(step, plan=Path(plan.path), target=Path(target.path), store=store, out=Path(check.path))
     Path(page.path).parent.mkdir(parents=True, exist_ok=True)

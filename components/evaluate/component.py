@@ -32,9 +32,9 @@ def evaluate(
     """
     from pathlib import Path
 
+    from flprivacy.execution.run_step import run_step
+    from flprivacy.reporting.summaries import strongest_confusion, verdict_metrics
     from flprivacy.steps.evaluate import evaluate as step
-    from flprivacy.steps.run_step import run_step
-    from flprivacy.steps.summaries import strongest_confusion, verdict_metrics
 
     folders = [Path(item.path) for item in [*target_scores, *(baseline_scores or []), pixel_scores]]
     found = run_step(

@@ -37,8 +37,8 @@ def find_targets(
     from pathlib import Path
     from typing import NamedTuple as Tuple
 
+    from flprivacy.execution.run_step import run_step
     from flprivacy.steps.find_targets import find_targets as step
-    from flprivacy.steps.run_step import run_step
 
     changed = run_step(
         step,

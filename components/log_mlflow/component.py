@@ -25,7 +25,7 @@ def log_mlflow(
     """
     from pathlib import Path
 
+    from flprivacy.execution.run_step import run_step
     from flprivacy.steps.log_mlflow import log_mlflow as step
-    from flprivacy.steps.run_step import run_step
 
     return run_step(step, audit=Path(audit.path), report=Path(report.path), kfp_run=kfp_run, store=store)

@@ -23,8 +23,8 @@ def make_cohort(
     """
     from pathlib import Path
 
+    from flprivacy.execution.run_step import run_step
     from flprivacy.steps.make_cohort import make_cohort as step
-    from flprivacy.steps.run_step import run_step
 
     digest = run_step(step, plan=Path(plan.path), store=store, out=Path(cohort.path))
     cohort.metadata["digest"] = digest

@@ -23,7 +23,7 @@ def notify(
     """
     from pathlib import Path
 
+    from flprivacy.execution.run_step import run_step
     from flprivacy.steps.notify import notify as step
-    from flprivacy.steps.run_step import run_step
 
     return run_step(step, change=Path(change.path), mlflow_run=mlflow_run, kfp_run=kfp_run)

@@ -31,8 +31,8 @@ def plan_audit(
     """
     from pathlib import Path
 
+    from flprivacy.execution.run_step import run_step
     from flprivacy.steps import plan as steps
-    from flprivacy.steps.run_step import run_step
 
     return run_step(
         steps.plan_audit,

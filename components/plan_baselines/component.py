@@ -19,7 +19,7 @@ def plan_baselines(
     """
     from pathlib import Path
 
+    from flprivacy.execution.run_step import run_step
     from flprivacy.steps.plan import plan_baselines as step
-    from flprivacy.steps.run_step import run_step
 
     return run_step(step, plan=Path(plan.path))

@@ -25,7 +25,7 @@ def plan_dp_check(
     """
     from pathlib import Path
 
+    from flprivacy.execution.run_step import run_step
     from flprivacy.steps.dp_check import plan_dp_check as step
-    from flprivacy.steps.run_step import run_step
 
     return run_step(step, preset=preset, overrides=overrides, preset_digest=preset_digest, out=Path(plan.path))

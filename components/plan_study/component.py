@@ -25,8 +25,8 @@ def plan_study(
     """
     from pathlib import Path
 
+    from flprivacy.execution.run_step import run_step
     from flprivacy.steps import plan as steps
-    from flprivacy.steps.run_step import run_step
 
     return run_step(
         steps.plan_study, preset=preset, overrides=overrides, preset_digest=preset_digest, out=Path(plan.path)

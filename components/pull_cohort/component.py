@@ -31,8 +31,8 @@ def pull_cohort(
     """
     from pathlib import Path
 
+    from flprivacy.execution.run_step import run_step
     from flprivacy.steps.pull import pull_cohort as step
-    from flprivacy.steps.run_step import run_step
 
     digest = run_step(
         step,

@@ -25,7 +25,7 @@ def pull_target(
     """
     from pathlib import Path
 
-    from flprivacy.steps.isolation import run_target_step
+    from flprivacy.execution.isolation import run_target_step
     from flprivacy.steps.pull import pull_target as step
 
     record = run_target_step(

@@ -26,9 +26,9 @@ def resolve_cohort(
     from pathlib import Path
     from typing import NamedTuple as Tuple
 
-    from flprivacy.core.plan import Plan
+    from flprivacy.execution.run_step import run_step
     from flprivacy.steps.resolve import resolve_cohort as step
-    from flprivacy.steps.run_step import run_step
+    from flprivacy.study.plan import Plan
 
     resolved, attack = run_step(step, cohort=location), Plan.read(Path(plan.path)).study.attack
     outputs = Tuple("Outputs", [("resolved", str), ("fractions", list), ("seeds", list)])  # noqa: UP014

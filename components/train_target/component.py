@@ -30,7 +30,7 @@ def train_target(
     """
     from pathlib import Path
 
-    from flprivacy.steps.isolation import run_target_step
+    from flprivacy.execution.isolation import run_target_step
     from flprivacy.steps.train_target import train_target as step
 
     record = run_target_step(

@@ -23,8 +23,8 @@ def write_report(
     import shutil
     from pathlib import Path
 
-    from flprivacy.steps.files import REPORT_FILE
-    from flprivacy.steps.run_step import run_step
+    from flprivacy.core.artifacts import REPORT_FILE
+    from flprivacy.execution.run_step import run_step
     from flprivacy.steps.write_report import write_report as step
 
     run_step(step, audit=Path(audit.path), store=store, out=Path(report.path))

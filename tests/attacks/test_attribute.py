@@ -14,8 +14,8 @@ from target_examples import write_target
 
 from flprivacy.attacks import frozen
 from flprivacy.attacks.attribute import attack_attributes
+from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.results import CURVE_COLUMNS
-from flprivacy.core.config import AttackConfig
 from flprivacy.core.errors import AttackError
 from flprivacy.core.metrics import confusion_matrices, f1_weighted, mean_absolute_error
 
@@ -138,7 +138,7 @@ def test_kill_9_while_features_are_extracted(attacked, cohort, target, tmp_path)
     from flprivacy.attacks import cache
     from flprivacy.attacks.attribute import attack_attributes
     from flprivacy.cohorts.format import open_cohort
-    from flprivacy.core.config import AttackConfig
+    from flprivacy.attacks.config import AttackConfig
 
     save, count = cache.save_arrays, []
     def dying(path, arrays):

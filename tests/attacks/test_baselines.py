@@ -5,8 +5,8 @@ import pytest
 from attack_examples import bare_cohort, manifest, written_cohort
 
 from flprivacy.attacks.baselines import attack_pixels, majority
+from flprivacy.attacks.config import AttackConfig
 from flprivacy.cohorts.sampling import exposed_rows
-from flprivacy.core.config import AttackConfig
 from flprivacy.core.errors import AttackError
 
 CONFIG = AttackConfig(fractions=(0.5, 0.8), seeds=(0, 4), epochs=40, batch_size=16, views=1, learning_rate=3e-3)

@@ -8,7 +8,7 @@ from target_examples import write_target
 
 from flprivacy.attacks import finetune
 from flprivacy.attacks.attribute import attack_attributes
-from flprivacy.core.config import AttackConfig
+from flprivacy.attacks.config import AttackConfig
 
 CONFIG = AttackConfig(
     attributes=("site", "age"),

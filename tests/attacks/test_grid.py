@@ -8,8 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.preprocessing import StandardScaler
 
+from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.grid import Batches, FeatureTable, HeadGrid, equal_batches, random_bits, reciprocal_spread
-from flprivacy.core.config import AttackConfig
 
 TRAIN, TEST, WIDTH, MODELS = 150, 90, 9, 2
 CLASSES = {"site": 5, "sex": 2, "age_band": 4, "age_years": 0}

@@ -6,7 +6,7 @@ import numpy as np
 from attack_examples import written_cohort
 
 from flprivacy.attacks.baselines import attack_pixels
-from flprivacy.core.config import AttackConfig
+from flprivacy.attacks.config import AttackConfig
 
 CONFIG = AttackConfig(fractions=(0.4, 0.7, 1.0), seeds=(0,), epochs=3, batch_size=16, age_edges_years=(50.0,))
 

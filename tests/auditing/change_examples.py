@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from flprivacy.auditing.changes import adjusted, compare_with_before, judge_change
+from flprivacy.auditing.config import AuditConfig
 from flprivacy.core.change import AttackChange
-from flprivacy.core.config import AuditConfig
 from flprivacy.core.scores import AttackKey, ScoreBlock, ScoreTable
 from tests.auditing.simulation import FRACTION, Attacker, Draw, heavy_tailed
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from flprivacy.auditing.bootstrap import resample_patients
+from flprivacy.auditing.config import Policy, PolicyRule
 from flprivacy.auditing.estimates import estimate_metrics
 from flprivacy.auditing.excess import estimate_excesses
 from flprivacy.auditing.measures import measure
 from flprivacy.auditing.runs import AttackRuns, HeldOut
 from flprivacy.auditing.verdicts import judge
 from flprivacy.core.audit import ExcessEstimate, MetricEstimate
-from flprivacy.core.config import Policy, PolicyRule
 
 # Sizes of the reference study's 21 sites.
 SITE_SIZES = (

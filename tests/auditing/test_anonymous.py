@@ -6,8 +6,8 @@ import numpy as np
 
 from flprivacy.auditing.anonymous import anonymous
 from flprivacy.auditing.changes import compare_with_before
+from flprivacy.auditing.config import AuditConfig
 from flprivacy.auditing.runs import collect_runs
-from flprivacy.core.config import AuditConfig
 from tests.auditing.score_tables import People, make_table
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from flprivacy.auditing.attributes import AttributeAudit, audit_attributes
+from flprivacy.auditing.config import AuditConfig, Policy, PolicyRule
 from flprivacy.core.audit import Audit
-from flprivacy.core.config import AuditConfig, Policy, PolicyRule
 from flprivacy.core.errors import AuditError
 from flprivacy.core.scores import ScoreTable
 from tests.auditing.score_tables import People, change, make_curves, make_study

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from flprivacy.auditing.changes import adjusted, compare_with_before, judge_change
+from flprivacy.auditing.config import AuditConfig, Policy, PolicyRule
 from flprivacy.core.change import BETTER, NO_CHANGE, WORSE, AttackChange
-from flprivacy.core.config import AuditConfig, Policy, PolicyRule
 from flprivacy.core.errors import AuditError
 from flprivacy.core.scores import ScoreTable
 from tests.auditing.change_examples import Again, count_changes

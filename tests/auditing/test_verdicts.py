@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from flprivacy.auditing.config import Policy, PolicyRule
 from flprivacy.auditing.verdicts import judge
 from flprivacy.core.audit import ExcessEstimate, MetricEstimate, Verdict
-from flprivacy.core.config import Policy, PolicyRule
 from flprivacy.core.errors import AuditError
 
 ACCESS = {"untrained": "features", "pixels": "none", "majority": "none", "central": "features"}

@@ -27,11 +27,12 @@ from scipy import stats
 
 from flprivacy.attacks.attribute import attack_attributes
 from flprivacy.attacks.baselines import majority
+from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.features import model_forward
 from flprivacy.attacks.labels import attribute_labels
-from flprivacy.cohorts.phantom import phantom_cohort
+from flprivacy.cohorts.phantom.config import PhantomConfig
+from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.core.cohort import Cohort
-from flprivacy.core.config import AttackConfig, PhantomConfig
 from flprivacy.core.digests import digest_file
 from flprivacy.core.metrics import confusion_matrices, f1_weighted
 from flprivacy.core.parsing import to_mapping

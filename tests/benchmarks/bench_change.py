@@ -16,11 +16,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from flprivacy.attacks.attribute import attack_attributes
+from flprivacy.attacks.config import AttackConfig
 from flprivacy.auditing.changes import adjusted, compare_with_before, judge_change
-from flprivacy.cohorts.phantom import phantom_cohort
+from flprivacy.auditing.config import AuditConfig
+from flprivacy.cohorts.phantom.config import PhantomConfig
+from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.core.cohort import Cohort
-from flprivacy.core.config import AttackConfig, AuditConfig, PhantomConfig, TargetConfig
 from flprivacy.core.scores import ScoreTable
+from flprivacy.training.config import TargetConfig
 from flprivacy.training.train import train_target
 from tests.auditing.change_examples import Again, count_changes
 from tests.auditing.simulation import Attacker

@@ -27,7 +27,7 @@ def main() -> int:
         return 0
     from planted_bugs import CAUGHT, METHODS, RIGHT
 
-    from flprivacy.cohorts.phantom import phantom_cohort
+    from flprivacy.cohorts.phantom.generate import phantom_cohort
     from flprivacy.presets import load_study
 
     as_expected = True
@@ -66,9 +66,9 @@ def check(name: str, cohort: Path, seed: int) -> dict[str, object]:
     from planted_bugs import METHODS
 
     from flprivacy.cohorts.format import open_cohort
-    from flprivacy.core.config import CanaryConfig
     from flprivacy.presets import load_study
     from flprivacy.steps.dp_check import check_target
+    from flprivacy.training.config import CanaryConfig
     from flprivacy.training.train import train_target
 
     config = load_study("demo").dp_check.target

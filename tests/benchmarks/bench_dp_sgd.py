@@ -127,9 +127,9 @@ def ordinary_step(arguments: argparse.Namespace) -> Step:
     """Return the product's non-private step."""
     import numpy as np
 
-    from flprivacy.core.config import TargetConfig
     from flprivacy.training.adam import ADAM
     from flprivacy.training.batches import Batch
+    from flprivacy.training.config import TargetConfig
 
     x, y = _batch(arguments, arguments.batch)
     step = ADAM.compile(_network(arguments), TargetConfig(topology="central", batch_size=arguments.batch))

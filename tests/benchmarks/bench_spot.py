@@ -25,14 +25,17 @@ import numpy as np
 import pandas as pd
 from botocore.config import Config
 
+from flprivacy.attacks.config import AttackConfig
 from flprivacy.cohorts.format import write_cohort
 from flprivacy.core.checkpoint_events import announce
 from flprivacy.core.cohort import CohortMeta
-from flprivacy.core.config import AttackConfig, PrivacyConfig, StudyConfig, TargetConfig
-from flprivacy.core.plan import Plan
+from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.storage.mirror import MirrorConfig
 from flprivacy.storage.remote_store import RemoteStore
 from flprivacy.storage.store import Store
+from flprivacy.study.config import StudyConfig
+from flprivacy.study.plan import Plan
+from flprivacy.training.config import TargetConfig
 from tests.services.ceph import ceph_gateway
 from tests.services.spot_lives import TERMINATED, Life, Task, live, unlike
 

@@ -28,9 +28,9 @@ import pandas as pd
 from botocore.config import Config
 
 from flprivacy.cohorts.format import write_cohort
+from flprivacy.cohorts.remote import push_cohort
 from flprivacy.core.cohort import Cohort, CohortMeta
 from flprivacy.core.progress import track
-from flprivacy.steps.publish import push_cohort
 from tests.services.ceph import Gateway, ceph_gateway
 from tests.services.gcs import gcs_emulator
 from tests.services.own_environment import forget_foreign_variables
@@ -50,7 +50,7 @@ import boto3
 from boto3.s3.transfer import create_transfer_manager, TransferConfig
 from flprivacy.cohorts.format import verify_cohort
 from flprivacy.steps.pull import pull_cohort
-from flprivacy.steps.source_cohort import bring_rows, look_at_cohort, needed_rows
+from flprivacy.cohorts.remote import bring_rows, look_at_cohort, needed_rows
 def memory():
     status = Path("/proc/self/status").read_text()  # of this program alone, unlike getrusage's
     return int(status.split("VmHWM:")[1].split()[0]) / 1024

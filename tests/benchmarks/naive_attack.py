@@ -13,13 +13,13 @@ import numpy as np
 from keras import layers
 
 from flprivacy.attacks.cache import ahead
+from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.exposure import class_weights
 from flprivacy.attacks.labels import AttributeLabels
 from flprivacy.cohorts.format import read_volumes
 from flprivacy.cohorts.preprocessing import test_view, train_view, view_keys
 from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.core.cohort import TEST, Cohort
-from flprivacy.core.config import AttackConfig
 from flprivacy.core.metrics import confusion_matrices, f1_weighted, mean_absolute_error
 from flprivacy.models.registry import TargetModel
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from flprivacy.core.errors import ConfigError
-from flprivacy.core.plan import Plan
 from flprivacy.launch.arguments import overrides, study_arguments
-from flprivacy.presets import load_study
+from flprivacy.presets import load_study, resolve_study
 from flprivacy.steps.plan import plan_audit, plan_study
 from flprivacy.steps.pull import pull_target
-from flprivacy.steps.target_list import REFERENCE, resolve_study, resolve_targets, store_object
+from flprivacy.storage.parameters import REFERENCE, store_object
+from flprivacy.study.plan import Plan
+from flprivacy.targets.listing import resolve_targets
 from tests.cluster.command import Command
 from tests.services.kfp_state import KfpState
 

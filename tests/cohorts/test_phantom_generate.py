@@ -8,10 +8,10 @@ import pytest
 
 from flprivacy.cohorts.format import read_volumes, verify_cohort
 from flprivacy.cohorts.phantom import generate, phantom_cohort
+from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.cohorts.phantom.generate import plan_scans, render_plan
 from flprivacy.cohorts.phantom.sites import draw_sites, site_sizes
 from flprivacy.core.cohort import Cohort
-from flprivacy.core.config import PhantomConfig
 from flprivacy.core.errors import CohortError, ConfigError
 
 CONFIG = PhantomConfig(scans=40, sites=3, shape=(9, 32, 48), seed=5)

@@ -2,9 +2,13 @@
 
 import pytest
 
-from flprivacy.core.config import AttackConfig, PhantomConfig, Policy, PolicyRule, StudyConfig, TargetConfig
+from flprivacy.attacks.config import AttackConfig
+from flprivacy.auditing.config import Policy, PolicyRule
+from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import from_mapping, to_mapping
+from flprivacy.study.config import StudyConfig
+from flprivacy.training.config import TargetConfig
 
 STUDY = StudyConfig(
     name="s",

@@ -4,10 +4,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from flprivacy.cohorts.phantom import phantom_cohort
-from flprivacy.core.config import PhantomConfig, TargetConfig
-from flprivacy.models.target_folder import load_model
-from flprivacy.steps.publish import push_cohort, push_target
+from flprivacy.cohorts.phantom.config import PhantomConfig
+from flprivacy.cohorts.phantom.generate import phantom_cohort
+from flprivacy.cohorts.remote import push_cohort
+from flprivacy.targets.folder import load_model
+from flprivacy.targets.push import push_target
+from flprivacy.training.config import TargetConfig
 from flprivacy.training.train import train_target
 from tests.e2e.objects import Objects
 

@@ -9,9 +9,9 @@ from keras import layers
 from mlflow import MlflowClient
 from rich.console import Console
 
-from flprivacy.cohorts.phantom import phantom_cohort
+from flprivacy.cohorts.phantom.config import PhantomConfig
+from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.core.audit import Audit
-from flprivacy.core.config import PhantomConfig
 from flprivacy.models.registry import build
 from flprivacy.reporting.terminal import summary_table
 from flprivacy.steps.attack_attributes import attack_attributes

@@ -13,13 +13,13 @@ import pytest
 from mlflow import MlflowClient
 
 from flprivacy.attacks.baselines import attack_pixels, majority
+from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.frozen import FrozenAttack
 from flprivacy.attacks.results import curves_frame, score_table
 from flprivacy.attacks.scenario import prepare
 from flprivacy.core.audit import Audit
 from flprivacy.core.change import FIRST_AUDIT, NO_CHANGE, NOT_COMPARABLE, WORSE, AuditChange, FoundTargets
 from flprivacy.core.cohort import Cohort
-from flprivacy.core.config import AttackConfig
 from flprivacy.core.digests import digest_bytes
 from flprivacy.core.errors import AuditError, TrackingError
 from flprivacy.core.parsing import to_mapping

@@ -12,14 +12,15 @@ import pandas as pd
 import pytest
 
 from flprivacy.attacks.baselines import attack_pixels, majority
+from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.frozen import FrozenAttack, Source
 from flprivacy.attacks.results import curves_frame, score_table
 from flprivacy.attacks.scenario import prepare
 from flprivacy.auditing.attributes import audit_attributes
+from flprivacy.auditing.config import AuditConfig
 from flprivacy.cohorts.format import write_cohort
 from flprivacy.core.audit import LEAK, Verdict
 from flprivacy.core.cohort import Cohort, CohortMeta
-from flprivacy.core.config import AttackConfig, AuditConfig
 from flprivacy.core.scores import ScoreTable
 
 SHAPE, SITES, SCANS = (8, 32, 40), 4, 480

@@ -22,9 +22,9 @@ from flprivacy.cohorts.format import open_cohort
 from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.cohorts.volumes import HEAD_BYTES
 from flprivacy.core.audit import Audit
-from flprivacy.core.config import TargetConfig
 from flprivacy.core.errors import StorageError
 from flprivacy.steps.pull import pull_cohort
+from flprivacy.training.config import TargetConfig
 from flprivacy.training.train import train_target
 from tests.end_to_end.commands import TINY, events, flprivacy
 from tests.end_to_end.planted_scans import KEY, PLANTED, PSEUDONYM, SECRET, files_below, plant, search

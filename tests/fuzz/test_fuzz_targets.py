@@ -21,7 +21,6 @@ from flprivacy.core.publish import write_json
 from flprivacy.core.target_source import TargetSource
 from flprivacy.models.foreign.checkpoint import open_checkpoint
 from flprivacy.models.foreign.custom import load_custom
-from flprivacy.models.foreign.importing import import_checkpoint
 from flprivacy.models.foreign.loading import wanted_tensors
 from flprivacy.models.foreign.naming import (
     Wanted,
@@ -32,7 +31,8 @@ from flprivacy.models.foreign.naming import (
     trunk_blocks,
 )
 from flprivacy.models.registry import build
-from flprivacy.models.target_folder import read_target, verify_target
+from flprivacy.targets.folder import read_target, verify_target
+from flprivacy.targets.importing import import_checkpoint
 
 SHAPE = (4, 16, 20)
 _MEMORY = 250 << 20

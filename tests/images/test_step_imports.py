@@ -18,7 +18,7 @@ sys.meta_path.insert(0, Block())
 # A step that converts a foreign weights file builds its network: that is why the audit image has TensorFlow.
 _FOREIGN = """
 try:
-    import flprivacy.models.foreign.importing
+    import flprivacy.targets.importing
 except ImportError as error:
     print(error)
 """

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flprivacy.steps.isolation import RETRIES
+from flprivacy.execution.isolation import RETRIES
 from pipelines.cluster import ACCELERATOR, GPU_TOLERATIONS, QUEUE_LABEL, QUEUES_VARIABLE, SECRETS
 from pipelines.compile import COMPILED, PIPELINES
 

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from flprivacy.core.events import ENVIRONMENT_VARIABLE, EventReader
+from flprivacy.execution.run_step import run_step
 from flprivacy.steps.attack_attributes import attack_attributes
-from flprivacy.steps.places import HOME_VARIABLE
-from flprivacy.steps.run_step import run_step
 from flprivacy.steps.train_target import train_target
 from flprivacy.storage.mirror import INTERVAL_VARIABLE, Mirror
+from flprivacy.storage.places import HOME_VARIABLE
 from flprivacy.storage.remote_work import RemoteWork
 
 STEPS: dict[str, Callable[..., Any]] = {"train": train_target, "attack": attack_attributes}

@@ -15,15 +15,15 @@ from tiny_training import tiny_manifest, write_tiny_cohort
 from flprivacy.auditing.epsilon.claim import METHODS as BOUNDS
 from flprivacy.auditing.epsilon.claim import check_claim
 from flprivacy.core.cohort import Cohort
-from flprivacy.core.config import CanaryConfig
 from flprivacy.core.dp_check import CONTRADICTED, NOT_CONTRADICTED, DpCheck
 from flprivacy.core.errors import AuditError, ConfigError
 from flprivacy.core.parsing import from_mapping, to_mapping
-from flprivacy.core.plan import Plan
 from flprivacy.privacy.accounting import account
 from flprivacy.privacy.events import SampledGaussianSteps
 from flprivacy.steps.dp_check import check_dp_policy, dp_check, plan_dp_check
+from flprivacy.study.plan import Plan
 from flprivacy.training.central import train_central
+from flprivacy.training.config import CanaryConfig
 
 CANARIES, PASSES = 500, 10
 CLAIM = dataclasses.replace(PRIVATE, noise_multiplier=0.8, sampling_rate=0.05, optimizer="sgd")

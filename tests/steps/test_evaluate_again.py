@@ -5,11 +5,12 @@ from pathlib import Path
 import pandas as pd
 
 from flprivacy.auditing.curves import CURVE_COLUMNS
-from flprivacy.core.config import StudyConfig, TargetConfig
-from flprivacy.core.plan import Plan
 from flprivacy.core.scores import ScoreTable
 from flprivacy.steps.attack_attributes import write_scores
 from flprivacy.steps.evaluate import evaluate
+from flprivacy.study.config import StudyConfig
+from flprivacy.study.plan import Plan
+from flprivacy.training.config import TargetConfig
 from tests.auditing.score_tables import People, make_study, make_table
 from tests.cohorts.tiny_cohort import write_tiny
 
@@ -36,7 +37,10 @@ def test_other_scores_of_the_same_target_and_cohort_are_another_audit(tmp_path: 
     Plan(pipeline="study", command="", study=StudyConfig(name="x", targets=targets)).write(tmp_path / "plan.json")
     people = People()
     weak, strong = (
-        [t if t.target != "central" else make_table("central", people, signal=signal) for t in make_study(people=people)]
+        [
+            t if t.target != "central" else make_table("central", people, signal=signal)
+            for t in make_study(people=people)
+        ]
         for signal in (0.5, 3.0)
     )
     before = _site_f1(tmp_path, "weak", weak)

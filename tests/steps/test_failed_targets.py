@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from flprivacy.core.artifacts import AUDIT_FILE
 from flprivacy.core.audit import Audit, TargetFailure
-from flprivacy.core.config import StudyConfig, TargetConfig
 from flprivacy.core.errors import AuditError
 from flprivacy.core.parsing import to_mapping
-from flprivacy.core.plan import Plan
+from flprivacy.execution.isolation import FAILURE_FILE
 from flprivacy.steps.check_policy import check_policy
 from flprivacy.steps.evaluate import evaluate
-from flprivacy.steps.files import AUDIT_FILE
-from flprivacy.steps.isolation import FAILURE_FILE
+from flprivacy.study.config import StudyConfig
+from flprivacy.study.plan import Plan
+from flprivacy.training.config import TargetConfig
 from tests.cohorts.tiny_cohort import write_tiny
 
 LOST = TargetFailure(target="central", step="train_target", reason="out of memory", passing=True)

@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from source_examples import URI, VOLUME_BYTES, exposed, serve, volume_bytes, write_source
 
 from flprivacy.cohorts.format import open_cohort, read_volumes, verify_cohort
+from flprivacy.cohorts.remote import push_cohort
 from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.cohorts.selection import PRESENT_FILE
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import AttackError, CohortError, ConfigError, FlprivacyError, StorageError
-from flprivacy.steps.publish import push_cohort
 from flprivacy.steps.pull import pull_cohort
 from flprivacy.steps.resolve import resolve_cohort
 from flprivacy.storage.objects import ChangedObjectError, MissingObjectError
 from tests.cohorts.tiny_cohort import change_manifest
 from tests.services.scripted_s3 import ScriptedS3
+from tests.steps.source_examples import URI, VOLUME_BYTES, exposed, serve, volume_bytes, write_source
 
 _FRACTIONS, _SEEDS = (0.1, 0.25), (0, 1, 2)
 _HEADS = 3 * 5000

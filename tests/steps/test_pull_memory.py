@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from source_examples import URI, serve
 
 from flprivacy.cohorts.format import write_cohort
 from flprivacy.core.cohort import CohortMeta
 from tests.services.scripted_s3 import ScriptedS3
+from tests.steps.source_examples import URI, serve
 
 _SHAPE, _SCANS = (24, 256, 256), 80  # 126 MB
 _MOST_MIB = 100

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from source_examples import serve
 
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError, FlprivacyError, StorageError, TargetError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import write_json
 from flprivacy.core.target import ModelRecord, TargetRecord
-from flprivacy.models.target_folder import read_target, target_digest
 from flprivacy.models.tensor_file import TensorHeader, tensors_digest, write_tensors
-from flprivacy.steps.publish import push_target
 from flprivacy.steps.pull import pull_target, target_record
+from flprivacy.targets.folder import read_target, target_digest
+from flprivacy.targets.push import push_target
 from tests.services.scripted_s3 import ScriptedS3
+from tests.steps.source_examples import serve
 
 _URI = "s3://bucket/models/mine"
 

@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from flprivacy.attacks.config import AttackConfig
 from flprivacy.cohorts.format import write_cohort
 from flprivacy.core.cohort import CohortMeta
-from flprivacy.core.config import AttackConfig, PrivacyConfig, StudyConfig, TargetConfig
-from flprivacy.core.plan import Plan
+from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.storage.object_store import open_objects
 from flprivacy.storage.remote_work import RemoteWork
+from flprivacy.study.config import StudyConfig
+from flprivacy.study.plan import Plan
+from flprivacy.training.config import TargetConfig
 from tests.services.spot_lives import TERMINATED, Ending, Life, Task, live, unlike
 
 SHAPE, SCANS = (8, 32, 40), 48

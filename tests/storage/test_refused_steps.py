@@ -10,9 +10,9 @@ from botocore.config import Config
 from google.auth.credentials import CredentialsWithRegionalAccessBoundary
 from storage_examples import one_line
 
+from flprivacy.cohorts.remote import push_cohort
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import StorageError
-from flprivacy.steps.publish import push_cohort
 from flprivacy.steps.pull import pull_cohort
 from flprivacy.steps.resolve import resolve_cohort
 from tests.services.ceph import Gateway

@@ -9,8 +9,8 @@ from remote_examples import OBJECT_NAME, checkpoint, counting, machine, object_n
 from storage_examples import one_line
 
 from flprivacy.core.errors import ConfigError, StorageError
-from flprivacy.steps.places import open_store
 from flprivacy.storage.mirror import MirrorConfig
+from flprivacy.storage.places import open_store
 from flprivacy.storage.remote_store import RemoteStore
 from flprivacy.storage.store import Store
 

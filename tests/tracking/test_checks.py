@@ -6,8 +6,8 @@ import pytest
 from mlflow import MlflowClient
 
 from flprivacy.core.dp_check import CONTRADICTED, CanaryBound, DpCheck
-from flprivacy.steps import spool
 from flprivacy.steps.log_mlflow import log_mlflow, sync_spool
+from flprivacy.tracking import spool
 
 
 @pytest.fixture

@@ -12,9 +12,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from flprivacy.steps import spool
 from flprivacy.steps.log_mlflow import log_mlflow, sync_spool
-from flprivacy.tracking import attempts, audits
+from flprivacy.tracking import attempts, audits, spool
 from tests.reporting.example_audit import example_audit
 from tests.tracking.mlflow_server import Server
 
@@ -121,7 +120,8 @@ def test_several_syncs_at_once_leave_one(
     go = tmp_path / "go"
     script = (
         "import time, sys, pathlib\n"
-        "from flprivacy.steps import log_mlflow, spool\n"
+        "from flprivacy.steps import log_mlflow\n"
+        "from flprivacy.tracking import spool\n"
         "from flprivacy.tracking import attempts\n"
         f"store, go, me = {store!r}, pathlib.Path({str(go)!r}), pathlib.Path(sys.argv[1])\n"
         "settle, calls = attempts.settle, []\n"

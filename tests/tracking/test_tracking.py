@@ -14,9 +14,8 @@ from mlflow.entities import Run
 from flprivacy import tracking
 from flprivacy.core.audit import Audit
 from flprivacy.core.errors import TrackingError
-from flprivacy.steps import spool
 from flprivacy.steps.log_mlflow import log_mlflow, sync, sync_spool
-from flprivacy.tracking import attempts, audits
+from flprivacy.tracking import attempts, audits, spool
 from tests.reporting.example_audit import example_audit
 
 

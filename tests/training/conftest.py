@@ -8,9 +8,9 @@ import pytest
 from tiny_training import tiny_manifest, tiny_network, write_tiny_cohort
 
 from flprivacy.core.cohort import Cohort
-from flprivacy.core.config import TargetConfig
 from flprivacy.training.adam import ADAM
 from flprivacy.training.checkpoint import Checkpoints
+from flprivacy.training.config import TargetConfig
 from flprivacy.training.local import Learner
 from flprivacy.training.pool import Pool, training_pool
 from flprivacy.training.topology import Run

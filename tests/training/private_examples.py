@@ -8,9 +8,10 @@ import numpy as np
 from tiny_training import SHAPE
 
 from flprivacy.core.cohort import Cohort
-from flprivacy.core.config import CanaryConfig, PrivacyConfig, TargetConfig
+from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.training.canaries import insert_canaries
 from flprivacy.training.checkpoint import Checkpoints
+from flprivacy.training.config import CanaryConfig, TargetConfig
 from flprivacy.training.dp_sgd import dp_sgd
 from flprivacy.training.local import Learner
 from flprivacy.training.pool import training_pool

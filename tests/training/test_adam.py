@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from tiny_training import SHAPE
 
-from flprivacy.core.config import TargetConfig
 from flprivacy.training.adam import compile_adam, compile_step
 from flprivacy.training.batches import Batch
+from flprivacy.training.config import TargetConfig
 
 RNG = np.random.default_rng(3)
 VOLUMES = RNG.random((5, *SHAPE, 1), dtype=np.float32)

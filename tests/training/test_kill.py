@@ -11,8 +11,8 @@ import pytest
 from tiny_training import tiny_manifest, write_tiny_cohort
 
 from flprivacy.cohorts.format import open_cohort
-from flprivacy.core.config import TargetConfig
 from flprivacy.core.target import TargetRecord
+from flprivacy.training.config import TargetConfig
 from flprivacy.training.train import train_target
 
 PATIENCE_SECONDS = 240.0

@@ -11,15 +11,16 @@ from private_examples import PRIVATE, private_run, with_shared_patients
 from tiny_training import assert_same_bits
 
 from flprivacy.core.cohort import Cohort
-from flprivacy.core.config import CanaryConfig, PrivacyConfig, TargetConfig
 from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.target import TargetRecord
-from flprivacy.models.target_folder import read_target
 from flprivacy.privacy.accounting import account
+from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.privacy.events import event_from_mapping
+from flprivacy.targets.folder import read_target
 from flprivacy.training.central import train_central
 from flprivacy.training.checkpoint import Checkpoint, Checkpoints
+from flprivacy.training.config import CanaryConfig, TargetConfig
 from flprivacy.training.federated import train_federated
 from flprivacy.training.private_run import SEED_FILE, noise_seed, plan_private_run
 from flprivacy.training.siloed import train_siloed

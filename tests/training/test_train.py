@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 from flprivacy.core.cohort import Cohort
-from flprivacy.core.config import TOPOLOGIES, CanaryConfig, PrivacyConfig, TargetConfig
 from flprivacy.core.errors import ConfigError, StorageError, TrainingError
 from flprivacy.core.parsing import from_mapping
 from flprivacy.core.target import TargetRecord
+from flprivacy.core.vocabulary import TOPOLOGIES
 from flprivacy.models.registry import TargetModel, build
-from flprivacy.models.target_folder import load_model, read_target, verify_target
 from flprivacy.models.weights import weights_digest
+from flprivacy.privacy.config import PrivacyConfig
+from flprivacy.targets.folder import load_model, read_target, verify_target
 from flprivacy.training.adam import ADAM
+from flprivacy.training.config import CanaryConfig, TargetConfig
 from flprivacy.training.draws import weights_seed
 from flprivacy.training.mapping import training_mapping
 from flprivacy.training.train import TRAINERS, run_key, train_target

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pandas as pd
 
+from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.features import Forward, model_forward
 from flprivacy.attacks.finetune import FinetuneAttack
 from flprivacy.attacks.frozen import FrozenAttack, Source
 from flprivacy.attacks.results import Finished, curves_frame, score_table
 from flprivacy.attacks.scenario import Scenario, prepare
 from flprivacy.core.cohort import Cohort
-from flprivacy.core.config import AttackConfig
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import AttackError
 from flprivacy.core.scores import ScoreTable
 from flprivacy.core.target import ModelRecord, TargetRecord
 from flprivacy.models.registry import TargetModel
-from flprivacy.models.target_folder import load_model, read_target
+from flprivacy.targets.folder import load_model, read_target
 
 
 def attack_attributes(

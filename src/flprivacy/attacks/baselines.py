@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.exposure import Exposure
 from flprivacy.attacks.frozen import FrozenAttack, Source
 from flprivacy.attacks.labels import AttributeLabels
@@ -12,8 +13,8 @@ from flprivacy.attacks.pixels import DIGEST, pixel_forward
 from flprivacy.attacks.results import Finished, curves_frame, score_table
 from flprivacy.attacks.scenario import Scenario, prepare
 from flprivacy.core.cohort import Cohort
-from flprivacy.core.config import PROTOCOLS, AttackConfig
 from flprivacy.core.scores import ScoreTable
+from flprivacy.core.vocabulary import PROTOCOLS
 
 PIXELS, MAJORITY = "pixels", "majority"
 ACCESS, MODEL, ROLE = "none", "model", "baseline"

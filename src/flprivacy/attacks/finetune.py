@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.attacks.cache import ahead, batched
+from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.exposure import Exposure
 from flprivacy.attacks.features import TEST_VIEW, model_forward
 from flprivacy.attacks.frozen import FrozenAttack, Source
@@ -34,7 +35,6 @@ from flprivacy.attacks.grid import (
 from flprivacy.attacks.heads import StackedHeads
 from flprivacy.attacks.results import Finished, ResultStore
 from flprivacy.attacks.scenario import Scenario
-from flprivacy.core.config import AttackConfig
 from flprivacy.core.progress import Progress, progress
 from flprivacy.models.registry import TargetModel
 

@@ -13,10 +13,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.exposure import Exposure
 from flprivacy.attacks.heads import StackedHeads, initial_weights
 from flprivacy.attacks.labels import STREAMS, AttributeLabels
-from flprivacy.core.config import AttackConfig
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.exposure import Exposure, draw_exposure, needed_rows
 from flprivacy.attacks.features import Views
 from flprivacy.attacks.labels import AttributeLabels, attribute_labels, left_out, scored_rows
+from flprivacy.core.checks import check
 from flprivacy.core.cohort import TEST, Cohort
-from flprivacy.core.config import PROTOCOLS, AttackConfig, check
 from flprivacy.core.digests import digest_json
 from flprivacy.core.metrics import confusion_matrices, f1_weighted, mean_absolute_error
+from flprivacy.core.vocabulary import PROTOCOLS
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]

@@ -9,6 +9,7 @@ import pandas as pd
 from flprivacy.auditing.baselines import baselines_of
 from flprivacy.auditing.bootstrap import Resampling, resample_patients
 from flprivacy.auditing.comparisons import compare_targets
+from flprivacy.auditing.config import AuditConfig
 from flprivacy.auditing.confusions import confusions
 from flprivacy.auditing.curves import curves_with_bands
 from flprivacy.auditing.estimates import estimate_metrics
@@ -18,7 +19,6 @@ from flprivacy.auditing.runs import AttackRuns, collect_runs
 from flprivacy.auditing.scatters import scatters
 from flprivacy.auditing.verdicts import judge
 from flprivacy.core.audit import AgeScatter, ConfusionMatrix, Curve, ExcessEstimate, MetricEstimate, Verdict
-from flprivacy.core.config import AuditConfig
 from flprivacy.core.errors import AuditError
 from flprivacy.core.progress import progress
 from flprivacy.core.scores import ScoreTable

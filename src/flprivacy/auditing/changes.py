@@ -23,12 +23,12 @@ from dataclasses import replace
 
 from flprivacy.auditing.baselines import NO_MODEL
 from flprivacy.auditing.bootstrap import resample_patients
+from flprivacy.auditing.config import AuditConfig
 from flprivacy.auditing.intervals import least_variance
 from flprivacy.auditing.measures import LOWER_IS_STRONGER, Measured, measure
 from flprivacy.auditing.runs import AttackRuns, collect_runs
 from flprivacy.auditing.variance import Luck, Uncertainty, difference_uncertainty
 from flprivacy.core.change import BETTER, NO_CHANGE, WORSE, AttackChange
-from flprivacy.core.config import AuditConfig
 from flprivacy.core.errors import AuditError
 from flprivacy.core.scores import ScoreTable
 

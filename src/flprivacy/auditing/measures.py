@@ -8,7 +8,7 @@ import numpy.typing as npt
 from flprivacy.auditing.bootstrap import Resampling
 from flprivacy.auditing.runs import AttackRuns
 from flprivacy.core import metrics
-from flprivacy.core.config import CLASSIFICATION_METRICS
+from flprivacy.core.attributes import CLASSIFICATION_METRICS
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from flprivacy.auditing.config import Policy, PolicyRule
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, ExcessEstimate, MetricEstimate, Verdict
-from flprivacy.core.config import Policy, PolicyRule
 from flprivacy.core.errors import AuditError
 
 

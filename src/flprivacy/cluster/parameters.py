@@ -13,8 +13,9 @@ from flprivacy.cluster.compiled import CompiledPipeline, Parameter
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.target_source import parse_source
 from flprivacy.launch.arguments import overrides, re_audit_arguments, study_arguments
-from flprivacy.steps.places import STORE_VARIABLE
-from flprivacy.steps.target_list import REFERENCE, is_file, store_object
+from flprivacy.presets import is_file
+from flprivacy.storage.parameters import REFERENCE, store_object
+from flprivacy.storage.places import STORE_VARIABLE
 from flprivacy.storage.uris import is_remote
 
 MOST_BYTES = 10_000  # of all parameters together; the API server refuses more

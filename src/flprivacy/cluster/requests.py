@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import urllib3
 from kfp_server_api import ApiException
 
-from flprivacy.core.config import check
+from flprivacy.core.checks import check
 from flprivacy.core.errors import FlprivacyError
 
 R = TypeVar("R")

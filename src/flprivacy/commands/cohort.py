@@ -27,7 +27,7 @@ def cohort_make(folder: Path, preset: str, changes: tuple[str, ...]) -> None:
     Example:
       flprivacy cohort make data/phantom --set cohort.scans=400 --set cohort.signature_strength=0
     """
-    from flprivacy.cohorts.phantom import phantom_cohort
+    from flprivacy.cohorts.phantom.generate import phantom_cohort
     from flprivacy.launch.arguments import overrides
     from flprivacy.launch.direct import drawing_here
     from flprivacy.presets import load_study
@@ -218,8 +218,8 @@ def cohort_push(folder: Path, uri: str) -> None:
     Example:
       flprivacy cohort push data/cohort s3://bucket/cohort
     """
+    from flprivacy.cohorts.remote import push_cohort
     from flprivacy.launch.direct import drawing_here
-    from flprivacy.steps.publish import push_cohort
 
     with drawing_here(console()):
         sent = push_cohort(folder=folder, uri=uri)

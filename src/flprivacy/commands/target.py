@@ -40,7 +40,7 @@ def target_show(location: str) -> None:
     import json
 
     from flprivacy.launch.targets import target_source
-    from flprivacy.steps.show_target import show_target
+    from flprivacy.targets.show import show_target
 
     source = target_source(location)
     _use_mlflow(source)
@@ -73,8 +73,8 @@ def target_import(location: str, folder: Path, store: str, **facts: Any) -> None
     from flprivacy.core.errors import ConfigError
     from flprivacy.core.target_source import source_of
     from flprivacy.launch.targets import target_source
-    from flprivacy.steps.given_target import describe_match
     from flprivacy.steps.pull import pull_target
+    from flprivacy.targets.given import describe_match
 
     if folder.exists():
         raise ConfigError(f"{folder}: exists already; give a new folder, or remove this one first")
@@ -98,7 +98,7 @@ def target_push(folder: Path, uri: str) -> None:
     """
     from flprivacy.commands.console import console
     from flprivacy.launch.direct import drawing_here
-    from flprivacy.steps.publish import push_target
+    from flprivacy.targets.push import push_target
 
     with drawing_here(console()):
         sent = push_target(folder=folder, uri=uri)

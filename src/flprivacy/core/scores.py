@@ -16,13 +16,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flprivacy.core.attributes import BY_NAME
 from flprivacy.core.errors import AuditError
 from flprivacy.core.publish import publish_file
 
 FloatArray = npt.NDArray[np.float64]
 
-CLASSIFICATION = ("site", "sex", "age_band")
-REGRESSION = ("age_years",)
+CLASSIFICATION = tuple(one.name for one in BY_NAME.values() if not one.is_regression)
+REGRESSION = tuple(one.name for one in BY_NAME.values() if one.is_regression)
 _META_KEY = b"flprivacy.score_table"
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
-from flprivacy.core.config import PARTITIONS, PROTOCOLS, check
+from flprivacy.core.checks import check
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import from_mapping
+from flprivacy.core.vocabulary import PARTITIONS, PROTOCOLS
 
 CUSTOM = "custom"
 WEIGHTS_SUFFIXES = (".keras", ".h5", ".hdf5")  # .weights.h5 among them

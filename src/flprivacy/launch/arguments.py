@@ -10,8 +10,8 @@ from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.target_source import parse_source
 from flprivacy.launch.targets import target_source
-from flprivacy.presets import preset_names
-from flprivacy.steps.target_list import digest_in, resolve_study
+from flprivacy.presets import preset_names, resolve_study
+from flprivacy.storage.parameters import digest_in
 from flprivacy.storage.uris import is_remote, local_path
 
 

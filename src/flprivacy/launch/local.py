@@ -21,8 +21,8 @@ from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import ConfigError, FlprivacyError, StorageError
 from flprivacy.core.events import ENVIRONMENT_VARIABLE, EventReader
 from flprivacy.launch.watch import Watch
-from flprivacy.steps.places import home
 from flprivacy.storage.fingerprint import fingerprint
+from flprivacy.storage.places import home
 
 PIPELINES_VARIABLE = "FLPRIVACY_PIPELINES"
 _ALL_PARTS = (
@@ -30,12 +30,15 @@ _ALL_PARTS = (
     "auditing",
     "cohorts",
     "core",
+    "execution",
     "models",
     "presets",
     "privacy",
     "reporting",
     "steps",
     "storage",
+    "study",
+    "targets",
     "training",
 )
 _POLL_SECONDS = 0.2

@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, CHECK_FILE, REPORT_FILE
 from flprivacy.core.audit import Audit
 from flprivacy.core.change import AuditChange
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.dp_check import DpCheck
 from flprivacy.launch.local import LocalRun
-from flprivacy.steps.files import AUDIT_FILE, CHANGE_FILE, CHECK_FILE, REPORT_FILE
-from flprivacy.steps.places import home
+from flprivacy.storage.places import home
 from flprivacy.storage.store import deliver
 
 

@@ -1,5 +1,6 @@
 """Whole configurations by name, or from a file of your own."""
 
+import tempfile
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -7,10 +8,11 @@ from typing import Any
 
 import yaml
 
-from flprivacy.core.config import StudyConfig
 from flprivacy.core.digests import digest_bytes
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import from_mapping
+from flprivacy.storage.parameters import read_object, resolve_mapping
+from flprivacy.study.config import StudyConfig
 
 
 def preset_names() -> list[str]:
@@ -45,6 +47,36 @@ def load_study(preset: str, overrides: Mapping[str, Any] | None = None, *, diges
     if isinstance(targets, dict):
         merged["targets"] = {k: v for k, v in targets.items() if v not in (None, "null")}
     return from_mapping(StudyConfig, merged, where)
+
+
+def resolve_study(preset: str, overrides: Mapping[str, Any], *, digest: str = "") -> StudyConfig:
+    """Return the configuration of a run, whose preset or fields may lie in the store.
+
+    Args:
+        preset: name of a preset, path of a YAML file, or URI of one, whose ``digest`` is then needed.
+        overrides: nested fields to replace, or a reference to them.
+        digest: SHA-256 that a preset given as file must have; empty: any.
+
+    Raises:
+        ConfigError: no such preset, a wrong field, or a file that changed.
+        StorageError: an object cannot be read.
+    """
+    fields = resolve_mapping(overrides, "overrides")
+    if "://" not in preset:
+        return load_study(preset, fields, digest=digest)
+    if not digest:
+        raise ConfigError(
+            f"preset {preset}: its preset_digest is missing; give its SHA-256, as 'flprivacy submit' does"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / preset.rpartition("/")[2]
+        path.write_bytes(read_object(preset, digest))
+        return load_study(str(path), fields, digest=digest)
+
+
+def is_file(preset: str) -> bool:
+    """Say whether a preset is a file on this machine, not a name and not a URI elsewhere."""
+    return preset not in preset_names() and "://" not in preset
 
 
 def _read(preset: str) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.core.config import check
+from flprivacy.core.checks import check
 from flprivacy.core.errors import ConfigError
 from flprivacy.privacy.events import PATIENT, SCAN, SITE, SampledGaussianSteps
 from flprivacy.privacy.mechanisms import discretisation, pld_accountant, rdp_epsilon

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.core.config import check
+from flprivacy.core.checks import check
 from flprivacy.core.errors import TrainingError
 from flprivacy.privacy.events import SITE, SampledGaussianSteps
 from flprivacy.privacy.randomness import SITE_NOISE, generator

@@ -6,7 +6,7 @@ from functools import cache
 
 from scipy.optimize import brentq
 
-from flprivacy.core.config import check
+from flprivacy.core.checks import check
 from flprivacy.core.errors import ConfigError
 from flprivacy.privacy.accounting import check_delta
 from flprivacy.privacy.events import SCAN, SampledGaussianSteps

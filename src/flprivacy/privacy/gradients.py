@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.core.config import check
+from flprivacy.core.checks import check
 from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.privacy.compatibility import validate
 from flprivacy.privacy.events import PATIENT, SCAN

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from flprivacy.core.config import PrivacyConfig
 from flprivacy.core.errors import ConfigError
 from flprivacy.privacy.accounting import account, check_delta
 from flprivacy.privacy.calibration import calibrate_noise_multiplier
+from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.privacy.events import SCAN, SITE, SampledGaussianSteps
 from flprivacy.privacy.sampling import sampling_rate
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import pandas as pd
 
 from flprivacy.cohorts.format import open_cohort
+from flprivacy.core.artifacts import CURVES_FILE, SCORES_FILE
 from flprivacy.core.parsing import to_mapping
-from flprivacy.core.plan import Plan
 from flprivacy.core.publish import publish_file
 from flprivacy.core.scores import ScoreTable
 from flprivacy.core.target import TARGET_FILE
-from flprivacy.models.target_folder import read_target
-from flprivacy.steps.files import CURVES_FILE, SCORES_FILE
-from flprivacy.steps.places import open_store
+from flprivacy.storage.places import open_store
 from flprivacy.storage.store import deliver
+from flprivacy.study.plan import Plan
+from flprivacy.targets.folder import read_target
 
 
 def attack_attributes(*, plan: Path, cohort: Path, target: Path, store: str, out: Path) -> None:

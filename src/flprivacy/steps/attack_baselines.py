@@ -4,10 +4,10 @@ from pathlib import Path
 
 from flprivacy.cohorts.format import open_cohort
 from flprivacy.core.parsing import to_mapping
-from flprivacy.core.plan import Plan
 from flprivacy.steps.attack_attributes import write_scores
-from flprivacy.steps.places import open_store
+from flprivacy.storage.places import open_store
 from flprivacy.storage.store import deliver
+from flprivacy.study.plan import Plan
 
 
 def attack_baselines(*, plan: Path, cohort: Path, store: str, out: Path) -> None:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from flprivacy.core.artifacts import AUDIT_FILE
 from flprivacy.core.audit import LEAK, Audit
 from flprivacy.core.errors import AuditError
 from flprivacy.core.events import emit
-from flprivacy.steps.files import AUDIT_FILE
 
 
 def check_policy(*, audit: Path, report: Path, fail_on_leak: bool = False) -> int:

@@ -5,6 +5,8 @@ import tempfile
 from pathlib import Path
 
 from flprivacy.auditing.changes import adjusted, compare_with_before, judge_change
+from flprivacy.auditing.config import AuditConfig
+from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, FOUND_FILE, SCORES_FOLDER
 from flprivacy.core.audit import Audit
 from flprivacy.core.change import (
     FIRST_AUDIT,
@@ -19,15 +21,13 @@ from flprivacy.core.change import (
     gravest,
     gravity,
 )
-from flprivacy.core.config import AuditConfig
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import AuditError, TrackingError
 from flprivacy.core.events import emit
 from flprivacy.core.parsing import from_mapping
 from flprivacy.core.scores import ScoreTable
-from flprivacy.steps.files import AUDIT_FILE, CHANGE_FILE, FOUND_FILE, SCORES_FOLDER
+from flprivacy.execution.isolation import may_try_again
 from flprivacy.steps.find_targets import unchanged
-from flprivacy.steps.isolation import may_try_again
 from flprivacy.storage.store import deliver
 from flprivacy.tracking import fetch_audit
 

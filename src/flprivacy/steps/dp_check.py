@@ -10,21 +10,22 @@ import pandas as pd
 
 from flprivacy import __version__
 from flprivacy.auditing.epsilon.claim import check_claim
-from flprivacy.core.config import StudyConfig
+from flprivacy.core.artifacts import CHECK_FILE, REPORT_FILE
 from flprivacy.core.digests import digest_json
 from flprivacy.core.dp_check import CONTRADICTED, DpCheck
 from flprivacy.core.errors import AuditError, ConfigError
 from flprivacy.core.events import emit
-from flprivacy.core.plan import Plan
 from flprivacy.core.target import TARGET_FILE, TargetRecord
-from flprivacy.models.target_folder import read_target
-from flprivacy.steps.files import CHECK_FILE, REPORT_FILE
-from flprivacy.steps.isolation import need_success
-from flprivacy.steps.places import open_store
+from flprivacy.execution.isolation import need_success
+from flprivacy.presets import resolve_study
 from flprivacy.steps.plan import repeat_command
-from flprivacy.steps.target_list import resolve_mapping, resolve_study
 from flprivacy.storage.fingerprint import library_versions
+from flprivacy.storage.parameters import resolve_mapping
+from flprivacy.storage.places import open_store
 from flprivacy.storage.store import deliver
+from flprivacy.study.config import StudyConfig
+from flprivacy.study.plan import Plan
+from flprivacy.targets.folder import read_target
 
 TARGET_NAME = "dp-check"
 _EXCEPT_SCORES = ("included",)

@@ -14,22 +14,23 @@ from flprivacy import __version__
 from flprivacy.auditing.anonymous import anonymous
 from flprivacy.auditing.attributes import audit_attributes
 from flprivacy.cohorts.format import open_cohort
+from flprivacy.core.artifacts import AUDIT_FILE, SCORES_FOLDER
 from flprivacy.core.audit import Audit, TargetFailure, TargetSummary
 from flprivacy.core.cohort import TRAIN, Cohort
-from flprivacy.core.config import BASELINE_TOPOLOGIES, StudyConfig
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import AuditError
 from flprivacy.core.parsing import from_mapping, to_mapping
-from flprivacy.core.plan import Plan
 from flprivacy.core.scores import ScoreTable
 from flprivacy.core.target import TARGET_FILE, TargetRecord
+from flprivacy.core.vocabulary import BASELINE_TOPOLOGIES
+from flprivacy.execution.isolation import read_failure
 from flprivacy.steps.attack_attributes import read_scores
-from flprivacy.steps.audit_keys import attack_identity, audit_key
-from flprivacy.steps.files import AUDIT_FILE, SCORES_FOLDER
-from flprivacy.steps.isolation import read_failure
-from flprivacy.steps.places import open_store
 from flprivacy.storage.fingerprint import library_versions
+from flprivacy.storage.places import open_store
 from flprivacy.storage.store import deliver
+from flprivacy.study.audit_keys import attack_identity, audit_key
+from flprivacy.study.config import StudyConfig
+from flprivacy.study.plan import Plan
 
 
 def evaluate(*, plan: Path, cohort: Path, scores: Sequence[Path], store: str, out: Path) -> Audit:

@@ -6,19 +6,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from flprivacy.cohorts.remote import SourceCohort, look_at_cohort
+from flprivacy.core.artifacts import CHANGE_FILE, FOUND_FILE
 from flprivacy.core.change import NO_CHANGE, AuditChange, FoundTarget, FoundTargets, PreviousAudit, TargetChange
-from flprivacy.core.config import StudyConfig
 from flprivacy.core.errors import StorageError
 from flprivacy.core.events import emit
 from flprivacy.core.target import TargetRecord
-from flprivacy.steps.audit_keys import audit_key
-from flprivacy.steps.files import CHANGE_FILE, FOUND_FILE
-from flprivacy.steps.latest_targets import latest_targets
+from flprivacy.presets import resolve_study
 from flprivacy.steps.log_mlflow import sync_spool
 from flprivacy.steps.plan import audit_study
 from flprivacy.steps.pull import target_record
-from flprivacy.steps.source_cohort import SourceCohort, look_at_cohort
-from flprivacy.steps.target_list import resolve_study, resolve_targets
+from flprivacy.study.audit_keys import audit_key
+from flprivacy.study.config import StudyConfig
+from flprivacy.targets.latest import latest_targets
+from flprivacy.targets.listing import resolve_targets
 from flprivacy.tracking import FiledAudit, last_audit, same_audit
 
 LOGGER = logging.getLogger(__name__)

@@ -4,15 +4,14 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, CHECK_FILE
 from flprivacy.core.audit import Audit
 from flprivacy.core.change import AuditChange
 from flprivacy.core.dp_check import DpCheck
 from flprivacy.core.errors import AuditError, StorageError, TrackingError
 from flprivacy.core.events import emit
-from flprivacy.steps import spool
-from flprivacy.steps.files import AUDIT_FILE, CHANGE_FILE, CHECK_FILE
-from flprivacy.steps.spool import DamagedEntryError
-from flprivacy.tracking import Filing, LoggedRun, filing_from_environment, log_audit, log_check
+from flprivacy.tracking import Filing, LoggedRun, filing_from_environment, log_audit, log_check, spool
+from flprivacy.tracking.spool import DamagedEntryError
 
 LOGGER = logging.getLogger(__name__)
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from flprivacy.cohorts.format import open_cohort
-from flprivacy.cohorts.phantom import phantom_cohort
+from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import to_mapping
-from flprivacy.core.plan import Plan
-from flprivacy.steps.places import open_store
+from flprivacy.storage.places import open_store
 from flprivacy.storage.store import deliver
+from flprivacy.study.plan import Plan
 
 
 def make_cohort(*, plan: Path, store: str, out: Path) -> str:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from flprivacy import __version__
+from flprivacy.core.artifacts import CHANGE_FILE
 from flprivacy.core.change import AuditChange
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.events import emit
 from flprivacy.core.parsing import to_mapping
-from flprivacy.steps.files import CHANGE_FILE
 
 LOGGER = logging.getLogger(__name__)
 WEBHOOK_VARIABLE = "FLPRIVACY_WEBHOOK_URL"

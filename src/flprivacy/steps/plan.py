@@ -7,12 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flprivacy.core.config import PRETRAINED, StudyConfig, TargetConfig
 from flprivacy.core.errors import ConfigError
-from flprivacy.core.plan import Plan
 from flprivacy.core.target_source import CUSTOM
+from flprivacy.core.vocabulary import PRETRAINED
+from flprivacy.presets import resolve_study
 from flprivacy.steps.pull import target_record
-from flprivacy.steps.target_list import resolve_mapping, resolve_study, resolve_targets
+from flprivacy.storage.parameters import resolve_mapping
+from flprivacy.study.config import StudyConfig
+from flprivacy.study.plan import Plan
+from flprivacy.targets.listing import resolve_targets
+from flprivacy.training.config import TargetConfig
 
 
 def plan_study(*, preset: str, overrides: Mapping[str, Any], out: Path, preset_digest: str = "") -> list[str]:
@@ -67,7 +71,7 @@ def plan_audit(
         overrides: nested fields to replace.
         cohort: path or URI of the cohort's folder, for the command that repeats the run.
         targets: name -> target folder, weights file or MLflow URI, with what is known of it; or a reference to
-            as much (:func:`~flprivacy.steps.target_list.resolve_targets`).
+            as much (:func:`~flprivacy.targets.listing.resolve_targets`).
         out: plan file to write.
         preset_digest: SHA-256 that a preset given as file must have; empty: any.
         store: the store's location, which keeps what weights files were converted to.

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flprivacy.cohorts.format import open_cohort
+from flprivacy.cohorts.remote import SPLITS, Rows, SourceCohort, bring_rows, look_at_cohort, needed_rows
 from flprivacy.cohorts.selection import selection_digest
 from flprivacy.core.cohort import TRAIN
 from flprivacy.core.errors import ConfigError
@@ -14,15 +15,14 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import write_json
 from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.core.target_source import parse_source
-from flprivacy.models.target_folder import read_target
-from flprivacy.steps.given_target import given_record, given_target
-from flprivacy.steps.places import open_store
-from flprivacy.steps.source_cohort import SPLITS, Rows, SourceCohort, bring_rows, look_at_cohort, needed_rows
-from flprivacy.steps.target_list import resolve_targets
 from flprivacy.storage.objects import ChangedObjectError
+from flprivacy.storage.places import open_store
 from flprivacy.storage.store import deliver
 from flprivacy.storage.transfer import Moved
 from flprivacy.storage.uris import is_remote, local_path
+from flprivacy.targets.folder import read_target
+from flprivacy.targets.given import given_record, given_target
+from flprivacy.targets.listing import resolve_targets
 
 LOGGER = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def pull_target(*, targets: Mapping[str, str], target_name: str, out: Path, stor
     Args:
         targets: name -> target folder, weights file or MLflow URI, with what is known of it
             (:func:`~flprivacy.core.target_source.parse_source`); or a reference to as much
-            (:func:`~flprivacy.steps.target_list.resolve_targets`).
+            (:func:`~flprivacy.targets.listing.resolve_targets`).
         target_name: which of them.
         out: folder to write.
         store: the store's location, which keeps what was fetched.

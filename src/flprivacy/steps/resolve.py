@@ -1,6 +1,6 @@
 """Step ``resolve_cohort``: which cohort is behind a location now."""
 
-from flprivacy.steps.source_cohort import look_at_cohort
+from flprivacy.cohorts.remote import look_at_cohort
 
 
 def resolve_cohort(*, cohort: str) -> str:

@@ -5,12 +5,12 @@ from pathlib import Path
 from flprivacy.cohorts.format import open_cohort
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import to_mapping
-from flprivacy.core.plan import Plan
 from flprivacy.core.target import TargetRecord
-from flprivacy.models.target_folder import read_target
-from flprivacy.steps.given_baseline import make_baseline
-from flprivacy.steps.places import open_store
+from flprivacy.storage.places import open_store
 from flprivacy.storage.store import deliver
+from flprivacy.study.plan import Plan
+from flprivacy.targets.folder import read_target
+from flprivacy.training.given_baseline import make_baseline
 
 
 def train_target(*, plan: Path, cohort: Path, target_name: str, store: str, out: Path) -> TargetRecord:

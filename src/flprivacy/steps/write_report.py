@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, FIGURES_FOLDER, REPORT_FILE
 from flprivacy.core.audit import Audit
 from flprivacy.core.change import AuditChange
 from flprivacy.core.digests import digest_file
-from flprivacy.steps.files import AUDIT_FILE, CHANGE_FILE, FIGURES_FOLDER, REPORT_FILE
-from flprivacy.steps.places import open_store
+from flprivacy.storage.places import open_store
 from flprivacy.storage.store import deliver
 
 

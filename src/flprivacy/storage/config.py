@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flprivacy.core.config import check
+from flprivacy.core.checks import check
 from flprivacy.core.errors import ConfigError
 
 ADDRESSING = ("auto", "path", "virtual")

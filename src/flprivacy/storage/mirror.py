@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 from flprivacy.core.checkpoint_events import listening
-from flprivacy.core.config import check
+from flprivacy.core.checks import check
 from flprivacy.core.errors import ConfigError, FlprivacyError
 from flprivacy.core.events import emit
 from flprivacy.storage.inventory import Content, Inventory, content_of

@@ -25,8 +25,8 @@ LOGGER = logging.getLogger(__name__)
 
 CODE_OF_KIND: dict[str, tuple[str, ...]] = {
     "cohort": ("core", "cohorts"),
-    "target": ("core", "cohorts", "models", "privacy", "training"),
-    "scores": ("core", "cohorts", "models", "attacks"),
+    "target": ("core", "cohorts", "models", "privacy", "targets", "training"),
+    "scores": ("core", "cohorts", "models", "targets", "attacks"),
     "audit": ("core", "auditing"),
     "report": ("core", "reporting"),
     "dp_check": ("core", "privacy", "auditing", "reporting"),

@@ -2,8 +2,8 @@
 
 import keras
 
-from flprivacy.core.config import TargetConfig
 from flprivacy.training.batches import Batch, shuffled_batches
+from flprivacy.training.config import TargetConfig
 from flprivacy.training.method import FloatArray, Method, Step, StepResult
 
 

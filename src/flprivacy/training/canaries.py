@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from flprivacy.cohorts.preprocessing import test_view
-from flprivacy.core.config import CanaryConfig, TargetConfig
 from flprivacy.core.errors import TrainingError
+from flprivacy.training.config import CanaryConfig, TargetConfig
 from flprivacy.training.gradient_canaries import GradientCanaries, gradient_canaries
 from flprivacy.training.pool import Indices, Pool, Volumes
 

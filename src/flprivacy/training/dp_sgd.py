@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.core.config import TargetConfig
 from flprivacy.core.errors import TrainingError
 from flprivacy.privacy import gradients
 from flprivacy.privacy.events import PATIENT, SampledGaussianSteps
@@ -20,6 +19,7 @@ from flprivacy.privacy.gradients import DpSgdConfig, DpSgdRule
 from flprivacy.privacy.plan import expected_batch, steps_per_pass
 from flprivacy.privacy.sampling import Chunk, patient_chunks, physical_batch, scan_chunks
 from flprivacy.training.batches import Batch
+from flprivacy.training.config import TargetConfig
 from flprivacy.training.gradient_canaries import GradientCanaries
 from flprivacy.training.method import FloatArray, Method, Step, StepResult
 from flprivacy.training.place import Place

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.core.config import CanaryConfig
 from flprivacy.core.errors import TrainingError
+from flprivacy.training.config import CanaryConfig
 
 FloatArray = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.core.config import TargetConfig
 from flprivacy.core.errors import TrainingError
+from flprivacy.training.config import TargetConfig
 from flprivacy.training.method import Method
 from flprivacy.training.place import Place
 from flprivacy.training.pool import Indices, Pool

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from flprivacy.core.config import TargetConfig
 from flprivacy.core.parsing import to_mapping
+from flprivacy.training.config import TargetConfig
 
 
 def training_mapping(config: TargetConfig) -> dict[str, Any]:

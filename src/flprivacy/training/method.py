@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.core.config import TargetConfig
 from flprivacy.training.batches import Batch, steps_per_epoch
+from flprivacy.training.config import TargetConfig
 from flprivacy.training.place import Place
 
 FloatArray = npt.NDArray[np.float32]

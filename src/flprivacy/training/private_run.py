@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 from flprivacy.core.checkpoint_events import announce
 from flprivacy.core.cohort import TRAIN, Cohort
-from flprivacy.core.config import PrivacyConfig, TargetConfig
 from flprivacy.core.errors import TrainingError
 from flprivacy.core.target import PrivacyStatement
+from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.privacy.events import PATIENT, SITE, SampledGaussianSteps
 from flprivacy.privacy.plan import ClientData, choose_delta, done, plan_clients, plan_sites, shared_exposures
 from flprivacy.privacy.randomness import secret_seed
 from flprivacy.privacy.statement import state_privacy
+from flprivacy.training.config import TargetConfig
 from flprivacy.training.draws import draw_clients
 from flprivacy.training.partition import natural_partition, partition
 from flprivacy.training.pool import Indices

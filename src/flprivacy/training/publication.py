@@ -12,8 +12,8 @@ from flprivacy.core.progress import track
 from flprivacy.core.publish import publish_folder, write_json
 from flprivacy.core.target import TARGET_FILE, ModelRecord, TargetRecord, Utility
 from flprivacy.models.registry import TargetModel
-from flprivacy.models.target_folder import target_digest
 from flprivacy.models.weights import MatchReport, load_weights, save_weights, weights_digest
+from flprivacy.targets.folder import target_digest
 from flprivacy.training.canaries import CANARIES_FILE, Canaries, score_table
 from flprivacy.training.mapping import training_mapping
 from flprivacy.training.pool import Indices

@@ -7,8 +7,8 @@ from typing import Any
 import numpy.typing as npt
 
 from flprivacy.core.cohort import Cohort
-from flprivacy.core.config import TargetConfig
 from flprivacy.training.checkpoint import Checkpoints, History
+from flprivacy.training.config import TargetConfig
 from flprivacy.training.local import Learner, Pass
 from flprivacy.training.pool import Indices, Pool
 from flprivacy.training.private_run import PrivateRun

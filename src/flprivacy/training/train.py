@@ -5,11 +5,12 @@ from pathlib import Path
 
 import keras
 
+from flprivacy.core.checks import check
 from flprivacy.core.cohort import TRAIN, Cohort
-from flprivacy.core.config import PROTOCOLS, TargetConfig, check
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import TrainingError
 from flprivacy.core.target import TargetRecord
+from flprivacy.core.vocabulary import PROTOCOLS
 from flprivacy.models.registry import TargetModel, build
 from flprivacy.privacy.compatibility import refuse_batch_statistics
 from flprivacy.privacy.events import SITE
@@ -18,6 +19,7 @@ from flprivacy.training.adam import ADAM
 from flprivacy.training.canaries import Canaries, insert_canaries
 from flprivacy.training.central import train_central
 from flprivacy.training.checkpoint import Checkpoints
+from flprivacy.training.config import TargetConfig
 from flprivacy.training.determinism import require_deterministic_kernels
 from flprivacy.training.dp_sgd import dp_sgd
 from flprivacy.training.draws import weights_seed

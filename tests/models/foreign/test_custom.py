@@ -10,8 +10,8 @@ from keras import layers, ops
 from flprivacy.core.errors import TargetError
 from flprivacy.core.target_source import TargetSource
 from flprivacy.models.foreign.custom import fresh_custom, load_custom, save_custom
-from flprivacy.models.foreign.importing import fresh_target, import_checkpoint
-from flprivacy.models.target_folder import load_model, read_target, verify_target
+from flprivacy.targets.folder import load_model, read_target, verify_target
+from flprivacy.targets.importing import fresh_target, import_checkpoint
 
 SHAPE = (4, 16, 20)
 

@@ -8,11 +8,11 @@ import pytest
 from flprivacy.core.errors import ConfigError, TargetError
 from flprivacy.core.target_source import TargetSource
 from flprivacy.models.foreign.checkpoint import open_checkpoint
-from flprivacy.models.foreign.importing import import_checkpoint
 from flprivacy.models.foreign.loading import load_checkpoint
 from flprivacy.models.registry import build
-from flprivacy.models.target_folder import load_model, read_target, verify_target
 from flprivacy.models.weights import save_weights
+from flprivacy.targets.folder import load_model, read_target, verify_target
+from flprivacy.targets.importing import import_checkpoint
 
 SHAPE = (4, 16, 20)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flprivacy.core.config import check
+from flprivacy.core.checks import check
 
 SERIES_CHOICES = ("most-slices", "all")
 UNLABELLED = "unlabelled"

@@ -15,13 +15,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from flprivacy.cohorts.format import write_cohort
+from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.cohorts.phantom.patients import CLASS_NAMES, Patient, draw_patient
 from flprivacy.cohorts.phantom.render import render_scan
 from flprivacy.cohorts.phantom.scanner import WINDOW_HU, Acquisition, draw_acquisition
 from flprivacy.cohorts.phantom.sites import Site, draw_sites
 from flprivacy.cohorts.sampling import split_patients
+from flprivacy.core.checks import check
 from flprivacy.core.cohort import Cohort, CohortMeta
-from flprivacy.core.config import PhantomConfig, check
 from flprivacy.core.errors import CohortError
 from flprivacy.core.progress import progress
 

@@ -3,5 +3,5 @@
 :mod:`~flprivacy.models.foreign.checkpoint` finds the named tensors of a ``.keras``, ``.weights.h5`` or legacy ``.h5``
 file; :mod:`~flprivacy.models.foreign.naming` matches them with an architecture of ours;
 :mod:`~flprivacy.models.foreign.custom` rebuilds a network that is none of ours;
-:mod:`~flprivacy.models.foreign.importing` makes a target folder of either.
+:mod:`~flprivacy.targets.importing` makes a target folder of either.
 """

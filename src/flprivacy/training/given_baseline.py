@@ -4,16 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from flprivacy.core.cohort import CohortMeta
-from flprivacy.core.config import PRETRAINED, TargetConfig
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import write_json
 from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.core.target_source import TargetSource, parse_source
-from flprivacy.models.target_folder import read_target
-from flprivacy.steps.given_target import given_target
-from flprivacy.steps.places import open_store
+from flprivacy.core.vocabulary import PRETRAINED
+from flprivacy.storage.places import open_store
 from flprivacy.storage.store import deliver
+from flprivacy.targets.folder import read_target
+from flprivacy.targets.given import given_target
+from flprivacy.training.config import TargetConfig
 
 
 def make_baseline(
@@ -23,7 +24,7 @@ def make_baseline(
 
     Args:
         name: of the baseline.
-        config: with ``weights``: see :class:`~flprivacy.core.config.TargetConfig`.
+        config: with ``weights``: see :class:`~flprivacy.training.config.TargetConfig`.
         cohort: whose scans it will be attacked with.
         protocol: preprocessing of the run.
         store: the store's location.
@@ -76,7 +77,7 @@ def _fresh(network: Path, config: TargetConfig, protocol: str, store: str) -> Pa
     }
 
     def make(work: Path, folder: Path) -> None:
-        from flprivacy.models.foreign.importing import fresh_target  # imports Keras: only when there is work
+        from flprivacy.targets.importing import fresh_target  # imports Keras: only when there is work
 
         del work  # seconds of drawing: nothing to resume
         fresh_target(network, initialisations=config.initialisations, seed=config.seed, protocol=protocol, out=folder)

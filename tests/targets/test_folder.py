@@ -7,7 +7,6 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from architecture_examples import scans
 
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import TargetError
@@ -16,8 +15,9 @@ from flprivacy.core.publish import write_json
 from flprivacy.core.target import ModelRecord, TargetRecord, Utility
 from flprivacy.models import tensor_file
 from flprivacy.models.registry import build
-from flprivacy.models.target_folder import load_model, model_record, read_target, target_digest, verify_target
 from flprivacy.models.weights import save_weights, weights_digest
+from flprivacy.targets.folder import load_model, model_record, read_target, target_digest, verify_target
+from tests.models.architecture_examples import scans
 
 SHAPE = (4, 16, 20)
 real = tensor_file.open_guarded
@@ -100,7 +100,7 @@ def test_each_model_has_its_own_weights(target):
 def test_reading_a_record_imports_no_keras(target):
     folder, _ = target
     code = (
-        "import sys; from pathlib import Path; from flprivacy.models.target_folder import verify_target; "
+        "import sys; from pathlib import Path; from flprivacy.targets.folder import verify_target; "
         f"verify_target(Path({str(folder)!r})); sys.exit('keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from flprivacy.core.digests import digest_file
-from flprivacy.steps import spool
-from flprivacy.tracking import Filing
+from flprivacy.tracking import Filing, spool
 
 FILING = Filing(kfp_run="k", plugin_run="p")
 

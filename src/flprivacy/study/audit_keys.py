@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from flprivacy.core.config import BASELINE_TOPOLOGIES, PRETRAINED, AttackConfig, StudyConfig
+from flprivacy.attacks.config import AttackConfig
 from flprivacy.core.digests import digest_json
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.target_source import CUSTOM
+from flprivacy.core.vocabulary import BASELINE_TOPOLOGIES, PRETRAINED
 from flprivacy.storage.fingerprint import fingerprint
 from flprivacy.storage.store import CODE_OF_KIND
+from flprivacy.study.config import StudyConfig
 
 # These change speed, or choose among attacks; an attack that both audits ran is the same without them.
 _NOT_OF_ONE_ATTACK = ("attributes", "accesses", "fractions", "seeds", "extraction_batch_size")

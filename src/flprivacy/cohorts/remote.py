@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from flprivacy.cohorts.format import open_manifest
+from flprivacy.cohorts.format import open_manifest, verify_cohort
 from flprivacy.cohorts.manifest import MANIFEST_FILE
 from flprivacy.cohorts.metadata import META_FILE
 from flprivacy.cohorts.sampling import exposed_rows
@@ -21,7 +21,7 @@ from flprivacy.core.cohort import TEST, TRAIN, Cohort, CohortMeta
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import AttackError, CohortError, ConfigError, StorageError
 from flprivacy.storage.blocks import Block
-from flprivacy.storage.files import fetch_files
+from flprivacy.storage.files import fetch_files, upload_files
 from flprivacy.storage.object_store import ObjectStore, open_objects
 from flprivacy.storage.objects import MissingObjectError, ObjectStat
 from flprivacy.storage.transfer import Moved, fetch, in_parallel
@@ -199,3 +199,19 @@ def _named(uri: str, folder: Path) -> Iterator[None]:
         raise type(error)(str(error).replace(str(folder), uri.rstrip("/"))) from error
     except StorageError as error:
         raise StorageError(str(error).replace(str(folder), uri.rstrip("/"))) from error
+
+
+def push_cohort(*, folder: Path, uri: str) -> int:
+    """Publish a cohort below a URI, whole or not at all, and return the bytes sent.
+
+    Every volume is hashed first. An interrupted call carries on; a cohort that is there already is never changed.
+
+    Raises:
+        CohortError: the cohort is damaged, or was itself pulled in part.
+        StorageError: another cohort is published there; or it may not be written.
+    """
+    cohort = verify_cohort(folder)
+    if cohort.places is not None:
+        raise CohortError(f"{folder}: holds only the volumes that were pulled; publish the whole cohort")
+    names = [META_FILE, MANIFEST_FILE, *map(str, cohort.manifest["shard"].unique())]
+    return upload_files(folder, names, uri, last=META_FILE)

@@ -15,16 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from flprivacy.core.artifacts import AUDIT_FILE, CHECK_FILE
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import ConfigError, StorageError
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import write_json
-from flprivacy.steps.files import AUDIT_FILE, CHECK_FILE
-from flprivacy.steps.places import STORE_VARIABLE, home
 from flprivacy.storage.files import fetch_files, upload_files
 from flprivacy.storage.links import link_or_copy
 from flprivacy.storage.object_store import open_objects
 from flprivacy.storage.objects import ChangedObjectError, MissingObjectError
+from flprivacy.storage.places import STORE_VARIABLE, home
 from flprivacy.storage.uris import is_remote, join, local_path, relative_name
 from flprivacy.tracking import Filing
 

@@ -8,20 +8,20 @@ import mlflow
 import pytest
 from keras import layers
 from mlflow import MlflowClient
-from source_examples import serve
 
 from flprivacy.core.errors import ConfigError, FlprivacyError, StorageError, TargetError, TrackingError
 from flprivacy.core.target_source import parse_source
 from flprivacy.launch.targets import target_source
-from flprivacy.models.foreign import importing
 from flprivacy.models.registry import build
-from flprivacy.models.target_folder import verify_target
-from flprivacy.steps.given_target import describe_match, given_target
 from flprivacy.steps.plan import plan_audit, plan_baselines
 from flprivacy.steps.pull import pull_target, target_record
-from flprivacy.steps.show_target import show_target
 from flprivacy.storage.object_store import open_objects
+from flprivacy.targets import importing
+from flprivacy.targets.folder import verify_target
+from flprivacy.targets.given import describe_match, given_target
+from flprivacy.targets.show import show_target
 from tests.services.scripted_s3 import ScriptedS3
+from tests.steps.source_examples import serve
 
 SHAPE = (4, 16, 20)
 

@@ -10,33 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flprivacy.core.config import StudyConfig
 from flprivacy.core.digests import digest_bytes
 from flprivacy.core.errors import ConfigError
-from flprivacy.presets import load_study, preset_names
 from flprivacy.storage.object_store import open_objects
 from flprivacy.storage.uris import join
 
 REFERENCE = "@"
 MOST_BYTES = 1 << 20
 _DIGEST_LETTERS = 64
-
-
-def resolve_targets(targets: Mapping[str, str]) -> dict[str, str]:
-    """Return the targets by name, read from the store if the parameter refers to them there.
-
-    Args:
-        targets: name -> location; or ``{"@": "<URI>#<SHA-256>"}``, the JSON object with as much.
-
-    Raises:
-        ConfigError: the reference or what it refers to is wrong, or changed since it was written.
-        StorageError: it cannot be read.
-    """
-    found = resolve_mapping(targets, "targets")
-    for name, word in found.items():
-        if not isinstance(word, str):
-            raise ConfigError(f"targets: {name!r} is {type(word).__name__}, not a location; give name and location")
-    return found
 
 
 def resolve_mapping(value: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -56,37 +37,12 @@ def resolve_mapping(value: Mapping[str, Any], name: str) -> dict[str, Any]:
     if not uri or len(digest) != _DIGEST_LETTERS:
         raise ConfigError(f"{name}: {value[REFERENCE]!r} is no reference; write it as <URI>#<SHA-256>")
     try:
-        found = json.loads(_read(uri, digest))
+        found = json.loads(read_object(uri, digest))
     except ValueError as error:
         raise ConfigError(f"{uri}: not JSON; start the run again") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{uri}: not a JSON object; start the run again")
     return found
-
-
-def resolve_study(preset: str, overrides: Mapping[str, Any], *, digest: str = "") -> StudyConfig:
-    """Return the configuration of a run, whose preset or fields may lie in the store.
-
-    Args:
-        preset: name of a preset, path of a YAML file, or URI of one, whose ``digest`` is then needed.
-        overrides: nested fields to replace, or a reference to them.
-        digest: SHA-256 that a preset given as file must have; empty: any.
-
-    Raises:
-        ConfigError: no such preset, a wrong field, or a file that changed.
-        StorageError: an object cannot be read.
-    """
-    fields = resolve_mapping(overrides, "overrides")
-    if "://" not in preset:
-        return load_study(preset, fields, digest=digest)
-    if not digest:
-        raise ConfigError(
-            f"preset {preset}: its preset_digest is missing; give its SHA-256, as 'flprivacy submit' does"
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / preset.rpartition("/")[2]
-        path.write_bytes(_read(preset, digest))
-        return load_study(str(path), fields, digest=digest)
 
 
 def store_object(store: str, data: bytes, name: str) -> tuple[str, str]:
@@ -128,12 +84,13 @@ def digest_in(uri: str) -> str:
     return digest
 
 
-def is_file(preset: str) -> bool:
-    """Say whether a preset is a file on this machine, not a name and not a URI elsewhere."""
-    return preset not in preset_names() and "://" not in preset
+def read_object(uri: str, digest: str) -> bytes:
+    """Return the bytes of an object of :func:`store_object`.
 
-
-def _read(uri: str, digest: str) -> bytes:
+    Raises:
+        ConfigError: it changed since it was written.
+        StorageError: it cannot be read.
+    """
     objects = open_objects(uri)
     data = objects.read_bytes(objects.stat(uri), most=MOST_BYTES)
     if digest_bytes(data) != digest:

@@ -17,10 +17,10 @@ from flprivacy.models.foreign.checkpoint import open_checkpoint
 from flprivacy.models.foreign.custom import SUFFIX, fresh_custom, load_custom, save_custom
 from flprivacy.models.foreign.loading import Loaded, load_checkpoint
 from flprivacy.models.registry import build
-from flprivacy.models.target_folder import custom_digest, read_target, target_digest
 from flprivacy.models.tensor_file import header_of
 from flprivacy.models.weights import SUFFIX as WEIGHTS_SUFFIX
 from flprivacy.models.weights import load_weights, save_weights, weights_digest
+from flprivacy.targets.folder import custom_digest, read_target, target_digest
 
 MODEL = "model"
 _MOST_LEFT_OVER = 1000

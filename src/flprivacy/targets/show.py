@@ -8,9 +8,9 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource
 from flprivacy.models.foreign.checkpoint import Checkpoint, open_checkpoint
 from flprivacy.models.foreign.naming import guess_architecture, networks_of
-from flprivacy.steps.given_target import given_record
 from flprivacy.storage.files import download
 from flprivacy.storage.uris import is_remote, local_path
+from flprivacy.targets.given import given_record
 
 _SHOWN = 20
 

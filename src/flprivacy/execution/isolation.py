@@ -18,7 +18,7 @@ from flprivacy.core.errors import FlprivacyError, StorageError, TrackingError, T
 from flprivacy.core.events import emit
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import publish_folder, write_json
-from flprivacy.steps.run_step import begin_step, refuse
+from flprivacy.execution.run_step import begin_step, refuse
 
 R = TypeVar("R")
 

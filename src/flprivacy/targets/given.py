@@ -12,14 +12,14 @@ from flprivacy.core.events import emit
 from flprivacy.core.parsing import from_mapping
 from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource
-from flprivacy.models.target_folder import read_target, verify_target
-from flprivacy.steps.places import open_store
 from flprivacy.storage.files import fetch_files
 from flprivacy.storage.object_store import ObjectStore, open_objects
 from flprivacy.storage.objects import ObjectStat
+from flprivacy.storage.places import open_store
 from flprivacy.storage.store import ArtifactStore, deliver
 from flprivacy.storage.transfer import in_parallel
 from flprivacy.storage.uris import is_remote, join, local_path
+from flprivacy.targets.folder import read_target, verify_target
 
 Shape = tuple[int, int, int]
 _MOST_RECORD_BYTES = 1 << 24
@@ -155,7 +155,7 @@ def _imported(
 
 
 def _import(source: TargetSource, file: Path, folder: Path, shape: Shape | None) -> None:
-    from flprivacy.models.foreign.importing import import_checkpoint  # imports Keras: only when there is work
+    from flprivacy.targets.importing import import_checkpoint  # imports Keras: only when there is work
 
     try:
         record = import_checkpoint(source, file, name="imported", out=folder, shape=shape)

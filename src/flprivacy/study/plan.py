@@ -4,10 +4,10 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flprivacy.core.config import StudyConfig
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import write_json
+from flprivacy.study.config import StudyConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,14 @@ import pytest
 
 from flprivacy.core.errors import StorageError, TargetError, TrainingError
 from flprivacy.core.publish import publish_folder
-from flprivacy.steps.isolation import FAILURE_FILE, RETRIES, RETRY_VARIABLE, need_success, read_failure, run_target_step
+from flprivacy.execution.isolation import (
+    FAILURE_FILE,
+    RETRIES,
+    RETRY_VARIABLE,
+    need_success,
+    read_failure,
+    run_target_step,
+)
 
 
 def works(*, out: Path) -> str:

@@ -1,0 +1,65 @@
+"""Configuration of the attribute attacks."""
+
+from dataclasses import dataclass
+
+from flprivacy.core.attributes import ATTRIBUTES
+from flprivacy.core.checks import check
+from flprivacy.core.vocabulary import ACCESSES
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackConfig:
+    """The attribute attacks to run on every target: the whole grid of one audit.
+
+    Attributes:
+        attributes: any of ``site``, ``sex``, ``age`` (age is attacked as bands and as years).
+        accesses: any of ``features``, ``outputs``, ``finetune``.
+        fractions: exposed fractions of the training scans, each in (0, 1].
+        seeds: attacker seeds; each draws its exposed sample, head and batches. At least 5 for honest intervals.
+        epochs: passes of the attack's head over the exposed sample.
+        batch_size: exposed scans a step.
+        learning_rate: Adam's learning rate of the head.
+        hidden: width of the head's hidden layer.
+        views: augmented views of each exposed scan whose features are cached (1: the plain view only).
+        age_edges_years: edges of the age bands; k edges make k + 1 bands.
+        finetune_epochs: passes of a ``finetune`` attack, which trains the trunk too.
+        finetune_learning_rate: Adam's learning rate of a ``finetune`` attack.
+        extraction_batch_size: scans a forward pass of feature extraction; changes speed and memory only.
+    """
+
+    attributes: tuple[str, ...] = ATTRIBUTES
+    accesses: tuple[str, ...] = ("features", "outputs")
+    fractions: tuple[float, ...] = (0.1, 0.25)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    epochs: int = 40
+    batch_size: int = 64
+    learning_rate: float = 5e-3
+    hidden: int = 32
+    views: int = 1
+    age_edges_years: tuple[float, ...] = (45.0, 60.0, 75.0)
+    finetune_epochs: int = 5
+    finetune_learning_rate: float = 1e-4
+    extraction_batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        for name, known in (("attributes", ATTRIBUTES), ("accesses", ACCESSES)):
+            values = getattr(self, name)
+            check(bool(values) and set(values) <= set(known), name, values, f"choose from {', '.join(known)}")
+            check(len(set(values)) == len(values), name, values, "must not repeat")
+        check(bool(self.fractions), "fractions", self.fractions, "give at least one exposed fraction")
+        for fraction in self.fractions:
+            check(
+                0.0 < fraction <= 1.0,
+                "exposed fraction",
+                fraction,
+                "must be above 0 and at most 1 (a fraction, not percent)",
+            )
+        check(len(set(self.fractions)) == len(self.fractions), "fractions", self.fractions, "must not repeat")
+        check(bool(self.seeds) and len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "give different seeds")
+        check(min(self.seeds) >= 0, "seeds", self.seeds, "must not be negative")
+        for name in ("epochs", "batch_size", "hidden", "views", "finetune_epochs", "extraction_batch_size"):
+            check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
+        for name in ("learning_rate", "finetune_learning_rate"):
+            check(getattr(self, name) > 0.0, name, getattr(self, name), "must be positive")
+        rising = all(a < b for a, b in zip(self.age_edges_years, self.age_edges_years[1:], strict=False))
+        check(bool(self.age_edges_years) and rising, "age_edges_years", self.age_edges_years, "must rise")

@@ -1,0 +1,74 @@
+"""Configuration of the audit: intervals and policy."""
+
+from dataclasses import dataclass, field
+
+from flprivacy.core.attributes import BY_NAME, CLASSIFICATION_METRICS, REGRESSION_METRICS
+from flprivacy.core.checks import check
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyRule:
+    """When an attack's excess counts as a leak.
+
+    Attributes:
+        metric: the metric whose excess decides (``f1_weighted`` ... or ``mae_years``, where lower is stronger
+            and the excess is the reduction in years).
+        threshold: excess over the best baseline that is tolerated, in the metric's own units.
+        fraction: exposed fraction that decides; the largest audited one if None.
+    """
+
+    metric: str = "f1_weighted"
+    threshold: float = 0.0
+    fraction: float | None = None
+
+    def __post_init__(self) -> None:
+        known = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
+        check(self.metric in known, "metric", self.metric, f"must be one of {', '.join(known)}")
+        check(self.threshold >= 0.0, "threshold", self.threshold, "must not be negative")
+        if self.fraction is not None:
+            check(0.0 < self.fraction <= 1.0, "fraction", self.fraction, "must be in (0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What the hospital network tolerates: one rule per attribute (``site``, ``sex``, ``age_band``, ``age_years``)."""
+
+    rules: dict[str, PolicyRule] = field(
+        default_factory=lambda: {
+            "site": PolicyRule(threshold=0.02),
+            "sex": PolicyRule(threshold=0.02),
+            "age_band": PolicyRule(threshold=0.02),
+            "age_years": PolicyRule(metric="mae_years", threshold=0.5),
+        }
+    )
+    fail_on_leak: bool = False
+
+    def __post_init__(self) -> None:
+        known = set(BY_NAME)
+        check(set(self.rules) <= known, "rules", sorted(self.rules), f"rules are for {', '.join(sorted(known))}")
+        for attribute, rule in self.rules.items():
+            fits = rule.metric in BY_NAME[attribute].metrics
+            check(
+                fits, f"rules.{attribute}.metric", rule.metric, "mae_years is the metric of age_years and of it alone"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    """How score tables become numbers.
+
+    Attributes:
+        confidence: coverage of every interval.
+        bootstrap: replicates over patients.
+        seed: draws the replicates.
+        policy: when an excess counts as a leak.
+    """
+
+    confidence: float = 0.95
+    bootstrap: int = 1000
+    seed: int = 0
+    policy: Policy = field(default_factory=Policy)
+
+    def __post_init__(self) -> None:
+        check(0.5 <= self.confidence < 1.0, "confidence", self.confidence, "must be in [0.5, 1), such as 0.95")
+        check(self.bootstrap >= 100, "bootstrap", self.bootstrap, "must be at least 100")

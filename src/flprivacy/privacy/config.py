@@ -1,0 +1,60 @@
+"""Configuration of differentially private training."""
+
+import math
+from dataclasses import dataclass
+
+from flprivacy.core.checks import check
+
+PRIVACY_UNITS = ("scan", "patient", "site")
+PRIVATE_OPTIMIZERS = ("adam", "sgd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivacyConfig:
+    """How a target is trained with differential privacy: DP-SGD for scans and patients, DP-FedAvg for sites.
+
+    Give ``epsilon`` or ``noise_multiplier``, not both.
+
+    Attributes:
+        unit: who is protected: any one ``scan``, any one ``patient`` with all scans, or any one ``site`` with all its
+            patients (federated training only).
+        epsilon: target budget of each model or client; the noise multiplier is calibrated to it.
+        noise_multiplier: noise standard deviation over ``clip_norm``; the budget follows from it.
+        delta: of the guarantee, below 1 / n for n units in all clients together; None: the smaller of 1e-5 and
+            1 / (10 n).
+        clip_norm: bound on the L2 norm of one unit's gradient (of a site's whole update).
+        sampling_rate: probability with which each unit takes part in a step (a site: in a round), in (0, 1], the same
+            for clients of every size. None: ``batch_size`` units a step on average (for sites: ``client_fraction``).
+        stop_after: epochs or rounds after which training stops although the noise was calibrated for all of them; the
+            budget that is stated is that of the steps done. None: all of them.
+        optimizer: ``adam`` or ``sgd``; it sees noised gradients only (sites train locally with Adam in any case).
+        loss_scale: keeps the gradients of a ``mixed_float16`` network from vanishing; 1 for others.
+        noise_seed: None: drawn from the operating system, kept with the checkpoints and gone with them. A number makes
+            a run repeatable, and whoever knows it can subtract the noise: for tests and measurements only.
+    """
+
+    unit: str = "patient"
+    epsilon: float | None = None
+    noise_multiplier: float | None = None
+    delta: float | None = None
+    clip_norm: float = 1.0
+    sampling_rate: float | None = None
+    stop_after: int | None = None
+    optimizer: str = "adam"
+    loss_scale: float = 1.0
+    noise_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        check(self.unit in PRIVACY_UNITS, "unit", self.unit, f"must be one of {', '.join(PRIVACY_UNITS)}")
+        both = (self.epsilon, self.noise_multiplier)
+        check(None in both and both != (None, None), "(epsilon, noise_multiplier)", both, "give exactly one of the two")
+        for name in ("epsilon", "noise_multiplier", "clip_norm", "loss_scale"):
+            value = getattr(self, name)
+            check(value is None or 0.0 < value < math.inf, name, value, "must be positive and finite")
+        check(self.delta is None or 0.0 < self.delta < 1.0, "delta", self.delta, "must be between 0 and 1")
+        rate = self.sampling_rate
+        check(rate is None or 0.0 < rate <= 1.0, "sampling_rate", rate, "must be in (0, 1]")
+        check(self.stop_after is None or self.stop_after >= 1, "stop_after", self.stop_after, "must be at least 1")
+        known = ", ".join(PRIVATE_OPTIMIZERS)
+        check(self.optimizer in PRIVATE_OPTIMIZERS, "optimizer", self.optimizer, f"must be one of {known}")
+        check(self.noise_seed is None or self.noise_seed >= 0, "noise_seed", self.noise_seed, "must not be negative")

@@ -1,0 +1,1 @@
+"""A whole study: its configuration, the plan of a run, and the keys that say when an audit is the same."""

@@ -1,0 +1,69 @@
+"""Configuration of a whole study: frozen, keyword-only, validated when built, JSON-able."""
+
+from dataclasses import dataclass, field
+
+from flprivacy.attacks.config import AttackConfig
+from flprivacy.auditing.config import AuditConfig
+from flprivacy.cohorts.phantom.config import PhantomConfig
+from flprivacy.core.checks import check
+from flprivacy.core.vocabulary import PROTOCOLS
+from flprivacy.privacy.config import PrivacyConfig
+from flprivacy.training.config import CanaryConfig, TargetConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class DpCheckConfig:
+    """A check of private training itself: train with canaries, and set what their scores prove against the claim.
+
+    Attributes:
+        target: what to train; private, with canaries.
+        confidence: with which the lower bound on epsilon holds, over all ways that it is computed.
+    """
+
+    target: TargetConfig = field(
+        default_factory=lambda: TargetConfig(
+            topology="central",
+            epochs=10,
+            learning_rate=0.1,
+            privacy=PrivacyConfig(unit="scan", noise_multiplier=1.2, sampling_rate=0.05, optimizer="sgd"),
+            canaries=CanaryConfig(),
+        )
+    )
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        check(self.target.privacy is not None, "target.privacy", None, "the check is about private training; add it")
+        check(self.target.canaries is not None, "target.canaries", None, "the check needs canaries; add them")
+        check(0.5 < self.confidence < 1.0, "confidence", self.confidence, "must be between 0.5 and 1, such as 0.95")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """A whole study: a phantom cohort, targets trained on it, the attacks and the audit.
+
+    Attributes:
+        name: name of the preset or file.
+        cohort: the phantom cohort to make; None where a cohort is given.
+        protocol: preprocessing, ``standard`` or ``flprivacy-2023``.
+        targets: name -> how it is trained; an ``untrained`` one is the baseline of its architecture.
+        attack: the grid of attribute attacks.
+        audit: intervals and policy.
+        dp_check: the training that pipeline ``dp_check`` checks on the same cohort.
+    """
+
+    name: str
+    cohort: PhantomConfig | None = None
+    protocol: str = "standard"
+    targets: dict[str, TargetConfig]
+    attack: AttackConfig = field(default_factory=AttackConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
+    dp_check: DpCheckConfig = field(default_factory=DpCheckConfig)
+
+    def __post_init__(self) -> None:
+        check(self.protocol in PROTOCOLS, "protocol", self.protocol, f"must be one of {', '.join(PROTOCOLS)}")
+        check(bool(self.targets), "targets", self.targets, "name at least one target")
+        reserved = {"pixels", "majority"} & set(self.targets)
+        check(not reserved, "targets", sorted(reserved), "these names belong to baselines; choose others")
+        for name in self.targets:
+            fits = name.replace("-", "").replace("_", "").isalnum() and name == name.lower()
+            check(fits, "target name", name, "use lower-case letters, digits, '-' and '_'")

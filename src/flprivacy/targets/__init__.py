@@ -1,0 +1,12 @@
+"""Targets: what one is, where it comes from and how it is published.
+
+.. code-block:: text
+
+    folder      the folder that a target is kept in: target.json and weights
+    importing   a weights file of others, made into a target folder
+    given       a target wherever it lives, brought into the store as a folder
+    latest      which targets are published now
+    listing     the targets of a run, by name
+    show        what a target is, for people to look at
+    push        publish a target where others can pull it
+"""

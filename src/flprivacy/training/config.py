@@ -1,0 +1,110 @@
+"""Configuration of how a target is trained."""
+
+import math
+from dataclasses import dataclass
+
+from flprivacy.core.checks import check
+from flprivacy.core.vocabulary import BASELINE_TOPOLOGIES, PARTITIONS, PRETRAINED, TOPOLOGIES
+from flprivacy.privacy.config import PrivacyConfig
+
+CANARY_KINDS = ("gradient", "mislabelled", "blank-pattern")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryConfig:
+    """Records put into the training data to see whether a privacy guarantee holds; each is in by a fair coin.
+
+    Attributes:
+        kind: ``gradient`` (a gradient of its own along one weight, in private training only), ``mislabelled`` (a real
+            scan with a wrong class) or ``blank-pattern`` (an empty scan with a pattern of its own).
+        count: canaries, in and out together.
+        norm: length of a gradient canary over the clip norm; clipping must cut it to 1.
+        seed: draws canaries and coins.
+    """
+
+    kind: str = "gradient"
+    count: int = 1000
+    norm: float = 10.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(self.kind in CANARY_KINDS, "kind", self.kind, f"must be one of {', '.join(CANARY_KINDS)}")
+        check(self.count >= 10, "count", self.count, "must be at least 10; some 1000 prove something")
+        check(0.0 < self.norm < math.inf, "norm", self.norm, "must be positive and finite")
+        check(self.seed >= 0, "seed", self.seed, "must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetConfig:
+    """How one target (a model under investigation, or the untrained baseline) comes about.
+
+    Attributes:
+        topology: ``untrained``, ``siloed`` (a model per site), ``central`` or ``federated`` (FedAvg); or
+            ``pretrained``: the public weights that training started from, a baseline.
+        architecture: name in the model registry; ``custom`` for the fresh weights of a network of your own.
+        weights: of a ``pretrained`` baseline: the weights file, a path, URI or MLflow URI, with facts about it
+            (:class:`~flprivacy.core.target_source.TargetSource`); of ``custom``: the target whose network it is.
+        epochs: passes over the data (``siloed``, ``central``).
+        rounds: FedAvg rounds.
+        local_epochs: passes over a client's data in each round.
+        client_fraction: fraction of the clients drawn in each round, in (0, 1].
+        partition: which scans a federated client holds: ``natural`` (its site's) or ``iid`` (a random share of
+            the pool, of its site's size).
+        batch_size: scans a step.
+        learning_rate: Adam's learning rate, or that of the optimizer which ``privacy`` names.
+        initialisations: how many fresh weights an ``untrained`` target holds.
+        seed: draws initial weights, batches and clients.
+        privacy: differential privacy; None where training is not private.
+        canaries: records to insert and score (``central`` only); None for none. A model trained with canaries is for
+            checking its training, not for use.
+    """
+
+    topology: str
+    architecture: str = "cnn3d_small"
+    epochs: int = 10
+    rounds: int = 10
+    local_epochs: int = 1
+    client_fraction: float = 1.0
+    partition: str = "natural"
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    initialisations: int = 5
+    seed: int = 0
+    privacy: PrivacyConfig | None = None
+    canaries: CanaryConfig | None = None
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        known = (*TOPOLOGIES, PRETRAINED)
+        check(self.topology in known, "topology", self.topology, f"must be one of {', '.join(known)}")
+        given = self.topology == PRETRAINED or self.architecture == "custom"
+        check(bool(self.weights) == given, "weights", self.weights, "belongs to pretrained baselines, which need it")
+        fits = self.architecture != "custom" or self.topology in BASELINE_TOPOLOGIES
+        check(fits, "architecture", self.architecture, "networks of your own are audited, not trained here")
+        check(self.partition in PARTITIONS, "partition", self.partition, f"must be one of {', '.join(PARTITIONS)}")
+        for name in ("epochs", "rounds", "local_epochs", "batch_size", "initialisations"):
+            check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
+        check(0.0 < self.client_fraction <= 1.0, "client_fraction", self.client_fraction, "must be in (0, 1]")
+        check(self.learning_rate > 0.0, "learning_rate", self.learning_rate, "must be positive")
+        check(self.seed >= 0, "seed", self.seed, "must not be negative")
+        self._check_privacy()
+
+    def _check_privacy(self) -> None:
+        if self.privacy is not None:
+            check(
+                self.topology not in BASELINE_TOPOLOGIES,
+                "privacy",
+                self.privacy.unit,
+                "an untrained target needs none; leave it out",
+            )
+            fits = self.privacy.unit != "site" or self.topology == "federated"
+            check(fits, "privacy.unit", self.privacy.unit, f"a {self.topology} target protects scan or patient")
+        if self.canaries is not None:
+            check(self.topology == "central", "topology", self.topology, "canaries are for central targets")
+            observed = self.privacy is not None and self.privacy.optimizer == "sgd"
+            check(
+                self.canaries.kind != "gradient" or observed,
+                "canaries.kind",
+                self.canaries.kind,
+                "gradient canaries need privacy with optimizer sgd, whose updates show the noised gradient as it is",
+            )
