@@ -9,14 +9,12 @@ is not. Each training is a process of its own, as in the pipeline.
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 
 

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from flprivacy.core.tensorflow_environment import prepare_tensorflow
 
 TIME_LIMIT, MEMORY_LIMIT = 1.10, 1.10
 CLASSES = 3
@@ -77,6 +77,7 @@ class Child:
     def __init__(self, backend: str, kind: str, arguments: argparse.Namespace) -> None:
         command = [sys.executable, __file__, "--child", kind, "--batch", str(arguments.batch)]
         command += ["--architecture", arguments.architecture, "--scans", *map(str, arguments.scans)]
+        prepare_tensorflow()
         environment = os.environ | {"KERAS_BACKEND": backend}
         self._process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

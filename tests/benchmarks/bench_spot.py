@@ -220,7 +220,6 @@ def bench_cost(folder: Path, bucket: str) -> None:
 
 def main() -> int:
     """Run everything on a gateway of its own."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with ceph_gateway() as gateway, tempfile.TemporaryDirectory() as name:
         os.environ.update(gateway.environment())
         _client().create_bucket(Bucket="spot")

@@ -18,7 +18,7 @@ _DEADLINE_SECONDS = 300
 
 def _environment(home: Path) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "FLPRIVACY_"))}
-    return kept | {"FLPRIVACY_HOME": str(home), "COLUMNS": "140", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    return kept | {"FLPRIVACY_HOME": str(home), "COLUMNS": "140"}
 
 
 def flprivacy(home: Path, *words: str, **extra: str) -> subprocess.CompletedProcess[str]:

@@ -15,3 +15,7 @@ Every attack ends in a :class:`flprivacy.core.scores.ScoreTable` and a small tab
 - :mod:`~flprivacy.attacks.results`, :mod:`~flprivacy.attacks.archives`: finished attacks on disk, score tables from
   them.
 """
+
+from flprivacy.core.tensorflow_environment import prepare_tensorflow
+
+prepare_tensorflow()

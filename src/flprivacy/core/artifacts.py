@@ -2,6 +2,7 @@
 
 SCORES_FILE = "scores.parquet"
 CURVES_FILE = "curves.parquet"
+COMPUTE_FILE = "compute.txt"  # the processor and settings that scores depend on
 AUDIT_FILE = "audit.json"
 CHECK_FILE = "dp_check.json"
 REPORT_FILE = "report.html"

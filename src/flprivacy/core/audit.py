@@ -165,7 +165,7 @@ class Audit:
 
     ``failures`` are the targets that no number speaks of, because a step on them failed.
     ``comparisons`` set targets against each other, the stronger attack's first and the other in place of the baseline.
-    ``provenance`` holds digests, seeds, versions and commands.
+    ``provenance`` holds digests, seeds, versions, commands, processors and TensorFlow's settings.
     """
 
     name: str

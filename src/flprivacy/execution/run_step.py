@@ -1,7 +1,6 @@
 """What every component does around its step: logging, events for whoever watches, errors as one line."""
 
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -39,7 +38,6 @@ def run_step(function: Callable[..., R], *, detail: str = "", **arguments: Any) 
 
 def begin_step(name: str, detail: str = "") -> None:
     """Set logging and signals up, and tell whoever watches that the step begins."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, _terminate)
     emit("step", step=name, detail=detail)

@@ -20,6 +20,7 @@ import flprivacy
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import ConfigError, FlprivacyError, StorageError
 from flprivacy.core.events import ENVIRONMENT_VARIABLE, EventReader
+from flprivacy.core.tensorflow_environment import share_cores
 from flprivacy.launch.watch import Watch
 from flprivacy.storage.fingerprint import fingerprint
 from flprivacy.storage.places import home
@@ -42,6 +43,7 @@ _ALL_PARTS = (
     "training",
 )
 _POLL_SECONDS = 0.2
+_STEPS_AT_ONCE = 2  # kfp.local's own limit, whatever a loop allows
 _LAST_LINES = 15
 
 
@@ -113,7 +115,7 @@ def run_local(pipeline: str, arguments: Mapping[str, Any], console: Console) -> 
     log = run / "log.txt"
     os.environ[ENVIRONMENT_VARIABLE] = str(run / "events")
     default_tracking()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    share_cores(_STEPS_AT_ONCE)
     watch = Watch(EventReader(run / "events"), console)
     worker = _Worker(file, dict(arguments), run, log)
     try:

@@ -4,3 +4,7 @@
 :mod:`~flprivacy.targets.folder` reads and writes the folder that a target is kept in. This package itself
 imports no Keras, so that reading a target's record stays quick.
 """
+
+from flprivacy.core.tensorflow_environment import prepare_tensorflow
+
+prepare_tensorflow()

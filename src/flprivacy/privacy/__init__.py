@@ -14,3 +14,7 @@
 
 Describe, then account: training writes events, accounting prices them, and neither knows the other.
 """
+
+from flprivacy.core.tensorflow_environment import prepare_tensorflow
+
+prepare_tensorflow()

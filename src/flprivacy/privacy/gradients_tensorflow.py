@@ -9,7 +9,6 @@ longer than an ordinary one.
 
 import logging
 import math
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from flprivacy.core.tensorflow_environment import threads
 from flprivacy.privacy.events import PATIENT
 
 if TYPE_CHECKING:
@@ -203,4 +203,4 @@ def _scans_at_once() -> int:
     """Return how many iterations may overlap: one a core, and one alone where a GPU's memory is at stake."""
     if tf.config.list_physical_devices("GPU"):
         return 1
-    return min(len(os.sched_getaffinity(0)), _MOST_SCANS_AT_ONCE)
+    return min(threads(), _MOST_SCANS_AT_ONCE)

@@ -6,11 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from flprivacy.cohorts.format import open_cohort
-from flprivacy.core.artifacts import CURVES_FILE, SCORES_FILE
+from flprivacy.core.artifacts import COMPUTE_FILE, CURVES_FILE, SCORES_FILE
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import publish_file
 from flprivacy.core.scores import ScoreTable
 from flprivacy.core.target import TARGET_FILE
+from flprivacy.core.tensorflow_environment import describe_compute
 from flprivacy.storage.places import open_store
 from flprivacy.storage.store import deliver
 from flprivacy.study.plan import Plan
@@ -39,11 +40,12 @@ def attack_attributes(*, plan: Path, cohort: Path, target: Path, store: str, out
 
 
 def write_scores(folder: Path, tables: list[ScoreTable], curves: pd.DataFrame) -> None:
-    """Write score tables, a file each, and their curves into a folder."""
+    """Write score tables, a file each, their curves and what their bits depend on into a folder."""
     for table in tables:
         table.write(folder / f"{table.target}.{SCORES_FILE}")
     with publish_file(folder / CURVES_FILE) as partial:
         curves.to_parquet(partial, index=False)
+    (folder / COMPUTE_FILE).write_text(describe_compute())
 
 
 def read_scores(folder: Path) -> tuple[list[ScoreTable], pd.DataFrame]:

@@ -14,7 +14,7 @@ from flprivacy import __version__
 from flprivacy.auditing.anonymous import anonymous
 from flprivacy.auditing.attributes import audit_attributes
 from flprivacy.cohorts.format import open_cohort
-from flprivacy.core.artifacts import AUDIT_FILE, SCORES_FOLDER
+from flprivacy.core.artifacts import AUDIT_FILE, COMPUTE_FILE, SCORES_FILE, SCORES_FOLDER
 from flprivacy.core.audit import Audit, TargetFailure, TargetSummary
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.digests import digest_file, digest_json
@@ -48,7 +48,8 @@ def evaluate(*, plan: Path, cohort: Path, scores: Sequence[Path], store: str, ou
     """
     opened, run = open_cohort(cohort), Plan.read(plan)
     failures = _failures(scores, run)
-    tables, curves, records = _gather([folder for folder in scores if read_failure(folder) is None])
+    succeeded = [folder for folder in scores if read_failure(folder) is None]
+    tables, curves, records = _gather(succeeded)
     inputs = {
         "plan": to_mapping(run),
         "cohort": opened.meta.digest,
@@ -62,7 +63,8 @@ def evaluate(*, plan: Path, cohort: Path, scores: Sequence[Path], store: str, ou
         del work  # seconds of arithmetic: nothing to resume
         scores = {table.target: _write_scores(table, folder / SCORES_FOLDER) for table in tables}
         found = _audit(run, opened, tables, curves, records, failures)
-        replace(found, provenance={**found.provenance, "scores": scores}).write(folder / AUDIT_FILE)
+        more = {"scores": scores, "compute": _compute(succeeded)}
+        replace(found, provenance={**found.provenance, **more}).write(folder / AUDIT_FILE)
 
     deliver(open_store(store).build("audit", inputs, make), out)
     return Audit.read(out / AUDIT_FILE)
@@ -74,6 +76,16 @@ def _write_scores(table: ScoreTable, folder: Path) -> str:
     path = folder / f"{table.target}.parquet"
     anonymous(table).write(path)
     return digest_file(path)
+
+
+def _compute(folders: Sequence[Path]) -> dict[str, str]:
+    """Return target -> what the bits of its scores depend on; targets that agree in it are named together."""
+    named: dict[str, list[str]] = {}
+    for folder in folders:
+        file = folder / COMPUTE_FILE
+        names = [path.name.removesuffix(f".{SCORES_FILE}") for path in sorted(folder.glob(f"*.{SCORES_FILE}"))]
+        named.setdefault(file.read_text() if file.is_file() else "not known", []).extend(names)
+    return {", ".join(sorted(names)): line for line, names in named.items()}
 
 
 def _failures(folders: Sequence[Path], run: Plan) -> tuple[TargetFailure, ...]:

@@ -18,6 +18,7 @@ from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import StorageError
 from flprivacy.core.events import emit
 from flprivacy.core.publish import publish_folder
+from flprivacy.core.tensorflow_environment import numeric_settings
 from flprivacy.storage.fingerprint import fingerprint
 from flprivacy.storage.links import link_or_copy
 
@@ -31,7 +32,7 @@ CODE_OF_KIND: dict[str, tuple[str, ...]] = {
     "report": ("core", "reporting"),
     "dp_check": ("core", "privacy", "auditing", "reporting"),
 }
-
+_KINDS_OF_KERAS = ("target", "scores")
 
 Make = Callable[[Path, Path], None]
 
@@ -64,8 +65,11 @@ class Store:
     root: Path
 
     def key(self, kind: str, inputs: Mapping[str, Any]) -> str:
-        """Return the digest of an artifact's inputs and of the code that makes its kind."""
-        return digest_json({"kind": kind, "inputs": dict(inputs), "code": fingerprint(CODE_OF_KIND[kind])})
+        """Return the digest of an artifact's inputs, its kind's code and, if Keras makes it, TensorFlow's settings."""
+        parts = {"kind": kind, "inputs": dict(inputs), "code": fingerprint(CODE_OF_KIND[kind])}
+        if kind in _KINDS_OF_KERAS:
+            parts["settings"] = numeric_settings()
+        return digest_json(parts)
 
     def entry(self, kind: str, key: str) -> Path:
         """Return where a finished artifact lies."""

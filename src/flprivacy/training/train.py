@@ -10,6 +10,7 @@ from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import TrainingError
 from flprivacy.core.target import TargetRecord
+from flprivacy.core.tensorflow_environment import numeric_settings
 from flprivacy.core.vocabulary import PROTOCOLS
 from flprivacy.models.registry import TargetModel, build
 from flprivacy.privacy.compatibility import refuse_batch_statistics
@@ -56,7 +57,8 @@ def train_target(
 ) -> TargetRecord:
     """Train a target and publish its folder, or carry on where a killed call with the same arguments stopped.
 
-    The result is a function of the arguments: on a CPU with the same libraries and as many cores, an interrupted and
+    The result is a function of the arguments: on one kind of CPU with the same libraries and
+    settings (:mod:`flprivacy.core.tensorflow_environment`), an interrupted and
     repeated call publishes the same weights, bit for bit, as an undisturbed one. GPU kernels do not promise that.
 
     Args:
@@ -145,6 +147,7 @@ def run_key(config: TargetConfig, cohort: Cohort, *, protocol: str, method: Meth
             "cohort": cohort.meta.digest,
             "protocol": protocol,
             "method": method.name,
+            "settings": numeric_settings(),
             **versions,
         }
     )

@@ -1,0 +1,92 @@
+"""TensorFlow's settings: the same at every entry, the caller's where given, and part of the keys that need them."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import flprivacy
+from flprivacy.core import tensorflow_environment as environment
+from flprivacy.storage.store import Store
+
+PACKAGE = Path(flprivacy.__file__).parent
+
+
+def _modules_that_import(*libraries: str) -> list[Path]:
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+        names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+        if {name.split(".")[0] for name in names} & set(libraries):
+            found.append(path)
+    return found
+
+
+def test_every_package_that_imports_keras_prepares_it_first() -> None:
+    importing = _modules_that_import("keras", "tensorflow", "jax")
+    packages = {path.relative_to(PACKAGE).parts[0] for path in importing}
+    assert len(importing) > 10
+    for package in packages:
+        assert "\nprepare_tensorflow()\n" in (PACKAGE / package / "__init__.py").read_text(), package
+
+
+def _settings_after_import(**variables: str) -> str:
+    script = (
+        "import os, flprivacy.models; e = os.environ; print(e['TF_ENABLE_ONEDNN_OPTS'], e['TF_NUM_INTRAOP_THREADS'])"
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    run = subprocess.run(
+        [sys.executable, "-c", script], env=kept | variables, capture_output=True, text=True, check=True
+    )
+    return run.stdout.strip()
+
+
+def test_onednn_is_on_and_every_core_is_used_unless_the_caller_says_otherwise() -> None:
+    assert _settings_after_import() == f"1 {environment.available_cores()}"
+    assert _settings_after_import(TF_ENABLE_ONEDNN_OPTS="0", TF_NUM_INTRAOP_THREADS="3") == "0 3"
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("max 100000", 6), ("150000 100000", 2), ("5000 100000", 1), ("900000 100000", 6)]
+)
+def test_a_containers_quota_bounds_the_cores(
+    quota: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    monkeypatch.setattr(environment, "_QUOTA_FILE", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)))
+    assert environment.available_cores() == cores
+
+
+def test_processes_that_start_together_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setattr(environment, "available_cores", lambda: 8)
+    environment.share_cores(2)
+    assert (os.environ["TF_NUM_INTRAOP_THREADS"], os.environ["OMP_NUM_THREADS"]) == ("4", "7")
+
+
+@pytest.mark.parametrize("variable", environment.NUMERIC_VARIABLES)
+def test_other_settings_are_another_key_of_what_keras_makes(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = []
+    for value in ("0", "1"):
+        monkeypatch.setenv(variable, value)
+        keys.append({kind: Store(tmp_path).key(kind, {}) for kind in ("cohort", "target", "scores", "audit")})
+    assert {kind for kind in keys[0] if keys[0][kind] != keys[1][kind]} == {"target", "scores"}
+
+
+def test_the_processor_is_named_with_its_instruction_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "cpuinfo"
+    file.write_text(
+        "model name\t: Some CPU\nflags\t\t: sse avx2 fma\n\nmodel name\t: Some CPU\nflags\t\t: sse avx2 fma\n"
+    )
+    monkeypatch.setattr(environment, "_PROCESSOR_FILE", file)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+    assert environment.describe_compute().startswith("Some CPU avx2; TF_ENABLE_ONEDNN_OPTS=1; ")
