@@ -6,13 +6,22 @@ from flprivacy.cohorts.format import open_cohort
 from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import to_mapping
+from flprivacy.execution.container import StepResult
 from flprivacy.storage.places import open_store
 from flprivacy.storage.store import deliver
 from flprivacy.study.plan import Plan
 
 
-def make_cohort(*, plan: Path, store: str, out: Path) -> str:
-    """Put the plan's phantom cohort at ``out`` and return its digest.
+def make_cohort(*, plan: Path, store: str, cohort: Path) -> StepResult:
+    """Generate the phantom chest-CT cohort of a plan.
+
+    Args:
+        plan: the run's resolved configuration.
+        store: location of finished artifacts and checkpoints, keyed by digest.
+        cohort: folder to write: ``cohort.json``, ``manifest.parquet`` and the volumes.
+
+    Returns:
+        The cohort's digest.
 
     Raises:
         ConfigError: the plan has no cohort to make.
@@ -25,5 +34,6 @@ def make_cohort(*, plan: Path, store: str, out: Path) -> str:
         del work  # generation takes seconds: nothing to resume
         phantom_cohort(config, folder)
 
-    deliver(open_store(store).build("cohort", to_mapping(config), make), out)
-    return open_cohort(out).meta.digest
+    deliver(open_store(store).build("cohort", to_mapping(config), make), cohort)
+    digest = open_cohort(cohort).meta.digest
+    return StepResult(parameters={"Output": digest}, metadata={"cohort": {"digest": digest}})
