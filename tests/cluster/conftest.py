@@ -23,7 +23,7 @@ def kfp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[KfpState]:
     for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(Client, "_LOCAL_KFP_CONTEXT", str(tmp_path / "no-context.json"))
-    monkeypatch.setattr("flprivacy.cluster.requests.Patience.delay", lambda self, failures: 0.0)
+    monkeypatch.setattr("flprivacy.cluster.requests.sleep", lambda seconds: None)
     with kfp_api() as state:
         yield state
     assert state.violations == []

@@ -12,8 +12,9 @@ import pytest
 
 from flprivacy.core.change import NO_CHANGE, WORSE, AuditChange, TargetChange
 from flprivacy.core.errors import AuditError
+from flprivacy.core.retry import RetryConfig
 from flprivacy.steps import notify as module
-from flprivacy.steps.check_change import check_change
+from flprivacy.steps.compare_audits import check_change
 from flprivacy.steps.notify import notify
 
 SECRET = "hooks/T0-very-secret"
@@ -40,7 +41,7 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Hook]]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     monkeypatch.setenv("FLPRIVACY_WEBHOOK_URL", f"http://127.0.0.1:{server.server_port}/{SECRET}")
-    monkeypatch.setattr(module, "_FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_RETRY", RetryConfig(attempts=3, first_delay_seconds=0.0))
     _Hook.answers, _Hook.got = [], []
     yield _Hook
     server.shutdown()

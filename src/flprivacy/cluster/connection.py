@@ -9,7 +9,7 @@ from typing import Any
 
 import urllib3
 
-from flprivacy.cluster.requests import Caller, ClusterError, Patience
+from flprivacy.cluster.requests import Caller, ClusterError
 from flprivacy.core.errors import ConfigError
 
 TOKEN_VARIABLE = "KFP_TOKEN"
@@ -44,20 +44,19 @@ class Cluster:
         return f"{self.ui}/#/recurringrun/details/{schedule_id}"
 
 
-def connect(host: str, namespace: str = "", patience: Patience | None = None) -> Cluster:
+def connect(host: str, namespace: str = "") -> Cluster:
     """Return the installation at ``host``, once it has answered.
 
     Args:
         host: URL of the API or of the UI that passes it on; empty: the service's address, within the cluster.
         namespace: of the user's profile; needed by a multi-user installation only.
-        patience: how long failing requests are tried again.
 
     Raises:
         ConfigError: no or a wrong address, or a multi-user installation and no namespace.
         ClusterError: it cannot be reached or refuses.
     """
     address = _address(host)
-    call = Caller(address, patience or Patience())
+    call = Caller(address)
     client = _client(address, call)
     if client.get_kfp_healthz().multi_user:
         namespace = namespace or client.get_user_namespace()
@@ -120,7 +119,7 @@ def _client(address: str, call: Caller) -> Any:
         """The official client, whose look at the server is neither endless nor a traceback."""
 
         def get_kfp_healthz(self, sleep_duration: int = 5) -> Any:
-            first = Caller(call.host, replace(call.patience, attempts=min(_FIRST_ATTEMPTS, call.patience.attempts)))
+            first = Caller(call.host, replace(call.retry, attempts=_FIRST_ATTEMPTS))
             look = self._healthz_api.healthz_service_get_healthz_with_http_info
             answer, _, headers = first("connect", look)
             if "json" not in headers.get("Content-Type", ""):

@@ -1,21 +1,23 @@
 """Requests to the API: what is tried again, what is not, and what each refusal means for whoever gave the command."""
 
 import json
-import time
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from time import sleep
 from typing import Any, TypeVar
 
 import urllib3
 from kfp_server_api import ApiException
 
-from flprivacy.core.checks import check
 from flprivacy.core.errors import FlprivacyError
+from flprivacy.core.retry import Backoff, RetryConfig
 
 R = TypeVar("R")
 PAGE_SIZE = 100
 _TRANSIENT = (429, 502, 503, 504)
 _MOST_LETTERS = 300
+_TIMEOUT_SECONDS = (5.0, 60.0)  # for a connection, and for an answer
+RETRY = RetryConfig(attempts=5, first_delay_seconds=1.0, longest_delay_seconds=15.0, deadline_seconds=math.inf)
 
 
 class ClusterError(FlprivacyError):
@@ -30,42 +32,16 @@ class TakenError(ClusterError):
     """Something of that name exists already (409)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long a failing request is tried again. Only failures that may pass are: no connection, 429, 502, 503, 504.
-
-    Attributes:
-        attempts: tries altogether.
-        first_delay_seconds: wait after the first failure; it doubles with each further one.
-        longest_delay_seconds: it grows no longer than this.
-        timeout_seconds: wait for a connection, and for an answer.
-    """
-
-    attempts: int = 5
-    first_delay_seconds: float = 1.0
-    longest_delay_seconds: float = 15.0
-    timeout_seconds: tuple[float, float] = (5.0, 60.0)
-
-    def __post_init__(self) -> None:
-        check(self.attempts >= 1, "attempts", self.attempts, "must be at least 1")
-        check(self.first_delay_seconds >= 0.0, "first_delay_seconds", self.first_delay_seconds, "must not be negative")
-
-    def delay(self, failures: int) -> float:
-        """Return the seconds to wait after so many failures in a row."""
-        return min(self.first_delay_seconds * 2.0 ** (failures - 1), self.longest_delay_seconds)
-
-
 class Caller:
     """Calls functions of the official client with bounded retries, and says in one line why it gave up.
 
     Attributes:
         host: of the API, for messages.
-        patience: how long it tries.
+        retry: how long it tries: after no connection, 429, 502, 503 and 504.
     """
 
-    def __init__(self, host: str, patience: Patience, pause: Callable[[float], None] = time.sleep) -> None:
-        self.host, self.patience = host, patience
-        self._pause = pause
+    def __init__(self, host: str, retry: RetryConfig = RETRY) -> None:
+        self.host, self.retry = host, retry
 
     def __call__(
         self,
@@ -89,19 +65,19 @@ class Caller:
             TakenError: 409.
             ClusterError: any other refusal, or no answer in spite of all tries.
         """
-        failures = 0
+        backoff = Backoff(self.retry)
         while True:
-            if failures and found is not None:
+            if backoff.failures and found is not None:
                 earlier = found()
                 if earlier is not None:
                     return earlier
             try:
-                return function(*words, _request_timeout=self.patience.timeout_seconds, **named)
+                return function(*words, _request_timeout=_TIMEOUT_SECONDS, **named)
             except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
-                failures += 1
-                if not _may_pass(error) or failures >= self.patience.attempts:
-                    raise self._refusal(what, error, failures) from error
-            self._pause(self.patience.delay(failures))
+                delay = backoff.failed()
+                if delay is None or not _may_pass(error):
+                    raise self._refusal(what, error, backoff.failures) from error
+            sleep(delay)
 
     def pages(self, what: str, function: Callable[..., Any], field: str, *words: Any, **named: Any) -> Iterator[Any]:
         """Yield every item of a listing, page by page."""

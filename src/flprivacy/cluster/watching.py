@@ -10,11 +10,11 @@ from rich.live import Live
 from rich.table import Table
 
 from flprivacy.cluster.connection import Cluster
-from flprivacy.cluster.requests import Caller, Patience
+from flprivacy.cluster.requests import RETRY, Caller
 from flprivacy.cluster.runs import CANCELED, FAILED, RUNNING, SUCCEEDED, RunStatus, Step, run_status
 
 # A run lasts hours, and the API server may be restarted meanwhile.
-_PATIENCE = Patience(attempts=20, longest_delay_seconds=30.0)
+_PATIENT = replace(RETRY, attempts=20, longest_delay_seconds=30.0)
 _MARKS = {SUCCEEDED: "[green]✓[/green]", FAILED: "[red]✗[/red]", CANCELED: "[yellow]■[/yellow]", RUNNING: "…"}
 
 
@@ -32,7 +32,7 @@ def watch_run(
     Raises:
         ClusterError: the server refuses, or stays away for minutes; the run goes on.
     """
-    cluster = replace(cluster, call=Caller(cluster.call.host, _PATIENCE))
+    cluster = replace(cluster, call=Caller(cluster.call.host, _PATIENT))
     if not console.is_terminal:
         return _lines(cluster, run_id, steps, console, every_seconds, pause)
     with Live(console=console, refresh_per_second=4, transient=True) as live:

@@ -17,16 +17,18 @@ from flprivacy.core.change import AuditChange
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.events import emit
 from flprivacy.core.parsing import to_mapping
+from flprivacy.core.retry import Backoff, RetryConfig
 
 LOGGER = logging.getLogger(__name__)
 WEBHOOK_VARIABLE = "FLPRIVACY_WEBHOOK_URL"
-_TRIES, _TIMEOUT_SECONDS, _FIRST_PAUSE_SECONDS = 3, 10.0, 1.0
+_TIMEOUT_SECONDS = 10.0
+_RETRY = RetryConfig(attempts=3, first_delay_seconds=1.0)
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _MAY_PASS = (408, 425, 429, 500, 502, 503, 504)
 
 
 def notify(*, change: Path, mlflow_run: str = "", kfp_run: str = "") -> bool:
-    """Send the verdict as JSON to the webhook whose URL is in ``FLPRIVACY_WEBHOOK_URL``; without one nothing is sent.
+    """Send the verdict as JSON to the webhook that the environment names; say whether that was done.
 
     The URL is a secret (whoever has it can post), so it is shown nowhere. A webhook that cannot be reached is a
     warning: the audit is finished and filed.
@@ -35,9 +37,6 @@ def notify(*, change: Path, mlflow_run: str = "", kfp_run: str = "") -> bool:
         change: folder of ``change.json``.
         mlflow_run: id of the audit's run in MLflow; empty where nothing was audited.
         kfp_run: id of the pipeline run.
-
-    Returns:
-        Whether the webhook accepted it.
 
     Raises:
         AuditError: there is no verdict.
@@ -102,10 +101,8 @@ def _post(url: str, body: bytes) -> None:
     """
     opener = urllib.request.build_opener(_NoRedirect)
     headers = {"Content-Type": "application/json", "User-Agent": f"flprivacy/{__version__}"}
-    why = ""
-    for attempt in range(_TRIES):
-        if attempt:
-            time.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
+    backoff = Backoff(_RETRY)
+    while True:
         try:
             request = urllib.request.Request(url, data=body, headers=headers, method="POST")
             with opener.open(request, timeout=_TIMEOUT_SECONDS):
@@ -117,4 +114,7 @@ def _post(url: str, body: bytes) -> None:
                 raise _RefusedError(f"{why}; check {WEBHOOK_VARIABLE}") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             why = f"it cannot be reached ({type(error).__name__})"
-    raise _RefusedError(f"{why}, {_TRIES} times")
+        delay = backoff.failed()
+        if delay is None:
+            raise _RefusedError(f"{why}, {backoff.failures} times")
+        time.sleep(delay)
