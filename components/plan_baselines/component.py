@@ -1,11 +1,25 @@
-"""Component of step ``plan_baselines``."""
+"""Name the untrained baselines of an audit's plan."""
 
 from kfp import dsl
 
-from components.pattern import AUDIT_IMAGE, step_component
+from components.images import AUDIT_IMAGE
 
 
-@step_component(AUDIT_IMAGE)
+@dsl.component(base_image=AUDIT_IMAGE, install_kfp_package=False)
 def plan_baselines(
     plan: dsl.Input[dsl.Artifact],
-) -> list: ...
+) -> list:
+    """Name the untrained baselines of an audit's plan, one for every architecture among the targets.
+
+    Args:
+        plan: The resolved configuration.
+
+    Returns:
+        Names of the untrained baselines to make.
+    """
+    from pathlib import Path
+
+    from flprivacy.execution.run_step import run_step
+    from flprivacy.steps.plan import plan_baselines as step
+
+    return run_step(step, plan=Path(plan.path))

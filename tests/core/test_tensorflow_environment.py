@@ -10,7 +10,7 @@ import pytest
 
 import flprivacy
 from flprivacy.core import tensorflow_environment as environment
-from flprivacy.storage.store import Store
+from flprivacy.storage.artifact_store import Store
 
 PACKAGE = Path(flprivacy.__file__).parent
 

@@ -21,17 +21,13 @@ from flprivacy.core.events import ENVIRONMENT_VARIABLE, EventReader
 from flprivacy.execution.run_step import run_step
 from flprivacy.steps.attack_attributes import attack_attributes
 from flprivacy.steps.train_target import train_target
-from flprivacy.storage.mirror import INTERVAL_VARIABLE, Mirror
+from flprivacy.storage.checkpoint_mirror import INTERVAL_VARIABLE, Mirror
+from flprivacy.storage.checkpoints import RemoteCheckpoints
 from flprivacy.storage.places import HOME_VARIABLE
-from flprivacy.storage.remote_work import RemoteWork
 
-# Each step, and the name of what it writes.
-STEPS: dict[str, tuple[Callable[..., Any], str]] = {
-    "train": (train_target, "target"),
-    "attack": (attack_attributes, "scores"),
-}
+STEPS: dict[str, Callable[..., Any]] = {"train": train_target, "attack": attack_attributes}
 TERMINATED = 128 + signal.SIGTERM
-_PRELOADED = ["flprivacy.training.train", "flprivacy.attacks.attribute", "flprivacy.storage.s3", __name__]
+_PRELOADED = ["flprivacy.training.train", "flprivacy.attacks.attribute", "flprivacy.storage.backends.s3", __name__]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +51,7 @@ class Ending:
         from flprivacy.training.pool import Pool
 
         due, left = threading.Event(), self.count
-        note, commit, keep, view = Mirror.note, RemoteWork.commit, RemoteWork.keep, Pool.view
+        note, commit, keep, view = Mirror.note, RemoteCheckpoints.commit, RemoteCheckpoints.keep, Pool.view
 
         def strike() -> None:
             os.kill(os.getpid(), self.number)
@@ -79,8 +75,8 @@ class Ending:
             Pool.view = lambda *a, **k: (counted(), view(*a, **k))[1]  # type: ignore[method-assign]
         else:
             Mirror.note = lambda *a: (note(*a), counted())[0]  # type: ignore[method-assign]
-        RemoteWork.keep = lambda *a: (strike_if_due("sending"), keep(*a))[1]  # type: ignore[method-assign]
-        RemoteWork.commit = lambda *a, **k: (commit(*a, **k), strike_if_due("stored"))[0]  # type: ignore[method-assign]
+        RemoteCheckpoints.keep = lambda *a: (strike_if_due("sending"), keep(*a))[1]  # type: ignore[method-assign]
+        RemoteCheckpoints.commit = lambda *a, **k: (commit(*a, **k), strike_if_due("stored"))[0]  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,8 +172,7 @@ def _live(environment: Mapping[str, str], task: Task, store: str, out: Path, end
     if ending is not None:
         ending.arm()
     sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for the rest of this life
-    step, output = STEPS[task.step]
-    run_step(step, {"target_name": "", **task.arguments, "store": store, output: out})
+    run_step(STEPS[task.step], **task.arguments, store=store, out=out)
 
 
 def _slow_down(seconds: float) -> None:

@@ -33,10 +33,9 @@ def _evaluate(tmp_path: Path, failure: TargetFailure) -> None:
     evaluate(
         plan=tmp_path / "plan.json",
         cohort=write_tiny(tmp_path / "cohort").folder,
-        target_scores=(_failed(tmp_path / "failed", failure),),
-        pixel_scores=tmp_path,
+        scores=[_failed(tmp_path / "failed", failure)],
         store=str(tmp_path / "store"),
-        audit=tmp_path / "out",
+        out=tmp_path / "out",
     )
 
 

@@ -13,8 +13,8 @@ from flprivacy.attacks.config import AttackConfig
 from flprivacy.cohorts.format import write_cohort
 from flprivacy.core.cohort import CohortMeta
 from flprivacy.privacy.config import PrivacyConfig
-from flprivacy.storage.object_store import open_objects
-from flprivacy.storage.remote_work import RemoteWork
+from flprivacy.storage.checkpoints import RemoteCheckpoints
+from flprivacy.storage.objects import open_objects
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan
 from flprivacy.training.config import TargetConfig
@@ -133,7 +133,7 @@ def test_private_training_carries_its_secret_on(place: Path, bucket: str, tmp_pa
     assert live(task, store=store, out=tmp_path / "out", ending=Ending(at="stored", count=2)).code == -9
     prefix = {stat.uri.split("/work/target-")[1][:64] for stat in open_objects(store).list(f"{store}/work")}
     (key,) = prefix
-    work = RemoteWork(store=open_objects(store), uri=f"{store}/work/target-{key}", kind="target", key=key)
+    work = RemoteCheckpoints(store=open_objects(store), uri=f"{store}/work/target-{key}", kind="target", key=key)
     work.restore(tmp_path / "work", newer_than=0, scratch=tmp_path / "scratch")
     (secret,) = (tmp_path / "work").rglob("noise-seed.json")
     told = dataclasses.replace(

@@ -8,10 +8,9 @@ from storage_examples import QUICK
 
 from flprivacy.core.checkpoint_events import announce
 from flprivacy.core.publish import publish_file
-from flprivacy.storage.mirror import MirrorConfig
-from flprivacy.storage.object_store import open_objects
-from flprivacy.storage.remote_store import RemoteStore
-from flprivacy.storage.store import Store
+from flprivacy.storage.artifact_store import Store
+from flprivacy.storage.objects import open_objects
+from flprivacy.storage.remote_artifact_store import RemoteStore
 
 # Everything below a store that a test may find: keys and digests, never a name that a user gave.
 OBJECT_NAME = re.compile(
@@ -20,15 +19,14 @@ OBJECT_NAME = re.compile(
 )
 
 
-def machine(uri: str, disk: Path, *, interval_seconds: float = 0.0, grace_seconds: float = 60.0) -> RemoteStore:
+def machine(uri: str, disk: Path) -> RemoteStore:
     """A store with an empty disk."""
-    config = MirrorConfig(interval_seconds=interval_seconds, grace_seconds=grace_seconds)
-    return RemoteStore(uri=uri, cache=Store(disk), mirror=config)
+    return RemoteStore(uri=uri, cache=Store(disk), interval_seconds=0.0)
 
 
 def object_names(uri: str) -> list[str]:
     """Return the names of all objects below a URI."""
-    return [stat.uri.removeprefix(f"{uri}/") for stat in open_objects(uri, QUICK).list(uri)]
+    return list(open_objects(uri, QUICK).contents(uri))
 
 
 def checkpoint(path: Path, text: str) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from flprivacy.storage.config import RetryConfig, StorageConfig
+from flprivacy.core.retry import RetryConfig
+from flprivacy.storage.config import StorageConfig
 
 QUICK_RETRY = RetryConfig(first_delay_seconds=0.005, longest_delay_seconds=0.02)
 QUICK = StorageConfig(retry=QUICK_RETRY, read_timeout_seconds=20.0)

@@ -8,16 +8,15 @@ from google.auth.credentials import CredentialsWithRegionalAccessBoundary
 from storage_examples import one_line, some_bytes, written
 
 from flprivacy.core.errors import StorageError
-from flprivacy.storage.config import StorageConfig
-from flprivacy.storage.files import download, upload_files
-from flprivacy.storage.object_store import ObjectStore, open_objects
-from flprivacy.storage.objects import ChangedObjectError, MissingObjectError
+from flprivacy.storage.download import download
+from flprivacy.storage.objects import ChangedObjectError, MissingObjectError, ObjectStore, open_objects
+from flprivacy.storage.upload import upload_files
 from tests.services.failing_server import Script
 from tests.services.scripted_gcs import ScriptedGcs, scripted_gcs, write_key_file
 
 
 def _store() -> ObjectStore:
-    return open_objects("gs://test", StorageConfig.from_environment())
+    return open_objects("gs://test")
 
 
 @pytest.fixture
@@ -27,32 +26,14 @@ def scripted(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterat
         yield server
 
 
-def test_upload_stat_list_read_download(gcs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLPRIVACY_STORAGE_PART_BYTES", str(1 << 20))
-    names = {"a b/é.bin": 1000, "a b/large": 2_500_000, "a b/empty": 0, "a b/z": 5}
-    for seed, (name, size) in enumerate(names.items()):
-        written(tmp_path / name, size, seed)
-    assert upload_files(tmp_path, list(names), gcs, last="a b/z") == sum(names.values())
-    assert upload_files(tmp_path, list(names), gcs, last="a b/z") == 0
-    store = _store()
-    listed = {stat.uri.removeprefix(f"{gcs}/"): stat.size for stat in store.list(f"{gcs}/a b")}
-    assert listed == names
-    for seed, (name, size) in enumerate(names.items()):
-        uri, data = f"{gcs}/{name}", some_bytes(size, seed)
-        stat = store.stat(uri)
-        assert stat.checksum.startswith("sha256:")
-        assert b"".join(store.read(stat, size // 3, size)) == data[size // 3 :]
-        download(uri, tmp_path / "copy")
-        assert (tmp_path / "copy").read_bytes() == data
-    assert store.exists(f"{gcs}/a b/z")
-    assert not store.exists(f"{gcs}/a b")
-
-
 def test_missing_things_and_nobody_there(gcs: str, nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MissingObjectError) as caught:
         _store().stat(f"{gcs}/none")
     one_line(caught.value, f"{gcs}/none", "no such object", "check the URI")
-    for act in (lambda: _store().stat("gs://no-such-bucket/none"), lambda: _store().list("gs://no-such-bucket/none")):
+    for act in (
+        lambda: _store().stat("gs://no-such-bucket/none"),
+        lambda: _store().contents("gs://no-such-bucket/none"),
+    ):
         with pytest.raises(MissingObjectError) as caught:
             act()
         one_line(caught.value, "gs://no-such-bucket/none", "no such bucket", "check its name")
@@ -90,12 +71,12 @@ def account(
 def test_a_service_account_until_its_key_is_revoked(account: ScriptedGcs) -> None:
     store = _store()
     stat = store.stat("gs://b/x")
-    assert store.read_bytes(stat, most=5) == b"hello"
+    assert store.read_whole(stat, most=5) == b"hello"
     account.token = "second-secret"  # the first has expired; the SDK gets another by itself
-    assert store.read_bytes(stat, most=5) == b"hello"
+    assert store.read_whole(stat, most=5) == b"hello"
     account.token, account.refuse_login = "third-secret", "secret: Token has been expired or revoked."
     with pytest.raises(StorageError) as caught:
-        store.read_bytes(stat, most=5)
+        store.read_whole(stat, most=5)
     one_line(caught.value, "gs://b/x", "expired or been revoked", "log in again")
     assert account.answered == {
         "metadata": 1,
@@ -106,7 +87,7 @@ def test_a_service_account_until_its_key_is_revoked(account: ScriptedGcs) -> Non
 
 def test_a_wrong_key_is_one_line_and_never_tried_again(account: ScriptedGcs) -> None:
     account.refuse_login = "secret: Invalid JWT Signature."
-    for act in (lambda: _store().stat("gs://b/x"), lambda: _store().list("gs://b/folder")):
+    for act in (lambda: _store().stat("gs://b/x"), lambda: _store().contents("gs://b/folder")):
         account.answered.clear()
         with pytest.raises(StorageError) as caught:
             act()
@@ -136,17 +117,17 @@ def test_an_object_replaced_between_look_and_read_is_refused(scripted: ScriptedG
     assert (stat.version, stat.size, stat.checksum) == ("1", 5, "crc32c:ij6hUA==")
     scripted.objects["x"] = (2, b"other")
     with pytest.raises(ChangedObjectError) as caught:
-        list(store.read(stat, 0, 5))
+        store.read(stat, 0, 5)
     one_line(caught.value, "gs://b/x", "changed", "run again")
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "closed early", "truncated", "wrong range"])
-def test_failures_that_pass(scripted: ScriptedGcs, fault: str, tmp_path: Path) -> None:
+def test_failures_that_pass(scripted: ScriptedGcs, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = some_bytes(300_000)
     scripted.objects["x"] = (1, data)
     scripted.script = Script(seed=1, rate=1.0, faults=(fault,), most=3)
-    config = StorageConfig(part_bytes=100_000, retry=StorageConfig.from_environment().retry)
-    download("gs://b/x", tmp_path / "x", store=open_objects("gs://b", config))
+    monkeypatch.setenv("FLPRIVACY_STORAGE_PART_BYTES", "100000")
+    download("gs://b/x", tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == data
     assert scripted.answered["download"] >= 6
 

@@ -5,14 +5,19 @@ import dataclasses
 import pytest
 
 from flprivacy.core.errors import ConfigError
-from flprivacy.storage.config import RetryConfig, StorageConfig
+from flprivacy.core.retry import RetryConfig
+from flprivacy.storage.config import StorageConfig
+from tests.services.own_environment import foreign_variables
 
 
-def test_defaults() -> None:
-    assert StorageConfig.from_environment({}) == StorageConfig()
+@pytest.fixture(autouse=True)
+def nothing_set(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in foreign_variables():
+        monkeypatch.delenv(name)
 
 
-def test_every_field_has_its_variable() -> None:
+def test_every_field_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert StorageConfig.from_environment() == StorageConfig()
     changed = {
         "threads": ("3", 3),
         "part_bytes": ("65536", 65536),
@@ -27,22 +32,23 @@ def test_every_field_has_its_variable() -> None:
     }
     retry = {"attempts": ("2", 2), "first_delay_seconds": ("0", 0.0), "longest_delay_seconds": ("9", 9.0)}
     retry |= {"deadline_seconds": ("30", 30.0)}
-    names = {f.name for f in dataclasses.fields(StorageConfig)} - {"retry"}
-    assert names == set(changed)
+    assert {f.name for f in dataclasses.fields(StorageConfig)} - {"retry"} == set(changed)
     assert {f.name for f in dataclasses.fields(RetryConfig)} == set(retry)
-    environment = {f"FLPRIVACY_STORAGE_{name.upper()}": text for name, (text, _) in (changed | retry).items()}
-    config = StorageConfig.from_environment(environment)
-    for name, (_, value) in changed.items():
-        assert getattr(config, name) == value
-    for name, (_, value) in retry.items():
-        assert getattr(config.retry, name) == value
+    for name, (text, _) in (changed | retry).items():
+        monkeypatch.setenv(f"FLPRIVACY_STORAGE_{name.upper()}", text)
+    config = StorageConfig.from_environment()
+    assert {name: getattr(config, name) for name in changed} == {name: value for name, (_, value) in changed.items()}
+    assert dataclasses.asdict(config.retry) == {name: value for name, (_, value) in retry.items()}
 
 
-def test_the_sdks_variables_count_too() -> None:
-    found = {"AWS_ENDPOINT_URL": "http://all", "AWS_ENDPOINT_URL_S3": "http://s3", "AWS_DEFAULT_REGION": "x"}
-    config = StorageConfig.from_environment(found)
+def test_the_sdks_variables_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://all")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://s3")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "x")
+    config = StorageConfig.from_environment()
     assert (config.s3_endpoint, config.s3_region) == ("http://s3", "x")
-    assert StorageConfig.from_environment(found | {"AWS_REGION": "y"}).s3_region == "y"
+    monkeypatch.setenv("AWS_REGION", "y")
+    assert StorageConfig.from_environment().s3_region == "y"
 
 
 def test_no_field_could_hold_a_secret() -> None:
@@ -54,8 +60,9 @@ def test_no_field_could_hold_a_secret() -> None:
     ("name", "text"),
     [("THREADS", "many"), ("THREADS", "0"), ("S3_ANONYMOUS", "perhaps"), ("S3_ADDRESSING", "dns"), ("ATTEMPTS", "0")],
 )
-def test_a_wrong_value_is_named(name: str, text: str) -> None:
+def test_a_wrong_value_is_named(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"FLPRIVACY_STORAGE_{name}", text)
     with pytest.raises(ConfigError) as caught:
-        StorageConfig.from_environment({f"FLPRIVACY_STORAGE_{name}": text})
+        StorageConfig.from_environment()
     assert name.lower() in str(caught.value).lower()
     assert "\n" not in str(caught.value)

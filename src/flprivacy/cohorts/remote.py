@@ -20,11 +20,11 @@ from flprivacy.cohorts.volumes import HEAD_BYTES, check_shard_name, shard_header
 from flprivacy.core.cohort import TEST, TRAIN, Cohort, CohortMeta
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import AttackError, CohortError, ConfigError, StorageError
-from flprivacy.storage.blocks import Block
-from flprivacy.storage.files import fetch_files, upload_files
-from flprivacy.storage.object_store import ObjectStore, open_objects
-from flprivacy.storage.objects import MissingObjectError, ObjectStat
-from flprivacy.storage.transfer import Moved, fetch, in_parallel
+from flprivacy.storage.download import fetch_files
+from flprivacy.storage.fetch import Moved, fetch
+from flprivacy.storage.objects import MissingObjectError, ObjectStat, ObjectStore, open_objects
+from flprivacy.storage.ranges import Block
+from flprivacy.storage.upload import upload_files
 from flprivacy.storage.uris import join
 
 _LARGEST = {META_FILE: 1 << 20, MANIFEST_FILE: 1 << 30}  # bytes that can be right
@@ -81,7 +81,7 @@ def look_at_cohort(uri: str, store: ObjectStore | None = None) -> SourceCohort:
     shards = sorted(map(str, manifest["shard"].unique()))
     for shard in shards:
         check_shard_name(shard, uri)
-    stats = in_parallel(store, lambda shard: _stat_shard(store, join(uri, shard)), shards)
+    stats = store.in_parallel(lambda shard: _stat_shard(store, join(uri, shard)), shards)
     objects |= dict(zip(shards, stats, strict=True))
     return SourceCohort(uri=uri, store=store, meta=meta, manifest=manifest, objects=objects)
 
@@ -179,7 +179,7 @@ def _offsets(source: SourceCohort, shards: Sequence[str]) -> dict[str, int]:
 
     def check(shard: str) -> int:
         stat = source.objects[shard]
-        head = b"".join(source.store.read(stat, 0, min(HEAD_BYTES, stat.size)))
+        head = source.store.read(stat, 0, min(HEAD_BYTES, stat.size))
         scans, offset = shard_layout(head, stat.size, source.meta.shape, stat.uri)
         if highest[shard] >= scans:
             raise CohortError(
@@ -187,7 +187,7 @@ def _offsets(source: SourceCohort, shards: Sequence[str]) -> dict[str, int]:
             )
         return offset
 
-    return dict(zip(shards, in_parallel(source.store, check, shards), strict=True))
+    return dict(zip(shards, source.store.in_parallel(check, shards), strict=True))
 
 
 @contextmanager

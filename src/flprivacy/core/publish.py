@@ -78,6 +78,14 @@ def publish_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def link_or_copy(source: str | Path, destination: str | Path) -> None:
+    """Put a file's bytes at ``destination`` too, where nothing is yet: by a hard link, or by a copy elsewhere."""
+    try:
+        os.link(source, destination)
+    except OSError:  # another file system, or one without hard links
+        shutil.copy2(source, destination)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` atomically as indented JSON with sorted keys."""
     with publish_file(path) as partial:

@@ -22,7 +22,7 @@ from flprivacy.core.errors import ConfigError, FlprivacyError, StorageError
 from flprivacy.core.events import ENVIRONMENT_VARIABLE, EventReader
 from flprivacy.core.tensorflow_environment import share_cores
 from flprivacy.launch.watch import Watch
-from flprivacy.storage.fingerprint import fingerprint
+from flprivacy.storage.code_fingerprint import fingerprint
 from flprivacy.storage.places import home
 
 PIPELINES_VARIABLE = "FLPRIVACY_PIPELINES"
@@ -71,7 +71,8 @@ def compiled_pipeline(name: str) -> Path:
     Raises:
         ConfigError: there is none of that name.
     """
-    folder = Path(os.environ.get(PIPELINES_VARIABLE) or Path(flprivacy.__file__).with_name("pipelines"))
+    beside = Path(flprivacy.__file__).resolve().parents[2] / "pipelines" / "compiled"
+    folder = Path(os.environ.get(PIPELINES_VARIABLE) or beside)
     path = folder / f"{name.replace('-', '_')}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"

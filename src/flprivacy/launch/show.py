@@ -14,8 +14,8 @@ from flprivacy.core.change import AuditChange
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.dp_check import DpCheck
 from flprivacy.launch.local import LocalRun
+from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import home
-from flprivacy.storage.store import deliver
 
 
 def show_audit(audit: Audit, console: Console) -> None:

@@ -6,22 +6,13 @@ from flprivacy.cohorts.format import open_cohort
 from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import to_mapping
-from flprivacy.execution.container import StepResult
+from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
-from flprivacy.storage.store import deliver
 from flprivacy.study.plan import Plan
 
 
-def make_cohort(*, plan: Path, store: str, cohort: Path) -> StepResult:
-    """Generate the phantom chest-CT cohort of a plan.
-
-    Args:
-        plan: the run's resolved configuration.
-        store: location of finished artifacts and checkpoints, keyed by digest.
-        cohort: folder to write: ``cohort.json``, ``manifest.parquet`` and the volumes.
-
-    Returns:
-        The cohort's digest.
+def make_cohort(*, plan: Path, store: str, out: Path) -> str:
+    """Put the plan's phantom cohort at ``out`` and return its digest.
 
     Raises:
         ConfigError: the plan has no cohort to make.
@@ -34,6 +25,5 @@ def make_cohort(*, plan: Path, store: str, cohort: Path) -> StepResult:
         del work  # generation takes seconds: nothing to resume
         phantom_cohort(config, folder)
 
-    deliver(open_store(store).build("cohort", to_mapping(config), make), cohort)
-    digest = open_cohort(cohort).meta.digest
-    return StepResult(parameters={"Output": digest}, metadata={"cohort": {"digest": digest}})
+    deliver(open_store(store).build("cohort", to_mapping(config), make), out)
+    return open_cohort(out).meta.digest

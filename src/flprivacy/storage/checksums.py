@@ -3,14 +3,13 @@
 import base64
 import hashlib
 from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-import google_crc32c
-
 from flprivacy.core.errors import StorageError
 
-SHA256, MD5, CRC32C = "sha256", "md5", "crc32c"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -23,27 +22,21 @@ class _Crc32c:
     """CRC32C; the library's own class takes no memory views."""
 
     def __init__(self) -> None:
-        self._value = 0
+        from google_crc32c import extend
+
+        self._extend, self._value = extend, 0
 
     def update(self, data: bytes | memoryview, /) -> None:
-        self._value = google_crc32c.extend(self._value, bytes(data))
+        self._value = self._extend(self._value, bytes(data))
 
     def digest(self) -> bytes:
         return self._value.to_bytes(4, "big")
 
 
-def _hexadecimal(digest: bytes) -> str:
-    return digest.hex()
-
-
-def _base64(digest: bytes) -> str:
-    return base64.b64encode(digest).decode()
-
-
-_ALGORITHMS: dict[str, tuple[Callable[[], _Algorithm], Callable[[bytes], str]]] = {
-    SHA256: (hashlib.sha256, _hexadecimal),
-    MD5: (lambda: hashlib.md5(usedforsecurity=False), _hexadecimal),
-    CRC32C: (_Crc32c, _base64),
+_ALGORITHMS: dict[str, Callable[[], _Algorithm]] = {
+    "sha256": hashlib.sha256,
+    "md5": lambda: hashlib.md5(usedforsecurity=False),
+    "crc32c": _Crc32c,
 }
 
 
@@ -51,10 +44,9 @@ class Checksum:
     """A checksum of bytes that arrive one after another."""
 
     def __init__(self, like: str) -> None:
-        """Start one with the algorithm of ``like``, a checksum as text; CRC32C where it is empty."""
-        self._name = like.partition(":")[0] or CRC32C
-        begin, self._write = _ALGORITHMS[self._name]
-        self._running = begin()
+        """Start one with the algorithm of ``like``, a checksum as text; with a quick one where it is empty."""
+        self._name = like.partition(":")[0] or _quick_algorithm()
+        self._running = _ALGORITHMS[self._name]()
 
     def update(self, data: bytes | memoryview) -> None:
         """Take in more bytes."""
@@ -62,7 +54,14 @@ class Checksum:
 
     def text(self) -> str:
         """Return the checksum of the bytes so far."""
-        return f"{self._name}:{self._write(self._running.digest())}"
+        digest = self._running.digest()
+        return f"{self._name}:{base64.b64encode(digest).decode() if self._name == 'crc32c' else digest.hex()}"
+
+
+@cache
+def _quick_algorithm() -> str:
+    """Return ``crc32c``, or what Python itself has where Google's library is not installed."""
+    return "crc32c" if find_spec("google_crc32c") else "sha256"
 
 
 def fits(path: Path, checksum: str, *, start: int = 0, size: int | None = None) -> bool:

@@ -5,36 +5,15 @@ Credentials, and with them profiles, roles and tokens, stay with the SDKs' own c
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from flprivacy.core.checks import check
 from flprivacy.core.errors import ConfigError
+from flprivacy.core.retry import RetryConfig
 
 ADDRESSING = ("auto", "path", "virtual")
 _PREFIX = "FLPRIVACY_STORAGE_"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetryConfig:
-    """How long a failing request is tried again. Only failures that may pass are: never a refusal.
-
-    Attributes:
-        attempts: tries in a row without progress.
-        first_delay_seconds: wait after the first failure; it doubles with each further one.
-        longest_delay_seconds: it grows no longer than this.
-        deadline_seconds: time without progress after which no further try is begun.
-    """
-
-    attempts: int = 10
-    first_delay_seconds: float = 0.5
-    longest_delay_seconds: float = 20.0
-    deadline_seconds: float = 180.0
-
-    def __post_init__(self) -> None:
-        check(self.attempts >= 1, "attempts", self.attempts, "must be at least 1")
-        for name in ("first_delay_seconds", "longest_delay_seconds", "deadline_seconds"):
-            check(getattr(self, name) >= 0.0, name, getattr(self, name), "must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,18 +57,18 @@ class StorageConfig:
         check(self.s3_addressing in ADDRESSING, "s3_addressing", self.s3_addressing, known)
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "StorageConfig":
+    def from_environment(cls) -> "StorageConfig":
         """Read ``FLPRIVACY_STORAGE_<FIELD>`` for every field, ``AWS_ENDPOINT_URL``, ``AWS_REGION`` and the like.
 
         Raises:
             ConfigError: a variable's value is of the wrong type or range; the message names it.
         """
-        found = os.environ if environment is None else environment
-        retry = RetryConfig(**_read(found, _RETRY_FIELDS))
-        fields = _read(found, _FIELDS)
-        fields.setdefault("s3_endpoint", found.get("AWS_ENDPOINT_URL_S3") or found.get("AWS_ENDPOINT_URL") or "")
-        fields.setdefault("s3_region", found.get("AWS_REGION") or found.get("AWS_DEFAULT_REGION") or "")
-        return cls(**fields, retry=retry)
+        found = os.environ
+        values = {
+            "s3_endpoint": found.get("AWS_ENDPOINT_URL_S3") or found.get("AWS_ENDPOINT_URL") or "",
+            "s3_region": found.get("AWS_REGION") or found.get("AWS_DEFAULT_REGION") or "",
+        }
+        return cls(**values | _read(cls, found), retry=RetryConfig(**_read(RetryConfig, found)))
 
 
 def _boolean(text: str) -> bool:
@@ -97,36 +76,24 @@ def _boolean(text: str) -> bool:
     return words[text.strip().lower()]
 
 
-_RETRY_FIELDS: dict[str, Callable[[str], Any]] = {
-    "attempts": int,
-    "first_delay_seconds": float,
-    "longest_delay_seconds": float,
-    "deadline_seconds": float,
-}
-_FIELDS: dict[str, Callable[[str], Any]] = {
-    "threads": int,
-    "part_bytes": int,
-    "read_bytes": int,
-    "connect_timeout_seconds": float,
-    "read_timeout_seconds": float,
-    "s3_endpoint": str,
-    "s3_region": str,
-    "s3_addressing": str,
-    "s3_anonymous": _boolean,
-    "gs_anonymous": _boolean,
+_KINDS: dict[Any, tuple[Callable[[str], Any], str]] = {
+    str: (str, "text"),
+    int: (int, "a whole number"),
+    float: (float, "a number of seconds"),
+    bool: (_boolean, "true or false"),
 }
 
 
-def _read(found: Mapping[str, str], fields: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
+def _read(config: Any, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of a configuration that have a variable."""
     values = {}
-    for name, convert in fields.items():
-        variable = f"{_PREFIX}{name.upper()}"
-        text = found.get(variable, "")
-        if not text:
-            continue
-        try:
-            values[name] = convert(text)
-        except (ValueError, KeyError) as error:
-            kind = {int: "a whole number", float: "a number of seconds"}.get(convert, "true or false")  # type: ignore[call-overload]
-            raise ConfigError(f"{variable} is {text!r}; give {kind}") from error
+    for one in fields(config):
+        variable = f"{_PREFIX}{one.name.upper()}"
+        text = environment.get(variable, "")
+        if text and one.type in _KINDS:
+            convert, kind = _KINDS[one.type]
+            try:
+                values[one.name] = convert(text)
+            except (ValueError, KeyError) as error:
+                raise ConfigError(f"{variable} is {text!r}; give {kind}") from error
     return values

@@ -7,17 +7,15 @@ Whoever finds an inventory finds its content, and two processes that store the s
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import StorageError
-from flprivacy.storage.files import fetch_files
-from flprivacy.storage.links import link_or_copy
-from flprivacy.storage.object_store import ObjectStore
-from flprivacy.storage.objects import MissingObjectError, ObjectStat
-from flprivacy.storage.transfer import in_parallel
+from flprivacy.core.publish import link_or_copy
+from flprivacy.storage.download import DamagedObjectError, fetch_files
+from flprivacy.storage.objects import MissingObjectError, ObjectStat, ObjectStore
 from flprivacy.storage.uris import checked_name
 
 FORMAT = 1
@@ -69,7 +67,7 @@ def read_inventory(store: ObjectStore, stat: ObjectStat, *, kind: str, key: str)
         DamagedContentError: it is no inventory of this artifact.
         StorageError: it cannot be read.
     """
-    data = store.read_bytes(stat, most=_MOST_BYTES)
+    data = store.read_whole(stat, most=_MOST_BYTES)
     try:
         found = json.loads(data)
         if (found["format"], found["kind"], found["key"]) != (FORMAT, kind, key):
@@ -88,12 +86,7 @@ def _content(sha256: Any, size: Any) -> Content:
 
 
 def lacking(files: Inventory, objects: Mapping[str, ObjectStat]) -> str:
-    """Return the digest of some content that is not among the objects in its full size; empty if all is.
-
-    Args:
-        files: the inventory.
-        objects: digest -> object.
-    """
+    """Return the digest of some content that is not among the objects (by digest) in its full size; empty if all is."""
     for content in files.values():
         found = objects.get(content.sha256)
         if found is None or found.size != content.size:
@@ -123,16 +116,15 @@ def bring(
     missing = lacking(files, objects)
     if missing:
         raise MissingObjectError(f"{what}: content {missing[:12]} is not there in full size; run again")
-    wanted = {content.sha256: objects[content.sha256] for content in files.values()}
-    for last in (False, True):
+    named = {content.sha256: objects[content.sha256] for content in files.values()}
+    wanted = {sha256: replace(stat, checksum=f"sha256:{sha256}") for sha256, stat in named.items()}
+    try:
         fetch_files(store, wanted, scratch, description=what)
-        fit = in_parallel(store, lambda sha256: digest_file(scratch / sha256) == sha256, wanted)
-        if all(fit):
-            break
+    except DamagedObjectError as error:
         shutil.rmtree(scratch)
-        if last:
-            uri = next(stat.uri for stat, fits in zip(wanted.values(), fit, strict=True) if not fits)
-            raise DamagedContentError(f"{uri}: its bytes are not those of its name, twice; delete this object")
+        raise DamagedContentError(
+            f"{error.uri}: its bytes are not those of its name, twice; delete this object"
+        ) from error
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(scratch / content.sha256, folder / name)

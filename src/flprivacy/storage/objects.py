@@ -1,11 +1,21 @@
-"""Objects behind URIs: what is known of one, what a kind of storage must do, and how it fails."""
+"""Objects behind paths, ``s3://`` and ``gs://`` URIs: one interface to look at, list, read, store and remove them."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import StorageError
+from flprivacy.storage.config import StorageConfig
+from flprivacy.storage.retry import Contact, Retries, TransientError
+from flprivacy.storage.uris import FILE, S3, relative_name, scheme_of, split_bucket
+
+T = TypeVar("T")
+R = TypeVar("R")
+SHA256_METADATA = "flprivacy-sha256"  # user metadata of what we upload
 
 
 class MissingObjectError(StorageError):
@@ -14,18 +24,6 @@ class MissingObjectError(StorageError):
 
 class ChangedObjectError(StorageError):
     """An object is no longer the one that was looked at before."""
-
-
-class TransientError(StorageError):
-    """A failure that may pass; whoever gets it tries again.
-
-    Attributes:
-        unreachable: no connection came about at all, as with a wrong endpoint.
-    """
-
-    def __init__(self, message: str, *, unreachable: bool = False) -> None:
-        super().__init__(message)
-        self.unreachable = unreachable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,30 +47,195 @@ class Backend(Protocol):
     """One kind of storage. Every call is one try; failures that may pass are :class:`TransientError`."""
 
     def stat(self, uri: str) -> ObjectStat:
-        """Look at an object.
-
-        Raises:
-            MissingObjectError: there is none.
-            StorageError: it may not be looked at.
-        """
+        """Look at an object; MissingObjectError if there is none."""
 
     def list(self, uri: str) -> Iterator[ObjectStat]:
-        """Yield every object below a folder's URI, in order of name."""
+        """Yield every object below a folder's URI, in order of name; markers of empty folders are left out."""
 
     def read(self, stat: ObjectStat, start: int, stop: int) -> Generator[bytes, None, None]:
         """Yield bytes ``start`` to ``stop`` (excluded) in chunks of about a MiB; close the iterator to stop early.
 
-        Raises:
-            ChangedObjectError: the object is no longer the one of ``stat``.
-            TransientError: the connection broke, or the bytes end early.
+        ChangedObjectError if the object is no longer that of ``stat``, TransientError if the bytes end early.
         """
 
     def upload(self, path: Path, uri: str, sha256: str) -> None:
         """Store a file as an object, whole or not at all, and have the storage check what it received."""
 
     def delete(self, uri: str) -> None:
-        """Remove an object.
+        """Remove an object; MissingObjectError if there is none, where the storage tells."""
+
+
+class ObjectStore:
+    """Objects of one kind of storage, with failures that may pass tried again. Safe to share between threads.
+
+    Attributes:
+        config: how objects are moved.
+        contact: what its requests share.
+    """
+
+    def __init__(self, backend: Backend, config: StorageConfig, contact: Contact) -> None:
+        """Use :func:`open_objects` instead."""
+        self.config, self.contact = config, contact
+        self._backend = backend
+
+    def stat(self, uri: str) -> ObjectStat:
+        """Look at an object without reading it.
 
         Raises:
-            MissingObjectError: there is none, where the storage tells.
+            MissingObjectError: there is no such object or bucket.
+            StorageError: it may not be looked at, or the server stays away.
         """
+        return self.contact.retrying(lambda: self._backend.stat(uri))
+
+    def find(self, uri: str) -> ObjectStat | None:
+        """Look at an object of exactly this name; None if there is none.
+
+        Raises:
+            StorageError: that cannot be told.
+        """
+        try:
+            return self.stat(uri)
+        except MissingObjectError:
+            return None
+
+    def contents(self, folder: str) -> dict[str, ObjectStat]:
+        """Return every object below a folder's URI by its name within the folder, in order of name.
+
+        Raises:
+            StorageError: it may not be listed, the server stays away, or a name would leave another folder.
+        """
+        found = self.contact.retrying(lambda: list(self._backend.list(folder)))
+        return {relative_name(stat.uri, folder): stat for stat in found}
+
+    def read(self, stat: ObjectStat, start: int, stop: int) -> bytes:
+        """Return bytes ``start`` to ``stop`` (excluded) of the very object that was looked at.
+
+        A connection that breaks is taken up again at the byte where it broke. Nothing is verified here but the
+        object's version and the number of bytes: :func:`~flprivacy.storage.fetch.fetch` compares digests.
+
+        Raises:
+            ChangedObjectError: the object changed since it was looked at.
+            StorageError: it may not be read, or the server stays away.
+        """
+        retries, data = Retries(self.contact), bytearray()
+        while start + len(data) < stop:
+            try:
+                with closing(self.read_once(stat, start + len(data), stop)) as chunks:
+                    for chunk in chunks:
+                        data += chunk
+                        retries.progressed()
+            except TransientError as error:
+                retries.failed(error)
+        return bytes(data)
+
+    def read_once(self, stat: ObjectStat, start: int, stop: int) -> Generator[bytes, None, None]:
+        """Yield a range of bytes in one try; failures that may pass, and too few bytes, are TransientError."""
+        with closing(self._backend.read(stat, start, stop)) as chunks:
+            for chunk in chunks:
+                self.contact.check()
+                start += len(chunk)
+                yield chunk
+        if start != stop:
+            raise TransientError(f"{stat.uri}: the bytes ended at {start} of {stop}")
+
+    def read_whole(self, stat: ObjectStat, *, most: int) -> bytes:
+        """Return a whole object.
+
+        Raises:
+            StorageError: it is larger than ``most`` bytes, or cannot be read.
+        """
+        if stat.size > most:
+            raise StorageError(f"{stat.uri}: has {stat.size} bytes, at most {most} can be right; check what it is")
+        return self.read(stat, 0, stat.size)
+
+    def upload(self, path: Path, uri: str) -> None:
+        """Store a file as an object, whole or not at all; the server checks what it receives.
+
+        Raises:
+            ChangedObjectError: the file changed meanwhile.
+            StorageError: it may not be written, or the server stays away.
+        """
+        before = file_state(path)
+        sha256 = digest_file(path)
+        self.contact.retrying(lambda: self._backend.upload(path, uri, sha256))
+        if file_state(path) != before:
+            raise ChangedObjectError(f"{path}: changed while it was being sent; run again once it is finished")
+        stored = self.stat(uri).size
+        if stored != before[0]:
+            raise ChangedObjectError(f"{uri}: holds {stored} bytes of {before[0]}; another process writes there too")
+
+    def delete(self, uri: str) -> None:
+        """Remove an object; one that is not there is as good as removed.
+
+        Raises:
+            StorageError: it may not be removed, or the server stays away.
+        """
+        with suppress(MissingObjectError):
+            self.contact.retrying(lambda: self._backend.delete(uri))
+
+    def in_parallel(self, call: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Return ``call`` of every item, in order; the first error stops the store's other requests and is raised."""
+        with ThreadPoolExecutor(self.config.threads, thread_name_prefix="transfer") as pool:
+            futures = [pool.submit(call, item) for item in items]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+            except BaseException:
+                self.contact.stop.set()
+                pool.shutdown(cancel_futures=True)
+                self.contact.stop.clear()
+                raise
+        return [future.result() for future in futures]
+
+
+def open_objects(uri: str, config: StorageConfig | None = None) -> ObjectStore:
+    """Return the store behind a path or URI; nothing is sent yet, and no SDK of another kind of storage is imported.
+
+    Args:
+        uri: a path, or a URI that starts with ``file://``, ``s3://`` or ``gs://``.
+        config: None: as the environment says.
+
+    Raises:
+        StorageError: a URI of another kind.
+        ConfigError: the environment holds a wrong value.
+    """
+    scheme = scheme_of(uri)
+    config = config or StorageConfig.from_environment()
+    contact = Contact(config.retry)
+    return ObjectStore(_backend(scheme, config, contact), config, contact)
+
+
+def _backend(scheme: str, config: StorageConfig, contact: Contact) -> Backend:
+    if scheme == FILE:
+        from flprivacy.storage.backends.local import LocalBackend
+
+        return LocalBackend()
+    if scheme == S3:
+        from flprivacy.storage.backends.s3 import S3Backend
+
+        return S3Backend(config, contact)
+    from flprivacy.storage.backends.gcs import GcsBackend
+
+    return GcsBackend(config)
+
+
+def bucket_and_key(uri: str) -> tuple[str, str]:
+    """Return where a single object is; MissingObjectError if the URI is a folder's."""
+    bucket, key = split_bucket(uri)
+    if not key or key.endswith("/"):
+        raise MissingObjectError(f"{uri}: names a folder, not an object; give the whole name")
+    return bucket, key
+
+
+def changed_while_read(uri: str) -> ChangedObjectError:
+    """Return the error about an object that was replaced between a look at it and the end of a read."""
+    return ChangedObjectError(f"{uri}: changed while it was being read; run again once it is finished")
+
+
+def file_state(path: Path) -> tuple[int, int]:
+    """Return a file's size and the time of its last change; StorageError if it may not be looked at."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error.strerror}); check its name and permissions") from error
+    return found.st_size, found.st_mtime_ns

@@ -12,7 +12,7 @@ from typing import Any
 
 from flprivacy.core.digests import digest_bytes
 from flprivacy.core.errors import ConfigError
-from flprivacy.storage.object_store import open_objects
+from flprivacy.storage.objects import open_objects
 from flprivacy.storage.uris import join
 
 REFERENCE = "@"
@@ -62,7 +62,7 @@ def store_object(store: str, data: bytes, name: str) -> tuple[str, str]:
         raise ConfigError(f"{name}: has {len(data)} bytes, at most {MOST_BYTES} can be right; check what it is")
     uri = join(join(store, "configs"), f"{digest}/{name}")
     objects = open_objects(uri)
-    if not objects.exists(uri):
+    if not objects.find(uri):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "object"
             path.write_bytes(data)
@@ -92,7 +92,7 @@ def read_object(uri: str, digest: str) -> bytes:
         StorageError: it cannot be read.
     """
     objects = open_objects(uri)
-    data = objects.read_bytes(objects.stat(uri), most=MOST_BYTES)
+    data = objects.read_whole(objects.stat(uri), most=MOST_BYTES)
     if digest_bytes(data) != digest:
         raise ConfigError(f"{uri}: changed since the run was started (its digest differs); start the run again")
     return data

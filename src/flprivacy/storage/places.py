@@ -5,9 +5,9 @@ import tempfile
 from pathlib import Path
 
 from flprivacy.core.errors import StorageError
-from flprivacy.storage.mirror import MirrorConfig
-from flprivacy.storage.remote_store import RemoteStore
-from flprivacy.storage.store import ArtifactStore, Store
+from flprivacy.storage.artifact_store import ArtifactStore, Store
+from flprivacy.storage.checkpoint_mirror import interval_from_environment
+from flprivacy.storage.remote_artifact_store import RemoteStore
 from flprivacy.storage.uris import is_remote, local_path
 
 HOME_VARIABLE = "FLPRIVACY_HOME"
@@ -31,7 +31,7 @@ def open_store(location: str = "") -> ArtifactStore:
     """
     location = location or os.environ.get(STORE_VARIABLE, "")
     if location and is_remote(location):
-        return RemoteStore(uri=location, cache=Store(_cache()), mirror=MirrorConfig.from_environment())
+        return RemoteStore(uri=location, cache=Store(_cache()), interval_seconds=interval_from_environment())
     return Store(local_path(location) if location else home() / "store")
 
 

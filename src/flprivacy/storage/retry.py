@@ -1,20 +1,30 @@
-"""Trying again: exponential backoff with jitter, and a deadline."""
+"""Requests to a store that are tried again, as long as the server may come back and nobody gave the transfer up."""
 
 import logging
-import random
 import threading
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from flprivacy.core.errors import StorageError
-from flprivacy.storage.config import RetryConfig
-from flprivacy.storage.objects import TransientError
+from flprivacy.core.retry import Backoff, RetryConfig
 
 R = TypeVar("R")
 LOGGER = logging.getLogger(__name__)
 # A server that was never reached is more likely a wrong endpoint than one that restarts.
 _ATTEMPTS_BEFORE_FIRST_CONTACT = 4
+_REMEDY = "check the network and the endpoint and run again: what was fetched and verified is kept"
+
+
+class TransientError(StorageError):
+    """A failure that may pass; whoever gets it tries again.
+
+    Attributes:
+        unreachable: no connection came about at all, as with a wrong endpoint.
+    """
+
+    def __init__(self, message: str, *, unreachable: bool = False) -> None:
+        super().__init__(message)
+        self.unreachable = unreachable
 
 
 class InterruptedTransferError(StorageError):
@@ -22,9 +32,10 @@ class InterruptedTransferError(StorageError):
 
 
 class Contact:
-    """What all requests of one store share: whether the server ever answered, and whether to stop."""
+    """What all requests of one store share: how they retry, whether the server ever answered, whether to stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: RetryConfig) -> None:
+        self.config = config
         self.reached = False
         self.stop = threading.Event()
 
@@ -33,20 +44,34 @@ class Contact:
         if self.stop.is_set():
             raise InterruptedTransferError("transfer given up; run again: what was fetched and verified is kept")
 
+    def retrying(self, call: Callable[[], R]) -> R:
+        """Return what ``call`` returns, calling it again after every failure that may pass.
 
-class Backoff:
-    """Waits between the tries of one piece of work."""
+        Raises:
+            StorageError: it went on failing, or failed for good.
+        """
+        retries = Retries(self)
+        while True:
+            self.check()
+            try:
+                result = call()
+            except TransientError as error:
+                retries.failed(error)
+            else:
+                retries.progressed()
+                return result
 
-    def __init__(self, config: RetryConfig, contact: Contact) -> None:
-        self._config, self._contact = config, contact
-        # Not seeded: it changes no result, and processes that fail together must not come back together.
-        self._jitter = random.SystemRandom()
-        self._failures, self._since = 0, 0.0
+
+class Retries:
+    """The tries of one piece of work."""
+
+    def __init__(self, contact: Contact) -> None:
+        self._contact, self._backoff = contact, Backoff(contact.config)
 
     def progressed(self) -> None:
         """Start counting afresh."""
         self._contact.reached = True
-        self._failures = 0
+        self._backoff.progressed()
 
     def failed(self, error: TransientError) -> None:
         """Wait before the next try.
@@ -55,41 +80,13 @@ class Backoff:
             StorageError: no further try is allowed; the message ends with what to do.
             InterruptedTransferError: the transfer was stopped meanwhile.
         """
-        if not self._failures:
-            self._since = time.monotonic()
-        self._failures += 1
-        self._contact.reached |= not error.unreachable
-        attempts = self._config.attempts
-        if error.unreachable and not self._contact.reached:
+        contact, attempts = self._contact, self._contact.config.attempts
+        contact.reached |= not error.unreachable
+        if not contact.reached:
             attempts = min(attempts, _ATTEMPTS_BEFORE_FIRST_CONTACT)
-        longest = min(
-            self._config.longest_delay_seconds, self._config.first_delay_seconds * 2.0 ** (self._failures - 1)
-        )
-        delay = longest * self._jitter.uniform(0.5, 1.0)
-        spent = time.monotonic() - self._since
-        if self._failures >= attempts or spent + delay > self._config.deadline_seconds:
-            raise StorageError(f"{error}; gave up after {self._failures} tries, {_REMEDY}") from error
-        LOGGER.info("%s; try %d follows in %.1f s", error, self._failures + 1, delay)
-        self._contact.stop.wait(delay)
-        self._contact.check()
-
-
-_REMEDY = "check the network and the endpoint and run again: what was fetched and verified is kept"
-
-
-def retrying(config: RetryConfig, contact: Contact, call: Callable[[], R]) -> R:
-    """Return what ``call`` returns, calling it again after every failure that may pass.
-
-    Raises:
-        StorageError: it went on failing, or failed for good.
-    """
-    backoff = Backoff(config, contact)
-    while True:
+        delay = self._backoff.failed(attempts=attempts)
+        if delay is None:
+            raise StorageError(f"{error}; gave up after {self._backoff.failures} tries, {_REMEDY}") from error
+        LOGGER.info("%s; try %d follows in %.1f s", error, self._backoff.failures + 1, delay)
+        contact.stop.wait(delay)
         contact.check()
-        try:
-            result = call()
-        except TransientError as error:
-            backoff.failed(error)
-        else:
-            backoff.progressed()
-            return result

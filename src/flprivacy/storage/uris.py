@@ -40,6 +40,12 @@ def split_bucket(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
+def split_folder(uri: str) -> tuple[str, str]:
+    """Return the bucket of ``s3://bucket/folder``, and what the keys of all objects in the folder begin with."""
+    bucket, key = split_bucket(uri)
+    return bucket, f"{key.rstrip('/')}/" if key.strip("/") else ""
+
+
 def local_path(uri: str) -> Path:
     """Return the absolute path of a plain path or of a ``file://`` URI.
 

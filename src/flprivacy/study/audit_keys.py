@@ -7,8 +7,7 @@ from flprivacy.core.digests import digest_json
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.target_source import CUSTOM
 from flprivacy.core.vocabulary import BASELINE_TOPOLOGIES, PRETRAINED
-from flprivacy.storage.fingerprint import fingerprint
-from flprivacy.storage.store import CODE_OF_KIND
+from flprivacy.storage.code_fingerprint import fingerprint_of_kind
 from flprivacy.study.config import StudyConfig
 
 # These change speed, or choose among attacks; an attack that both audits ran is the same without them.
@@ -57,4 +56,4 @@ def attack_identity(attack: AttackConfig, protocol: str) -> dict[str, Any]:
     Code and libraries are part of it: an attack that got better must not make a model look worse.
     """
     config = {k: v for k, v in to_mapping(attack).items() if k not in _NOT_OF_ONE_ATTACK}
-    return {"attack": config, "protocol": protocol, "code": fingerprint(CODE_OF_KIND["scores"])}
+    return {"attack": config, "protocol": protocol, "code": fingerprint_of_kind("scores")}

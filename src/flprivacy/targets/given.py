@@ -11,13 +11,11 @@ from flprivacy.core.errors import ConfigError, FlprivacyError, TargetError
 from flprivacy.core.events import emit
 from flprivacy.core.parsing import from_mapping
 from flprivacy.core.target import TARGET_FILE, TargetRecord
-from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource, parse_source
-from flprivacy.storage.files import fetch_files
-from flprivacy.storage.object_store import ObjectStore, open_objects
-from flprivacy.storage.objects import ObjectStat
+from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource
+from flprivacy.storage.artifact_store import ArtifactStore, deliver
+from flprivacy.storage.download import fetch_files
+from flprivacy.storage.objects import ObjectStat, ObjectStore, open_objects
 from flprivacy.storage.places import open_store
-from flprivacy.storage.store import ArtifactStore, deliver
-from flprivacy.storage.transfer import in_parallel
 from flprivacy.storage.uris import is_remote, join, local_path
 from flprivacy.targets.folder import read_target, verify_target
 
@@ -201,7 +199,7 @@ def _from_folder(uri: str, store: ArtifactStore) -> Path:
         record, stat = _fetched_record(objects, uri, Path(name))
         digest = digest_file(Path(name) / TARGET_FILE)
     names = sorted({model.weights for model in record.models} | ({record.members} - {""}))
-    stats = in_parallel(objects, lambda one: objects.stat(join(uri, one)), names)
+    stats = objects.in_parallel(lambda one: objects.stat(join(uri, one)), names)
     files = {TARGET_FILE: stat, **dict(zip(names, stats, strict=True))}
     versions = sorted([name, one.size, one.version] for name, one in files.items())
 
@@ -216,15 +214,3 @@ def _from_folder(uri: str, store: ArtifactStore) -> Path:
             raise TargetError(str(error).replace(str(folder), uri.rstrip("/"))) from error
 
     return store.build("target", {"pulled": digest, "objects": versions}, make)
-
-
-def target_record(word: str, store: str = "") -> TargetRecord:
-    """Return the record of a target given by its location, with what is known of it.
-
-    Of a target folder the weights are not fetched; a weights file is imported, because only it knows what it is.
-
-    Raises:
-        TargetError: it is no valid target.
-        StorageError: it is missing or cannot be read.
-    """
-    return given_record(parse_source(word), store)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from flprivacy.core.errors import ConfigError, TargetError
 from flprivacy.core.target import TARGET_FILE
 from flprivacy.core.target_source import parse_source, relocated
-from flprivacy.storage.object_store import open_objects
-from flprivacy.storage.uris import is_remote, join, local_path, relative_name
+from flprivacy.storage.objects import open_objects
+from flprivacy.storage.uris import is_remote, join, local_path
 
 # 7, v7, 1.2, 2026-11-17, 20261117T0300Z, run-0012; but not model2, which is the name of a target.
 _VERSION = re.compile(r"(?:(?:v|run|version|release)[-_]?)?\d+(?:[-_.:TZ+]*\d+)*Z?")
@@ -78,8 +78,8 @@ def newest_folders(prefix: str) -> dict[str, str]:
     root = prefix.rstrip("/") if is_remote(prefix) else str(local_path(prefix))
     last = root.rpartition("/")[2]
     versions: dict[str, dict[tuple[int, ...], str]] = {}
-    for stat in open_objects(root).list(root):
-        *folders, file = relative_name(stat.uri, root).split("/")
+    for path, stat in open_objects(root).contents(root).items():
+        *folders, file = path.split("/")
         if file != TARGET_FILE:
             continue
         parts: list[str] = folders

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flprivacy.core.target import TARGET_FILE
-from flprivacy.storage.files import upload_files
+from flprivacy.storage.upload import upload_files
 from flprivacy.targets.folder import read_target
 
 

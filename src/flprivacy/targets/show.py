@@ -8,7 +8,7 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource
 from flprivacy.models.foreign.checkpoint import Checkpoint, open_checkpoint
 from flprivacy.models.foreign.naming import guess_architecture, networks_of
-from flprivacy.storage.files import download
+from flprivacy.storage.download import download
 from flprivacy.storage.uris import is_remote, local_path
 from flprivacy.targets.given import given_record
 

@@ -19,13 +19,12 @@ from flprivacy.core.artifacts import AUDIT_FILE, CHECK_FILE
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import ConfigError, StorageError
 from flprivacy.core.parsing import from_mapping, to_mapping
-from flprivacy.core.publish import write_json
-from flprivacy.storage.files import fetch_files, upload_files
-from flprivacy.storage.links import link_or_copy
-from flprivacy.storage.object_store import open_objects
-from flprivacy.storage.objects import ChangedObjectError, MissingObjectError
+from flprivacy.core.publish import link_or_copy, write_json
+from flprivacy.storage.download import fetch_files
+from flprivacy.storage.objects import ChangedObjectError, MissingObjectError, open_objects
 from flprivacy.storage.places import STORE_VARIABLE, home
-from flprivacy.storage.uris import is_remote, join, local_path, relative_name
+from flprivacy.storage.upload import upload_files
+from flprivacy.storage.uris import is_remote, join, local_path
 from flprivacy.tracking import Filing
 
 LOGGER = logging.getLogger(__name__)
@@ -95,7 +94,7 @@ def waiting(store: str = "") -> list[str]:
     """
     uri = spool_uri(store)
     try:
-        names = [relative_name(stat.uri, uri) for stat in open_objects(uri).list(uri)]
+        names = list(open_objects(uri).contents(uri))
     except MissingObjectError:
         return []
     return sorted(name.split("/")[0] for name in names if name.endswith(f"/{_FILING}"))
@@ -113,7 +112,7 @@ def taken(key: str, store: str = "") -> Iterator[Spooled | None]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
-            files = {relative_name(stat.uri, uri): stat for stat in objects.list(uri)}
+            files = objects.contents(uri)
             fetch_files(objects, files, folder, description="reading the spool")
         except (MissingObjectError, ChangedObjectError):
             files = {}
@@ -137,7 +136,7 @@ def remove(key: str, store: str = "") -> None:
     uri = join(spool_uri(store), key)
     objects = open_objects(uri)
     objects.delete(join(uri, _FILING))
-    for stat in objects.list(uri):
+    for stat in objects.contents(uri).values():
         objects.delete(stat.uri)
     if not is_remote(uri):
         shutil.rmtree(local_path(uri), ignore_errors=True)

@@ -10,8 +10,8 @@ from flprivacy.core.publish import write_json
 from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.core.target_source import TargetSource, parse_source
 from flprivacy.core.vocabulary import PRETRAINED
+from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
-from flprivacy.storage.store import deliver
 from flprivacy.targets.folder import read_target
 from flprivacy.targets.given import given_target
 from flprivacy.training.config import TargetConfig

@@ -1,0 +1,56 @@
+"""Fingerprints of the code and libraries that an artifact depends on: a changed one never meets a stale result."""
+
+import contextlib
+import functools
+import importlib.metadata
+import os
+from pathlib import Path
+
+import flprivacy
+from flprivacy.core.digests import digest_json
+
+_PACKAGE = Path(flprivacy.__file__).parent
+_LIBRARIES = ("jax", "jaxlib", "keras", "numpy", "scikit-learn", "scipy", "tensorflow", "tensorflow-cpu")
+# Kind of artifact -> subpackages whose sources make it.
+_CODE_OF_KIND = {
+    "cohort": ("core", "cohorts"),
+    "target": ("core", "cohorts", "models", "privacy", "targets", "training"),
+    "scores": ("core", "cohorts", "models", "targets", "attacks"),
+    "audit": ("core", "auditing"),
+    "report": ("core", "reporting"),
+    "dp_check": ("core", "privacy", "auditing", "reporting"),
+}
+
+
+def library_versions() -> dict[str, str]:
+    """Return the installed version of each library that changes numbers; absent ones are left out."""
+    versions = {}
+    for name in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
+
+
+@functools.cache
+def fingerprint(parts: tuple[str, ...]) -> str:
+    """Return a digest of the sources under the named parts of flprivacy and of the numeric libraries' versions.
+
+    Args:
+        parts: names of subpackages or modules of flprivacy, such as ``("core", "cohorts")``.
+    """
+    files: list[Path] = []
+    for part in parts:
+        folder = _PACKAGE / part
+        files += sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+    sources = {str(f.relative_to(_PACKAGE)): f.read_text() for f in files}
+    backend = os.environ.get("KERAS_BACKEND", "default")
+    return digest_json({"sources": sources, "libraries": library_versions(), "backend": backend})
+
+
+def fingerprint_of_kind(kind: str) -> str:
+    """Return the fingerprint of what makes artifacts of a kind.
+
+    Args:
+        kind: ``cohort``, ``target``, ``scores``, ``audit``, ``report`` or ``dp_check``.
+    """
+    return fingerprint(_CODE_OF_KIND[kind])
