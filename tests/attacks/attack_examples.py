@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from flprivacy.attacks.exposure import Exposure, class_weights
-from flprivacy.attacks.labels import AttributeLabels
+from flprivacy.attacks.heads import Head
+from flprivacy.attacks.samples import Sample
 from flprivacy.cohorts.format import write_cohort
+from flprivacy.core.attributes import BY_NAME
 from flprivacy.core.cohort import Cohort, CohortMeta
 
 SHAPE = (8, 32, 40)
@@ -67,29 +68,8 @@ def _volumes(table, shape, seed):
         yield row, volume.clip(0, 255).astype(np.uint8)
 
 
-def labels_for(values_by_name, classes):
-    """Attribute labels from arrays: name -> (scan,) values, and name -> number of classes (0 for years)."""
-    return tuple(
-        AttributeLabels(name=name, values=np.asarray(values, float), class_names=tuple(map(str, range(classes[name]))))
-        for name, values in values_by_name.items()
-    )
-
-
-def exposure_for(labels, rows, *, seeds):
-    """An exposure of given (seed, scan) rows."""
-    shape = (len(seeds), len(labels))
-    centre, spread = np.zeros(shape, np.float32), np.ones(shape, np.float32)
-    targets = np.zeros((*shape, rows.shape[1]), np.float32)
-    weights = np.zeros_like(targets)
-    for s in range(len(seeds)):
-        for a, one in enumerate(labels):
-            values = one.values[rows[s]]
-            if one.regression:
-                centre[s, a], spread[s, a] = np.nanmean(values), np.nanstd(values)
-                weights[s, a] = ~np.isnan(values)
-            else:
-                weights[s, a] = class_weights(values, one.width)
-            targets[s, a] = np.nan_to_num((values - centre[s, a]) / spread[s, a])
-    return Exposure(
-        fraction=0.1, seeds=tuple(seeds), rows=rows, targets=targets, weights=weights, centre=centre, spread=spread
-    )
+def sample_for(values_by_name, classes, rows, *, seed):
+    """What an attacker knows of ``rows``: name -> (scan,) values, and name -> number of classes (0 for years)."""
+    heads = [Head(attribute=BY_NAME[name], n_classes=classes[name]) for name in values_by_name]
+    values = np.stack([np.asarray(values, float)[rows] for values in values_by_name.values()])
+    return Sample.of(heads, values, seed=seed)

@@ -92,7 +92,7 @@ def test_kill_9_at_any_moment_leaves_whole_chunks_only(tmp_path):
     from pathlib import Path
     from flprivacy.attacks.cache import ChunkedCache, fill
     from flprivacy.core.progress import progress
-    import flprivacy.attacks.archives as archives
+    import flprivacy.attacks.cache as kept
 
     count = 0
     save = np.savez
@@ -104,7 +104,7 @@ def test_kill_9_at_any_moment_leaves_whole_chunks_only(tmp_path):
             stream.flush()
             os.kill(os.getpid(), signal.SIGKILL)
         save(stream, **arrays)
-    archives.np.savez = dying
+    kept.np.savez = dying
 
     rows = np.arange(3, 203, 2)
     load = lambda some: np.stack([some, some**2], axis=1).astype("f4")

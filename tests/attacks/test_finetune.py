@@ -6,9 +6,9 @@ import pytest
 from attack_examples import written_cohort
 from target_examples import write_target
 
-from flprivacy.attacks import finetune
 from flprivacy.attacks.attribute import attack_attributes
 from flprivacy.attacks.config import AttackConfig
+from flprivacy.attacks.finetune import FinetuneAttack
 
 CONFIG = AttackConfig(
     attributes=("site", "age"),
@@ -64,7 +64,7 @@ def test_fine_tuning_has_a_block_for_every_seed_and_attribute(attacked):
 def test_an_interrupted_fine_tuning_goes_on_and_ends_with_the_same_bits(
     attacked, cohort, target, tmp_path, monkeypatch
 ):
-    attack, calls = finetune._Network.attack, []
+    attack, calls = FinetuneAttack._attack, []
 
     def dying(self, *args, **kwargs):
         calls.append(1)
@@ -73,7 +73,7 @@ def test_an_interrupted_fine_tuning_goes_on_and_ends_with_the_same_bits(
         return attack(self, *args, **kwargs)
 
     config = replace(CONFIG, accesses=("finetune",))
-    monkeypatch.setattr(finetune._Network, "attack", dying)
+    monkeypatch.setattr(FinetuneAttack, "_attack", dying)
     with pytest.raises(KeyboardInterrupt):
         attack_attributes(config, cohort, target, protocol="standard", work=tmp_path)
     table, curves = attack_attributes(config, cohort, target, protocol="standard", work=tmp_path)

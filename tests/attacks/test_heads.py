@@ -1,131 +1,163 @@
 import keras
 import numpy as np
 import pytest
-from attack_examples import labels_for
+import tensorflow as tf
 
-from flprivacy.attacks.heads import KEEP, StackedHeads, initial_weights
+from flprivacy.attacks.heads import KEEP, Adam, Batch, Head, HeadStack
+from flprivacy.core.attributes import AGE_YEARS, SEX, SITE
 
-CLASSES = {"site": 5, "sex": 2, "age_years": 0}
-MODELS, SEEDS, SCANS, WIDTH, HIDDEN = 2, 3, 13, 6, 4
-
-
-@pytest.fixture
-def labels():
-    return labels_for({name: np.zeros(1) for name in CLASSES}, CLASSES)
-
-
-@pytest.fixture
-def heads(labels):
-    stack = StackedHeads(models=MODELS, seeds=SEEDS, labels=labels, features=WIDTH, hidden=HIDDEN)
-    rng = np.random.default_rng(0)
-    for weight in stack.weights:
-        weight.assign(rng.normal(size=weight.shape))
-    return stack
+HEADS = (
+    Head(attribute=SITE, n_classes=5),
+    Head(attribute=SEX, n_classes=2),
+    Head(attribute=AGE_YEARS, n_classes=0),
+)
+SCANS, WIDTH, HIDDEN = 13, 6, 4
+NORMS = (("gamma", "beta"), ("gamma_hidden", "beta_hidden"))
 
 
 @pytest.fixture
-def inputs():
-    rng = np.random.default_rng(1)
-    lead = (1, SEEDS, len(CLASSES), SCANS)
-    return {
-        "features": rng.normal(2, 3, (MODELS, SEEDS, 1, SCANS, WIDTH)).astype("f4"),
-        "scale": np.ones((MODELS, SEEDS, 1, 1, WIDTH), "f4"),
-        "keep_features": rng.integers(0, 2, (*lead, WIDTH), dtype=np.uint8),
-        "keep_hidden": rng.integers(0, 2, (*lead, HIDDEN), dtype=np.uint8),
-    }
+def stack():
+    made = HeadStack(HEADS, seed=0, features=WIDTH, hidden=HIDDEN)
+    made.weights.flat[:] = np.random.default_rng(0).normal(size=made.weights.flat.shape)
+    return made
 
 
-class FixedDropout(keras.layers.Layer):
-    """Dropout with a given mask, in the plain head."""
-
-    def __init__(self, mask):
-        super().__init__()
-        self.mask = mask
-
-    def compute_output_spec(self, x):
-        return keras.KerasTensor(x.shape, x.dtype)
-
-    def call(self, x):
-        return x if self.mask is None else x * (self.mask / KEEP)
+@pytest.fixture
+def features():
+    made = np.random.default_rng(1).normal(2, 3, (SCANS, WIDTH)).astype("f4")
+    made[0] += 40  # beyond where normalised units are cut off
+    return made
 
 
-def plain_head(heads, head, width, keep=(None, None)):
-    """The reference study's head, and the shortcut, in plain Keras layers with the weights of one head of the stack."""
-    norms = [keras.layers.BatchNormalization() for _ in range(2)]
-    denses = [keras.layers.Dense(HIDDEN), keras.layers.Dense(width), keras.layers.Dense(width)]
-    inputs = keras.Input((WIDTH,))
-    cut = keras.layers.Lambda(lambda x: keras.ops.clip(x, -6.0, 6.0))  # standard deviations
-    x = FixedDropout(keep[0])(cut(norms[0](inputs)))
-    hidden = denses[0](keras.layers.ReLU()(x))
-    y = keras.layers.ReLU()(FixedDropout(keep[1])(cut(norms[1](hidden))))
-    model = keras.Model(inputs, keras.layers.Add()([denses[1](y), denses[2](x)]))
-    for plain, stacked in zip(norms, (heads.norm_features, heads.norm_hidden)):
-        plain.gamma.assign(np.asarray(stacked.gamma)[head][0])
-        plain.beta.assign(np.asarray(stacked.beta)[head][0])
-    for plain, stacked in zip(denses, (heads.dense_hidden, heads.dense_out, heads.shortcut)):
-        bias = np.asarray(stacked.bias)[head][0] if stacked.use_bias else np.zeros(stacked.units)
-        plain.set_weights([np.asarray(stacked.kernel)[head][:, : plain.units], bias[: plain.units]])
-    return model, norms
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(2)
+    targets = np.stack([rng.integers(0, 5, SCANS), rng.integers(0, 2, SCANS), rng.normal(0, 2, SCANS)])
+    weights = rng.uniform(0, 2, targets.shape)
+    weights[1, 3] = targets[1, 3] = 0  # unknown
+    masks = [rng.integers(0, 2, (len(HEADS), SCANS, n)).astype("f4") / KEEP for n in (WIDTH, HIDDEN)]
+    return Batch(
+        targets=targets.astype("f4"), weights=weights.astype("f4"), keep_features=masks[0], keep_hidden=masks[1]
+    )
 
 
-def _widths(labels):
-    return [(head, labels[head[2]].width) for head in np.ndindex(MODELS, SEEDS, len(labels))]
+class PlainHead:
+    """The reference study's head, and the shortcut, in plain Keras layers with the weights of one head of a stack."""
+
+    def __init__(self, stack, a):
+        weights, width = stack.weights, HEADS[a].width
+        self.a, self.width = a, width
+        self.norms = [keras.layers.BatchNormalization() for _ in NORMS]
+        self.hidden, self.shortcut = (keras.layers.Dense(n, use_bias=False) for n in (HIDDEN, width))
+        self.out = keras.layers.Dense(width)
+        for layer, n in zip((*self.norms, self.hidden, self.out, self.shortcut), (WIDTH, *[HIDDEN, WIDTH] * 2)):
+            layer.build((None, n))
+        for norm, (gamma, beta) in zip(self.norms, NORMS):
+            norm.gamma.assign(getattr(weights, gamma)[a, 0])
+            norm.beta.assign(getattr(weights, beta)[a, 0])
+        self.hidden.set_weights([weights.hidden[a]])
+        self.shortcut.set_weights([weights.shortcut[a][:, :width]])
+        self.out.set_weights([weights.out[a][:, :width], weights.bias[a, 0, :width]])
+
+    def __call__(self, features, keep=(1.0, 1.0), training=False):
+        x = keras.ops.clip(self.norms[0](features, training=training), -6, 6) * keep[0]
+        hidden = self.norms[1](self.hidden(keras.ops.relu(x)), training=training)
+        y = keras.ops.relu(keras.ops.clip(hidden, -6, 6)) * keep[1]
+        return self.out(y) + self.shortcut(x)
+
+    def variables(self):
+        """Variables by the names of a stack's weights."""
+        return {
+            **{name: v for norm, names in zip(self.norms, NORMS) for name, v in zip(names, (norm.gamma, norm.beta))},
+            "hidden": self.hidden.kernel,
+            "shortcut": self.shortcut.kernel,
+            "out": self.out.kernel,
+            "bias": self.out.bias,
+        }
+
+    def gradients(self, features, batch):
+        """The gradient of the weighted mean of Keras's losses: by name of a weight, and at the features."""
+        truth, weights = batch.targets[self.a], batch.weights[self.a]
+        inputs = tf.Variable(features)
+        if HEADS[self.a].attribute is AGE_YEARS:
+            loss = keras.losses.Huber(reduction=None)
+        else:
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
+        variables = self.variables()
+        with tf.GradientTape() as tape:
+            answers = self(inputs, (batch.keep_features[self.a], batch.keep_hidden[self.a]), training=True)
+            total = keras.ops.mean(weights * loss(truth[:, None], answers))
+        found = tape.gradient(total, [*[v.value for v in variables.values()], inputs])
+        return dict(zip(variables, map(np.asarray, found))), np.asarray(found[-1])
 
 
-def test_training_equals_the_plain_head_with_the_same_dropout_masks(heads, labels, inputs):
-    logits = np.asarray(heads(inputs))
-    assert logits.shape == (MODELS, SEEDS, len(labels), SCANS, 5)
-    for (m, s, a), width in _widths(labels):
-        keep = (inputs["keep_features"][0, s, a].astype("f4"), inputs["keep_hidden"][0, s, a].astype("f4"))
-        model, _ = plain_head(heads, (m, s, a), width, keep)
-        expected = model(inputs["features"][m, s, 0], training=True)
-        np.testing.assert_allclose(logits[m, s, a, :, :width], expected, rtol=2e-3, atol=2e-3)
+def test_gradients_are_those_of_keras_for_every_plain_head(stack, features, batch):
+    at_features = stack.backward_through(features, batch)
+    expected_at_features = 0
+    for a, head in enumerate(HEADS):
+        expected, at_inputs = PlainHead(stack, a).gradients(features, batch)
+        expected_at_features += at_inputs
+        for name, gradient in expected.items():
+            ours = getattr(stack.gradient, name)[a]
+            if name in ("shortcut", "out", "bias"):
+                assert (ours[..., head.width :] == 0).all()  # of columns that the head does not have
+                ours = ours[..., : head.width]
+            assert np.abs(gradient).max() > 1e-4
+            np.testing.assert_allclose(ours.reshape(gradient.shape), gradient, rtol=2e-3, atol=2e-5, err_msg=name)
+    np.testing.assert_allclose(at_features, expected_at_features, rtol=2e-3, atol=2e-5)
 
 
-def test_scoring_equals_the_plain_head_with_the_exposed_samples_statistics(heads, labels, inputs):
-    reference = np.random.default_rng(2).normal(1, 2, (MODELS, SEEDS, 1, 31, WIDTH)).astype("f4")
-    test = np.random.default_rng(3).normal(1, 2, (MODELS, 1, 1, 8, WIDTH)).astype("f4")
-    logits = np.asarray(heads({"features": test, "reference": reference, "scale": inputs["scale"]}))
-    for (m, s, a), width in _widths(labels):
-        model, (first, second) = plain_head(heads, (m, s, a), width)
-        sample = reference[m, s, 0]
-        first.moving_mean.assign(sample.mean(0))
-        first.moving_variance.assign(sample.var(0))
-        hidden = keras.Model(model.inputs[0], second.input)(sample)  # inference: the first statistics are fixed
-        second.moving_mean.assign(np.asarray(hidden).mean(0))
-        second.moving_variance.assign(np.asarray(hidden).var(0))
-        expected = model(test[m, 0, 0], training=False)
-        np.testing.assert_allclose(logits[m, s, a, :, :width], expected, rtol=2e-3, atol=2e-3)
+def test_backward_gives_the_same_gradient_without_that_of_the_features(stack, features, batch):
+    stack.backward_through(features, batch)
+    expected = stack.gradient.flat.copy()
+    stack.gradient.flat[:] = np.nan
+    stack.backward(features, batch)
+    np.testing.assert_array_equal(stack.gradient.flat, expected)
 
 
-def test_surplus_columns_get_no_probability(heads, inputs):
-    scores = heads.scores_of(np.asarray(heads(inputs)))
-    assert scores[:, :, 1, :, 2:].max() == 0  # sex has two classes
-    np.testing.assert_allclose(scores[:, :, :2].sum(-1), 1, rtol=1e-5)
+def test_scores_are_the_plain_heads_with_the_exposed_samples_statistics(stack):
+    rng = np.random.default_rng(3)
+    exposed, held_out = (rng.normal(1, 2, (n, WIDTH)).astype("f4") for n in (150, 140))  # more than a chunk
+    scores = stack.scores(held_out, exposed)
+    assert scores.shape == (len(HEADS), 140, 5)
+    assert scores.dtype == np.float32
+    for a, head in enumerate(HEADS):
+        plain = PlainHead(stack, a)
+        first, second = plain.norms
+        first.moving_mean.assign(exposed.mean(0))
+        first.moving_variance.assign(exposed.var(0))
+        hidden = np.asarray(plain.hidden(keras.ops.relu(keras.ops.clip(first(exposed, training=False), -6, 6))))
+        second.moving_mean.assign(hidden.mean(0))
+        second.moving_variance.assign(hidden.var(0))
+        expected = plain(held_out)
+        if head.attribute is not AGE_YEARS:
+            expected = keras.ops.softmax(expected)
+            assert (scores[a, :, head.width :] == 0).all()
+        np.testing.assert_allclose(scores[a, :, : head.width], expected, rtol=2e-3, atol=1e-4)
 
 
-def test_losses_are_kerass(heads, labels, inputs):
+def test_adam_is_kerass():
     rng = np.random.default_rng(4)
-    targets = np.zeros((1, SEEDS, 3, SCANS), "f4")
-    targets[:, :, 0] = rng.integers(0, 5, (1, SEEDS, SCANS))
-    targets[:, :, 1] = rng.integers(0, 2, (1, SEEDS, SCANS))
-    targets[:, :, 2] = rng.normal(0, 2, (1, SEEDS, SCANS))
-    logits = np.asarray(heads(inputs))
-    losses = np.asarray(heads.losses_of(targets, logits))
-    entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
-    huber = keras.losses.Huber(reduction=None)
-    for (m, s, a), width in _widths(labels):
-        truth, some = targets[0, s, a], logits[m, s, a, :, :width]
-        expected = huber(truth[:, None], some) if a == 2 else entropy(truth.astype(int), some)
-        np.testing.assert_allclose(losses[m, s, a], expected, rtol=1e-3, atol=1e-4)
+    weights, gradients = rng.normal(size=50).astype("f4"), rng.normal(size=(20, 50)).astype("f4")
+    variable, theirs, ours = keras.Variable(weights), keras.optimizers.Adam(5e-3), Adam(50, 5e-3)
+    for gradient in gradients:
+        theirs.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        ours.apply(weights, gradient)
+    np.testing.assert_allclose(weights, variable, rtol=1e-5, atol=1e-6)
 
 
-def test_initial_weights_depend_on_the_heads_own_names_alone(labels):
-    together = initial_weights(labels, seeds=(4, 9), features=WIDTH, hidden=HIDDEN)
-    alone = initial_weights(labels[1:2], seeds=(9,), features=WIDTH, hidden=HIDDEN)
-    np.testing.assert_array_equal(together["hidden"][1, 1], alone["hidden"][0, 0])
-    np.testing.assert_array_equal(together["out"][1, 1, :, :2], alone["out"][0, 0])
-    assert (together["out"][1, 1, :, 2:] == 0).all()
-    assert (together["hidden"][0, 0] != together["hidden"][1, 0]).all()
-    limit = np.sqrt(6 / (WIDTH + HIDDEN))
-    assert np.abs(together["hidden"]).max() <= limit
+def test_initial_weights_depend_on_the_heads_own_name_and_seed_alone():
+    together, alone = (HeadStack(heads, seed=9, features=WIDTH, hidden=HIDDEN).weights for heads in (HEADS, HEADS[1:2]))
+    other = HeadStack(HEADS, seed=4, features=WIDTH, hidden=HIDDEN).weights
+    np.testing.assert_array_equal(together.hidden[1], alone.hidden[0])
+    np.testing.assert_array_equal(together.out[1, :, :2], alone.out[0])
+    assert (together.out[1, :, 2:] == 0).all()
+    assert (together.shortcut == 0).all()
+    assert (together.hidden[0] != together.hidden[1]).all()
+    assert (together.hidden[0] != other.hidden[0]).all()
+    assert np.abs(together.hidden).max() <= np.sqrt(6 / (WIDTH + HIDDEN))
+
+
+def test_the_streams_of_attributes_keep_their_numbers():
+    """Another number would draw other weights: the same seed would no longer mean the same attack."""
+    assert [head.stream for head in HEADS] == [0, 1, 3]

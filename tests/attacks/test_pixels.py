@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from flprivacy.attacks.pixels import block_means, histogram, pixel_forward, spectrum, textures
+from flprivacy.attacks.baselines import block_means, histogram, pixel_forward, spectrum, textures
 
 SHAPE = (5, 12, 18)
 

@@ -14,8 +14,8 @@ from keras import layers
 
 from flprivacy.attacks.cache import ahead
 from flprivacy.attacks.config import AttackConfig
-from flprivacy.attacks.exposure import class_weights
 from flprivacy.attacks.labels import AttributeLabels
+from flprivacy.attacks.samples import class_weights
 from flprivacy.cohorts.format import read_volumes
 from flprivacy.cohorts.preprocessing import test_view, train_view, view_keys
 from flprivacy.cohorts.sampling import exposed_rows
@@ -41,9 +41,11 @@ def naive_attack(
     test = cohort.rows(TEST)
     test = test[~np.isnan(labels.values[test])]
     values = labels.values[rows]
-    centre, spread = (values.mean(), values.std()) if labels.regression else (0.0, 1.0)
+    centre, spread = (values.mean(), values.std()) if labels.attribute.is_regression else (0.0, 1.0)
     targets = (values - centre) / spread
-    weights = np.ones(len(rows)) if labels.regression else class_weights(values, labels.width, balance=1.0)
+    weights = (
+        np.ones(len(rows)) if labels.attribute.is_regression else class_weights(values, labels.head.width, balance=1.0)
+    )
 
     network = _network(model, labels, config, seed)
     rng = np.random.default_rng(seed)
@@ -51,7 +53,11 @@ def naive_attack(
     for epoch in range(config.epochs + 1):
         scores = _scores(network, cohort, test, protocol, config.batch_size)
         forwards += len(test)
-        curve.append(_strength(labels, labels.values[test], scores * spread + centre if labels.regression else scores))
+        curve.append(
+            _strength(
+                labels, labels.values[test], scores * spread + centre if labels.attribute.is_regression else scores
+            )
+        )
         if epoch == config.epochs:
             break
         order = rng.permutation(len(rows))
@@ -68,14 +74,14 @@ def _network(model: TargetModel, labels: AttributeLabels, config: AttackConfig, 
     keras.utils.set_random_seed(seed)
     scan = keras.Input(model.trunk.input_shape[1:])
     x = model.trunk(scan, training=False)
-    for units in (config.hidden, labels.width):
+    for units in (config.hidden, labels.head.width):
         x = layers.BatchNormalization()(x)
         x = layers.Dropout(0.5)(x)
         x = layers.Activation("relu")(x)
         x = layers.Dense(units)(x)
-    network = keras.Model(scan, x if labels.regression else layers.Activation("softmax")(x))
+    network = keras.Model(scan, x if labels.attribute.is_regression else layers.Activation("softmax")(x))
     model.trunk.trainable = False
-    loss = keras.losses.Huber() if labels.regression else keras.losses.SparseCategoricalCrossentropy()
+    loss = keras.losses.Huber() if labels.attribute.is_regression else keras.losses.SparseCategoricalCrossentropy()
     network.compile(keras.optimizers.Adam(config.learning_rate), loss, jit_compile=False)
     return network
 
@@ -91,6 +97,6 @@ def _scores(network, cohort, rows, protocol, batch_size):
 
 
 def _strength(labels, truth, scores):
-    if labels.regression:
+    if labels.attribute.is_regression:
         return float(mean_absolute_error(truth, scores[:, 0]))
-    return float(f1_weighted(confusion_matrices(truth.astype(int), scores.argmax(axis=1), labels.width)))
+    return float(f1_weighted(confusion_matrices(truth.astype(int), scores.argmax(axis=1), labels.head.width)))

@@ -92,13 +92,13 @@ def test_every_training_scan_is_exposed_equally_often() -> None:
 
 @pytest.mark.parametrize("fraction", [0, 0.0, -0.1, 1.5, 10, float("nan"), float("inf")])
 def test_fraction_out_of_range(fraction: float) -> None:
-    with pytest.raises(AttackError) as caught:
+    with pytest.raises(ConfigError) as caught:
         exposed_rows(_cohort([4]), fraction=fraction, seed=0)
     one_clear_line(caught.value, "exposed fraction", repr(fraction), "at most 1")
 
 
 def test_negative_seed() -> None:
-    with pytest.raises(AttackError) as caught:
+    with pytest.raises(ConfigError) as caught:
         exposed_rows(_cohort([4]), fraction=0.5, seed=-1)
     one_clear_line(caught.value, "seed", "-1")
 

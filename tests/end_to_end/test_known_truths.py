@@ -13,8 +13,8 @@ import pytest
 
 from flprivacy.attacks.baselines import attack_pixels, majority
 from flprivacy.attacks.config import AttackConfig
-from flprivacy.attacks.frozen import FrozenAttack, Source
-from flprivacy.attacks.results import curves_frame, score_table
+from flprivacy.attacks.frozen import FrozenAttack
+from flprivacy.attacks.results import Source, curves_frame, score_table
 from flprivacy.attacks.scenario import prepare
 from flprivacy.auditing.attributes import audit_attributes
 from flprivacy.auditing.config import AuditConfig

@@ -176,12 +176,12 @@ def _live(environment: Mapping[str, str], task: Task, store: str, out: Path, end
 
 
 def _slow_down(seconds: float) -> None:
-    from flprivacy.attacks.grid import Batches
+    from flprivacy.attacks.samples import Batches
     from flprivacy.training.pool import Pool
 
-    view, batch = Pool.view, Batches._batch
+    view, epoch = Pool.view, Batches.epoch
     Pool.view = lambda *a, **k: (time.sleep(seconds), view(*a, **k))[1]  # type: ignore[method-assign]
-    Batches._batch = lambda *a, **k: (time.sleep(seconds), batch(*a, **k))[1]  # type: ignore[method-assign]
+    Batches.epoch = lambda *a, **k: (time.sleep(seconds), epoch(*a, **k))[1]  # type: ignore[method-assign]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

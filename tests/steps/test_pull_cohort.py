@@ -13,7 +13,7 @@ from flprivacy.cohorts.remote import push_cohort
 from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.cohorts.selection import PRESENT_FILE
 from flprivacy.core.cohort import Cohort
-from flprivacy.core.errors import AttackError, CohortError, ConfigError, FlprivacyError, StorageError
+from flprivacy.core.errors import CohortError, ConfigError, FlprivacyError, StorageError
 from flprivacy.steps.pull import pull_cohort
 from flprivacy.steps.resolve import resolve_cohort
 from flprivacy.storage.objects import ChangedObjectError, MissingObjectError
@@ -176,8 +176,8 @@ def test_a_pulled_cohort_can_be_handed_on_but_not_published(
     ("changes", "error", "words"),
     [
         ({"splits": ["trian"]}, ConfigError, "choose from train, test"),
-        ({"fractions": [10]}, AttackError, "a fraction, not percent"),
-        ({"seeds": [-1]}, AttackError, "must not be negative"),
+        ({"fractions": [10]}, ConfigError, "a fraction, not percent"),
+        ({"seeds": [-1]}, ConfigError, "must not be negative"),
         ({"cohort": "http://host/cohort"}, StorageError, "not a location"),
         ({"cohort": "s3://bucket/none"}, MissingObjectError, "s3://bucket/none/cohort.json: no such object"),
         ({"cohort": "s3://elsewhere/none"}, MissingObjectError, "no such bucket"),

@@ -1,21 +1,20 @@
 """Attribute attacks: what a model, or no model at all, tells about a scan's site and its patient's sex and age.
 
-Every attack ends in a :class:`flprivacy.core.scores.ScoreTable` and a small table of per-epoch curves
-(columns :data:`flprivacy.attacks.results.CURVE_COLUMNS`); auditing turns them into numbers with intervals.
+On arrays, with numpy alone:
+
+- :mod:`~flprivacy.attacks.learner`: :func:`~flprivacy.attacks.learner.attack_features`, and the training of the
+  :mod:`~flprivacy.attacks.heads` from :mod:`~flprivacy.attacks.samples` of exposed scans that every attack shares.
+
+On a cohort and its targets. Every attack ends in a :class:`flprivacy.core.scores.ScoreTable` and a small table of
+per-epoch curves (columns :data:`flprivacy.attacks.results.CURVE_COLUMNS`); auditing turns them into numbers with
+intervals.
 
 - :mod:`~flprivacy.attacks.attribute`: the attacks on a target folder, all accesses.
-- :mod:`~flprivacy.attacks.baselines`, :mod:`~flprivacy.attacks.pixels`: attackers without a model.
+- :mod:`~flprivacy.attacks.baselines`: attackers without a model.
 - :mod:`~flprivacy.attacks.scenario`: what is the same for every model: :mod:`~flprivacy.attacks.labels`, from the
-  manifest, and :mod:`~flprivacy.attacks.exposure`, the scans that the attacker holds.
+  manifest, and the scans that the attacker holds.
 - :mod:`~flprivacy.attacks.features`, :mod:`~flprivacy.attacks.cache`: one forward pass a model, scan and view.
-- :mod:`~flprivacy.attacks.layers`, :mod:`~flprivacy.attacks.heads`, :mod:`~flprivacy.attacks.grid`: the heads of a
-  whole grid, trained together.
 - :mod:`~flprivacy.attacks.frozen`, :mod:`~flprivacy.attacks.finetune`: the attacker who leaves the trunk as it is, and
   the one who trains it on.
-- :mod:`~flprivacy.attacks.results`, :mod:`~flprivacy.attacks.archives`: finished attacks on disk, score tables from
-  them.
+- :mod:`~flprivacy.attacks.results`: finished attacks on disk, score tables from them.
 """
-
-from flprivacy.core.tensorflow_environment import prepare_tensorflow
-
-prepare_tensorflow()

@@ -13,8 +13,8 @@ import pandas as pd
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.features import Forward, model_forward
 from flprivacy.attacks.finetune import FinetuneAttack
-from flprivacy.attacks.frozen import FrozenAttack, Source
-from flprivacy.attacks.results import Finished, curves_frame, score_table
+from flprivacy.attacks.frozen import FrozenAttack
+from flprivacy.attacks.results import Finished, Source, curves_frame, score_table
 from flprivacy.attacks.scenario import Scenario, prepare
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.digests import digest_json
@@ -53,7 +53,7 @@ def attack_attributes(
     accesses = _possible(config, record)
     done = frozen.run([access for access in accesses if access != "finetune"])
     if "finetune" in accesses:
-        done += FinetuneAttack(scenario, frozen, target.load, target=record.name, work=work).run(target.sources())
+        done += FinetuneAttack(frozen, target.load).run()
     return _published(scenario, done, record)
 
 

@@ -1,24 +1,27 @@
-"""A cache of arrays by scan, in chunks: each chunk is a file that is whole or absent.
+"""What attacks keep between runs: named arrays in files that are whole or absent, and a cache of arrays by scan.
 
-A kill at any moment loses the chunk under way and nothing else. Chunks are never changed; rows that no chunk holds
-yet, because the attacker now has more seeds or larger fractions, go into new chunks beside the old ones.
+The cache is made of chunks, a file each. A kill at any moment loses the chunk under way and nothing else. Chunks are
+never changed; rows that no chunk holds yet, because the attacker now has more seeds or larger fractions, go into new
+chunks beside the old ones.
 """
 
 import itertools
 import math
+import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.attacks.archives import load_arrays, save_arrays
+from flprivacy.core.checkpoint_events import announce
 from flprivacy.core.digests import digest_bytes
 from flprivacy.core.errors import AttackError
 from flprivacy.core.progress import Progress
+from flprivacy.core.publish import publish_file
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -29,6 +32,31 @@ T = TypeVar("T")
 CHUNK_BATCHES = 16
 _AHEAD = 2  # batches prepared while the model runs
 _ROWS = "rows"
+
+
+def save_arrays(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
+    """Write arrays atomically.
+
+    Raises:
+        StorageError: the folder cannot be created or is not writable.
+    """
+    save: Any = np.savez  # whose stub takes any name for allow_pickle
+    with publish_file(path) as partial, partial.open("wb") as stream:
+        save(stream, **arrays)
+    announce(path)
+
+
+def load_arrays(path: Path, only: str | None = None) -> dict[str, npt.NDArray[Any]]:
+    """Read the arrays of a file, or only one of them.
+
+    Raises:
+        AttackError: the file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files if only in (None, name)}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise AttackError(f"{path}: damaged ({error}); delete this file and attack again") from error
 
 
 class ChunkedCache:

@@ -1,10 +1,36 @@
-"""Configuration of the attribute attacks."""
+"""Configuration of the attribute attacks and of how their heads learn."""
 
 from dataclasses import dataclass
 
+from flprivacy.cohorts.sampling import check_exposed
 from flprivacy.core.attributes import ATTRIBUTES
 from flprivacy.core.checks import check
 from flprivacy.core.vocabulary import ACCESSES
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerConfig:
+    """How the heads of an attack are trained.
+
+    Attributes:
+        epochs: passes over the exposed sample.
+        batch_size: exposed scans a step, at most.
+        learning_rate: Adam's learning rate.
+        hidden: width of a head's hidden layer.
+
+    Raises:
+        ConfigError: a value that is not positive.
+    """
+
+    epochs: int = 40
+    batch_size: int = 64
+    learning_rate: float = 5e-3
+    hidden: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "hidden"):
+            check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
+        check(self.learning_rate > 0.0, "learning_rate", self.learning_rate, "must be positive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,19 +73,21 @@ class AttackConfig:
             check(bool(values) and set(values) <= set(known), name, values, f"choose from {', '.join(known)}")
             check(len(set(values)) == len(values), name, values, "must not repeat")
         check(bool(self.fractions), "fractions", self.fractions, "give at least one exposed fraction")
-        for fraction in self.fractions:
-            check(
-                0.0 < fraction <= 1.0,
-                "exposed fraction",
-                fraction,
-                "must be above 0 and at most 1 (a fraction, not percent)",
-            )
         check(len(set(self.fractions)) == len(self.fractions), "fractions", self.fractions, "must not repeat")
         check(bool(self.seeds) and len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "give different seeds")
-        check(min(self.seeds) >= 0, "seeds", self.seeds, "must not be negative")
-        for name in ("epochs", "batch_size", "hidden", "views", "finetune_epochs", "extraction_batch_size"):
+        for fraction in self.fractions:
+            check_exposed(fraction=fraction, seed=min(self.seeds))
+        for name in ("views", "finetune_epochs", "extraction_batch_size"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
-        for name in ("learning_rate", "finetune_learning_rate"):
-            check(getattr(self, name) > 0.0, name, getattr(self, name), "must be positive")
+        rate = self.finetune_learning_rate
+        check(rate > 0.0, "finetune_learning_rate", rate, "must be positive")
+        _ = self.learner  # refuses what is wrong with the other four
         rising = all(a < b for a, b in zip(self.age_edges_years, self.age_edges_years[1:], strict=False))
         check(bool(self.age_edges_years) and rising, "age_edges_years", self.age_edges_years, "must rise")
+
+    @property
+    def learner(self) -> LearnerConfig:
+        """How heads are trained on features that do not change."""
+        return LearnerConfig(
+            epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate, hidden=self.hidden
+        )

@@ -7,8 +7,8 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -18,7 +18,9 @@ from flprivacy.cohorts.preprocessing import test_view, train_view, view_keys
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.digests import digest_json
 from flprivacy.core.progress import progress
-from flprivacy.models.registry import TargetModel
+
+if TYPE_CHECKING:
+    from flprivacy.models.registry import TargetModel
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -102,11 +104,13 @@ def _key(source: str, views: Views, view: int) -> str:
     return digest_json([_FORMAT, source, views.cohort.meta.digest, views.protocol, view])[:32]
 
 
-def model_forward(model: TargetModel) -> Forward:
+def model_forward(model: "TargetModel") -> Forward:
     """Return the function from inputs to ``features`` (scan, feature) and ``outputs`` (scan, class), if it has any.
 
     The function follows later changes of the model's weights.
     """
+    import keras  # slow to import, and attacks on pixels do without
+
     features = model.trunk.output
     outputs = model.probabilities if model.head is None else model.head(features)
     answers = {"features": features} | ({} if outputs is None else {"outputs": outputs})

@@ -1,4 +1,4 @@
-"""The attack's heads, all heads of a grid in one Keras model.
+"""The attack's heads: one for each attribute, trained together on the features of one model for one attacker seed.
 
 A head is the reference study's - features -> BatchNorm, Dropout .5, ReLU, Dense, BatchNorm, Dropout .5, ReLU, Dense -
 with a shortcut: a linear map from the normalised features to the logits. The differences make the attacker stronger
@@ -6,150 +6,305 @@ or leave it as it is:
 
 - The shortcut, which starts at zero, learns within the few steps of an attack on some hundred exposed scans; the
   reference's head alone does not, as half of what it is given is cut off by the first ReLU and half dropped.
-- Features are scaled to unit variance over the exposed sample first, so that the normalisation's epsilon (1e-3) does
-  not silence a trunk whose features are small, such as an untrained one's.
+- Features come scaled to unit variance over the exposed sample, so that the normalisation's epsilon (1e-3) does not
+  silence a trunk whose features are small, such as an untrained one's.
 - A normalised unit is cut off at 6 standard deviations: a unit that was almost always silent over the exposed sample
   would otherwise throw a held-out scan in which it is not to any answer (and an age to thousands of years).
-- Scoring normalises with the exposed sample's exact statistics (see :class:`StackedNormalization`).
+- Scoring normalises with the exposed sample's exact statistics, where a moving average of momentum .99 would still
+  hold a fifth to four fifths of its initial (0, 1) after the 20 to 160 steps of an attack.
 - Dropout's random bits come from outside, one stream a head, so that a head does not depend on its neighbours.
+
+Everything is numpy in float32, forward and backward: a head is so small that a framework spends its time on calls.
+Arrays have a leading axis, the head; no operation mixes two heads.
 """
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
-import keras
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 
-from flprivacy.attacks.labels import STREAMS, AttributeLabels
-from flprivacy.attacks.layers import StackedDense, StackedNormalization
+from flprivacy.core.attributes import BY_NAME, Attribute
+
+FloatArray = npt.NDArray[np.float32]
 
 KEEP = 0.5  # dropout keeps a unit with this probability: one random bit a unit
-_INIT_STREAM = 11
-_MASKED = -1e9
-_HUBER_DELTA = 1.0  # in standard deviations of the exposed ages
+EPSILON = 1e-3  # of batch normalisation, as in Keras and the reference study
 _FARTHEST = 6.0  # standard deviations of the exposed sample that a normalised unit may lie from its mean
+_HUBER_DELTA = 1.0  # in standard deviations of the exposed ages
+_MASKED = -1e9  # logit of a column that a head does not have
+_INIT_STREAM = 11
+_CHUNK = 128  # scans scored at once: what they need fits a core's cache
+_DECAY_1, _DECAY_2, _ADAM_EPSILON = 0.9, 0.999, 1e-7  # Adam's, as in Keras
 
 
-class StackedHeads(keras.Model):  # type: ignore[misc]
-    """Heads with leading axes (model, seed, attribute): M x S x A of them.
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What one head learns.
 
-    Inputs are a dictionary:
-
-    - ``features``: (M, S or 1, 1, scan, feature), as extracted.
-    - ``scale``: (M, S, 1, 1, feature), reciprocal standard deviations over the exposed sample.
-    - ``reference``: (M, S, 1, exposed scan, feature), whose statistics normalise; the batch's own if absent.
-    - ``keep_features`` (1, S, A, scan, feature) and ``keep_hidden`` (1, S, A, scan, hidden): dropout masks of 0 and 1,
-      shared by the models; no dropout if absent.
-
-    Output: (M, S, A, scan, class) logits. A head of fewer classes than ``width`` has its surplus columns masked; a
-    regression head answers in column 0, in standard deviations of the exposed ages.
+    Attributes:
+        attribute: what is predicted; its place among all attributes, with the attacker seed, names random streams.
+        n_classes: number of classes; 0 for years.
     """
 
-    def __init__(
-        self, *, models: int, seeds: int, labels: Sequence[AttributeLabels], features: int, hidden: int, **kwargs: Any
-    ) -> None:
-        """Build the stack; initial weights are zero until :func:`initial_weights` are set."""
-        super().__init__(**kwargs)
-        lead = (models, seeds, len(labels))
-        self.lead, self.width = lead, max(one.width for one in labels)
-        used = np.array([[column < one.width for column in range(self.width)] for one in labels])
-        self._mask = np.where(used, 0.0, _MASKED).astype(np.float32)[:, None, :]  # (A, 1, width)
-        self._regression = np.array([one.regression for one in labels])[:, None]  # (A, 1)
-        self.norm_features = StackedNormalization(lead, name="norm_features")
-        # Normalisation would take a bias away again, and the shortcut shares the output's.
-        self.dense_hidden = StackedDense(lead, hidden, use_bias=False, name="dense_hidden")
-        self.norm_hidden = StackedNormalization(lead, name="norm_hidden")
-        self.dense_out = StackedDense(lead, self.width, name="dense_out")
-        self.shortcut = StackedDense(lead, self.width, use_bias=False, name="shortcut")
-        self.norm_features.build((*lead, None, features))
-        self.dense_hidden.build((*lead, None, features))
-        self.norm_hidden.build((*lead, None, hidden))
-        self.dense_out.build((*lead, None, hidden))
-        self.shortcut.build((*lead, None, features))
-        self.built = True
+    attribute: Attribute
+    n_classes: int
 
-    def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
-        """Return the logits; see the class. ``training`` changes nothing by itself: masks and reference do."""
-        sample = inputs.get("reference", inputs["features"]) * inputs["scale"]
-        scale, shift = self.norm_features.affine(sample)
-        scale = inputs["scale"] * scale
-        x = _dropped(_cut(inputs["features"] * scale + shift), inputs.get("keep_features"))
-        hidden = reference = self.dense_hidden(ops.relu(x))  # dropout and ReLU commute, as masks are not negative
-        if "reference" in inputs:  # its hidden statistics are its own, without dropout
-            reference = self.dense_hidden(ops.relu(_cut(inputs["reference"] * scale + shift)))
-        y = _dropped(ops.relu(_cut(self.norm_hidden(hidden, reference))), inputs.get("keep_hidden"))
-        return self.dense_out(y) + self.shortcut(x) + self._mask
+    @property
+    def width(self) -> int:
+        """Number of score columns: the classes, or 1 for years."""
+        return max(1, self.n_classes)
 
-    def losses_of(self, targets: Any, logits: Any) -> Any:
-        """Return each scan's loss: cross-entropy for classes, Huber for standardised years.
-
-        Args:
-            targets: (1 or M, S, A, scan) class index or standardised years.
-            logits: (M, S, A, scan, class).
-
-        Returns:
-            (M, S, A, scan) losses, not weighted.
-        """
-        picked = ops.one_hot(ops.cast(targets, "int32"), self.width, dtype=logits.dtype) * logits
-        entropy = ops.logsumexp(logits, axis=-1) - ops.sum(picked, axis=-1)
-        error = ops.abs(logits[..., 0] - targets)
-        quadratic = ops.minimum(error, _HUBER_DELTA)
-        huber = quadratic * (error - 0.5 * quadratic)
-        return ops.where(self._regression, huber, entropy)
-
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        """Return the sum over heads of each head's weighted mean loss, so that heads stay independent.
-
-        Args:
-            x: inputs; not used.
-            y: ``targets`` and ``weights``, each (1, S, A, scan).
-            y_pred: (M, S, A, scan, class) logits.
-            sample_weight: not used; the weights differ between heads and are part of ``y``.
-            training: not used.
-        """
-        return ops.sum(ops.mean(y["weights"] * self.losses_of(y["targets"], y_pred), axis=-1))
-
-    def scores_of(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Turn logits (M, S, A, scan, class) into class probabilities; a regression head's column 0 stays as it is."""
-        shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        probabilities = shifted / shifted.sum(axis=-1, keepdims=True)
-        return np.where(self._regression[..., None], logits, probabilities).astype(np.float32)
+    @property
+    def stream(self) -> int:
+        """Number of its random streams."""
+        return tuple(BY_NAME).index(self.attribute.name)
 
 
-def _cut(x: Any) -> Any:
-    return ops.clip(x, -_FARTHEST, _FARTHEST)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batch:
+    """One training step of the heads.
 
-
-def _dropped(x: Any, keep: Any) -> Any:
-    return x if keep is None else x * (ops.cast(keep, x.dtype) * (1.0 / KEEP))
-
-
-def initial_weights(
-    labels: Sequence[AttributeLabels], *, seeds: Sequence[int], features: int, hidden: int
-) -> dict[str, npt.NDArray[np.float32]]:
-    """Draw every head's initial kernels (Glorot uniform, as in Keras) from its own (seed, attribute) stream.
-
-    The shortcut starts at zero.
-
-    Returns:
-        ``hidden``: (seed, attribute, features, hidden) and ``out``: (seed, attribute, hidden, width) kernels; surplus
-        columns of heads with fewer classes are zero. The models of a target start from the same heads.
+    Attributes:
+        targets: (head, scan) class index or standardised number; 0 where unknown.
+        weights: (head, scan) loss weights; 0 where the target is unknown.
+        keep_features: (head, scan, feature) 1 / KEEP where dropout keeps a feature, 0 where not.
+        keep_hidden: (head, scan, hidden) the same of hidden units.
     """
-    width = max(one.width for one in labels)
-    kernels = {
-        "hidden": np.zeros((len(seeds), len(labels), features, hidden), np.float32),
-        "out": np.zeros((len(seeds), len(labels), hidden, width), np.float32),
-    }
-    for s, seed in enumerate(seeds):
-        for a, one in enumerate(labels):
-            rng = np.random.default_rng([_INIT_STREAM, STREAMS[one.name], seed])
-            kernels["hidden"][s, a] = _glorot(rng, features, hidden)
-            kernels["out"][s, a, :, : one.width] = _glorot(rng, hidden, one.width)
-    return kernels
+
+    targets: FloatArray
+    weights: FloatArray
+    keep_features: FloatArray
+    keep_hidden: FloatArray
+
+
+class Parameters:
+    """The weights of all heads, or their gradients: contiguous stacks that are views of one flat array."""
+
+    def __init__(self, heads: int, features: int, hidden: int, width: int) -> None:
+        """Allocate zeros."""
+        shapes = (
+            *[(heads, 1, features)] * 2,
+            (heads, features, hidden),
+            *[(heads, 1, hidden)] * 2,
+            (heads, hidden, width),
+            (heads, 1, width),
+            (heads, features, width),
+        )
+        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        self.flat = np.zeros(ends[-1], np.float32)
+        views = [part.reshape(shape) for part, shape in zip(np.split(self.flat, ends[:-1]), shapes, strict=True)]
+        self.gamma, self.beta, self.hidden, self.gamma_hidden, self.beta_hidden, self.out, self.bias, self.shortcut = (
+            views  # normalisation would take away a bias of the hidden layer, and the shortcut shares the output's
+        )
+
+
+class Adam:
+    """Adam as Keras computes it, on one flat array in place."""
+
+    def __init__(self, size: int, learning_rate: float) -> None:
+        """Start with moments of zero."""
+        self._rate, self._steps = learning_rate, 0
+        self._first, self._second, self._scratch = (np.zeros(size, np.float32) for _ in range(3))
+
+    def apply(self, weights: FloatArray, gradient: FloatArray) -> None:
+        """Take one step."""
+        self._steps += 1
+        rate = self._rate * math.sqrt(1 - _DECAY_2**self._steps) / (1 - _DECAY_1**self._steps)
+        scratch = self._scratch
+        np.subtract(gradient, self._first, out=scratch)
+        scratch *= np.float32(1 - _DECAY_1)
+        self._first += scratch
+        np.multiply(gradient, gradient, out=scratch)
+        scratch -= self._second
+        scratch *= np.float32(1 - _DECAY_2)
+        self._second += scratch
+        np.sqrt(self._second, out=scratch)
+        scratch += np.float32(_ADAM_EPSILON)
+        np.divide(self._first, scratch, out=scratch)
+        scratch *= np.float32(rate)
+        weights -= scratch
+
+
+class _Pass(NamedTuple):
+    """What a forward pass leaves for the backward one: arrays (head, scan, ...), but ``normal`` (scan, feature)."""
+
+    normal: FloatArray
+    cut: FloatArray  # whether a unit was cut off, as bool
+    x: FloatArray
+    positive: FloatArray
+    normal_hidden: FloatArray
+    factor_hidden: FloatArray
+    z_hidden: FloatArray
+    y: FloatArray
+    logits: FloatArray
+
+
+class HeadStack:
+    """The heads of one model and attacker seed: their weights, the gradient of their losses, and their scores."""
+
+    def __init__(self, heads: Sequence[Head], *, seed: int, features: int, hidden: int) -> None:
+        """Draw every head's initial kernels (Glorot uniform) from the stream of its own name and ``seed``.
+
+        Kernels depend on the head and the seed alone. The shortcut, and output columns that a head does not use, start
+        at zero.
+        """
+        shape = (len(heads), features, hidden, max(head.width for head in heads))
+        self._heads, self._features = len(heads), features
+        self.weights, self.gradient = Parameters(*shape), Parameters(*shape)
+        self.weights.gamma[...] = self.weights.gamma_hidden[...] = 1.0
+        for a, head in enumerate(heads):
+            rng = np.random.default_rng([_INIT_STREAM, head.stream, seed])
+            self.weights.hidden[a] = _glorot(rng, features, hidden)
+            self.weights.out[a, :, : head.width] = _glorot(rng, hidden, head.width)
+        widths = np.array([head.width for head in heads])[:, None]
+        self._mask = np.where(np.arange(shape[-1]) < widths, 0.0, _MASKED).astype(np.float32)[:, None]
+        self._numbers = np.array([head.attribute.is_regression for head in heads])
+        self._memory: dict[tuple[str, int], FloatArray] = {}
+
+    def backward(self, features: FloatArray, batch: Batch) -> None:
+        """Put the gradient of the sum of the heads' losses into :attr:`gradient`.
+
+        A head's loss is the weighted mean over scans of cross-entropy for classes, of Huber's loss for numbers.
+
+        Args:
+            features: (scan, feature), scaled to unit variance over the exposed sample.
+            batch: the same scans' targets, weights and dropout masks.
+        """
+        self._backward(self._forward(_normalised(features)[0], batch), batch)
+
+    def backward_through(self, features: FloatArray, batch: Batch) -> FloatArray:
+        """Do as :meth:`backward` and return the gradient with respect to ``features``, (scan, feature)."""
+        normal, factor = _normalised(features)
+        units = self._backward(self._forward(normal, batch), batch)
+        return _through_normalisation((units * self.weights.gamma).sum(axis=0), normal, factor)
+
+    def scores(self, held_out: FloatArray, exposed: FloatArray) -> FloatArray:
+        """Return (head, held-out scan, column): class probabilities, or in column 0 the number that is predicted.
+
+        Columns beyond a head's own mean nothing.
+
+        Args:
+            held_out: (held-out scan, feature), scaled as in training.
+            exposed: (exposed scan, feature) in all views, scaled: gives the statistics of both normalisations.
+        """
+        weights, (mean, factor) = self.weights, _moments(exposed)
+        sample = [self._hidden((part - mean) * factor)[1] for part in _chunks(exposed)]
+        mean_hidden, factor_hidden = _moments(np.concatenate(sample, axis=1))
+        logits = []
+        for part in _chunks(held_out):
+            x, hidden = self._hidden((part - mean) * factor)
+            hidden = (hidden - mean_hidden) * factor_hidden * weights.gamma_hidden + weights.beta_hidden
+            y = np.clip(hidden, 0.0, _FARTHEST)
+            logits.append(y @ weights.out + x @ weights.shortcut + (weights.bias + self._mask))
+        answers = np.concatenate(logits, axis=1)
+        return np.where(self._numbers[:, None, None], answers, _softmax(answers))
+
+    def _hidden(self, normal: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return units (head, scan, feature), overwritten by the next call, and hidden units (head, scan, unit)."""
+        x, positive = (self._room(name, len(normal)) for name in ("x", "positive"))
+        np.multiply(normal, self.weights.gamma, out=x)
+        x += self.weights.beta
+        np.clip(x, 0.0, _FARTHEST, out=positive)
+        np.clip(x, -_FARTHEST, _FARTHEST, out=x)
+        return x, positive @ self.weights.hidden
+
+    def _forward(self, normal: FloatArray, batch: Batch) -> _Pass:
+        weights = self.weights
+        z, x, positive = (self._room(name, len(normal)) for name in ("z", "x", "positive"))
+        np.multiply(normal, weights.gamma, out=z)
+        z += weights.beta
+        np.clip(z, -_FARTHEST, _FARTHEST, out=x)
+        cut = z != x
+        x *= batch.keep_features
+        np.clip(x, 0.0, _FARTHEST / KEEP, out=positive)  # dropout and ReLU commute, as masks are not negative
+        normal_hidden, factor_hidden = _normalised(positive @ weights.hidden)
+        z_hidden = normal_hidden * weights.gamma_hidden + weights.beta_hidden
+        y = np.clip(z_hidden, 0.0, _FARTHEST) * batch.keep_hidden
+        logits = y @ weights.out
+        logits += x @ weights.shortcut
+        logits += weights.bias + self._mask
+        return _Pass(normal, cut, x, positive, normal_hidden, factor_hidden, z_hidden, y, logits)
+
+    def _backward(self, at: _Pass, batch: Batch) -> FloatArray:
+        """Fill the gradient and return (head, scan, feature), that at the units of the first normalisation."""
+        weights, gradient = self.weights, self.gradient
+        slopes = self._slopes(at.logits, batch)
+        np.matmul(_turned(at.y), slopes, out=gradient.out)
+        slopes.sum(axis=1, keepdims=True, out=gradient.bias)
+        np.matmul(_turned(at.x), slopes, out=gradient.shortcut)
+
+        hidden = slopes @ _turned(weights.out)
+        hidden *= batch.keep_hidden
+        hidden *= (at.z_hidden > 0.0) & (at.z_hidden <= _FARTHEST)
+        (hidden * at.normal_hidden).sum(axis=1, keepdims=True, out=gradient.gamma_hidden)
+        hidden.sum(axis=1, keepdims=True, out=gradient.beta_hidden)
+        hidden = _through_normalisation(hidden * weights.gamma_hidden, at.normal_hidden, at.factor_hidden)
+        np.matmul(_turned(at.positive), hidden, out=gradient.hidden)
+
+        units, other = (self._room(name, len(at.normal)) for name in ("units", "other"))
+        np.matmul(hidden, _turned(weights.hidden), out=other)
+        other *= at.positive > 0.0
+        np.matmul(slopes, _turned(weights.shortcut), out=units)
+        units += other
+        units *= batch.keep_features
+        units[at.cut] = 0.0
+        np.multiply(units, at.normal, out=other)
+        other.sum(axis=1, keepdims=True, out=gradient.gamma)
+        units.sum(axis=1, keepdims=True, out=gradient.beta)
+        return units
+
+    def _slopes(self, logits: FloatArray, batch: Batch) -> FloatArray:
+        """Return (head, scan, column), the gradient of the sum of the heads' losses with respect to the logits."""
+        slopes, numbers = _softmax(logits), self._numbers
+        index = np.where(numbers[:, None], 0, batch.targets).astype(np.int64)[..., None]
+        np.put_along_axis(slopes, index, np.take_along_axis(slopes, index, axis=-1) - np.float32(1.0), axis=-1)
+        slopes[numbers] = 0.0
+        slopes[numbers, :, 0] = np.clip(logits[numbers, :, 0] - batch.targets[numbers], -_HUBER_DELTA, _HUBER_DELTA)
+        slopes *= (batch.weights / np.float32(batch.weights.shape[-1]))[..., None]
+        return slopes
+
+    def _room(self, name: str, scans: int) -> FloatArray:
+        """Return (head, scan, feature) memory, used again and again."""
+        if (name, scans) not in self._memory:
+            self._memory[name, scans] = np.empty((self._heads, scans, self._features), np.float32)
+        return self._memory[name, scans]
+
+
+def _moments(sample: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return mean and reciprocal spread over the scans of (..., scan, column), both (..., 1, column)."""
+    mean: FloatArray = sample.mean(axis=-2, keepdims=True)
+    factor: FloatArray = np.float32(1.0) / np.sqrt(sample.var(axis=-2, keepdims=True) + np.float32(EPSILON))
+    return mean, factor
+
+
+def _normalised(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return (..., scan, column) normalised by its own statistics, and the reciprocal spreads."""
+    mean, factor = _moments(x)
+    return (x - mean) * factor, factor
+
+
+def _through_normalisation(gradient: FloatArray, normal: FloatArray, factor: FloatArray) -> FloatArray:
+    """Return the gradient at a normalisation's input from that at its output ``normal``, both (..., scan, column)."""
+    along = (gradient * normal).mean(axis=-2, keepdims=True)
+    centred: FloatArray = gradient - gradient.mean(axis=-2, keepdims=True) - normal * along
+    return centred * factor
+
+
+def _softmax(logits: FloatArray) -> FloatArray:
+    values: FloatArray = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    values /= values.sum(axis=-1, keepdims=True)
+    return values
+
+
+def _turned(stack: FloatArray) -> FloatArray:
+    return stack.swapaxes(-1, -2)
+
+
+def _chunks(scans: FloatArray) -> list[FloatArray]:
+    return [scans[i : i + _CHUNK] for i in range(0, len(scans), _CHUNK)]
 
 
 def _glorot(rng: np.random.Generator, rows: int, columns: int) -> npt.NDArray[np.float64]:

@@ -8,12 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from flprivacy.attacks.heads import Head
+from flprivacy.core.attributes import AGE_BAND, AGE_YEARS, SEX, SITE, Attribute
 from flprivacy.core.cohort import SEXES, TEST, Cohort
 from flprivacy.core.errors import AttackError
-
-# What each configured attribute is attacked as; the position in the flattened tuple names random streams.
-ATTACKED_AS = {"site": ("site",), "sex": ("sex",), "age": ("age_band", "age_years")}
-STREAMS = {"site": 0, "sex": 1, "age_band": 2, "age_years": 3}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,24 +19,24 @@ class AttributeLabels:
     """One attacked attribute of every scan of a cohort.
 
     Attributes:
-        name: ``site``, ``sex``, ``age_band`` or ``age_years``.
-        values: (scan,) class index, or years for ``age_years``; NaN where the manifest says nothing.
-        class_names: names of the classes, in the order of their indices; empty for ``age_years``.
+        attribute: which one.
+        values: (scan,) class index, or years; NaN where the manifest says nothing.
+        class_names: names of the classes, in the order of their indices; empty for years.
     """
 
-    name: str
+    attribute: Attribute
     values: npt.NDArray[np.float64]
     class_names: tuple[str, ...]
 
     @property
-    def regression(self) -> bool:
-        """Whether years are predicted rather than a class."""
-        return not self.class_names
+    def name(self) -> str:
+        """Name of the attribute."""
+        return self.attribute.name
 
     @property
-    def width(self) -> int:
-        """Number of score columns: the classes, or 1 for years."""
-        return max(1, len(self.class_names))
+    def head(self) -> Head:
+        """What learns the attribute."""
+        return Head(attribute=self.attribute, n_classes=len(self.class_names))
 
 
 def attribute_labels(
@@ -51,22 +49,18 @@ def attribute_labels(
         attributes: any of ``site``, ``sex``, ``age``.
         age_edges_years: rising edges; an age on an edge belongs to the band above it.
     """
-    return tuple(_labels(cohort, name, age_edges_years) for asked in attributes for name in ATTACKED_AS[asked])
-
-
-def _labels(cohort: Cohort, name: str, edges: Sequence[float]) -> AttributeLabels:
-    manifest = cohort.manifest
-    if name == "site":
-        sites = manifest["site_id"].to_numpy(dtype=np.float64)
-        return AttributeLabels(name=name, values=sites, class_names=cohort.meta.site_names)
-    if name == "sex":
-        codes = manifest["sex"].map({sex: float(i) for i, sex in enumerate(SEXES)})
-        return AttributeLabels(name=name, values=_floats(codes), class_names=SEXES)
+    manifest, edges = cohort.manifest, np.asarray(age_edges_years)
+    sites = manifest["site_id"].to_numpy(dtype=np.float64)
+    sexes = _floats(manifest["sex"].map({sex: float(i) for i, sex in enumerate(SEXES)}))
     years = _floats(manifest["age_years"])
-    if name == "age_years":
-        return AttributeLabels(name=name, values=years, class_names=())
-    bands = np.where(np.isnan(years), np.nan, np.searchsorted(np.asarray(edges), years, side="right"))
-    return AttributeLabels(name=name, values=bands, class_names=band_names(edges))
+    bands = np.where(np.isnan(years), np.nan, np.searchsorted(edges, years, side="right"))
+    known = {
+        SITE.name: AttributeLabels(attribute=SITE, values=sites, class_names=cohort.meta.site_names),
+        SEX.name: AttributeLabels(attribute=SEX, values=sexes, class_names=SEXES),
+        AGE_BAND.name: AttributeLabels(attribute=AGE_BAND, values=bands, class_names=band_names(age_edges_years)),
+        AGE_YEARS.name: AttributeLabels(attribute=AGE_YEARS, values=years, class_names=()),
+    }
+    return tuple(one for asked in attributes for one in known.values() if one.attribute.asked_as == asked)
 
 
 def _floats(column: "pd.Series[float]") -> npt.NDArray[np.float64]:
@@ -79,22 +73,21 @@ def band_names(edges: Sequence[float]) -> tuple[str, ...]:
     return (f"<{edges[0]:g}", *inner, f">={edges[-1]:g}")
 
 
-def scored_rows(cohort: Cohort, labels: AttributeLabels) -> npt.NDArray[np.int64]:
-    """Return the held-out rows that have a value for the attribute, ascending.
+def check_scorable(cohort: Cohort, labels: AttributeLabels) -> None:
+    """Refuse held-out scans on which the attack on an attribute cannot be scored.
 
     Raises:
-        AttackError: no held-out scan has one, or all have the same.
+        AttackError: fewer than two different values among the held-out scans.
     """
-    rows = cohort.rows(TEST)
-    known = rows[~np.isnan(labels.values[rows])]
-    distinct = len(np.unique(labels.values[known]))
+    values = labels.values[cohort.rows(TEST)]
+    known = values[~np.isnan(values)]
+    distinct = len(np.unique(known))
     if distinct < 2:
         raise AttackError(
             f"attribute {labels.name}: the {len(known)} held-out scans with a value hold {distinct} different one(s) "
-            f"and an attack needs at least 2 to be scored; leave {_asked(labels.name)!r} out of attack.attributes or "
-            "give a cohort in which it varies"
+            "and an attack needs at least 2 to be scored; leave "
+            f"{labels.attribute.asked_as!r} out of attack.attributes or give a cohort in which it varies"
         )
-    return known
 
 
 def check_learnable(labels: AttributeLabels, rows: npt.NDArray[np.int64], *, fraction: float, seed: int) -> None:
@@ -109,7 +102,7 @@ def check_learnable(labels: AttributeLabels, rows: npt.NDArray[np.int64], *, fra
         raise AttackError(
             f"attribute {labels.name}: the exposed sample of fraction {fraction:g} and seed {seed} ({len(rows)} scans) "
             f"holds {distinct} different value(s) and an attack needs at least 2; raise attack.fractions or leave "
-            f"{_asked(labels.name)!r} out of attack.attributes"
+            f"{labels.attribute.asked_as!r} out of attack.attributes"
         )
 
 
@@ -117,7 +110,3 @@ def left_out(cohort: Cohort, labels: Sequence[AttributeLabels]) -> dict[str, int
     """Count, for each attribute, the held-out scans without a value, which cannot be scored."""
     rows = cohort.rows(TEST)
     return {one.name: int(np.isnan(one.values[rows]).sum()) for one in labels}
-
-
-def _asked(name: str) -> str:
-    return next(asked for asked, names in ATTACKED_AS.items() if name in names)

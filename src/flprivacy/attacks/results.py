@@ -1,15 +1,19 @@
 """Finished attacks: kept on disk so that a killed run goes on, and put together as a score table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from flprivacy.attacks.archives import load_arrays, save_arrays
-from flprivacy.attacks.scenario import Scenario
+from flprivacy.attacks.cache import load_arrays, save_arrays
+from flprivacy.attacks.features import Forward
+from flprivacy.attacks.learner import Trained
+from flprivacy.attacks.scenario import Exposure, Scenario
+from flprivacy.core.progress import progress
 from flprivacy.core.scores import AttackKey, ScoreBlock, ScoreTable
 
 CURVE_COLUMNS = ("target", "model", "attribute", "access", "fraction", "seed", "epoch", "metric", "value")
@@ -19,22 +23,45 @@ FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """Where features come from.
+
+    Attributes:
+        model: name of the model within its target.
+        digest: of everything that the features depend on besides the scans.
+        forward: makes the function that computes them; called only if something is missing.
+    """
+
+    model: str
+    digest: str
+    forward: Callable[[], Forward]
+
+
+class Job(NamedTuple):
+    """What one result is about: the attack on all attributes by one attacker seed."""
+
+    source: Source
+    access: str
+    exposure: Exposure
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Finished:
-    """The attacks on one model at one access and fraction, for some seeds and all attributes.
+    """The attack of one seed on one model at one access and fraction, all attributes.
 
     Attributes:
         model: the model's name within its target.
         access: how it was reached.
         fraction: exposed fraction.
-        seeds: (seed,) attacker seeds.
-        scores: attribute -> (seed, held-out scan, column).
-        curves: (seed, attribute, epoch) strength before each epoch and after the last.
+        seed: attacker seed.
+        scores: attribute -> (held-out scan, column).
+        curves: (attribute, epoch) strength before each epoch and after the last.
     """
 
     model: str
     access: str
     fraction: float
-    seeds: tuple[int, ...]
+    seed: int
     scores: dict[str, FloatArray]
     curves: npt.NDArray[np.float64]
 
@@ -46,25 +73,56 @@ class ResultStore:
         """Open the folder; it need not exist."""
         self.folder = folder
 
-    def __contains__(self, key: str) -> bool:
-        return self._path(key).exists()
+    def lacks(self, scenario: Scenario, job: Job) -> bool:
+        """Say whether a job is not finished yet."""
+        return not self._path(scenario, job).exists()
 
-    def save(self, key: str, done: Finished) -> None:
-        """Publish a finished attack under ``key``."""
-        save_arrays(self._path(key), {_CURVES: done.curves, **done.scores})
+    def complete(
+        self,
+        scenario: Scenario,
+        jobs: Sequence[Job],
+        attack: Callable[[Job, Callable[[], None]], Trained],
+        *,
+        description: str,
+        epochs: int,
+    ) -> list[Finished]:
+        """Run the jobs that are not finished, keep each result as soon as it is there, and return all, in their order.
 
-    def load(self, key: str, *, model: str, access: str, fraction: float, seeds: tuple[int, ...]) -> Finished:
-        """Read what :meth:`save` wrote.
+        Args:
+            scenario: of the jobs.
+            jobs: what to return.
+            attack: runs a job, and calls its second argument after each epoch.
+            description: shown with the progress.
+            epochs: of every job.
 
         Raises:
-            AttackError: the file is damaged.
+            AttackError: a file is damaged.
         """
-        arrays = load_arrays(self._path(key))
-        curves = arrays.pop(_CURVES)
-        return Finished(model=model, access=access, fraction=fraction, seeds=seeds, scores=arrays, curves=curves)
+        lacking = [job for job in jobs if self.lacks(scenario, job)]
+        if lacking:
+            with progress(description, len(jobs) * epochs) as counter:
+                counter.resume((len(jobs) - len(lacking)) * epochs)
+                for job in lacking:
+                    trained = attack(job, counter.advance)
+                    scores = {one.name: trained.scores[a, :, : one.head.width] for a, one in enumerate(scenario.labels)}
+                    save_arrays(self._path(scenario, job), {_CURVES: trained.curves, **scores})
+        return [self._load(scenario, job) for job in jobs]
 
-    def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.npz"
+    def _load(self, scenario: Scenario, job: Job) -> Finished:
+        scores = load_arrays(self._path(scenario, job))
+        curves = scores.pop(_CURVES)
+        return Finished(
+            model=job.source.model,
+            access=job.access,
+            fraction=job.exposure.fraction,
+            seed=job.exposure.sample.seed,
+            scores=scores,
+            curves=curves,
+        )
+
+    def _path(self, scenario: Scenario, job: Job) -> Path:
+        names = (job.access, job.source.digest, job.exposure.fraction, job.exposure.sample.seed)
+        return self.folder / f"{scenario.key(*names)}.npz"
 
 
 def score_table(
@@ -100,43 +158,39 @@ def _blocks(scenario: Scenario, done: Sequence[Finished], target: str) -> Iterat
         truth = one.values[scenario.test][known]
         parts[one.name] = (known, ids["scan_id"][known], ids["patient_id"][known], truth)
     for some in done:
-        for s, seed in enumerate(some.seeds):
-            for name, (known, scan_ids, patient_ids, truth) in parts.items():
-                key = AttackKey(
-                    target=target,
-                    model=some.model,
-                    attribute=name,
-                    access=some.access,
-                    fraction=some.fraction,
-                    seed=seed,
-                )
-                scores = np.ascontiguousarray(some.scores[name][s][known])
-                yield ScoreBlock(key=key, scan_ids=scan_ids, patient_ids=patient_ids, truth=truth, scores=scores)
+        for name, (known, scan_ids, patient_ids, truth) in parts.items():
+            key = AttackKey(
+                target=target,
+                model=some.model,
+                attribute=name,
+                access=some.access,
+                fraction=some.fraction,
+                seed=some.seed,
+            )
+            scores = np.ascontiguousarray(some.scores[name][known])
+            yield ScoreBlock(key=key, scan_ids=scan_ids, patient_ids=patient_ids, truth=truth, scores=scores)
 
 
 def curves_frame(scenario: Scenario, done: Sequence[Finished], *, target: str) -> pd.DataFrame:
     """Return the curves of finished attacks as a table with columns CURVE_COLUMNS.
 
-    ``epoch`` counts the epochs trained so far, from 0; ``metric`` is ``f1_weighted`` or, for ``age_years``,
-    ``mae_years``.
+    ``epoch`` counts the epochs trained so far, from 0; ``metric`` is the attribute's main one.
     """
-    frames = []
-    for some in done:
-        seeds, _, points = some.curves.shape
-        for a, one in enumerate(scenario.labels):
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "target": target,
-                        "model": some.model,
-                        "attribute": one.name,
-                        "access": some.access,
-                        "fraction": some.fraction,
-                        "seed": np.repeat(np.asarray(some.seeds, dtype=np.int64), points),
-                        "epoch": np.tile(np.arange(points, dtype=np.int64), seeds),
-                        "metric": "mae_years" if one.regression else "f1_weighted",
-                        "value": some.curves[:, a].ravel(),
-                    }
-                )
-            )
+    frames = [
+        pd.DataFrame(
+            {
+                "target": target,
+                "model": some.model,
+                "attribute": one.name,
+                "access": some.access,
+                "fraction": some.fraction,
+                "seed": some.seed,
+                "epoch": np.arange(len(values), dtype=np.int64),
+                "metric": one.attribute.metric,
+                "value": values,
+            }
+        )
+        for some in done
+        for one, values in zip(scenario.labels, some.curves, strict=True)
+    ]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(CURVE_COLUMNS))

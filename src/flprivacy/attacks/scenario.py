@@ -1,15 +1,17 @@
 """What is the same for every model under attack: labels, exposed samples, held-out scans."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from flprivacy.attacks.config import AttackConfig
-from flprivacy.attacks.exposure import Exposure, draw_exposure, needed_rows
 from flprivacy.attacks.features import Views
-from flprivacy.attacks.labels import AttributeLabels, attribute_labels, left_out, scored_rows
+from flprivacy.attacks.labels import AttributeLabels, attribute_labels, check_learnable, check_scorable, left_out
+from flprivacy.attacks.samples import Sample
+from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.core.checks import check
 from flprivacy.core.cohort import TEST, Cohort
 from flprivacy.core.digests import digest_json
@@ -19,9 +21,24 @@ from flprivacy.core.vocabulary import PROTOCOLS
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
-_FORMAT = 1
+_FORMAT = 2
 # These change speed and memory or choose among results; they are no part of a single result.
 _NOT_IN_KEYS = ("accesses", "fractions", "extraction_batch_size")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Exposure:
+    """What the attacker of one seed holds.
+
+    Attributes:
+        fraction: exposed fraction of the training scans, in (0, 1].
+        rows: (scan,) row numbers in the cohort, ascending.
+        sample: what is known of these scans.
+    """
+
+    fraction: float
+    rows: IntArray
+    sample: Sample
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +50,7 @@ class Scenario:
         cohort: where exposed and held-out scans come from.
         protocol: preprocessing.
         labels: what is attacked.
-        exposures: exposed samples, one entry a fraction.
+        exposures: exposed samples, by fraction and seed; those of one fraction are of the same size.
         test: (scan,) held-out rows, ascending.
     """
 
@@ -45,11 +62,11 @@ class Scenario:
     test: IntArray
 
     def views(self) -> Views:
-        """Return which scans must be seen, and how."""
+        """Return which scans must be seen, and how: those that any seed of any fraction exposes, and the held-out."""
         return Views(
             cohort=self.cohort,
             protocol=self.protocol,
-            exposed=needed_rows(self.exposures),
+            exposed=np.unique(np.concatenate([exposure.rows for exposure in self.exposures])),
             test=self.test,
             views=self.config.views,
         )
@@ -59,23 +76,16 @@ class Scenario:
         known: npt.NDArray[np.bool_] = ~np.isnan(labels.values[self.test])
         return known
 
-    def measure(self, scores: FloatArray) -> npt.NDArray[np.float64]:
-        """Return the strength of every head: weighted F1, or mean absolute error in years for ``age_years``.
+    def strength(self, scores: FloatArray) -> npt.NDArray[np.float64]:
+        """Return (attribute,) strengths of scores (attribute, held-out scan, column), by each one's first metric."""
+        return np.array([self._strength(*pair) for pair in zip(self.labels, scores, strict=True)])
 
-        Args:
-            scores: (model, seed, attribute, held-out scan, column).
-
-        Returns:
-            (model, seed, attribute).
-        """
-        return np.stack([self._strength(one, scores[:, :, a]) for a, one in enumerate(self.labels)], axis=-1)
-
-    def _strength(self, labels: AttributeLabels, scores: FloatArray) -> npt.NDArray[np.float64]:
+    def _strength(self, labels: AttributeLabels, scores: FloatArray) -> float:
         known = self.scored(labels)
-        truth, some = labels.values[self.test][known], scores[:, :, known, : labels.width]
-        if labels.regression:
-            return mean_absolute_error(truth, some[..., 0])
-        return f1_weighted(confusion_matrices(truth.astype(np.int64), some.argmax(axis=-1), labels.width))
+        truth, some = labels.values[self.test][known], scores[known, : labels.head.width]
+        if labels.attribute.is_regression:
+            return float(mean_absolute_error(truth, some[:, 0]))
+        return float(f1_weighted(confusion_matrices(truth, some.argmax(axis=-1), labels.head.width)))
 
     def key(self, *parts: object) -> str:
         """Return a digest of all that a result depends on, ``parts`` naming the result within the scenario."""
@@ -101,12 +111,23 @@ def prepare(config: AttackConfig, cohort: Cohort, *, protocol: str) -> Scenario:
     check(protocol in PROTOCOLS, "protocol", protocol, f"must be one of {', '.join(PROTOCOLS)}")
     labels = attribute_labels(cohort, attributes=config.attributes, age_edges_years=config.age_edges_years)
     for one in labels:
-        scored_rows(cohort, one)
+        check_scorable(cohort, one)
     return Scenario(
         config=config,
         cohort=cohort,
         protocol=protocol,
         labels=labels,
-        exposures=tuple(draw_exposure(cohort, labels, fraction=f, seeds=config.seeds) for f in config.fractions),
+        exposures=tuple(
+            _draw(cohort, labels, fraction, seed) for fraction in config.fractions for seed in config.seeds
+        ),
         test=cohort.rows(TEST),
     )
+
+
+def _draw(cohort: Cohort, labels: Sequence[AttributeLabels], fraction: float, seed: int) -> Exposure:
+    """Draw the exposed sample of a seed, which all attributes share."""
+    rows = exposed_rows(cohort, fraction=fraction, seed=seed)
+    for one in labels:
+        check_learnable(one, rows, fraction=fraction, seed=seed)
+    values = np.stack([one.values[rows] for one in labels])
+    return Exposure(fraction=fraction, rows=rows, sample=Sample.of([one.head for one in labels], values, seed=seed))

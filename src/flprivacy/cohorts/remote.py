@@ -105,9 +105,9 @@ def needed_rows(
         splits: ``train``, ``test`` or both.
 
     Raises:
-        ConfigError: an unknown split.
+        ConfigError: an unknown split, or a fraction or seed out of range.
         CohortError: no scan is in these splits.
-        AttackError: a fraction or seed out of range, or a site without training scan.
+        AttackError: a site without training scan.
     """
     if not splits or set(splits) - set(SPLITS):
         raise ConfigError(f"splits is {list(splits)!r}; choose from {', '.join(SPLITS)}")

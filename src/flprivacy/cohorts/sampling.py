@@ -1,12 +1,16 @@
 """Which patients are held out, and which training scans an attacker gets to see."""
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.checks import check
 from flprivacy.core.cohort import TEST, TRAIN, Cohort
-from flprivacy.core.errors import AttackError, CohortError, ConfigError
+from flprivacy.core.errors import AttackError, CohortError
+
+IntArray = npt.NDArray[np.int64]
 
 # Keeps floor(0.29 * 100) at 29: the product is 28.999999999999996.
 _TOLERANCE = 1e-9
@@ -35,10 +39,8 @@ def split_patients(
         ConfigError: ``test_fraction`` or ``seed`` is out of range.
         CohortError: a site cannot have both a training and a test patient.
     """
-    if not 0.0 < test_fraction < 1.0:
-        raise ConfigError(f"test_fraction is {test_fraction!r}; must be between 0 and 1, both excluded")
-    if seed < 0:
-        raise ConfigError(f"seed is {seed!r}; must not be negative")
+    check(0.0 < test_fraction < 1.0, "test_fraction", test_fraction, "must be between 0 and 1, both excluded")
+    check(seed >= 0, "seed", seed, "must not be negative")
     names, patients = np.unique(np.asarray(patient_ids, dtype=np.str_), return_inverse=True)
     sites = np.asarray(site_ids, dtype=np.int64)
     if patients.shape != sites.shape or sites.ndim != 1:
@@ -55,12 +57,23 @@ def split_patients(
     return np.where(held_out[patients], TEST, TRAIN)
 
 
-def exposed_rows(cohort: Cohort, *, fraction: float, seed: int) -> npt.NDArray[np.int64]:
-    """Draw the training scans that the attacker sees, with their site, sex and age.
+def check_exposed(*, fraction: float, seed: int) -> None:
+    """Refuse an exposed fraction or an attacker seed out of range.
 
-    Each site gives ``max(1, floor(fraction * n_site))`` of its training scans: a prefix of one permutation per seed
-    and site. So the sample of a smaller fraction is part of that of a larger one for the same seed, and one site's
-    draw does not depend on which other sites there are.
+    Raises:
+        ConfigError: ``fraction`` is not in (0, 1] or ``seed`` is negative.
+    """
+    check(
+        0.0 < fraction <= 1.0,
+        "exposed fraction",
+        fraction,
+        "must be above 0 and at most 1 (a fraction, not percent)",
+    )
+    check(seed >= 0, "attacker seed", seed, "must not be negative")
+
+
+def exposed_rows(cohort: Cohort, *, fraction: float, seed: int) -> IntArray:
+    """Draw the training scans that the attacker sees, with their site, sex and age, stratified by site.
 
     Args:
         cohort: an opened cohort.
@@ -71,30 +84,47 @@ def exposed_rows(cohort: Cohort, *, fraction: float, seed: int) -> npt.NDArray[n
         (n,) row numbers, ascending.
 
     Raises:
-        AttackError: ``fraction`` or ``seed`` is out of range, or a site of the cohort has no training scan.
+        ConfigError: ``fraction`` or ``seed`` is out of range.
+        AttackError: a site of the cohort has no training scan.
     """
-    if not 0.0 < fraction <= 1.0:
-        raise AttackError(f"exposed fraction is {fraction!r}; must be above 0 and at most 1 (a fraction, not percent)")
-    if seed < 0:
-        raise AttackError(f"attacker seed is {seed!r}; must not be negative")
     train = cohort.rows(TRAIN)
     sites = cohort.manifest["site_id"].to_numpy()[train]
+    empty = [name for site, name in enumerate(cohort.meta.site_names) if site not in sites]
+    if empty:
+        raise AttackError(
+            f"{cohort.folder}: site {empty[0]!r} has no training scan, so none can be exposed; "
+            "give it training scans or remove it from the cohort"
+        )
+    return train[draw_exposed(sites, fraction=fraction, seed=seed)]
+
+
+def draw_exposed(strata: npt.NDArray[np.integer[Any]], *, fraction: float, seed: int) -> IntArray:
+    """Draw the exposed scans of one attacker: ``max(1, floor(fraction * n))`` of the n scans of each stratum.
+
+    They are a prefix of one permutation per seed and stratum. So the sample of a smaller fraction is part of that of a
+    larger one for the same seed, and one stratum's draw does not depend on which other strata there are.
+
+    Args:
+        strata: (scan,) stratum of each training scan (its site), 0 or more.
+        fraction: exposed fraction of the training scans, in (0, 1].
+        seed: attacker seed.
+
+    Returns:
+        (n,) positions in ``strata``, ascending.
+
+    Raises:
+        ConfigError: ``fraction`` or ``seed`` is out of range.
+    """
+    check_exposed(fraction=fraction, seed=seed)
     chosen = []
-    for site, name in enumerate(cohort.meta.site_names):
-        rows = train[sites == site]
-        if not len(rows):
-            raise AttackError(
-                f"{cohort.folder}: site {name!r} has no training scan, so none can be exposed; "
-                "give it training scans or remove it from the cohort"
-            )
-        order = np.random.default_rng([_EXPOSURE_STREAM, seed, site]).permutation(rows)
-        chosen.append(order[: max(1, math.floor(fraction * len(rows) + _TOLERANCE))])
+    for stratum in np.unique(strata).tolist():
+        places = np.flatnonzero(strata == stratum)
+        order = np.random.default_rng([_EXPOSURE_STREAM, seed, stratum]).permutation(places)
+        chosen.append(order[: max(1, math.floor(fraction * len(places) + _TOLERANCE))])
     return np.sort(np.concatenate(chosen))
 
 
-def _hold_out(
-    members: dict[int, npt.NDArray[np.int64]], n_patients: int, fraction: float, seed: int
-) -> npt.NDArray[np.bool_]:
+def _hold_out(members: dict[int, IntArray], n_patients: int, fraction: float, seed: int) -> npt.NDArray[np.bool_]:
     """Return (patient,) whether each is held out. Small sites choose first: they have the least choice."""
     held_out = np.zeros(n_patients, dtype=bool)
     assigned = np.zeros(n_patients, dtype=bool)

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import, and attacks on arrays do without
 
 SCHEMA_VERSION = 1
 TRAIN, TEST = "train", "test"
@@ -64,7 +67,7 @@ class Cohort:
     """
 
     meta: CohortMeta
-    manifest: pd.DataFrame
+    manifest: "pd.DataFrame"
     folder: Path
     places: npt.NDArray[np.int64] | None = None
 
