@@ -23,7 +23,6 @@ from flprivacy.cohorts.phantom.mediastinum import (
     paint_below_diaphragm,
     paint_great_vessels,
     paint_heart,
-    paint_hila,
     paint_plaques,
     plaques,
 )
@@ -63,7 +62,6 @@ def render_anatomy(
     findings = at_scan(draw_findings(lesion_rng, patient), acquisition.extent, acquisition.lift_mm)
     paint(volume, lung, _lung_tissue(tree_rng, grid, outline, patient, acquisition, findings, (fine, coarse)))
     paint_great_vessels(volume, grid, patient, acquisition.blood_hu)
-    paint_hila(volume, grid, patient, acquisition.blood_hu)
     paint_plaques(volume, grid, plaques(plaque_rng, patient))
     paint_airways(volume, grid, patient)
     return volume
