@@ -6,7 +6,7 @@ import numpy.typing as npt
 from flprivacy.cohorts.phantom.grid import LUNG_HEIGHT_MM, Field, Grid, smooth_noise
 from flprivacy.cohorts.phantom.mediastinum import PERICARDIUM, scaled_heart
 from flprivacy.cohorts.phantom.patients import Patient
-from flprivacy.cohorts.phantom.thorax import Contours, cavity_radius, dome_z, mediastinum_border
+from flprivacy.cohorts.phantom.thorax import cavity_radius, dome_z, mediastinum_border
 
 Points = npt.NDArray[np.float64]
 
@@ -15,8 +15,8 @@ _CORNER_MM = 14.0
 _DEPENDENT_HU_PER_MM = 0.42  # the back of the lung is denser, by gravity
 
 
-def lung_coverage(grid: Grid, contours: Contours, patient: Patient, heart: Field, below: Field) -> Field:
-    """Return (depth, height, width) the share of lung in every voxel."""
+def lung_coverage(grid: Grid, cavity: Field, patient: Patient, heart: Field, below: Field) -> Field:
+    """Return (depth, height, width) the share of lung in every voxel, in the pleural cavity's signed distance."""
     level = grid.z.astype(np.float64)[:, None] / LUNG_HEIGHT_MM
     bins = np.linspace(-_BORDER_REACH_MM, _BORDER_REACH_MM, _BORDER_BINS)
     centre, width = mediastinum_border(bins[None, :], level, patient)
@@ -25,8 +25,8 @@ def lung_coverage(grid: Grid, contours: Contours, patient: Patient, heart: Field
     half = width.astype(np.float32).take(index, axis=1)
     beside = half - np.abs(grid.x[None] - centre.astype(np.float32)[:, :, None])
     # A rounded corner where chest wall and mediastinum meet, as the pleura turns over.
-    gap = np.maximum(np.float32(_CORNER_MM) - np.abs(contours.cavity - beside), 0.0)
-    lung = grid.coverage(np.maximum(contours.cavity, beside) + gap * gap * np.float32(0.25 / _CORNER_MM))
+    gap = np.maximum(np.float32(_CORNER_MM) - np.abs(cavity - beside), 0.0)
+    lung = grid.coverage(np.maximum(cavity, beside) + gap * gap * np.float32(0.25 / _CORNER_MM))
     lung *= 1.0 - heart
     lung *= 1.0 - below
     return lung
@@ -52,9 +52,12 @@ def sample_lung(rng: np.random.Generator, patient: Patient, side: float, count: 
     while missing > 0:
         trial = rng.uniform((4.0, -100.0, 0.0), (142.0, 88.0, 1.04 * LUNG_HEIGHT_MM), (4 * count, 3))
         trial[:, 0] *= side
-        inside = trial[depth_in_lung(trial, patient) > depth_mm][:missing]
-        found.append(inside)
-        missing -= len(inside)
+        for start in range(0, len(trial), 2 * count):  # about half of the box is lung
+            if missing > 0:
+                part = trial[start : start + 2 * count]
+                inside = part[depth_in_lung(part, patient) > depth_mm][:missing]
+                found.append(inside)
+                missing -= len(inside)
     return np.concatenate(found)
 
 
