@@ -1,14 +1,11 @@
 """The lungs: their extent between chest wall, mediastinum, heart and diaphragm, and their tissue."""
 
 import numpy as np
-import numpy.typing as npt
 
-from flprivacy.cohorts.phantom.grid import LUNG_HEIGHT_MM, Field, Grid, smooth_noise
+from flprivacy.cohorts.phantom.grid import LUNG_HEIGHT_MM, Field, Grid, Points, smooth_noise
 from flprivacy.cohorts.phantom.mediastinum import PERICARDIUM, scaled_heart
 from flprivacy.cohorts.phantom.patients import Patient
 from flprivacy.cohorts.phantom.thorax import cavity_radius, dome_z, mediastinum_border
-
-Points = npt.NDArray[np.float64]
 
 _BORDER_BINS, _BORDER_REACH_MM = 1024, 130.0
 _CORNER_MM = 14.0
@@ -32,17 +29,39 @@ def lung_coverage(grid: Grid, cavity: Field, patient: Patient, heart: Field, bel
     return lung
 
 
-def depth_in_lung(points: Points, patient: Patient) -> npt.NDArray[np.float64]:
+def depth_in_lung(points: Points, patient: Patient) -> Points:
     """Return (point,) how deep (mm) points (point, 3) lie inside a lung; negative outside."""
     x, y, z = points.T
-    level = z / LUNG_HEIGHT_MM
-    wall = cavity_radius(np.arctan2(y, x), level) - np.hypot(x, y)
-    centre, width = mediastinum_border(y, level, patient)
-    coordinates = (c.astype(np.float32) for c in (x, y, z))
-    heart = scaled_heart(PERICARDIUM, patient).distance(*coordinates)
-    depth = np.minimum(np.minimum(wall, np.abs(x - centre) - width), np.minimum(heart, dome_z(x, y, 0.0) - z))
-    inside: npt.NDArray[np.float64] = np.minimum(depth, z + 4.0)
+    beside = np.minimum(_wall_distance(x, y, z), _border_distance(x, y, z, patient))
+    depth = np.minimum(beside, np.minimum(_heart_distance(x, y, z, patient), dome_z(x, y, 0.0) - z))
+    inside: Points = np.minimum(depth, z + 4.0)
     return inside
+
+
+def _wall_distance(x: Points, y: Points, z: Points) -> Points:
+    distance: Points = cavity_radius(np.arctan2(y, x), z / LUNG_HEIGHT_MM) - np.hypot(x, y)
+    return distance
+
+
+def _border_distance(x: Points, y: Points, z: Points, patient: Patient) -> Points:
+    centre, width = mediastinum_border(y, z / LUNG_HEIGHT_MM, patient)
+    distance: Points = np.abs(x - centre) - width
+    return distance
+
+
+def _heart_distance(x: Points, y: Points, z: Points, patient: Patient) -> Field:
+    coordinates = (c.astype(np.float32) for c in (x, y, z))
+    return scaled_heart(PERICARDIUM, patient).distance(*coordinates)
+
+
+def _deep_enough(points: Points, patient: Patient, depth_mm: float) -> Points:
+    """Return the points more than ``depth_mm`` deep: those of :func:`depth_in_lung`, dearer tests on what is left."""
+    points = points[points[:, 2] + 4.0 > depth_mm]
+    points = points[_heart_distance(*points.T, patient) > depth_mm]
+    x, y, z = points.T
+    points = points[dome_z(x, y, 0.0) - z > depth_mm]
+    points = points[_wall_distance(*points.T) > depth_mm]
+    return points[_border_distance(*points.T, patient) > depth_mm]
 
 
 def sample_lung(rng: np.random.Generator, patient: Patient, side: float, count: int, depth_mm: float) -> Points:
@@ -52,12 +71,9 @@ def sample_lung(rng: np.random.Generator, patient: Patient, side: float, count: 
     while missing > 0:
         trial = rng.uniform((4.0, -100.0, 0.0), (142.0, 88.0, 1.04 * LUNG_HEIGHT_MM), (4 * count, 3))
         trial[:, 0] *= side
-        for start in range(0, len(trial), 2 * count):  # about half of the box is lung
-            if missing > 0:
-                part = trial[start : start + 2 * count]
-                inside = part[depth_in_lung(part, patient) > depth_mm][:missing]
-                found.append(inside)
-                missing -= len(inside)
+        inside = _deep_enough(trial, patient, depth_mm)[:missing]
+        found.append(inside)
+        missing -= len(inside)
     return np.concatenate(found)
 
 

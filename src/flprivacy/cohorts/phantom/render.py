@@ -1,5 +1,9 @@
 """One scan: anatomy, disease and scanner put together into a volume."""
 
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,7 +31,15 @@ from flprivacy.cohorts.phantom.mediastinum import (
     plaques,
 )
 from flprivacy.cohorts.phantom.patients import Patient
-from flprivacy.cohorts.phantom.scanner import Acquisition, acquire, paint_table, table_top, to_window
+from flprivacy.cohorts.phantom.scanner import (
+    Acquisition,
+    Scanner,
+    acquire,
+    draw_acquisition,
+    paint_table,
+    table_top,
+    to_window,
+)
 from flprivacy.cohorts.phantom.skeleton import paint_skeleton
 from flprivacy.cohorts.phantom.thorax import contours, make_profile, window
 from flprivacy.cohorts.phantom.trunk import paint_trunk
@@ -35,6 +47,36 @@ from flprivacy.cohorts.phantom.vessels import deposit, grow_tree, join
 
 _BODY_MM, _CHEST_MM = (-118.0, 122.0), (-112.0, 94.0)  # y that bones and heart, vessels and lungs reach at least
 _ARTERY_HILA = {-1.0: (-46.0, 0.0, 134.0), 1.0: (50.0, 10.0, 122.0)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanPlan:
+    """Everything that one scan is rendered from.
+
+    Attributes:
+        site: index of its site.
+        patient_id: pseudonym.
+        repeat: 0 for the patient's first scan, 1 for the second.
+        patient: the patient.
+        scanner: the site's scanner.
+        acquisition_seeds: draw the scanner's settings at this scan.
+        patient_seeds: draw what is the same in each of the patient's scans.
+        scan_seeds: draw this scan's noise.
+    """
+
+    site: int
+    patient_id: str
+    repeat: int
+    patient: Patient
+    scanner: Scanner
+    acquisition_seeds: tuple[int, ...]
+    patient_seeds: tuple[int, ...]
+    scan_seeds: tuple[int, ...]
+
+    @functools.cached_property
+    def acquisition(self) -> Acquisition:
+        """The scanner's settings at this scan."""
+        return draw_acquisition(np.random.default_rng(self.acquisition_seeds), self.scanner, self.patient)
 
 
 def render_anatomy(
@@ -109,14 +151,13 @@ def _lung_tissue(
     return tissue
 
 
-def render_scan(
-    shape: tuple[int, int, int],
-    patient: Patient,
-    acquisition: Acquisition,
-    *,
-    patient_seeds: tuple[int, ...],
-    scan_seeds: tuple[int, ...],
-) -> npt.NDArray[np.uint8]:
-    """Return one scan, uint8 (depth, height, width)."""
-    anatomy = render_anatomy(shape, patient, acquisition, patient_seeds)
-    return to_window(acquire(np.random.default_rng(scan_seeds), anatomy, patient, acquisition))
+def render_plan(plan: ScanPlan, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    """Render one scan, uint8 (depth, height, width)."""
+    anatomy = render_anatomy(shape, plan.patient, plan.acquisition, plan.patient_seeds)
+    noise = np.random.default_rng(plan.scan_seeds)
+    return to_window(acquire(noise, anatomy, plan.patient, plan.acquisition))
+
+
+def render_plans(plans: Sequence[ScanPlan], shape: tuple[int, int, int]) -> list[npt.NDArray[np.uint8]]:
+    """Render several scans, as a worker process does."""
+    return [render_plan(plan, shape) for plan in plans]

@@ -76,9 +76,7 @@ def _tube_box(grid: Grid, shape: Tube, radius_mm: float | None) -> Box | None:
     return grid.box((shape.points.min(axis=0) - radius).tolist(), (shape.points.max(axis=0) + radius).tolist())
 
 
-def _segment_boxes(
-    grid: Grid, kept: Sequence[tuple[Tube, Box]]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _segment_boxes(grid: Grid, kept: Sequence[tuple[Tube, Box]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return (segment, 3) first indices and sizes of the box around each segment, within the box of its tube."""
     start = np.concatenate([shape.points[:-1] for shape, _ in kept])
     end = np.concatenate([shape.points[1:] for shape, _ in kept])

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.cohorts.phantom.grid import Field, Grid
+from flprivacy.cohorts.phantom.grid import Field, Grid, Points
 from flprivacy.cohorts.phantom.lungs import sample_lung
 from flprivacy.cohorts.phantom.patients import Patient
-
-Points = npt.NDArray[np.float64]
 
 _GOLDEN_RAD = 2.399963
 _LOBES, _TWIGS, _LEAVES = 10, 8, 800
@@ -125,9 +123,7 @@ def deposit(grid: Grid, tree: Tree, *, scale: float = 1.0) -> Field:
     return np.minimum(total, 1.0).astype(np.float32).reshape(grid.shape)
 
 
-def _bilinear(
-    plane: Points, slices: npt.NDArray[np.intp], weight: Points, grid: Grid
-) -> npt.NDArray[np.float64]:
+def _bilinear(plane: Points, slices: npt.NDArray[np.intp], weight: Points, grid: Grid) -> npt.NDArray[np.float64]:
     depth, height, width = grid.shape
     low = np.floor(plane).astype(np.intp)
     part = plane - low
