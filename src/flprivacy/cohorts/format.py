@@ -35,7 +35,7 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import progress
 from flprivacy.core.publish import publish_folder
 
-__all__ = ["cohort_digest", "open_cohort", "open_manifest", "read_volumes", "verify_cohort", "write_cohort"]
+__all__ = ["checked_manifest", "cohort_digest", "open_cohort", "read_volumes", "verify_cohort", "write_cohort"]
 
 VOLUMES_FOLDER = "volumes"
 
@@ -84,7 +84,8 @@ def open_cohort(folder: Path) -> Cohort:
     Raises:
         CohortError: names the file, what is wrong with it and what to do.
     """
-    meta, manifest = open_manifest(folder)
+    meta = read_meta(folder)
+    manifest = checked_manifest(folder, meta)
     rows = read_selection(folder, meta=meta, scans=len(manifest))
     if rows is None:
         for name, highest in manifest.groupby("shard")["row"].max().items():
@@ -99,13 +100,12 @@ def open_cohort(folder: Path) -> Cohort:
     return Cohort(meta=meta, manifest=manifest, folder=folder, places=local_places(manifest, rows))
 
 
-def open_manifest(folder: Path) -> tuple[CohortMeta, pd.DataFrame]:
-    """Read and check ``cohort.json`` and ``manifest.parquet``, whether or not the volumes are here.
+def checked_manifest(folder: Path, meta: CohortMeta) -> pd.DataFrame:
+    """Read ``manifest.parquet`` and check it against the metadata, whether or not the volumes are here.
 
     Raises:
         CohortError: names the file, what is wrong with it and what to do.
     """
-    meta = read_meta(folder)
     manifest = read_manifest(folder)
     path = folder / MANIFEST_FILE
     check_manifest(manifest, meta, str(path))
@@ -114,7 +114,7 @@ def open_manifest(folder: Path) -> tuple[CohortMeta, pd.DataFrame]:
             f"{path}: its digest is not the one in {META_FILE}, so one of the two was changed after writing; "
             "restore both from one copy or write the cohort again"
         )
-    return meta, manifest
+    return manifest
 
 
 def verify_cohort(folder: Path) -> Cohort:

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from flprivacy.cohorts.format import open_manifest, verify_cohort
+from flprivacy.cohorts.format import VOLUMES_FOLDER, checked_manifest, open_cohort, verify_cohort
 from flprivacy.cohorts.manifest import MANIFEST_FILE
-from flprivacy.cohorts.metadata import META_FILE
+from flprivacy.cohorts.metadata import META_FILE, read_meta
 from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.cohorts.selection import local_places, write_selection
 from flprivacy.cohorts.volumes import HEAD_BYTES, check_shard_name, shard_header, shard_layout
@@ -25,7 +25,7 @@ from flprivacy.storage.fetch import Moved, fetch
 from flprivacy.storage.objects import MissingObjectError, ObjectStat, ObjectStore, open_objects
 from flprivacy.storage.ranges import Block
 from flprivacy.storage.upload import upload_files
-from flprivacy.storage.uris import join
+from flprivacy.storage.uris import is_remote, join, local_path
 
 _LARGEST = {META_FILE: 1 << 20, MANIFEST_FILE: 1 << 30}  # bytes that can be right
 SPLITS = (TRAIN, TEST)
@@ -35,21 +35,19 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SourceCohort:
-    """What is known of a cohort without reading its volumes.
+class CohortPlace:
+    """Where a cohort lies, from its ``cohort.json`` alone.
 
     Attributes:
         uri: its folder.
-        store: where that is.
+        store: the storage of that folder.
         meta: contents of its ``cohort.json``.
-        manifest: its manifest, checked against the digest.
-        objects: name within the folder -> what is known of metadata, manifest and every shard.
+        objects: name within the folder -> what is known of metadata, manifest and shards.
     """
 
     uri: str
     store: ObjectStore
     meta: CohortMeta
-    manifest: pd.DataFrame
     objects: dict[str, ObjectStat]
 
     @property
@@ -59,38 +57,81 @@ class SourceCohort:
         return digest_json({"cohort": self.meta.digest, "objects": objects})
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SourceCohort:
+    """What is known of a cohort without reading its volumes.
+
+    Attributes:
+        place: where it lies, with its metadata.
+        manifest: its manifest, checked against the digest.
+        shards: name of each shard that the manifest names -> what is known of it.
+    """
+
+    place: CohortPlace
+    manifest: pd.DataFrame
+    shards: dict[str, ObjectStat]
+
+
+def find_cohort(uri: str, store: ObjectStore | None = None) -> CohortPlace:
+    """Read a cohort's metadata, and ask for the version of its manifest and of every site's shard.
+
+    Raises:
+        CohortError: the metadata break the format's rules.
+        StorageError: metadata or manifest are missing or cannot be read.
+    """
+    store = store or open_objects(uri)
+    objects = {META_FILE: store.stat(join(uri, META_FILE))}
+    with _fetched(uri, store, objects) as folder:
+        meta = read_meta(folder)
+    shards = [f"{VOLUMES_FOLDER}/{site}.npy" for site in meta.site_names]  # a site without scans has none
+    stats = store.in_parallel(lambda shard: _stat_if_there(store, join(uri, shard)), shards)
+    objects[MANIFEST_FILE] = store.stat(join(uri, MANIFEST_FILE))
+    objects |= {shard: stat for shard, stat in zip(shards, stats, strict=True) if stat is not None}
+    return CohortPlace(uri=uri, store=store, meta=meta, objects=objects)
+
+
 def look_at_cohort(uri: str, store: ObjectStore | None = None) -> SourceCohort:
-    """Read a cohort's metadata and manifest, and ask for the version of every shard.
+    """Find a cohort, and read and check its manifest, once.
 
     Raises:
         CohortError: metadata or manifest break the format's rules.
         StorageError: an object is missing or cannot be read.
     """
-    store = store or open_objects(uri)
+    place = find_cohort(uri, store)
+    store = place.store
+    if is_remote(uri):
+        with _fetched(uri, store, {MANIFEST_FILE: place.objects[MANIFEST_FILE]}) as folder:
+            manifest = checked_manifest(folder, place.meta)
+    else:
+        manifest = open_cohort(local_path(uri)).manifest
+    names = sorted(map(str, manifest["shard"].unique()))
+    for name in names:
+        check_shard_name(name, uri)
+    stats = store.in_parallel(lambda name: place.objects.get(name) or _stat_if_there(store, join(uri, name)), names)
+    shards = {name: stat for name, stat in zip(names, stats, strict=True) if stat is not None}
+    for name in names:
+        if name not in shards:
+            raise MissingObjectError(f"{join(uri, name)}: the manifest names it, and there is none; {_REMEDY}")
+    return SourceCohort(place=place, manifest=manifest, shards=shards)
+
+
+@contextmanager
+def _fetched(uri: str, store: ObjectStore, objects: Mapping[str, ObjectStat]) -> Iterator[Path]:
+    """Bring small objects of a cohort into a folder for a moment."""
+    for name, stat in objects.items():
+        if stat.size > _LARGEST[name]:
+            raise CohortError(f"{stat.uri}: has {stat.size} bytes, at most {_LARGEST[name]} can be right; restore it")
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        objects = {name: store.stat(join(uri, name)) for name in (META_FILE, MANIFEST_FILE)}
-        for name, stat in objects.items():
-            if stat.size > _LARGEST[name]:
-                raise CohortError(
-                    f"{stat.uri}: has {stat.size} bytes, at most {_LARGEST[name]} can be right; restore it"
-                )
-        fetch_files(store, objects, folder, description="reading the manifest")
-        with _named(uri, folder):
-            meta, manifest = open_manifest(folder)
-    shards = sorted(map(str, manifest["shard"].unique()))
-    for shard in shards:
-        check_shard_name(shard, uri)
-    stats = store.in_parallel(lambda shard: _stat_shard(store, join(uri, shard)), shards)
-    objects |= dict(zip(shards, stats, strict=True))
-    return SourceCohort(uri=uri, store=store, meta=meta, manifest=manifest, objects=objects)
+        fetch_files(store, objects, Path(name), description="reading the cohort's description")
+        with _named(uri, Path(name)):
+            yield Path(name)
 
 
-def _stat_shard(store: ObjectStore, uri: str) -> ObjectStat:
+def _stat_if_there(store: ObjectStore, uri: str) -> ObjectStat | None:
     try:
         return store.stat(uri)
-    except MissingObjectError as error:
-        raise MissingObjectError(f"{uri}: the manifest names it, and there is none; {_REMEDY}") from error
+    except MissingObjectError:
+        return None
 
 
 def needed_rows(
@@ -105,22 +146,22 @@ def needed_rows(
         splits: ``train``, ``test`` or both.
 
     Raises:
-        ConfigError: an unknown split, or a fraction or seed out of range.
+        ConfigError: an unknown split.
         CohortError: no scan is in these splits.
-        AttackError: a site without training scan.
+        AttackError: a fraction or seed out of range, or a site without training scan.
     """
     if not splits or set(splits) - set(SPLITS):
         raise ConfigError(f"splits is {list(splits)!r}; choose from {', '.join(SPLITS)}")
-    cohort = Cohort(meta=source.meta, manifest=source.manifest, folder=Path(source.uri))
+    cohort = Cohort(meta=source.place.meta, manifest=source.manifest, folder=Path(source.place.uri))
     chosen = [cohort.rows(TEST)] if TEST in splits else []
     if TRAIN in splits and (not len(fractions) or not len(seeds)):
         chosen.append(cohort.rows(TRAIN))
     elif TRAIN in splits:
-        with _named(source.uri, cohort.folder):
+        with _named(source.place.uri, cohort.folder):
             chosen += [exposed_rows(cohort, fraction=max(fractions), seed=seed) for seed in seeds]
     rows = np.unique(np.concatenate(chosen))
     if not len(rows):
-        raise CohortError(f"{source.uri}: holds no scan in split {' or '.join(splits)}; split the patients again")
+        raise CohortError(f"{source.place.uri}: holds no scan in split {' or '.join(splits)}; split the patients again")
     return rows
 
 
@@ -139,29 +180,29 @@ def bring_rows(source: SourceCohort, rows: Rows, *, work: Path, folder: Path) ->
     """
     chosen = source.manifest.iloc[rows]
     counts = chosen["shard"].value_counts(sort=False)
-    headers = {str(name): shard_header(int(count), source.meta.shape) for name, count in counts.items()}
+    headers = {str(name): shard_header(int(count), source.place.meta.shape) for name, count in counts.items()}
     blocks = _blocks(source, rows, headers, work)
-    moved = fetch(source.store, blocks, description=f"pulling {len(rows)} volumes")
-    heads = sum(min(HEAD_BYTES, source.objects[name].size) for name in headers)
+    moved = fetch(source.place.store, blocks, description=f"pulling {len(rows)} volumes")
+    heads = sum(min(HEAD_BYTES, source.shards[name].size) for name in headers)
     for name, header in headers.items():
         with (work / name).open("r+b") as stream:
             stream.write(header)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         os.link(work / name, folder / name)
-    write_selection(folder, meta=source.meta, manifest=source.manifest, rows=rows)
+    write_selection(folder, meta=source.place.meta, manifest=source.manifest, rows=rows)
     return replace(moved, moved_bytes=moved.moved_bytes + heads)
 
 
 def _blocks(source: SourceCohort, rows: Rows, headers: dict[str, bytes], work: Path) -> list[Block]:
     """Return where each row's volume is and where it goes."""
     offsets = _offsets(source, sorted(headers))
-    size = int(np.prod(source.meta.shape))
+    size = int(np.prod(source.place.meta.shape))
     places = local_places(source.manifest, rows)[rows]
     chosen = source.manifest.iloc[rows]
     columns = (chosen["shard"].tolist(), chosen["row"].tolist(), chosen["sha256"].tolist(), places.tolist())
     return [
         Block(
-            source=source.objects[shard],
+            source=source.shards[shard],
             start=offsets[shard] + row * size,
             size=size,
             path=work / shard,
@@ -178,16 +219,16 @@ def _offsets(source: SourceCohort, shards: Sequence[str]) -> dict[str, int]:
     highest = source.manifest.groupby("shard")["row"].max()
 
     def check(shard: str) -> int:
-        stat = source.objects[shard]
-        head = source.store.read(stat, 0, min(HEAD_BYTES, stat.size))
-        scans, offset = shard_layout(head, stat.size, source.meta.shape, stat.uri)
+        stat = source.shards[shard]
+        head = source.place.store.read(stat, 0, min(HEAD_BYTES, stat.size))
+        scans, offset = shard_layout(head, stat.size, source.place.meta.shape, stat.uri)
         if highest[shard] >= scans:
             raise CohortError(
                 f"{stat.uri}: holds {scans} volumes, the manifest points to row {highest[shard]}; {_REMEDY}"
             )
         return offset
 
-    return dict(zip(shards, source.store.in_parallel(check, shards), strict=True))
+    return dict(zip(shards, source.place.store.in_parallel(check, shards), strict=True))
 
 
 @contextmanager

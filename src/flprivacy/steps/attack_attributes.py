@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from flprivacy.cohorts.format import open_cohort
+from flprivacy.cohorts.metadata import read_meta
 from flprivacy.core.artifacts import COMPUTE_FILE, CURVES_FILE, SCORES_FILE
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import publish_file
@@ -21,18 +22,18 @@ from flprivacy.targets.folder import read_target
 def attack_attributes(*, plan: Path, cohort: Path, target: Path, store: str, out: Path) -> None:
     """Put the target's score table, curves and a copy of its ``target.json`` at ``out``."""
     study = Plan.read(plan).study
-    opened, record = open_cohort(cohort), read_target(target)
+    record = read_target(target)
     inputs = {
         "target": [record.name, record.role, record.digest],
         "attack": to_mapping(study.attack),
-        "cohort": opened.meta.digest,
+        "cohort": read_meta(cohort).digest,
         "protocol": study.protocol,
     }
 
     def make(work: Path, folder: Path) -> None:
         from flprivacy.attacks.attribute import attack_attributes as attack  # imports Keras: only when there is work
 
-        table, curves = attack(study.attack, opened, target, protocol=study.protocol, work=work)
+        table, curves = attack(study.attack, open_cohort(cohort), target, protocol=study.protocol, work=work)
         write_scores(folder, [table], curves)
         shutil.copy2(target / TARGET_FILE, folder / TARGET_FILE)
 

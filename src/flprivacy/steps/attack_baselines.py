@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from flprivacy.cohorts.format import open_cohort
+from flprivacy.cohorts.metadata import read_meta
 from flprivacy.core.parsing import to_mapping
 from flprivacy.steps.attack_attributes import write_scores
 from flprivacy.storage.artifact_store import deliver
@@ -13,17 +14,17 @@ from flprivacy.study.plan import Plan
 def attack_baselines(*, plan: Path, cohort: Path, store: str, out: Path) -> None:
     """Put the score tables of the pixels-only attacker and of the majority guess at ``out``."""
     study = Plan.read(plan).study
-    opened = open_cohort(cohort)
     inputs = {
         "target": "baselines without a model",
         "attack": to_mapping(study.attack),
-        "cohort": opened.meta.digest,
+        "cohort": read_meta(cohort).digest,
         "protocol": study.protocol,
     }
 
     def make(work: Path, folder: Path) -> None:
         from flprivacy.attacks.baselines import attack_pixels, majority  # imports Keras: only when there is work
 
+        opened = open_cohort(cohort)
         pixels, curves = attack_pixels(study.attack, opened, protocol=study.protocol, work=work)
         write_scores(folder, [pixels, majority(study.attack, opened)], curves)
 

@@ -14,6 +14,7 @@ from flprivacy import __version__
 from flprivacy.auditing.anonymous import anonymous
 from flprivacy.auditing.attributes import audit_attributes
 from flprivacy.cohorts.format import open_cohort
+from flprivacy.cohorts.metadata import read_meta
 from flprivacy.core.artifacts import AUDIT_FILE, COMPUTE_FILE, SCORES_FILE, SCORES_FOLDER
 from flprivacy.core.audit import Audit, TargetFailure, TargetSummary
 from flprivacy.core.cohort import TRAIN, Cohort
@@ -46,13 +47,13 @@ def evaluate(*, plan: Path, cohort: Path, scores: Sequence[Path], store: str, ou
     Raises:
         AuditError: score tables that contradict each other or lack a baseline.
     """
-    opened, run = open_cohort(cohort), Plan.read(plan)
+    run = Plan.read(plan)
     failures = _failures(scores, run)
     succeeded = [folder for folder in scores if read_failure(folder) is None]
     tables, curves, records = _gather(succeeded)
     inputs = {
         "plan": to_mapping(run),
-        "cohort": opened.meta.digest,
+        "cohort": read_meta(cohort).digest,
         # By content: another version of the attacks scores the same target on the same cohort differently.
         "scores": sorted(digest_file(path) for folder in scores for path in folder.glob("*.parquet")),
         "failures": [to_mapping(f) for f in failures],
@@ -62,7 +63,7 @@ def evaluate(*, plan: Path, cohort: Path, scores: Sequence[Path], store: str, ou
     def make(work: Path, folder: Path) -> None:
         del work  # seconds of arithmetic: nothing to resume
         scores = {table.target: _write_scores(table, folder / SCORES_FOLDER) for table in tables}
-        found = _audit(run, opened, tables, curves, records, failures)
+        found = _audit(run, open_cohort(cohort), tables, curves, records, failures)
         more = {"scores": scores, "compute": _compute(succeeded)}
         replace(found, provenance={**found.provenance, **more}).write(folder / AUDIT_FILE)
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flprivacy.cohorts.remote import SourceCohort, look_at_cohort
+from flprivacy.cohorts.remote import CohortPlace, find_cohort
 from flprivacy.core.artifacts import CHANGE_FILE, FOUND_FILE
 from flprivacy.core.change import NO_CHANGE, AuditChange, FoundTarget, FoundTargets, PreviousAudit, TargetChange
 from flprivacy.core.errors import StorageError
@@ -63,7 +63,7 @@ def find_targets(
             emit("note", text=f"MLflow: logged from the spool as run {logged.name} of experiment {logged.experiment}")
     except StorageError as error:
         LOGGER.warning("what is left in the spool stays there: %s", error)
-    source = look_at_cohort(cohort)
+    source = find_cohort(cohort)
     words = latest_targets(targets_from, resolve_targets(targets))
     records = {name: target_record(word, store) for name, word in words.items()}
     base = resolve_study(preset, overrides, digest=preset_digest)
@@ -88,7 +88,7 @@ def find_targets(
     return changed
 
 
-def _found(name: str, word: str, record: TargetRecord, study: StudyConfig, source: SourceCohort) -> FoundTarget:
+def _found(name: str, word: str, record: TargetRecord, study: StudyConfig, source: CohortPlace) -> FoundTarget:
     key = audit_key(
         target=name,
         cohort_digest=source.meta.digest,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flprivacy.cohorts.format import open_cohort
+from flprivacy.cohorts.metadata import read_meta
 from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import to_mapping
@@ -26,4 +26,4 @@ def make_cohort(*, plan: Path, store: str, out: Path) -> str:
         phantom_cohort(config, folder)
 
     deliver(open_store(store).build("cohort", to_mapping(config), make), out)
-    return open_cohort(out).meta.digest
+    return read_meta(out).digest

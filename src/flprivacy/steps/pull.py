@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from flprivacy.cohorts.format import open_cohort
 from flprivacy.cohorts.remote import SPLITS, Rows, SourceCohort, bring_rows, look_at_cohort, needed_rows
 from flprivacy.cohorts.selection import selection_digest
 from flprivacy.core.cohort import TRAIN
@@ -57,22 +56,21 @@ def pull_cohort(
         ChangedObjectError: it is no longer the one that was resolved, or changed while it was read.
         StorageError: an object cannot be read or stays damaged.
     """
-    if not is_remote(cohort):
-        open_cohort(local_path(cohort))
     source = look_at_cohort(cohort)
-    if resolved not in ("", source.version):
+    meta = source.place.meta
+    if resolved not in ("", source.place.version):
         raise ChangedObjectError(f"{cohort}: changed since it was resolved; run again once it is finished")
     if not is_remote(cohort) and _on_one_disk(local_path(cohort), out):
         deliver(local_path(cohort), out)
-        return open_cohort(out).meta.digest
+        return meta.digest
     rows = needed_rows(source, fractions=fractions, seeds=seeds, splits=splits)
-    inputs = {"pulled": source.meta.digest, "rows": selection_digest(source.meta.digest, rows)}
+    inputs = {"pulled": meta.digest, "rows": selection_digest(meta.digest, rows)}
 
     def make(work: Path, folder: Path) -> None:
         _tell(source, rows, bring_rows(source, rows, work=work, folder=folder))
 
     deliver(open_store(store).build("cohort", inputs, make), out)
-    return open_cohort(out).meta.digest
+    return meta.digest
 
 
 def _on_one_disk(source: Path, out: Path) -> bool:

@@ -5,7 +5,7 @@ import numpy as np
 from flprivacy.cohorts.phantom.grid import LUNG_HEIGHT_MM, Field, Grid, Points, smooth_noise
 from flprivacy.cohorts.phantom.mediastinum import PERICARDIUM, scaled_heart
 from flprivacy.cohorts.phantom.patients import Patient
-from flprivacy.cohorts.phantom.thorax import cavity_radius, dome_z, mediastinum_border
+from flprivacy.cohorts.phantom.thorax import Array, cavity_radius, dome_z, mediastinum_border
 
 _BORDER_BINS, _BORDER_REACH_MM = 1024, 130.0
 _CORNER_MM = 14.0
@@ -31,37 +31,43 @@ def lung_coverage(grid: Grid, cavity: Field, patient: Patient, heart: Field, bel
 
 def depth_in_lung(points: Points, patient: Patient) -> Points:
     """Return (point,) how deep (mm) points (point, 3) lie inside a lung; negative outside."""
-    x, y, z = points.T
-    beside = np.minimum(_wall_distance(x, y, z), _border_distance(x, y, z, patient))
-    depth = np.minimum(beside, np.minimum(_heart_distance(x, y, z, patient), dome_z(x, y, 0.0) - z))
-    inside: Points = np.minimum(depth, z + 4.0)
+    beside = np.minimum(_wall_distance(points), _border_distance(points, patient))
+    depth = np.minimum(beside, np.minimum(_heart_distance(points, patient), _dome_distance(points)))
+    inside: Points = np.minimum(depth, points[:, 2] + 4.0)
     return inside
 
 
-def _wall_distance(x: Points, y: Points, z: Points) -> Points:
-    distance: Points = cavity_radius(np.arctan2(y, x), z / LUNG_HEIGHT_MM) - np.hypot(x, y)
+def _wall_distance(points: Points) -> Array:
+    x, y, z = points.T
+    distance: Array = cavity_radius(np.arctan2(y, x), z / LUNG_HEIGHT_MM) - np.hypot(x, y)
     return distance
 
 
-def _border_distance(x: Points, y: Points, z: Points, patient: Patient) -> Points:
+def _border_distance(points: Points, patient: Patient) -> Array:
+    x, y, z = points.T
     centre, width = mediastinum_border(y, z / LUNG_HEIGHT_MM, patient)
-    distance: Points = np.abs(x - centre) - width
+    distance: Array = np.abs(x - centre) - width
     return distance
 
 
-def _heart_distance(x: Points, y: Points, z: Points, patient: Patient) -> Field:
-    coordinates = (c.astype(np.float32) for c in (x, y, z))
-    return scaled_heart(PERICARDIUM, patient).distance(*coordinates)
+def _heart_distance(points: Points, patient: Patient) -> Field:
+    x, y, z = points.T.astype(np.float32)
+    return scaled_heart(PERICARDIUM, patient).distance(x, y, z)
+
+
+def _dome_distance(points: Points) -> Array:
+    x, y, z = points.T
+    distance: Array = dome_z(x, y, 0.0) - z
+    return distance
 
 
 def _deep_enough(points: Points, patient: Patient, depth_mm: float) -> Points:
     """Return the points more than ``depth_mm`` deep: those of :func:`depth_in_lung`, dearer tests on what is left."""
     points = points[points[:, 2] + 4.0 > depth_mm]
-    points = points[_heart_distance(*points.T, patient) > depth_mm]
-    x, y, z = points.T
-    points = points[dome_z(x, y, 0.0) - z > depth_mm]
-    points = points[_wall_distance(*points.T) > depth_mm]
-    return points[_border_distance(*points.T, patient) > depth_mm]
+    points = points[_heart_distance(points, patient) > depth_mm]
+    points = points[_dome_distance(points) > depth_mm]
+    points = points[_wall_distance(points) > depth_mm]
+    return points[_border_distance(points, patient) > depth_mm]
 
 
 def sample_lung(rng: np.random.Generator, patient: Patient, side: float, count: int, depth_mm: float) -> Points:

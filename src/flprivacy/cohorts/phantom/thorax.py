@@ -191,7 +191,8 @@ def contours(grid: Grid, profile: Profile) -> Contours:
 
     def inside(table: Array) -> Field:
         values = look_up(table)
-        return np.subtract(rho, values, out=values)
+        np.subtract(rho, values, out=values)
+        return values
 
     return Contours(
         cavity=inside(profile.cavity),
