@@ -67,9 +67,9 @@ LOCK := $(UV) pip compile --python-version 3.11 --generate-hashes --no-emit-inde
 LOCK_IMAGE := $(LOCK) --python-platform x86_64-manylinux_2_28 --constraint requirements.lock
 
 lock: ## resolve the dependencies again (needs uv)
-	$(LOCK) --extra cpu --extra dev --override lock-overrides.txt -o requirements.lock pyproject.toml
-	$(LOCK_IMAGE) --extra cpu -o images/audit/requirements.lock pyproject.toml
-	$(LOCK_IMAGE) --extra gpu -o images/train/requirements.lock pyproject.toml
+	$(LOCK) --extra all --extra dev --override lock-overrides.txt -o requirements.lock pyproject.toml
+	$(LOCK_IMAGE) --extra all -o images/audit/requirements.lock pyproject.toml
+	$(LOCK_IMAGE) --extra all-gpu -o images/train/requirements.lock pyproject.toml
 	$(LOCK_IMAGE) -o images/mlflow/requirements.lock images/mlflow/requirements.in
 	$(LOCK_IMAGE) --allow-unsafe -o images/build-requirements.lock images/build-requirements.in
 	$(LOCK) -o images/inventory.lock images/inventory-requirements.in

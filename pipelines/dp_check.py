@@ -11,6 +11,7 @@ from components.make_cohort.component import make_cohort
 from components.plan_dp_check.component import plan_dp_check
 from components.train_target.component import train_target
 from pipelines.cluster import GPU_TOLERATIONS, KEPT, Nodes
+from pipelines.descriptions import described
 
 
 # Not "dp-check": kfp would take the component of that name for the pipeline when it loads the compiled file.
@@ -18,6 +19,11 @@ from pipelines.cluster import GPU_TOLERATIONS, KEPT, Nodes
     name="dp-check-pipeline",
     description="Train privately with canaries and set what they prove against the claimed epsilon.",
     pipeline_config=KEPT,
+)
+@described(
+    preset="Whose cohort and dp_check sections to use: demo, paper, or the path of a YAML file.",
+    overrides='Fields of the configuration to replace, as JSON, for example {"dp_check": {"target": {"epochs": 20}}}.',
+    fail_on_leak="Let the run fail if the canaries contradict the claimed epsilon.",
 )
 def dp_check(
     preset: str = "demo",
@@ -34,23 +40,7 @@ def dp_check(
     audit_cpu: str = "2",
     audit_memory: str = "8Gi",
 ) -> NamedTuple("Outputs", check=dsl.Artifact):
-    """Train privately with canaries and set what they prove against the claimed epsilon.
-
-    Args:
-        preset: Whose cohort and dp_check sections to use: demo, paper, or the path of a YAML file.
-        overrides: Fields of the configuration to replace, as JSON, for example {"dp_check": {"target": {"epochs": 20}}}.
-        preset_digest: SHA-256 of the YAML file, if preset is one: a changed file is then read again. "flprivacy run" fills it in.
-        store: Folder of finished artifacts and checkpoints: what is unchanged is not made again. Empty: the container's default.
-        fail_on_leak: Let the run fail if the canaries contradict the claimed epsilon.
-        attempt: Raise it to try targets again that failed for a passing reason, such as a lost node; what succeeded is taken from the store.
-        gpu_count: GPUs of each step that trains or attacks, as a text; "0" runs them without.
-        gpu_node_selector: Labels of the GPU nodes, as JSON, for example {"cloud.google.com/gke-accelerator": "nvidia-l4"}.
-        gpu_tolerations: Taints of the GPU nodes that these steps tolerate, as a JSON list.
-        train_cpu: Cores of each step that trains or attacks.
-        train_memory: Memory of each step that trains or attacks.
-        audit_cpu: Cores of every other step.
-        audit_memory: Memory of every other step.
-    """
+    """Train privately with canaries and set what they prove against the claimed epsilon."""
     nodes = Nodes(
         gpu_count=gpu_count,
         gpu_node_selector=gpu_node_selector,

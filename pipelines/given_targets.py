@@ -18,7 +18,7 @@ from pipelines.conclusion import Scores, SinceLast, conclude
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class AuditInputs:
     """What to audit and how: parameters or outputs of a pipeline, as its docstring describes them."""
 
     cohort: Any
@@ -31,7 +31,7 @@ class Request:
     fail_on_leak: Any
 
 
-def audit_given(asked: Request, nodes: Nodes, *, since: SinceLast | None = None) -> tuple[Any, Any]:
+def audit_given(asked: AuditInputs, nodes: Nodes, *, since: SinceLast | None = None) -> tuple[Any, Any]:
     """Attack given targets and their baselines, evaluate and report; return the audit and the report.
 
     Args:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 from kfp import dsl
 
 from pipelines.cluster import GPU_TOLERATIONS, KEPT, Nodes
-from pipelines.given_targets import Request, audit_given
+from pipelines.descriptions import described
+from pipelines.given_targets import AuditInputs, audit_given
 
 
 @dsl.pipeline(
@@ -13,6 +14,7 @@ from pipelines.given_targets import Request, audit_given
     description="Measure what given models give away about the people they were trained on.",
     pipeline_config=KEPT,
 )
+@described()
 def privacy_audit(
     cohort: str,
     targets: dict,
@@ -30,25 +32,7 @@ def privacy_audit(
     audit_cpu: str = "2",
     audit_memory: str = "8Gi",
 ) -> NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact):
-    """Measure what given models give away about the people they were trained on.
-
-    Args:
-        cohort: Folder of the cohort: the scans that the models were trained on, and held-out ones. A path, or a URI that starts with file://, s3:// or gs://.
-        targets: Name of each model and where it is, as JSON: a target folder, a .keras, .weights.h5 or .h5 file (a path, s3:// or gs:// URI), or an MLflow URI; facts that a file does not hold follow behind commas. For example {"central": "s3://models/central", "old": "s3://models/old.h5,architecture=i3d,shape=24x256x256", "live": "models:/chest-ct@production"}.
-        preset: Whose attack and audit sections to use: demo, paper, or the path of a YAML file.
-        overrides: Fields of the configuration to replace, as JSON, for example {"attack": {"fractions": [0.1]}}.
-        preset_digest: SHA-256 of the YAML file, if preset is one: a changed file is then read again. "flprivacy run" fills it in.
-        store: Folder of finished artifacts and checkpoints: what is unchanged is not made again. Empty: the container's default.
-        fail_on_leak: Let the run fail if any target leaks more than the policy tolerates.
-        attempt: Raise it to try targets again that failed for a passing reason, such as a lost node; what succeeded is taken from the store.
-        gpu_count: GPUs of each step that trains or attacks, as a text; "0" runs them without.
-        gpu_node_selector: Labels of the GPU nodes, as JSON, for example {"cloud.google.com/gke-accelerator": "nvidia-l4"}.
-        gpu_tolerations: Taints of the GPU nodes that these steps tolerate, as a JSON list.
-        train_cpu: Cores of each step that trains or attacks.
-        train_memory: Memory of each step that trains or attacks.
-        audit_cpu: Cores of every other step.
-        audit_memory: Memory of every other step.
-    """
+    """Measure what given models give away about the people they were trained on."""
     nodes = Nodes(
         gpu_count=gpu_count,
         gpu_node_selector=gpu_node_selector,
@@ -58,7 +42,7 @@ def privacy_audit(
         audit_cpu=audit_cpu,
         audit_memory=audit_memory,
     )
-    asked = Request(
+    asked = AuditInputs(
         cohort=cohort,
         targets=targets,
         preset=preset,

@@ -11,12 +11,17 @@ from components.plan_study.component import plan_study
 from components.train_target.component import train_target
 from pipelines.cluster import GPU_TOLERATIONS, KEPT, TARGETS_AT_ONCE, Nodes
 from pipelines.conclusion import Scores, conclude
+from pipelines.descriptions import described
 
 
 @dsl.pipeline(
     name="study",
     description="Train targets in every topology on a phantom cohort and measure what they give away.",
     pipeline_config=KEPT,
+)
+@described(
+    preset="demo (minutes on a laptop), paper (the reference study's scale, needs a GPU), or the path of a YAML file.",
+    overrides='Fields of the configuration to replace, as JSON, for example {"cohort": {"scans": 400}}.',
 )
 def study(
     preset: str = "demo",
@@ -33,23 +38,7 @@ def study(
     audit_cpu: str = "2",
     audit_memory: str = "8Gi",
 ) -> NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact):
-    """Train targets in every topology on a phantom cohort and measure what they give away.
-
-    Args:
-        preset: demo (minutes on a laptop), paper (the reference study's scale, GPU), or the path of a YAML file.
-        overrides: Fields of the configuration to replace, as JSON, for example {"cohort": {"scans": 400}}.
-        preset_digest: SHA-256 of the YAML file, if preset is one: a changed file is then read again. "flprivacy run" fills it in.
-        store: Folder of finished artifacts and checkpoints: what is unchanged is not made again. Empty: the container's default.
-        fail_on_leak: Let the run fail if any target leaks more than the policy tolerates.
-        attempt: Raise it to try targets again that failed for a passing reason, such as a lost node; what succeeded is taken from the store.
-        gpu_count: GPUs of each step that trains or attacks, as a text; "0" runs them without.
-        gpu_node_selector: Labels of the GPU nodes, as JSON, for example {"cloud.google.com/gke-accelerator": "nvidia-l4"}.
-        gpu_tolerations: Taints of the GPU nodes that these steps tolerate, as a JSON list.
-        train_cpu: Cores of each step that trains or attacks.
-        train_memory: Memory of each step that trains or attacks.
-        audit_cpu: Cores of every other step.
-        audit_memory: Memory of every other step.
-    """
+    """Train targets in every topology on a phantom cohort and measure what they give away."""
     nodes = Nodes(
         gpu_count=gpu_count,
         gpu_node_selector=gpu_node_selector,

@@ -1,11 +1,11 @@
-"""Attack one target's site, sex and age attributes."""
+"""Component of step ``attack_attributes``."""
 
 from kfp import dsl
 
-from components.images import TRAIN_IMAGE
+from components.pattern import TRAIN_IMAGE, step_component
 
 
-@dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
+@step_component(TRAIN_IMAGE)
 def attack_attributes(
     plan: dsl.Input[dsl.Artifact],
     cohort: dsl.Input[dsl.Dataset],
@@ -14,30 +14,4 @@ def attack_attributes(
     store: str,
     attempt: int,
     scores: dsl.Output[dsl.Dataset],
-):
-    """Attack one target: infer site, sex and age of held-out scans, at every exposed fraction, access and seed.
-
-    Args:
-        plan: The run's resolved configuration.
-        cohort: The cohort that exposed and held-out scans come from.
-        target: The target under attack.
-        target_name: Its name.
-        store: Folder of finished artifacts and checkpoints, keyed by digest.
-        attempt: Count of tries by hand; another one lets the cluster run the step again, not take its last result.
-        scores: The score table and the attack's learning curves.
-    """
-    from pathlib import Path
-
-    from flprivacy.execution.isolation import run_target_step
-    from flprivacy.steps.attack_attributes import attack_attributes as step
-
-    run_target_step(
-        step,
-        whose=target_name,
-        upstream=Path(target.path),
-        plan=Path(plan.path),
-        cohort=Path(cohort.path),
-        target=Path(target.path),
-        store=store,
-        out=Path(scores.path),
-    )
+): ...

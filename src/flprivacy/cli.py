@@ -14,6 +14,7 @@ from flprivacy.commands.schedule import schedule
 from flprivacy.commands.submit import submit
 from flprivacy.commands.target import target
 from flprivacy.core.errors import FlprivacyError
+from flprivacy.core.extras import naming_extras
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -25,7 +26,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; exit 2 on a mendable error, 130 on Ctrl-C."""
         try:
-            return super().invoke(ctx)
+            with naming_extras():
+                return super().invoke(ctx)
         except FlprivacyError as error:
             click.echo(f"flprivacy: {error}", err=True)
             ctx.exit(EXIT_ERROR)

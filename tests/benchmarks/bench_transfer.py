@@ -49,7 +49,8 @@ from pathlib import Path
 import boto3
 from boto3.s3.transfer import create_transfer_manager, TransferConfig
 from flprivacy.cohorts.format import verify_cohort
-from flprivacy.steps.pull import pull_cohort
+from flprivacy.cohorts.remote import bring_rows, look_at_cohort, needed_rows
+from flprivacy.steps.pull_cohort import pull_cohort
 from flprivacy.cohorts.remote import bring_rows, look_at_cohort, needed_rows
 def memory():
     status = Path("/proc/self/status").read_text()  # of this program alone, unlike getrusage's
@@ -77,7 +78,7 @@ seconds = time.perf_counter() - start
 _STEP = """
 moved = 0
 start = time.perf_counter()
-pull_cohort(cohort=uri, out=out / "cohort", store=str(out / "store"))
+pull_cohort(location=uri, cohort=out / "cohort", store=str(out / "store"))
 seconds = time.perf_counter() - start
 """
 _BOTO = """
@@ -103,11 +104,11 @@ seconds = time.perf_counter() - start
 """
 _TENTH_STEP = """
 import logging
-logging.getLogger("flprivacy.steps.pull").setLevel("INFO")
-logging.getLogger("flprivacy.steps.pull").addHandler(logging.StreamHandler(sys.stderr))
+logging.getLogger("flprivacy.steps.pull_cohort").setLevel("INFO")
+logging.getLogger("flprivacy.steps.pull_cohort").addHandler(logging.StreamHandler(sys.stderr))
 moved = 0
 start = time.perf_counter()
-pull_cohort(cohort=uri, out=out / "cohort", store=str(out / "store"), fractions=(0.1,), seeds=(0,))
+pull_cohort(location=uri, cohort=out / "cohort", store=str(out / "store"), fractions=(0.1,), seeds=(0,))
 seconds = time.perf_counter() - start
 """
 

@@ -9,8 +9,9 @@ import pytest
 from flprivacy.core.errors import ConfigError
 from flprivacy.launch.arguments import overrides, study_arguments
 from flprivacy.presets import load_study, resolve_study
-from flprivacy.steps.plan import plan_audit, plan_study
-from flprivacy.steps.pull import pull_target
+from flprivacy.steps.plan_audit import plan_audit
+from flprivacy.steps.plan_study import plan_study
+from flprivacy.steps.pull_target import pull_target
 from flprivacy.storage.parameters import REFERENCE, store_object
 from flprivacy.study.plan import Plan
 from flprivacy.targets.listing import resolve_targets
@@ -76,7 +77,7 @@ def test_a_preset_of_one_s_own_is_kept_under_its_digest(kfp: KfpState, flprivacy
     digest = hashlib.sha256(preset.read_bytes()).hexdigest()
     assert (parameters["preset"], parameters["preset_digest"]) == (f"{store}/configs/{digest}/mine.yaml", digest)
     given = {k: parameters[k] for k in ("preset", "overrides", "preset_digest")}
-    assert plan_study(**given, out=tmp_path / "plan.json") == ["u"]
+    assert plan_study(**given, plan=tmp_path / "plan.json") == ["u"]
     assert Plan.read(tmp_path / "plan.json").study == load_study(str(preset))
     assert study_arguments(parameters["preset"], {}) == given  # the plan's command, given here, means the same
     flprivacy("submit", "study", "--no-wait", "--preset", parameters["preset"])
@@ -109,6 +110,6 @@ def test_steps_read_targets_from_the_store(tmp_path: Path) -> None:
     uri, digest = store_object(tmp_path.as_uri(), b'{"a": "/nowhere/a"}', "targets.json")
     targets = {REFERENCE: f"{uri}#{digest}"}
     with pytest.raises(ConfigError, match="target 'b' is not among the given ones: a"):
-        pull_target(targets=targets, target_name="b", out=tmp_path / "b")
+        pull_target(targets=targets, target_name="b", target=tmp_path / "b")
     with pytest.raises(Exception, match="/nowhere/a"):
-        plan_audit(preset="demo", overrides=overrides([]), cohort="c", targets=targets, out=tmp_path / "plan.json")
+        plan_audit(preset="demo", overrides=overrides([]), cohort="c", targets=targets, plan=tmp_path / "plan.json")

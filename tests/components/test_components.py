@@ -1,49 +1,87 @@
-"""Components are thin: one function each, named as its folder, only kfp imported at the top, a page of its own."""
+"""Components declare what the steps of their names take and return, and carry a command and nothing else."""
 
-import ast
+import inspect
+from importlib import import_module
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 
+from components.pattern import COMMAND
+from flprivacy import steps
+from flprivacy.execution.container import StepResult
+
 COMPONENTS = Path(__file__).parents[2] / "components"
-FOLDERS = sorted(p.parent for p in COMPONENTS.glob("*/component.py"))
-ALLOWED = {"typing", "kfp", "components.images"}
+NAMES = sorted(p.parent.name for p in COMPONENTS.glob("*/component.py"))
+MODULES = sorted(p.stem for p in Path(steps.__file__).parent.glob("*.py") if not p.stem.startswith("_"))
+TYPES = {"String": str, "Integer": int, "Float": float, "Boolean": bool, "List": tuple, "Dict": dict}
+RESULTS = {"String": str, "Integer": int, "Float": float, "Boolean": bool, "List": list, "Dict": dict}
+METADATA_ONLY = {"system.Metrics@0.0.1", "system.ClassificationMetrics@0.0.1"}
 
 
-def _tree(folder: Path) -> ast.Module:
-    return ast.parse((folder / "component.py").read_text())
+def _spec(name: str) -> Any:
+    return getattr(import_module(f"components.{name}.component"), name).component_spec
 
 
-def test_there_are_components() -> None:
-    assert len(FOLDERS) >= 10
+def _step(name: str) -> Any:
+    return getattr(import_module(f"flprivacy.steps.{name}"), name)
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
-def test_the_top_imports_only_kfp_and_the_standard_library(folder: Path) -> None:
-    for node in _tree(folder).body:
-        if isinstance(node, ast.ImportFrom):
-            assert node.module in ALLOWED
-        assert not isinstance(node, ast.Import)
+def _plain(hint: Any) -> Any:
+    return getattr(hint, "__origin__", hint)
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
-def test_it_holds_one_short_function_of_its_folders_name(folder: Path) -> None:
-    functions = [n for n in _tree(folder).body if isinstance(n, ast.FunctionDef)]
-    assert [f.name for f in functions] == [folder.name]
-    body = functions[0].body[1:]
-    assert (body[-1].end_lineno or 0) - body[0].lineno < 30
+def test_every_component_has_its_step_and_every_step_its_component() -> None:
+    assert NAMES == MODULES
+    assert len(NAMES) > 20
+    assert all(inspect.isfunction(_step(name)) for name in NAMES)
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
-def test_every_argument_is_documented(folder: Path) -> None:
-    function = next(n for n in _tree(folder).body if isinstance(n, ast.FunctionDef))
-    doc = ast.get_docstring(function) or ""
-    for argument in function.args.args:
-        assert f"{argument.arg}:" in doc, argument.arg
+@pytest.mark.parametrize("name", NAMES)
+def test_a_component_declares_what_its_step_takes(name: str) -> None:
+    spec, hints = _spec(name), get_type_hints(_step(name))
+    returned = hints.pop("return")
+    for key, given in (spec.inputs or {}).items():
+        hint = hints.pop(key)
+        if given.type in TYPES:
+            assert _plain(hint) is TYPES[given.type], key
+        else:
+            assert hint == (tuple[Path, ...] if given.is_artifact_list else Path), key
+    outputs = spec.outputs or {}
+    written = {key for key, output in outputs.items() if output.type not in {*RESULTS, *METADATA_ONLY}}
+    assert set(hints) == written
+    assert all(hints[key] is Path for key in written)
+    parameters = {key: output.type for key, output in outputs.items() if output.type in RESULTS}
+    if returned is not StepResult:
+        assert _plain(returned) is (RESULTS[parameters.pop("Output")] if parameters else type(None))
+        assert not parameters
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
-def test_its_readme_is_in_step(folder: Path) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_step_needs_is_what_its_component_asks_for(name: str) -> None:
+    """A default in one place only would be a parameter that the form shows and the step does not have, or none."""
+    asked = _spec(name).inputs or {}
+    for key, parameter in inspect.signature(_step(name)).parameters.items():
+        if key in asked and asked[key].optional:
+            assert parameter.default is not inspect.Parameter.empty, key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_component_is_a_command(name: str) -> None:
+    spec = _spec(name)
+    container = spec.implementation.container
+    assert container.command == COMMAND
+    assert container.args[0] == name
+    described = [
+        spec.description,
+        *(one.description for one in [*(spec.inputs or {}).values(), *(spec.outputs or {}).values()]),
+    ]
+    assert not any(described)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_readme_is_in_step(name: str) -> None:
     from components.readme import page
 
-    assert (folder / "README.md").read_text() == page(folder)
+    text = (COMPONENTS / name / "README.md").read_text()
+    assert text == page(COMPONENTS / name)

@@ -18,8 +18,9 @@ from flprivacy.steps.attack_attributes import attack_attributes
 from flprivacy.steps.attack_baselines import attack_baselines
 from flprivacy.steps.evaluate import evaluate
 from flprivacy.steps.log_mlflow import sync
-from flprivacy.steps.plan import plan_audit, plan_baselines
-from flprivacy.steps.pull import pull_target
+from flprivacy.steps.plan_audit import plan_audit
+from flprivacy.steps.plan_baselines import plan_baselines
+from flprivacy.steps.pull_target import pull_target
 from flprivacy.steps.train_target import train_target
 from flprivacy.steps.write_report import write_report
 
@@ -57,20 +58,28 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit, Path]:
         "own": f"{root}/own.keras,feature_layer=embedding",
     }
     names = plan_audit(
-        preset=str(root / "preset.yaml"), overrides={}, cohort=str(cohort), targets=targets, out=plan, store=store
+        preset=str(root / "preset.yaml"), overrides={}, cohort=str(cohort), targets=targets, plan=plan, store=store
     )
     scores = [root / "scores" / name for name in (*names, *plan_baselines(plan=plan), "none")]
-    attack_baselines(plan=plan, cohort=cohort, store=store, out=scores[-1])
+    attack_baselines(plan=plan, cohort=cohort, store=store, scores=scores[-1])
     for place in scores[:-1]:
         target = root / "targets" / place.name
         if place.name in targets:
-            pull_target(targets=targets, target_name=place.name, out=target, store=store)
+            pull_target(targets=targets, target_name=place.name, target=target, store=store)
         else:
-            train_target(plan=plan, cohort=cohort, target_name=place.name, store=store, out=target)
-        attack_attributes(plan=plan, cohort=cohort, target=target, store=store, out=place)
-    audit = evaluate(plan=plan, cohort=cohort, scores=scores, store=store, out=root / "audit")
-    write_report(audit=root / "audit", store=store, out=root / "report")
-    return audit, root
+            train_target(plan=plan, cohort=cohort, target_name=place.name, store=store, target=target)
+        attack_attributes(plan=plan, cohort=cohort, target=target, target_name=place.name, store=store, scores=place)
+    *targets_scores, pixels = scores
+    evaluate(
+        plan=plan,
+        cohort=cohort,
+        target_scores=tuple(targets_scores),
+        pixel_scores=pixels,
+        store=store,
+        audit=root / "audit",
+    )
+    write_report(audit=root / "audit", store=store, report=root / "report", page=root / "page.html")
+    return Audit.read(root / "audit" / "audit.json"), root
 
 
 def test_every_file_is_attacked_beside_its_baselines(audited: tuple[Audit, Path]) -> None:

@@ -23,13 +23,14 @@ from flprivacy.core.cohort import Cohort
 from flprivacy.core.digests import digest_bytes
 from flprivacy.core.errors import AuditError, TrackingError
 from flprivacy.core.parsing import to_mapping
+from flprivacy.core.scores import write_scores
 from flprivacy.core.target import ModelRecord, TargetRecord
-from flprivacy.steps.attack_attributes import write_scores
-from flprivacy.steps.compare_audits import check_change, compare_audits
+from flprivacy.steps.check_change import check_change
+from flprivacy.steps.compare_audits import compare_audits
 from flprivacy.steps.evaluate import evaluate
 from flprivacy.steps.find_targets import find_targets
 from flprivacy.steps.log_mlflow import log_mlflow
-from flprivacy.steps.plan import plan_audit
+from flprivacy.steps.plan_audit import plan_audit
 from flprivacy.steps.write_report import write_report
 from tests.end_to_end.test_known_truths import _cohort, _fresh, _keys, _linear
 
@@ -72,26 +73,33 @@ class World:
         """Return what must be audited, and the folder that says it."""
         self.runs += 1
         out = self.root / f"run-{self.runs}" / "found"
-        changed = find_targets(
+        result = find_targets(
             cohort=str(cohort or self.cohort.folder),
             targets={},
-            targets_from=[str(self.root / "published")],
+            targets_from=(str(self.root / "published"),),
             preset="demo",
             overrides=overrides,
-            out=out,
+            found=out,
             store=str(self.root / "store"),
         )
-        return changed, out
+        return dict(result.parameters["targets"]), out
 
     def audit(self, changed: dict[str, str], found: Path, overrides: dict[str, Any], *, knows_keys: bool) -> Path:
         """Do what the pipeline does from here on, and return the audit with its change."""
         run, plan = found.parent, found.parent / "plan.json"
         folder, store = str(self.cohort.folder), str(self.root / "store")
-        plan_audit(preset="demo", overrides=overrides, cohort=folder, targets=changed, out=plan, store=store)
+        plan_audit(preset="demo", overrides=overrides, cohort=folder, targets=changed, plan=plan, store=store)
         config = AttackConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in overrides["attack"].items()})
-        scores = _attack(self.cohort, config, changed, run, self.root / "work", knows_keys=knows_keys)
-        evaluate(plan=plan, cohort=self.cohort.folder, scores=scores, store=store, out=run / "audit")
-        compare_audits(audit=run / "audit", found=found, out=run / "compared")
+        targets, pixels = _attack(self.cohort, config, changed, run, self.root / "work", knows_keys=knows_keys)
+        evaluate(
+            plan=plan,
+            cohort=self.cohort.folder,
+            target_scores=targets,
+            pixel_scores=pixels,
+            store=store,
+            audit=run / "audit",
+        )
+        compare_audits(audit=run / "audit", found=found, compared=run / "compared")
         (run / "report").mkdir()
         assert log_mlflow(audit=run / "compared", report=run / "report", store=store) != ""
         return run / "compared"
@@ -99,7 +107,7 @@ class World:
 
 def _attack(
     cohort: Cohort, config: AttackConfig, changed: dict[str, str], run: Path, work: Path, *, knows_keys: bool
-) -> list[Path]:
+) -> tuple[tuple[Path, ...], Path]:
     scenario, folders = prepare(config, cohort, protocol="standard"), []
     trained = _fresh(0)
     if knows_keys:
@@ -116,7 +124,7 @@ def _attack(
         (folders[-1] / "target.json").write_text(json.dumps(record | {"name": name, "role": role, "digest": digest}))
     table, curves = attack_pixels(config, cohort, protocol="standard", work=work / "pixels")
     write_scores(run / "scores" / "none", [table, majority(config, cohort)], curves)
-    return [*folders, run / "scores" / "none"]
+    return tuple(folders), run / "scores" / "none"
 
 
 @pytest.fixture
@@ -159,7 +167,7 @@ def test_a_model_from_its_first_audit_to_its_leak(world: World) -> None:
     assert f"{attack.before:.3f} before, {attack.now:.3f} now" in target.reason
     with pytest.raises(AuditError, match="changed for the worse, such as central: site from features"):
         check_change(change=audit, fail_on_worse=True)
-    write_report(audit=audit, store=str(world.root / "store"), out=world.root / "report")
+    write_report(audit=audit, store=str(world.root / "store"), report=world.root / "report", page=world.root / "page")
     page = (world.root / "report" / "report.html").read_text()
     assert "Since the last audit" in page
     assert "Changed for the worse" in page
@@ -231,7 +239,8 @@ def _compared(world: World, audit: Audit, scores: Path, found: Path) -> AuditCha
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(scores, folder)
     audit.write(folder / "audit.json")
-    return compare_audits(audit=folder, found=found, out=world.root / "compared")
+    compare_audits(audit=folder, found=found, compared=world.root / "compared")
+    return AuditChange.read(world.root / "compared" / "change.json")
 
 
 def _reason(world: World, audit: Audit, scores: Path, found: Path) -> str:

@@ -23,7 +23,7 @@ from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.cohorts.volumes import HEAD_BYTES
 from flprivacy.core.audit import Audit
 from flprivacy.core.errors import StorageError
-from flprivacy.steps.pull import pull_cohort
+from flprivacy.steps.pull_cohort import pull_cohort
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.train import train_target
 from tests.end_to_end.commands import TINY, events, flprivacy
@@ -177,7 +177,9 @@ def _provoke(study: Study, folder: Path) -> None:
     assert "the manifest names it, and there is none" in " ".join(study.said[-1].split())
     _publish_again(study, "damaged", damage=True)
     with pytest.raises(StorageError) as caught:
-        pull_cohort(cohort=f"{study.bucket}/damaged", out=study.folder / "pulled", store=str(study.folder / "store"))
+        pull_cohort(
+            location=f"{study.bucket}/damaged", cohort=study.folder / "pulled", store=str(study.folder / "store")
+        )
     assert "is not what its checksum says" in str(caught.value)
     study.said.append(f"{caught.value} {caught.value!r}")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.images import AUDIT_IMAGE, TRAIN_IMAGE
+from components.pattern import AUDIT_IMAGE, TRAIN_IMAGE
 from images.names import PROFILES, Image, read_names, write_names
 
 ROOT = Path(__file__).parents[2]

@@ -24,7 +24,7 @@ from flprivacy.cohorts.format import open_cohort, read_volumes, verify_cohort, w
 from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.core.cohort import Cohort, CohortMeta
 from flprivacy.core.errors import FlprivacyError
-from flprivacy.steps.pull import pull_cohort
+from flprivacy.steps.pull_cohort import pull_cohort
 from tests.services.failing_server import FAULTS, Script, serving
 from tests.services.fault_sides import SIDES, GcsSide, S3Side, read_folder
 
@@ -180,7 +180,7 @@ def fault_run(seed: int, source: Cohort, folder: Path, name: str = "S3") -> Outc
 
 
 def _pull(uri: str, out: Path, store: Path) -> None:
-    pull_cohort(cohort=uri, out=out, fractions=_FRACTIONS, seeds=_SEEDS, store=str(store))
+    pull_cohort(location=uri, cohort=out, fractions=_FRACTIONS, seeds=_SEEDS, store=str(store))
 
 
 def _run(outcome: Outcome, uri: str, folder: Path) -> None:

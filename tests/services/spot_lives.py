@@ -25,7 +25,11 @@ from flprivacy.storage.checkpoint_mirror import INTERVAL_VARIABLE, Mirror
 from flprivacy.storage.checkpoints import RemoteCheckpoints
 from flprivacy.storage.places import HOME_VARIABLE
 
-STEPS: dict[str, Callable[..., Any]] = {"train": train_target, "attack": attack_attributes}
+# Each step, and the name of what it writes.
+STEPS: dict[str, tuple[Callable[..., Any], str]] = {
+    "train": (train_target, "target"),
+    "attack": (attack_attributes, "scores"),
+}
 TERMINATED = 128 + signal.SIGTERM
 _PRELOADED = ["flprivacy.training.train", "flprivacy.attacks.attribute", "flprivacy.storage.backends.s3", __name__]
 
@@ -172,7 +176,8 @@ def _live(environment: Mapping[str, str], task: Task, store: str, out: Path, end
     if ending is not None:
         ending.arm()
     sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for the rest of this life
-    run_step(STEPS[task.step], **task.arguments, store=store, out=out)
+    step, output = STEPS[task.step]
+    run_step(step, {"target_name": "", **task.arguments, "store": store, output: out})
 
 
 def _slow_down(seconds: float) -> None:

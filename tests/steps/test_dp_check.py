@@ -20,8 +20,11 @@ from flprivacy.core.errors import AuditError, ConfigError
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.privacy.accounting import account
 from flprivacy.privacy.events import SampledGaussianSteps
-from flprivacy.steps.dp_check import check_dp_policy, dp_check, plan_dp_check
+from flprivacy.steps.check_dp_policy import check_dp_policy
+from flprivacy.steps.dp_check import dp_check
+from flprivacy.steps.plan_dp_check import plan_dp_check
 from flprivacy.study.plan import Plan
+from flprivacy.targets.folder import read_target
 from flprivacy.training.central import train_central
 from flprivacy.training.config import CanaryConfig
 
@@ -114,18 +117,23 @@ def test_the_steps_train_check_and_report(tmp_path: Path) -> None:
     preset = tmp_path / "mine.yaml"
     preset.write_text(PRESET)
     plan, store = tmp_path / "plan.json", str(tmp_path / "store")
-    name = plan_dp_check(preset=str(preset), overrides={}, out=plan)
+    name = plan_dp_check(preset=str(preset), overrides={}, plan=plan)
     assert Plan.read(plan).command == f"flprivacy run dp_check --preset {preset}"
-    make_cohort(plan=plan, store=store, out=tmp_path / "cohort")
-    record = train_target(plan=plan, cohort=tmp_path / "cohort", target_name=name, store=store, out=tmp_path / "target")
-    found = dp_check(plan=plan, target=tmp_path / "target", store=store, out=tmp_path / "check")
-    assert found == DpCheck.read(tmp_path / "check" / "dp_check.json") == from_mapping(DpCheck, to_mapping(found))
-    assert (found.claimed_epsilon, found.verdict) == (record.epsilon, NOT_CONTRADICTED)
+    make_cohort(plan=plan, store=store, cohort=tmp_path / "cohort")
+    train_target(plan=plan, cohort=tmp_path / "cohort", target_name=name, store=store, target=tmp_path / "target")
+    check, page = tmp_path / "check", tmp_path / "page.html"
+    result = dp_check(plan=plan, target=tmp_path / "target", store=store, check=check, page=page)
+    found = DpCheck.read(tmp_path / "check" / "dp_check.json")
+    assert found == from_mapping(DpCheck, to_mapping(found))
+    assert (found.claimed_epsilon, found.verdict) == (read_target(tmp_path / "target").epsilon, NOT_CONTRADICTED)
+    shown = {"claimed_epsilon": found.claimed_epsilon, "epsilon_lower": found.epsilon_lower, "contradicted": 0.0}
+    assert result.metadata["metrics"] == shown
+    assert page.read_text() == (check / "report.html").read_text()
     assert found.n_included + found.n_excluded == 60
-    page = (tmp_path / "check" / "report.html").read_text()
-    assert "claim not contradicted" in page
-    assert page.count("<img") == 2
-    assert "<script" not in page
+    text = page.read_text()
+    assert "claim not contradicted" in text
+    assert text.count("<img") == 2
+    assert "<script" not in text
     assert check_dp_policy(check=tmp_path / "check", fail_on_leak=True) == NOT_CONTRADICTED
     dataclasses.replace(found, verdict=CONTRADICTED).write(tmp_path / "check" / "dp_check.json")
     assert check_dp_policy(check=tmp_path / "check", fail_on_leak=False) == CONTRADICTED
@@ -138,7 +146,7 @@ def test_a_target_without_canaries_and_a_check_without_privacy_are_refused(tmp_p
         plan_dp_check(
             preset="demo",
             overrides={"dp_check": {"target": {"privacy": None, "canaries": None}}},
-            out=tmp_path / "plan.json",
+            plan=tmp_path / "plan.json",
         )
     with pytest.raises(AuditError, match="not a DP check"):
         DpCheck.read(tmp_path / "nothing.json")

@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from flprivacy.auditing.curves import CURVE_COLUMNS
-from flprivacy.core.scores import ScoreTable
-from flprivacy.steps.attack_attributes import write_scores
+from flprivacy.core.artifacts import AUDIT_FILE
+from flprivacy.core.audit import Audit
+from flprivacy.core.scores import ScoreTable, write_scores
 from flprivacy.steps.evaluate import evaluate
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan
@@ -16,16 +17,19 @@ from tests.cohorts.tiny_cohort import write_tiny
 
 
 def _site_f1(tmp_path: Path, name: str, tables: list[ScoreTable]) -> float:
-    folder = tmp_path / name
-    folder.mkdir()
-    write_scores(folder, tables, pd.DataFrame(columns=list(CURVE_COLUMNS)))
-    audit = evaluate(
+    folders = tmp_path / name, tmp_path / f"{name}-last"
+    for folder, some in zip(folders, (tables[:-1], tables[-1:]), strict=True):
+        folder.mkdir()
+        write_scores(folder, some, pd.DataFrame(columns=list(CURVE_COLUMNS)))
+    evaluate(
         plan=tmp_path / "plan.json",
         cohort=tmp_path / "cohort",
-        scores=[folder],
+        target_scores=folders[:1],
+        pixel_scores=folders[1],
         store=str(tmp_path / "store"),
-        out=tmp_path / f"audit-{name}",
+        audit=tmp_path / f"audit-{name}",
     )
+    audit = Audit.read(tmp_path / f"audit-{name}" / AUDIT_FILE)
     return next(
         m.value for m in audit.metrics if (m.target, m.attribute, m.metric) == ("central", "site", "f1_weighted")
     )

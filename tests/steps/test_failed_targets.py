@@ -33,9 +33,10 @@ def _evaluate(tmp_path: Path, failure: TargetFailure) -> None:
     evaluate(
         plan=tmp_path / "plan.json",
         cohort=write_tiny(tmp_path / "cohort").folder,
-        scores=[_failed(tmp_path / "failed", failure)],
+        target_scores=(_failed(tmp_path / "failed", failure),),
+        pixel_scores=tmp_path,
         store=str(tmp_path / "store"),
-        out=tmp_path / "out",
+        audit=tmp_path / "out",
     )
 
 

@@ -14,7 +14,7 @@ from flprivacy.core.change import NO_CHANGE, WORSE, AuditChange, TargetChange
 from flprivacy.core.errors import AuditError
 from flprivacy.core.retry import RetryConfig
 from flprivacy.steps import notify as module
-from flprivacy.steps.compare_audits import check_change
+from flprivacy.steps.check_change import check_change
 from flprivacy.steps.notify import notify
 
 SECRET = "hooks/T0-very-secret"

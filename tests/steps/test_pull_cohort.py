@@ -9,13 +9,12 @@ import pandas as pd
 import pytest
 
 from flprivacy.cohorts.format import open_cohort, read_volumes, verify_cohort
-from flprivacy.cohorts.remote import push_cohort
+from flprivacy.cohorts.remote import look_at_cohort, push_cohort
 from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.cohorts.selection import PRESENT_FILE
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import CohortError, ConfigError, FlprivacyError, StorageError
-from flprivacy.steps.pull import pull_cohort
-from flprivacy.steps.resolve import resolve_cohort
+from flprivacy.steps.pull_cohort import pull_cohort
 from flprivacy.storage.objects import ChangedObjectError, MissingObjectError
 from tests.cohorts.tiny_cohort import change_manifest
 from tests.services.scripted_s3 import ScriptedS3
@@ -34,8 +33,8 @@ def source(scripted: ScriptedS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def _pull(out: Path, **changes: object) -> str:
-    arguments = {"cohort": URI, "out": out, "fractions": _FRACTIONS, "seeds": _SEEDS, "resolved": ""} | changes
-    return pull_cohort(**arguments)  # type: ignore[arg-type]
+    arguments = {"location": URI, "cohort": out, "fractions": _FRACTIONS, "seeds": _SEEDS, "resolved": ""} | changes
+    return str(pull_cohort(**arguments).parameters["Output"])  # type: ignore[arg-type]
 
 
 def test_it_holds_what_the_attacks_read_and_nothing_else(source: Cohort, tmp_path: Path) -> None:
@@ -100,11 +99,11 @@ def test_without_fractions_the_whole_cohort_comes(source: Cohort, tmp_path: Path
 
 
 def test_nothing_moves_again_while_nothing_changed(source: Cohort, scripted: ScriptedS3, tmp_path: Path) -> None:
-    resolved = resolve_cohort(cohort=URI)
+    resolved = look_at_cohort(URI).version
     assert volume_bytes(scripted) == 0
     _pull(tmp_path / "out", resolved=resolved)
     scripted.sent.clear()
-    assert resolve_cohort(cohort=URI) == resolved
+    assert look_at_cohort(URI).version == resolved
     _pull(tmp_path / "again", resolved=resolved)
     assert volume_bytes(scripted) == 0
     assert verify_cohort(tmp_path / "again").meta == source.meta
@@ -121,7 +120,7 @@ def test_more_seeds_are_another_selection_of_the_same_cohort(source: Cohort, tmp
 
 @pytest.mark.parametrize("name", ["cohort.json", "manifest.parquet", "volumes/Site B.npy"])
 def test_any_change_changes_what_is_resolved(source: Cohort, scripted: ScriptedS3, tmp_path: Path, name: str) -> None:
-    resolved = resolve_cohort(cohort=URI)
+    resolved = look_at_cohort(URI).version
     data = scripted.objects["bucket"][f"data/cohort/{name}"]
     if name == "cohort.json":
         changed = json.dumps(json.loads(data) | {"name": "other"}).encode()
@@ -132,7 +131,7 @@ def test_any_change_changes_what_is_resolved(source: Cohort, scripted: ScriptedS
     else:
         changed = data[:-1] + bytes([data[-1] ^ 1])
     scripted.objects["bucket"][f"data/cohort/{name}"] = changed
-    assert resolve_cohort(cohort=URI) != resolved
+    assert look_at_cohort(URI).version != resolved
     with pytest.raises(ChangedObjectError, match="changed since it was resolved; run again"):
         _pull(tmp_path / "out", resolved=resolved)
     assert not (tmp_path / "out").exists()
@@ -141,8 +140,8 @@ def test_any_change_changes_what_is_resolved(source: Cohort, scripted: ScriptedS
 def test_a_cohort_on_this_disk_is_linked_whole(source: Cohort, tmp_path: Path) -> None:
     for number, location in enumerate((str(source.folder), f"file://{source.folder}")):
         out = tmp_path / f"out{number}"
-        resolved = resolve_cohort(cohort=location)
-        assert _pull(out, cohort=location, resolved=resolved) == source.meta.digest
+        resolved = look_at_cohort(location).version
+        assert _pull(out, location=location, resolved=resolved) == source.meta.digest
         assert open_cohort(out).places is None
         shard = next((out / "volumes").iterdir())
         assert shard.samefile(source.folder / "volumes" / shard.name)
@@ -153,7 +152,7 @@ def test_a_cohort_on_another_disk_is_pulled_in_part(source: Cohort, tmp_path: Pa
     assert memory is not None, "this machine has no second file system to test with"
     out = memory / f"flprivacy-test-{tmp_path.name}"
     try:
-        _pull(out, cohort=str(source.folder))
+        _pull(out, location=str(source.folder))
         assert verify_cohort(out).places is not None
     finally:
         shutil.rmtree(out, ignore_errors=True)
@@ -163,13 +162,13 @@ def test_a_pulled_cohort_can_be_handed_on_but_not_published(
     source: Cohort, scripted: ScriptedS3, tmp_path: Path
 ) -> None:
     _pull(tmp_path / "out")
-    _pull(tmp_path / "next", cohort=str(tmp_path / "out"))
+    _pull(tmp_path / "next", location=str(tmp_path / "out"))
     verify_cohort(tmp_path / "next")
     with pytest.raises(CohortError, match="publish the whole cohort"):
         push_cohort(folder=tmp_path / "out", uri="s3://bucket/part")
     serve(scripted, tmp_path / "out", prefix="part")
     with pytest.raises(CohortError, match="not one that was pulled in part"):
-        _pull(tmp_path / "other", cohort="s3://bucket/part", fractions=[0.9])
+        _pull(tmp_path / "other", location="s3://bucket/part", fractions=[0.9])
 
 
 @pytest.mark.parametrize(
@@ -263,7 +262,7 @@ def test_hostile_or_damaged_cohorts_are_refused_by_their_uri(
     attack(folder)
     serve(scripted, folder, prefix="bad")
     with pytest.raises(FlprivacyError) as caught:
-        _pull(tmp_path / "out", cohort="s3://bucket/bad")
+        _pull(tmp_path / "out", location="s3://bucket/bad")
     text = str(caught.value)
     assert words in text
     assert text.startswith("s3://bucket/bad")
@@ -279,13 +278,13 @@ def test_on_a_real_server(bucket: str, tmp_path: Path, monkeypatch: pytest.Monke
     sent = push_cohort(folder=cohort.folder, uri=uri)
     assert sent == sum(path.stat().st_size for path in cohort.folder.rglob("*") if path.is_file())
     assert push_cohort(folder=cohort.folder, uri=uri) == 0
-    resolved = resolve_cohort(cohort=uri)
-    assert _pull(tmp_path / "out", cohort=uri, resolved=resolved) == cohort.meta.digest
+    resolved = look_at_cohort(uri).version
+    assert _pull(tmp_path / "out", location=uri, resolved=resolved) == cohort.meta.digest
     assert verify_cohort(tmp_path / "out").places is not None
-    assert resolve_cohort(cohort=f"{uri}/") == resolved
+    assert look_at_cohort(f"{uri}/").version == resolved
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret-key")
     with pytest.raises(StorageError, match="the secret key does not fit") as caught:
-        resolve_cohort(cohort=uri)
+        look_at_cohort(uri)
     assert "very-secret-key" not in str(caught.value)
 
 
@@ -293,6 +292,6 @@ def test_on_google_cloud_storage(gcs: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("FLPRIVACY_HOME", str(tmp_path / "home"))
     cohort = write_source(tmp_path / "source")
     push_cohort(folder=cohort.folder, uri=gcs)
-    resolved = resolve_cohort(cohort=gcs)
-    assert _pull(tmp_path / "out", cohort=gcs, resolved=resolved) == cohort.meta.digest
+    resolved = look_at_cohort(gcs).version
+    assert _pull(tmp_path / "out", location=gcs, resolved=resolved) == cohort.meta.digest
     assert verify_cohort(tmp_path / "out").places is not None

@@ -20,13 +20,13 @@ _MOST_MIB = 100
 _PULL = """
 import sys
 from pathlib import Path
-from flprivacy.steps.pull import pull_cohort
+from flprivacy.steps.pull_cohort import pull_cohort
 import boto3
 def peak():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 boto3.session.Session().client("s3", region_name="us-east-1")
 before = peak()
-pull_cohort(cohort=sys.argv[1], out=Path(sys.argv[2]), store=sys.argv[3])
+pull_cohort(location=sys.argv[1], cohort=Path(sys.argv[2]), store=sys.argv[3])
 print((peak() - before) / 1024)
 """
 

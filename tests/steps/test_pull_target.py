@@ -13,8 +13,9 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import write_json
 from flprivacy.core.target import ModelRecord, TargetRecord
 from flprivacy.models.tensor_file import TensorHeader, tensors_digest, write_tensors
-from flprivacy.steps.pull import pull_target, target_record
+from flprivacy.steps.pull_target import pull_target
 from flprivacy.targets.folder import read_target, target_digest
+from flprivacy.targets.given import target_record
 from flprivacy.targets.push import push_target
 from tests.services.scripted_s3 import ScriptedS3
 from tests.steps.source_examples import serve
@@ -54,7 +55,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _pull(out: Path, uri: str = _URI) -> TargetRecord:
-    return pull_target(targets={"mine": uri}, target_name="mine", out=out)
+    pull_target(targets={"mine": uri}, target_name="mine", target=out)
+    return read_target(out)
 
 
 def test_it_is_whole_verified_and_has_its_new_name(scripted: ScriptedS3, folder: Path, tmp_path: Path) -> None:
@@ -95,7 +97,7 @@ def test_publish_and_pull_on_a_real_server(bucket: str, folder: Path, tmp_path: 
 def test_local_targets_are_checked_as_before(folder: Path, tmp_path: Path) -> None:
     assert _pull(tmp_path / "out", f"file://{folder}").name == "mine"
     with pytest.raises(ConfigError, match="not among the given ones: mine"):
-        pull_target(targets={"mine": str(folder)}, target_name="other", out=tmp_path / "x")
+        pull_target(targets={"mine": str(folder)}, target_name="other", target=tmp_path / "x")
 
 
 def _changed(**fields: object):  # type: ignore[no-untyped-def]

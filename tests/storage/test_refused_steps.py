@@ -10,11 +10,10 @@ from botocore.config import Config
 from google.auth.credentials import CredentialsWithRegionalAccessBoundary
 from storage_examples import one_line
 
-from flprivacy.cohorts.remote import push_cohort
+from flprivacy.cohorts.remote import look_at_cohort, push_cohort
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import StorageError
-from flprivacy.steps.pull import pull_cohort
-from flprivacy.steps.resolve import resolve_cohort
+from flprivacy.steps.pull_cohort import pull_cohort
 from tests.services.ceph import Gateway
 from tests.services.failing_server import serving
 from tests.services.fault_runs import make_source
@@ -32,8 +31,8 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 def _stops(uri: str, cohort: Cohort, folder: Path, *words: str, push: bool = True) -> None:
     """Check that resolving, pulling and publishing there is refused with these words."""
     acts: list[Callable[[], object]] = [
-        lambda: resolve_cohort(cohort=uri),
-        lambda: pull_cohort(cohort=uri, out=folder / "out", store=str(folder / "store")),
+        lambda: look_at_cohort(uri),
+        lambda: pull_cohort(location=uri, cohort=folder / "out", store=str(folder / "store")),
     ]
     if push:
         acts.append(lambda: push_cohort(folder=cohort.folder, uri=f"{uri}-new"))
@@ -67,7 +66,7 @@ def test_s3(bucket: str, ceph: Gateway, cohort: Cohort, tmp_path: Path, monkeypa
         _assume_role(ceph, patch, 1)
         time.sleep(2.5)  # longer than they are valid, by the same clock as the gateway's
         _stops(f"{bucket}/cohort", cohort, tmp_path, "expired", "renew")
-    assert pull_cohort(cohort=f"{bucket}/cohort", out=tmp_path / "out", store=str(tmp_path / "store"))
+    assert pull_cohort(location=f"{bucket}/cohort", cohort=tmp_path / "out", store=str(tmp_path / "store"))
 
 
 def test_google_cloud_storage(clean_environment: None, cohort: Cohort, tmp_path: Path, monkeypatch: Patch) -> None:
@@ -90,4 +89,4 @@ def test_google_cloud_storage(clean_environment: None, cohort: Cohort, tmp_path:
         side.server.refuse_login, side.server.refuse = "", 403
         _stops(side.uri, cohort, tmp_path, "access denied", "storage.objects.get")
         side.server.refuse = 0
-        assert pull_cohort(cohort=side.uri, out=tmp_path / "out", store=str(tmp_path / "store"))
+        assert pull_cohort(location=side.uri, cohort=tmp_path / "out", store=str(tmp_path / "store"))

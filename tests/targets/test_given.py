@@ -13,12 +13,13 @@ from flprivacy.core.errors import ConfigError, FlprivacyError, StorageError, Tar
 from flprivacy.core.target_source import parse_source
 from flprivacy.launch.targets import target_source
 from flprivacy.models.registry import build
-from flprivacy.steps.plan import plan_audit, plan_baselines
-from flprivacy.steps.pull import pull_target, target_record
+from flprivacy.steps.plan_audit import plan_audit
+from flprivacy.steps.plan_baselines import plan_baselines
+from flprivacy.steps.pull_target import pull_target
 from flprivacy.storage.objects import open_objects
 from flprivacy.targets import importing
-from flprivacy.targets.folder import verify_target
-from flprivacy.targets.given import describe_match, given_target
+from flprivacy.targets.folder import read_target, verify_target
+from flprivacy.targets.given import describe_match, given_target, target_record
 from flprivacy.targets.show import show_target
 from tests.services.scripted_s3 import ScriptedS3
 from tests.steps.source_examples import serve
@@ -49,12 +50,14 @@ def _never(*args: object, **kwargs: object) -> None:
 
 
 def test_a_file_is_imported_once(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = pull_target(targets={"mine": f"{files}/known.h5"}, target_name="mine", out=tmp_path / "a")
+    pull_target(targets={"mine": f"{files}/known.h5"}, target_name="mine", target=tmp_path / "a")
+    record = read_target(tmp_path / "a")
     assert (record.name, record.architecture, record.tensors_matched) == ("mine", "cnn3d_small", 20)
     assert verify_target(tmp_path / "a") == record
     assert describe_match(record).startswith("20 of 20 tensors of the cnn3d_small trunk matched, 0 missing, 0 left")
     monkeypatch.setattr(importing, "import_checkpoint", _never)
-    again = pull_target(targets={"x": f"file://{files}/known.h5"}, target_name="x", out=tmp_path / "b")
+    pull_target(targets={"x": f"file://{files}/known.h5"}, target_name="x", target=tmp_path / "b")
+    again = read_target(tmp_path / "b")
     assert (again.name, again.digest) == ("x", record.digest)
 
 
@@ -77,7 +80,8 @@ def test_facts_and_files_that_do_not_fit(files: Path, tmp_path: Path) -> None:
 def test_a_file_on_a_server_moves_once(scripted: ScriptedS3, files: Path, tmp_path: Path) -> None:
     serve(scripted, files, prefix="models")
     uri = "s3://bucket/models/own.keras,feature_layer=embedding"
-    record = pull_target(targets={"mine": uri}, target_name="mine", out=tmp_path / "a")
+    pull_target(targets={"mine": uri}, target_name="mine", target=tmp_path / "a")
+    record = read_target(tmp_path / "a")
     assert (record.architecture, record.origin and record.origin.feature_layer) == ("custom", "embedding")
     assert set(scripted.sent) == {"models/own.keras"}
     scripted.sent.clear()
@@ -146,7 +150,7 @@ def test_plans_hold_fresh_weights_of_every_network_and_pretrained_ones(files: Pa
         f"  other: {{topology: pretrained, architecture: i3d, weights: {files}/known.h5}}\n"
     )
     targets = {"a": f"{files}/known.h5", "B": f"{files}/own.keras,feature_layer=embedding"}
-    names = plan_audit(preset=str(preset), overrides={}, cohort="c", targets=targets, out=tmp_path / "plan.json")
+    names = plan_audit(preset=str(preset), overrides={}, cohort="c", targets=targets, plan=tmp_path / "plan.json")
     assert names == ["B", "a"]
     assert plan_baselines(plan=tmp_path / "plan.json") == ["initial", "untrained-b", "untrained-cnn3d_small"]
     configs = json.loads((tmp_path / "plan.json").read_text())["study"]["targets"]
@@ -187,7 +191,8 @@ def test_a_registered_model_is_fetched_once(
     tracked: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     word = f"models:/{name},feature_layer=embedding"
-    record = pull_target(targets={"mine": word}, target_name="mine", out=tmp_path / "a")
+    pull_target(targets={"mine": word}, target_name="mine", target=tmp_path / "a")
+    record = read_target(tmp_path / "a")
     assert (record.name, record.architecture) == ("mine", "custom")
     assert verify_target(tmp_path / "a") == record
     monkeypatch.setattr("flprivacy.tracking.fetch_artifacts", _never)

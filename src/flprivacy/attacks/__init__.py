@@ -18,3 +18,7 @@ intervals.
   the one who trains it on.
 - :mod:`~flprivacy.attacks.results`: finished attacks on disk, score tables from them.
 """
+
+from flprivacy.core.tensorflow_environment import prepare_tensorflow
+
+prepare_tensorflow()

@@ -7,6 +7,7 @@ import click
 from flprivacy import __version__
 from flprivacy.commands.console import console
 from flprivacy.core.errors import ConfigError
+from flprivacy.core.extras import require_extras
 
 
 @click.command()
@@ -57,6 +58,7 @@ def run(
       flprivacy run re_audit --cohort data/cohort --targets-from s3://models/published
       flprivacy run dp_check                     does private training keep its promise?
     """
+    require_extras("cluster", "train", "tracking", "report")
     from flprivacy.launch.arguments import audit_arguments, overrides, re_audit_arguments, study_arguments
     from flprivacy.launch.local import run_local
     from flprivacy.launch.show import show_check, show_re_audit, show_result

@@ -73,7 +73,8 @@ def target_import(location: str, folder: Path, store: str, **facts: Any) -> None
     from flprivacy.core.errors import ConfigError
     from flprivacy.core.target_source import source_of
     from flprivacy.launch.targets import target_source
-    from flprivacy.steps.pull import pull_target
+    from flprivacy.steps.pull_target import pull_target
+    from flprivacy.targets.folder import read_target
     from flprivacy.targets.given import describe_match
 
     if folder.exists():
@@ -82,7 +83,8 @@ def target_import(location: str, folder: Path, store: str, **facts: Any) -> None
     _use_mlflow(source)
     given = {name: value for name, value in facts.items() if value not in (None, False)}
     source = source_of(source.location, source.facts() | given, location)
-    record = pull_target(targets={folder.name: str(source)}, target_name=folder.name, out=folder, store=store)
+    pull_target(targets={folder.name: str(source)}, target_name=folder.name, target=folder, store=store)
+    record = read_target(folder)
     click.echo(f"{folder}: {describe_match(record)}, digest {record.digest}")
 
 

@@ -37,19 +37,29 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:
     ]
     if missing:
         raise ConfigError(f"{where}: field {missing[0]!r} is missing; add it")
-    values = {name: _convert(hints[name], value, f"{where}.{name}") for name, value in mapping.items()}
+    values = {name: convert(hints[name], value, f"{where}.{name}") for name, value in mapping.items()}
     try:
         return cls(**values)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
+def convert(hint: Any, value: Any, where: str) -> Any:
+    """Return a value in the type of a hint: a scalar, tuple, dict, dataclass, or one of them or None.
+
+    Args:
+        hint: the type.
+        value: as it comes from YAML or JSON.
+        where: path shown in errors.
+
+    Raises:
+        ConfigError: the value does not fit.
+    """
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in args:
             return None
-        return _convert(next(a for a in args if a is not type(None)), value, where)
+        return convert(next(a for a in args if a is not type(None)), value, where)
     if dataclasses.is_dataclass(hint):
         return from_mapping(typing.cast(type[Any], hint), value, where)
     if origin is tuple:
@@ -57,7 +67,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}: expected 'name: value' lines, got {value!r}")
-        return {str(k): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
+        return {str(k): convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
     return _convert_scalar(hint, value, where)
 
 
@@ -65,10 +75,10 @@ def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, 
     if not isinstance(value, (list, tuple)):
         raise ConfigError(f"{where}: expected a list, got {value!r}")
     if len(args) == 2 and args[1] is Ellipsis:
-        return tuple(_convert(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+        return tuple(convert(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if len(value) != len(args):
         raise ConfigError(f"{where}: expected {len(args)} values, got {len(value)}")
-    return tuple(_convert(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(args, value, strict=True)))
+    return tuple(convert(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(args, value, strict=True)))
 
 
 def _convert_scalar(hint: Any, value: Any, where: str) -> Any:

@@ -9,16 +9,21 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flprivacy.core.artifacts import COMPUTE_FILE, CURVES_FILE, SCORES_FILE
 from flprivacy.core.attributes import BY_NAME
 from flprivacy.core.errors import AuditError
 from flprivacy.core.publish import publish_file
+from flprivacy.core.tensorflow_environment import describe_compute
+
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import, and only its name is needed
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -203,3 +208,18 @@ def _blocks(table: pa.Table) -> Iterator[ScoreBlock]:
             truth=rows["truth"].to_numpy().astype(np.float64),
             scores=scores.reshape(end - start, -1).astype(np.float32),
         )
+
+
+def write_scores(folder: Path, tables: list[ScoreTable], curves: "pd.DataFrame") -> None:
+    """Write score tables, a file each, their curves and what their bits depend on into a folder."""
+    for table in tables:
+        table.write(folder / f"{table.target}.{SCORES_FILE}")
+    with publish_file(folder / CURVES_FILE) as partial:
+        curves.to_parquet(partial, index=False)
+    (folder / COMPUTE_FILE).write_text(describe_compute())
+
+
+def read_scores(folder: Path) -> tuple[list[ScoreTable], "pd.DataFrame"]:
+    """Read what :func:`write_scores` wrote."""
+    tables = [ScoreTable.read(path) for path in sorted(folder.glob(f"*.{SCORES_FILE}"))]
+    return tables, pq.read_table(folder / CURVES_FILE).to_pandas()

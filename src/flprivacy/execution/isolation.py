@@ -9,13 +9,14 @@ cluster's retries first, and recorded by the last of them.
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from flprivacy.core.audit import TargetFailure
 from flprivacy.core.errors import FlprivacyError, StorageError, TrackingError, TrainingError
 from flprivacy.core.events import emit
+from flprivacy.core.extras import naming_extras
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import publish_folder, write_json
 from flprivacy.execution.run_step import begin_step, refuse
@@ -26,34 +27,35 @@ LOGGER = logging.getLogger(__name__)
 RETRIES = 2  # what the pipelines ask of the cluster
 RETRY_VARIABLE = "KFP_RETRY_INDEX"  # the backend's count of tries, from 0, where a step has retries
 FAILURE_FILE = "failure.json"
+TARGET_PARAMETER = "target_name"  # a step with a parameter of this name works on one target
 _MAY_PASS = (StorageError, TrackingError)
 
 
-def run_target_step(
-    function: Callable[..., R], *, whose: str, out: Path, upstream: Path | None = None, **arguments: Any
-) -> R | None:
-    """Call a step's function on one target inside its component; None if it, or a step before it, failed.
+def run_target_step(function: Callable[..., R], arguments: Mapping[str, Any], outputs: Sequence[Path]) -> R | None:
+    """Call a step's function on one target inside its container; None if it, or a step before it, failed.
 
     Args:
-        function: the step; it gets ``out`` and the other arguments.
-        whose: the target's name.
-        out: folder that the step writes; holds ``failure.json`` alone after a failure.
-        upstream: output of the step before, which may be a failure.
-        arguments: the step's own keyword arguments.
+        function: the step.
+        arguments: the step's own keyword arguments, among them ``target_name``. A folder among them that holds a
+            failure is the output of the step before.
+        outputs: folders that the step writes; after a failure each holds ``failure.json`` alone.
     """
-    name = function.__name__
+    name, whose = function.__name__, str(arguments[TARGET_PARAMETER])
     begin_step(name, whose)
-    failure = read_failure(upstream) if upstream is not None else None
+    inputs = [value for value in arguments.values() if isinstance(value, Path) and value not in outputs]
+    failure = next((found for folder in inputs if (found := read_failure(folder)) is not None), None)
     if failure is None:
         try:
-            result = function(out=out, **arguments)
+            with naming_extras():
+                result = function(**arguments)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this target's alone: recorded or raised
             failure = _judge(error, name, whose)
         else:
             emit("done", step=name, detail=whose)
             return result
-    with publish_folder(out) as partial:
-        write_json(partial / FAILURE_FILE, to_mapping(failure))
+    for out in outputs:
+        with publish_folder(out) as partial:
+            write_json(partial / FAILURE_FILE, to_mapping(failure))
     emit("failed", step=name, detail=whose, message=f"{failure.target}: {failure.reason}")
     return None
 

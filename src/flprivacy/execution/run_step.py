@@ -1,38 +1,39 @@
-"""What every component does around its step: logging, events for whoever watches, errors as one line."""
+"""What surrounds every step in its container: logging, events for whoever watches, errors as one line."""
 
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from flprivacy.core.errors import FlprivacyError
 from flprivacy.core.events import emit
+from flprivacy.core.extras import naming_extras
 
 R = TypeVar("R")
 
 EXIT_USER_ERROR = 2
 
 
-def run_step(function: Callable[..., R], *, detail: str = "", **arguments: Any) -> R:
-    """Call a step's function inside its component.
+def run_step(function: Callable[..., R], arguments: Mapping[str, Any]) -> R:
+    """Call a step's function inside its container.
 
     An error that the user can mend ends the process with one line and exit code 2, without a traceback; any
     other exception is a defect of ours and keeps its traceback.
 
     Args:
         function: the step, named as its component is.
-        detail: what tells this call from others of the same step (the target's name).
         arguments: the step's own keyword arguments.
     """
     name = function.__name__
-    begin_step(name, detail)
+    begin_step(name)
     try:
-        result = function(**arguments)
+        with naming_extras():
+            result = function(**arguments)
     except FlprivacyError as error:
-        refuse(name, detail, error)
-    emit("done", step=name, detail=detail)
+        refuse(name, "", error)
+    emit("done", step=name, detail="")
     return result
 
 

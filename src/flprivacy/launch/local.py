@@ -71,8 +71,7 @@ def compiled_pipeline(name: str) -> Path:
     Raises:
         ConfigError: there is none of that name.
     """
-    beside = Path(flprivacy.__file__).resolve().parents[2] / "pipelines" / "compiled"
-    folder = Path(os.environ.get(PIPELINES_VARIABLE) or beside)
+    folder = Path(os.environ.get(PIPELINES_VARIABLE) or Path(flprivacy.__file__).with_name("pipelines"))
     path = folder / f"{name.replace('-', '_')}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"

@@ -5,14 +5,21 @@ from pathlib import Path
 from flprivacy.cohorts.format import open_cohort
 from flprivacy.cohorts.metadata import read_meta
 from flprivacy.core.parsing import to_mapping
-from flprivacy.steps.attack_attributes import write_scores
+from flprivacy.core.scores import write_scores
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
 from flprivacy.study.plan import Plan
 
 
-def attack_baselines(*, plan: Path, cohort: Path, store: str, out: Path) -> None:
-    """Put the score tables of the pixels-only attacker and of the majority guess at ``out``."""
+def attack_baselines(*, plan: Path, cohort: Path, store: str, scores: Path) -> None:
+    """Measure what an attacker achieves without any model: from pixels alone, and by guessing the majority.
+
+    Args:
+        plan: the run's resolved configuration.
+        cohort: the cohort that exposed and held-out scans come from.
+        store: location of finished artifacts and checkpoints, keyed by digest.
+        scores: folder to write: the score tables and the attack's learning curves.
+    """
     study = Plan.read(plan).study
     inputs = {
         "target": "baselines without a model",
@@ -28,4 +35,4 @@ def attack_baselines(*, plan: Path, cohort: Path, store: str, out: Path) -> None
         pixels, curves = attack_pixels(study.attack, opened, protocol=study.protocol, work=work)
         write_scores(folder, [pixels, majority(study.attack, opened)], curves)
 
-    deliver(open_store(store).build("scores", inputs, make), out)
+    deliver(open_store(store).build("scores", inputs, make), scores)

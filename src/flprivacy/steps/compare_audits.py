@@ -11,7 +11,6 @@ from flprivacy.core.audit import Audit
 from flprivacy.core.change import (
     FIRST_AUDIT,
     NOT_COMPARABLE,
-    WORSE,
     AttackChange,
     AuditChange,
     FoundTarget,
@@ -26,6 +25,7 @@ from flprivacy.core.errors import AuditError, TrackingError
 from flprivacy.core.events import emit
 from flprivacy.core.parsing import from_mapping
 from flprivacy.core.scores import ScoreTable
+from flprivacy.execution.container import StepResult
 from flprivacy.execution.isolation import may_try_again
 from flprivacy.steps.find_targets import unchanged
 from flprivacy.storage.artifact_store import deliver
@@ -34,16 +34,19 @@ from flprivacy.tracking import fetch_audit
 LOGGER = logging.getLogger(__name__)
 
 
-def compare_audits(*, audit: Path, found: Path, out: Path) -> AuditChange:
-    """Put the audit at ``out`` with ``change.json`` beside it, and return what changed.
+def compare_audits(*, audit: Path, found: Path, compared: Path) -> StepResult:
+    """Compare an audit with the last one of each target, which MLflow has; never cached.
 
     A target that cannot be compared says why and does not stop the others; nor does an MLflow server that stays away
     through the cluster's retries, for the present audit must not be lost with it.
 
     Args:
         audit: folder of ``audit.json`` and its scores.
-        found: folder that step ``find_targets`` wrote.
-        out: folder to write.
+        found: what step ``find_targets`` wrote: what was published, beside its last audits.
+        compared: folder to write: the audit, with what changed as ``change.json``.
+
+    Returns:
+        The gravest verdict, such as changed for the worse or no evidence of change.
 
     Raises:
         AuditError: the present audit is damaged.
@@ -52,14 +55,14 @@ def compare_audits(*, audit: Path, found: Path, out: Path) -> AuditChange:
     now, world = Audit.read(audit / AUDIT_FILE), FoundTargets.read(found / FOUND_FILE)
     with tempfile.TemporaryDirectory() as name:
         history = _History(Path(name))
-        compared = [_compare(one, now, audit, history) if one.changed else unchanged(one) for one in world.targets]
-    change = judged(compared, world)
-    deliver(audit, out)
-    change.write(out / CHANGE_FILE)
+        changes = [_compare(one, now, audit, history) if one.changed else unchanged(one) for one in world.targets]
+    change = judged(changes, world)
+    deliver(audit, compared)
+    change.write(compared / CHANGE_FILE)
     for one in change.targets:
         LOGGER.info("%s: %s; %s", one.target, one.verdict, one.reason)
     emit("note", text=f"since the last audit: {change.verdict} ({change.reason})")
-    return change
+    return StepResult(parameters={"Output": change.verdict}, metadata={"compared": {"change": change.verdict}})
 
 
 def judged(compared: list[TargetChange], world: FoundTargets) -> AuditChange:
@@ -177,19 +180,3 @@ class _History:
             fetch_audit(previous.run_id, previous.digest, folder)
             self._audits[previous.run_id] = Audit.read(folder / AUDIT_FILE)
         return self._audits[previous.run_id], folder
-
-
-def check_change(*, change: Path, fail_on_worse: bool = False) -> str:
-    """Return the verdict of a re-audit.
-
-    Raises:
-        AuditError: a target changed for the worse, and the caller asks to fail on it.
-    """
-    found = AuditChange.read(change / CHANGE_FILE)
-    worse = [one for one in found.targets if one.verdict == WORSE]
-    if worse and fail_on_worse:
-        raise AuditError(
-            f"{len(worse)} target(s) changed for the worse, such as {worse[0].target}: {worse[0].reason}; the run was "
-            "asked to fail on it"
-        )
-    return found.verdict

@@ -1,7 +1,7 @@
-"""Steps ``plan_dp_check`` and ``dp_check``: does private training keep its promise?"""
+"""Step ``dp_check``: does private training keep its promise?"""
 
 import platform
-from collections.abc import Mapping
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,59 +13,31 @@ from flprivacy.auditing.epsilon.claim import check_claim
 from flprivacy.core.artifacts import CHECK_FILE, REPORT_FILE
 from flprivacy.core.digests import digest_json
 from flprivacy.core.dp_check import CONTRADICTED, DpCheck
-from flprivacy.core.errors import AuditError, ConfigError
-from flprivacy.core.events import emit
+from flprivacy.core.errors import AuditError
 from flprivacy.core.target import TARGET_FILE, TargetRecord
+from flprivacy.execution.container import StepResult
 from flprivacy.execution.isolation import need_success
-from flprivacy.presets import resolve_study
-from flprivacy.steps.plan import repeat_command
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.code_fingerprint import library_versions
-from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.storage.places import open_store
-from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan
 from flprivacy.targets.folder import read_target
 
-TARGET_NAME = "dp-check"
 _EXCEPT_SCORES = ("included",)
 
 
-def plan_dp_check(*, preset: str, overrides: Mapping[str, Any], out: Path, preset_digest: str = "") -> str:
-    """Write the plan of pipeline ``dp_check`` and return the name of the target to train.
+def dp_check(*, plan: Path, target: Path, store: str, check: Path, page: Path) -> StepResult:
+    """Set the lower bound on epsilon that a target's canaries prove against the epsilon that its training claims.
 
     Args:
-        preset: name of a preset or path of a YAML file; its cohort, protocol and dp_check sections are used.
-        overrides: nested fields to replace.
-        out: plan file to write.
-        preset_digest: SHA-256 that a preset given as file must have; empty: any.
+        plan: the run's resolved configuration.
+        target: a private target that was trained with canaries.
+        store: location of finished artifacts and checkpoints, keyed by digest.
+        check: folder to write: ``dp_check.json`` and its report.
+        page: file to write: the report alone, for the UI.
 
-    Raises:
-        ConfigError: a wrong preset or field, or no cohort to make.
-    """
-    overrides = resolve_mapping(overrides, "overrides")
-    study = resolve_study(preset, overrides, digest=preset_digest)
-    if study.cohort is None:
-        raise ConfigError(f"preset {preset!r}: no cohort to make; add a 'cohort' section")
-    trained = StudyConfig(
-        name=study.name,
-        cohort=study.cohort,
-        protocol=study.protocol,
-        targets={TARGET_NAME: study.dp_check.target},
-        dp_check=study.dp_check,
-    )
-    Plan(pipeline="dp_check", command=repeat_command("dp_check", preset, overrides), study=trained).write(out)
-    return TARGET_NAME
-
-
-def dp_check(*, plan: Path, target: Path, store: str, out: Path) -> DpCheck:
-    """Put ``dp_check.json`` and ``report.html`` at ``out`` and return what was found.
-
-    Args:
-        plan: the run's plan.
-        target: folder of the target that was trained with canaries.
-        store: the store's location.
-        out: folder to write.
+    Returns:
+        The claimed epsilon, the strongest lower bound, and 1 if the claim is contradicted.
 
     Raises:
         AuditError: the target holds no canaries or claims nothing.
@@ -87,8 +59,11 @@ def dp_check(*, plan: Path, target: Path, store: str, out: Path) -> DpCheck:
         found.write(folder / CHECK_FILE)
         write_dp_check(found, folder / REPORT_FILE)
 
-    deliver(open_store(store).build("dp_check", inputs | {"command": run.command}, make), out)
-    return DpCheck.read(out / CHECK_FILE)
+    deliver(open_store(store).build("dp_check", inputs | {"command": run.command}, make), check)
+    shutil.copyfile(check / REPORT_FILE, page)
+    done = DpCheck.read(check / CHECK_FILE)
+    metrics = {"claimed_epsilon": done.claimed_epsilon, "epsilon_lower": done.epsilon_lower}
+    return StepResult(metadata={"metrics": metrics | {"contradicted": float(done.verdict == CONTRADICTED)}})
 
 
 def check_target(target: Path, record: TargetRecord, *, confidence: float) -> DpCheck:
@@ -131,23 +106,6 @@ def check_target(target: Path, record: TargetRecord, *, confidence: float) -> Dp
             for name, values in scores.items()
         },
     )
-
-
-def check_dp_policy(*, check: Path, fail_on_leak: bool) -> str:
-    """Return the verdict.
-
-    Args:
-        check: folder of ``dp_check.json``.
-        fail_on_leak: fail where the claim is contradicted.
-
-    Raises:
-        AuditError: it is, and the caller asks to fail then.
-    """
-    emit("result", check=str(check))
-    found = DpCheck.read(check / CHECK_FILE)
-    if fail_on_leak and found.verdict == CONTRADICTED:
-        raise AuditError(f"{found.name}: {found.reason}")
-    return found.verdict
 
 
 def _provenance(command: str, record: TargetRecord) -> dict[str, Any]:

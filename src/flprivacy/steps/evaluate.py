@@ -21,11 +21,12 @@ from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import AuditError
 from flprivacy.core.parsing import from_mapping, to_mapping
-from flprivacy.core.scores import ScoreTable
+from flprivacy.core.scores import ScoreTable, read_scores
 from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.core.vocabulary import BASELINE_TOPOLOGIES
+from flprivacy.execution.container import StepResult, confusion_metadata
 from flprivacy.execution.isolation import read_failure
-from flprivacy.steps.attack_attributes import read_scores
+from flprivacy.reporting.summaries import strongest_confusion, verdict_metrics
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.code_fingerprint import library_versions
 from flprivacy.storage.places import open_store
@@ -34,28 +35,44 @@ from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan
 
 
-def evaluate(*, plan: Path, cohort: Path, scores: Sequence[Path], store: str, out: Path) -> Audit:
-    """Put ``audit.json`` at ``out`` and return the audit.
+def evaluate(
+    *,
+    plan: Path,
+    cohort: Path,
+    target_scores: tuple[Path, ...],
+    pixel_scores: Path,
+    store: str,
+    audit: Path,
+    baseline_scores: tuple[Path, ...] = (),
+) -> StepResult:
+    """Turn score tables into metrics with intervals, excess over the baselines, and verdicts.
 
     Args:
-        plan: the run's plan.
+        plan: the run's resolved configuration.
         cohort: the cohort that all scores come from.
-        scores: folders written by the attack steps.
-        store: the store's location.
-        out: folder to write.
+        target_scores: scores of the attacks on the targets.
+        pixel_scores: scores of the attackers without a model.
+        store: location of finished artifacts and checkpoints, keyed by digest.
+        audit: folder to write: ``audit.json``, and the score tables without pseudonyms.
+        baseline_scores: scores of the attacks on untrained models, where these are not among the targets.
+
+    Returns:
+        The strength and excess of every attack at the exposed fraction that decides, and the confusion matrix of the
+        strongest site attack.
 
     Raises:
         AuditError: score tables that contradict each other or lack a baseline.
     """
     run = Plan.read(plan)
-    failures = _failures(scores, run)
-    succeeded = [folder for folder in scores if read_failure(folder) is None]
+    folders = [*target_scores, *baseline_scores, pixel_scores]
+    failures = _failures(folders, run)
+    succeeded = [folder for folder in folders if read_failure(folder) is None]
     tables, curves, records = _gather(succeeded)
     inputs = {
         "plan": to_mapping(run),
         "cohort": read_meta(cohort).digest,
         # By content: another version of the attacks scores the same target on the same cohort differently.
-        "scores": sorted(digest_file(path) for folder in scores for path in folder.glob("*.parquet")),
+        "scores": sorted(digest_file(path) for folder in folders for path in folder.glob("*.parquet")),
         "failures": [to_mapping(f) for f in failures],
         "version": __version__,
     }
@@ -67,8 +84,11 @@ def evaluate(*, plan: Path, cohort: Path, scores: Sequence[Path], store: str, ou
         more = {"scores": scores, "compute": _compute(succeeded)}
         replace(found, provenance={**found.provenance, **more}).write(folder / AUDIT_FILE)
 
-    deliver(open_store(store).build("audit", inputs, make), out)
-    return Audit.read(out / AUDIT_FILE)
+    deliver(open_store(store).build("audit", inputs, make), audit)
+    done = Audit.read(audit / AUDIT_FILE)
+    matrix = strongest_confusion(done)
+    confusion = confusion_metadata(*matrix) if matrix is not None else {}
+    return StepResult(metadata={"metrics": verdict_metrics(done), "confusion": confusion})
 
 
 def _write_scores(table: ScoreTable, folder: Path) -> str:

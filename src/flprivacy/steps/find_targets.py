@@ -1,7 +1,6 @@
 """Step ``find_targets``: what is published now, and which of it was audited before."""
 
 import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,13 @@ from flprivacy.core.change import NO_CHANGE, AuditChange, FoundTarget, FoundTarg
 from flprivacy.core.errors import StorageError
 from flprivacy.core.events import emit
 from flprivacy.core.target import TargetRecord
+from flprivacy.execution.container import StepResult
 from flprivacy.presets import resolve_study
 from flprivacy.steps.log_mlflow import sync_spool
-from flprivacy.steps.plan import audit_study
-from flprivacy.steps.pull import target_record
 from flprivacy.study.audit_keys import audit_key
 from flprivacy.study.config import StudyConfig
+from flprivacy.study.plan import audit_study
+from flprivacy.targets.given import target_record
 from flprivacy.targets.latest import latest_targets
 from flprivacy.targets.listing import resolve_targets
 from flprivacy.tracking import FiledAudit, last_audit, same_audit
@@ -28,28 +28,32 @@ LOGGER = logging.getLogger(__name__)
 def find_targets(
     *,
     cohort: str,
-    targets: Mapping[str, str],
-    targets_from: Sequence[str],
+    targets: dict[str, str],
+    targets_from: tuple[str, ...],
     preset: str,
-    overrides: Mapping[str, Any],
-    out: Path,
+    overrides: dict[str, Any],
+    found: Path,
     preset_digest: str = "",
     store: str = "",
-) -> dict[str, str]:
-    """Write what is published now beside its last audits, and return name and location of what must be audited.
+) -> StepResult:
+    """Find which targets are published now, and which of them were not audited yet in this way; never cached.
 
     The truth about earlier audits is MLflow: one counts if it is FINISHED there. What the spool still holds is filed
-    first. Where nothing must be audited, the verdict is written too.
+    first.
 
     Args:
-        cohort: path or URI of the cohort's folder.
-        targets: name -> location of targets that are always at the same place.
-        targets_from: prefixes of published target folders, or MLflow URIs.
-        preset: name of a preset, or path or URI of a YAML file.
-        overrides: nested fields to replace.
-        out: folder to write.
-        preset_digest: SHA-256 that a preset given as file must have; empty: any.
-        store: the store's location.
+        cohort: folder of the cohort: a path, or a URI that starts with file://, s3:// or gs://.
+        targets: name and location of targets that stay in one place.
+        targets_from: prefixes of published target folders, of which the newest of each name counts, or MLflow URIs.
+        preset: name of a preset (demo, paper), or path or URI of a YAML file; its attack and audit sections are used.
+        overrides: fields to replace, nested as in the preset.
+        preset_digest: SHA-256 that a preset given as a file must have; empty: any.
+        store: location of finished artifacts and checkpoints.
+        found: folder to write: what is published beside its last audits, and the verdict if nothing must be audited.
+
+    Returns:
+        ``changed``: "yes" if anything must be audited, else "no"; ``targets``: name and pinned location of what must
+        be audited.
 
     Raises:
         ConfigError: no target, two of one name, or a wrong field.
@@ -68,24 +72,24 @@ def find_targets(
     records = {name: target_record(word, store) for name, word in words.items()}
     base = resolve_study(preset, overrides, digest=preset_digest)
     study = audit_study(base, {name: record.architecture for name, record in records.items()}, words)
-    found = FoundTargets(
+    world = FoundTargets(
         cohort_name=source.meta.name,
         cohort_digest=source.meta.digest,
         confidence=study.audit.confidence,
         targets=tuple(_found(name, words[name], records[name], study, source) for name in words),
     )
-    out.mkdir(parents=True, exist_ok=True)
-    found.write(out / FOUND_FILE)
-    changed = {one.target: one.location for one in found.targets if one.changed}
+    found.mkdir(parents=True, exist_ok=True)
+    world.write(found / FOUND_FILE)
+    changed = {one.target: one.location for one in world.targets if one.changed}
     if not changed:
-        verdict = unchanged_verdict(found)
-        verdict.write(out / CHANGE_FILE)
+        verdict = unchanged_verdict(world)
+        verdict.write(found / CHANGE_FILE)
         emit("note", text=f"since the last audit: {verdict.verdict} ({verdict.reason})")
-    for one in found.targets:
+    for one in world.targets:
         LOGGER.info("%s: %s, %s", one.target, one.location, "to be audited" if one.changed else "audited before")
         if not one.changed and one.previous is not None:
             emit("note", text=f"{one.target}: unchanged since its audit of {one.previous.ended}, not audited again")
-    return changed
+    return StepResult(parameters={"changed": "yes" if changed else "no", "targets": changed})
 
 
 def _found(name: str, word: str, record: TargetRecord, study: StudyConfig, source: CohortPlace) -> FoundTarget:

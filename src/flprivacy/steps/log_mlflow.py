@@ -17,16 +17,19 @@ LOGGER = logging.getLogger(__name__)
 
 
 def log_mlflow(*, audit: Path, report: Path, kfp_run: str = "", store: str = "") -> str:
-    """Log the audit and its report; return the MLflow run's id, or an empty text if no server could be reached.
+    """File an audit in MLflow: a run for the audit, a nested run for each target and attack.
 
     An audit is not lost for want of a server: it is kept in the store's spool, whole, and whoever logs next from the
     same store - this step of a later run, or ``flprivacy mlflow sync`` - logs it too, once.
 
     Args:
         audit: folder of ``audit.json``, its scores, and ``change.json`` where there is one; or of ``dp_check.json``.
-        report: folder of the report and its figures; for a check the same.
+        report: folder of the report and its figures; for a check of private training the same as ``audit``.
         kfp_run: id of the pipeline run, for the tags.
-        store: the store's location.
+        store: location of finished artifacts; its spool keeps what cannot be filed now, and is filed too when it can.
+
+    Returns:
+        Id of the MLflow run; empty if no server could be reached.
     """
     filing = filing_from_environment(kfp_run)
     try:

@@ -6,13 +6,22 @@ from flprivacy.cohorts.metadata import read_meta
 from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import to_mapping
+from flprivacy.execution.container import StepResult
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
 from flprivacy.study.plan import Plan
 
 
-def make_cohort(*, plan: Path, store: str, out: Path) -> str:
-    """Put the plan's phantom cohort at ``out`` and return its digest.
+def make_cohort(*, plan: Path, store: str, cohort: Path) -> StepResult:
+    """Generate the phantom chest-CT cohort of a plan.
+
+    Args:
+        plan: the run's resolved configuration.
+        store: location of finished artifacts and checkpoints, keyed by digest.
+        cohort: folder to write: ``cohort.json``, ``manifest.parquet`` and the volumes.
+
+    Returns:
+        The cohort's digest.
 
     Raises:
         ConfigError: the plan has no cohort to make.
@@ -25,5 +34,6 @@ def make_cohort(*, plan: Path, store: str, out: Path) -> str:
         del work  # generation takes seconds: nothing to resume
         phantom_cohort(config, folder)
 
-    deliver(open_store(store).build("cohort", to_mapping(config), make), out)
-    return read_meta(out).digest
+    deliver(open_store(store).build("cohort", to_mapping(config), make), cohort)
+    digest = read_meta(cohort).digest
+    return StepResult(parameters={"Output": digest}, metadata={"cohort": {"digest": digest}})

@@ -28,7 +28,7 @@ _MAY_PASS = (408, 425, 429, 500, 502, 503, 504)
 
 
 def notify(*, change: Path, mlflow_run: str = "", kfp_run: str = "") -> bool:
-    """Send the verdict as JSON to the webhook that the environment names; say whether that was done.
+    """Send the verdict as JSON to the webhook whose URL is in ``FLPRIVACY_WEBHOOK_URL``; without one nothing is sent.
 
     The URL is a secret (whoever has it can post), so it is shown nowhere. A webhook that cannot be reached is a
     warning: the audit is finished and filed.
@@ -37,6 +37,9 @@ def notify(*, change: Path, mlflow_run: str = "", kfp_run: str = "") -> bool:
         change: folder of ``change.json``.
         mlflow_run: id of the audit's run in MLflow; empty where nothing was audited.
         kfp_run: id of the pipeline run.
+
+    Returns:
+        Whether the webhook accepted it.
 
     Raises:
         AuditError: there is no verdict.

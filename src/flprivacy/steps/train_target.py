@@ -1,12 +1,14 @@
 """Step ``train_target``: train one target of a plan."""
 
 from pathlib import Path
+from typing import Any
 
 from flprivacy.cohorts.format import open_cohort
 from flprivacy.cohorts.metadata import read_meta
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.target import TargetRecord
+from flprivacy.execution.container import StepResult
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
 from flprivacy.study.plan import Plan
@@ -14,20 +16,36 @@ from flprivacy.targets.folder import read_target
 from flprivacy.training.given_baseline import make_baseline
 
 
-def train_target(*, plan: Path, cohort: Path, target_name: str, store: str, out: Path) -> TargetRecord:
-    """Put the trained target, or the baseline that needs no training, at ``out`` and return its record.
+def train_target(
+    *, plan: Path, cohort: Path, target_name: str, store: str, target: Path, attempt: int = 1
+) -> StepResult:
+    """Train one target: siloed, central or federated, with or without differential privacy, or an untrained baseline.
+
+    Training saves a checkpoint in the store after each epoch or round, and resumes from it after an interruption.
+
+    Args:
+        plan: the run's resolved configuration.
+        cohort: the cohort to train on.
+        target_name: name of the target in the plan.
+        store: location of finished artifacts and checkpoints, keyed by digest.
+        attempt: increment to bypass the cached result on a cluster.
+        target: folder to write: weights, and ``target.json`` with lineage and utility.
+
+    Returns:
+        Utility on held-out patients, and epsilon where training was private.
 
     Raises:
         ConfigError: the plan has no target of that name.
         TargetError: the weights of a baseline cannot be used.
     """
+    del attempt  # part of the task's key on a cluster; it changes no result
     study = Plan.read(plan).study
     if target_name not in study.targets:
         raise ConfigError(f"target {target_name!r} is not in the plan; it has {', '.join(sorted(study.targets))}")
     config = study.targets[target_name]
     meta = read_meta(cohort)
     if config.weights:
-        return make_baseline(target_name, config, meta, protocol=study.protocol, store=store, out=out)
+        return _described(make_baseline(target_name, config, meta, protocol=study.protocol, store=store, out=target))
     inputs = {
         "name": target_name,
         "config": {k: v for k, v in to_mapping(config).items() if v is not None},
@@ -40,5 +58,22 @@ def train_target(*, plan: Path, cohort: Path, target_name: str, store: str, out:
 
         train(target_name, config, open_cohort(cohort), protocol=study.protocol, work=work, out=folder)
 
-    deliver(open_store(store).build("target", inputs, make), out)
-    return read_target(out)
+    deliver(open_store(store).build("target", inputs, make), target)
+    return _described(read_target(target))
+
+
+def _described(record: TargetRecord) -> StepResult:
+    facts: dict[str, Any] = {
+        "digest": record.digest,
+        "topology": str(record.topology),
+        "architecture": record.architecture,
+    }
+    metrics: dict[str, float] = {}
+    if record.utility is not None:
+        utility = record.utility
+        metrics |= {"accuracy": utility.accuracy, "f1_macro": utility.f1_macro}
+        metrics |= {"auc_ovr": utility.auc_ovr} if utility.auc_ovr is not None else {}
+    if record.epsilon is not None:
+        metrics["epsilon"] = record.epsilon
+        facts |= {"epsilon": record.epsilon, "delta": record.delta}
+    return StepResult(metadata={"target": facts, "metrics": metrics})

@@ -1,5 +1,6 @@
 """Step ``write_report``: the HTML report and its figures."""
 
+import shutil
 from pathlib import Path
 
 from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, FIGURES_FOLDER, REPORT_FILE
@@ -10,8 +11,15 @@ from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
 
 
-def write_report(*, audit: Path, store: str, out: Path) -> None:
-    """Put ``report.html`` and ``figures/*.png`` at ``out``."""
+def write_report(*, audit: Path, store: str, report: Path, page: Path) -> None:
+    """Write the self-contained HTML report and its figures.
+
+    Args:
+        audit: folder of ``audit.json``, and of ``change.json`` where there is one.
+        store: location of finished artifacts and checkpoints, keyed by digest.
+        report: folder to write: ``report.html`` and ``figures/*.png``.
+        page: file to write: the report alone, for the UI.
+    """
     file, changed = audit / AUDIT_FILE, audit / CHANGE_FILE
     inputs = {"audit": digest_file(file)} | ({"change": digest_file(changed)} if changed.exists() else {})
 
@@ -24,4 +32,5 @@ def write_report(*, audit: Path, store: str, out: Path) -> None:
         write(found, folder / REPORT_FILE, change=AuditChange.read(changed) if changed.exists() else None)
         write_figures(found, folder / FIGURES_FOLDER)
 
-    deliver(open_store(store).build("report", inputs, make), out)
+    deliver(open_store(store).build("report", inputs, make), report)
+    shutil.copyfile(report / REPORT_FILE, page)

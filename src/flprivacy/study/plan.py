@@ -1,13 +1,19 @@
 """The plan of one run: the resolved configuration that all of its steps read."""
 
 import json
-from dataclasses import dataclass, field
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import write_json
+from flprivacy.core.target_source import CUSTOM
+from flprivacy.core.vocabulary import PRETRAINED
 from flprivacy.study.config import StudyConfig
+from flprivacy.training.config import TargetConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +48,56 @@ class Plan:
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: not a plan ({error}); run the plan step again") from error
         return from_mapping(cls, mapping, str(path))
+
+
+def audit_study(base: StudyConfig, architectures: Mapping[str, str], targets: Mapping[str, str]) -> StudyConfig:
+    """Return the configuration of an audit of given targets: a preset's attack and audit, and the baselines.
+
+    Args:
+        base: the preset.
+        architectures: of each target.
+        targets: where each target is.
+    """
+    baselines = _baselines(base, architectures, targets)
+    return StudyConfig(name=base.name, protocol=base.protocol, targets=baselines, attack=base.attack, audit=base.audit)
+
+
+def _baselines(
+    base: StudyConfig, architectures: Mapping[str, str], targets: Mapping[str, str]
+) -> dict[str, TargetConfig]:
+    """Return fresh weights for every architecture, and for every network of the user's own, and pretrained ones.
+
+    Args:
+        base: the preset.
+        architectures: of each target.
+        targets: where each target is.
+    """
+    untrained = [t for t in base.targets.values() if t.topology == "untrained"]
+    pattern = replace(untrained[0] if untrained else TargetConfig(topology="untrained"), weights="")
+    found: dict[str, TargetConfig] = {}
+    for target, architecture in sorted(architectures.items()):
+        own = architecture == CUSTOM
+        name = f"untrained-{target if own else architecture}".lower()
+        found[name] = replace(pattern, architecture=architecture, weights=targets[target] if own else "")
+    pretrained = {
+        name: config
+        for name, config in base.targets.items()
+        if config.topology == PRETRAINED and config.architecture in architectures.values()
+    }
+    return {**found, **pretrained}
+
+
+def repeat_command(pipeline: str, preset: str, overrides: Mapping[str, Any]) -> str:
+    """Return the command line that repeats a run."""
+    words = ["flprivacy", "run", pipeline, "--preset", preset]
+    for path, value in _leaves(overrides):
+        words += ["--set", f"{path}={json.dumps(value)}"]
+    return shlex.join(words)
+
+
+def _leaves(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    leaves: list[tuple[str, Any]] = []
+    for key, value in mapping.items():
+        path = f"{prefix}{key}"
+        leaves += _leaves(value, f"{path}.") if isinstance(value, Mapping) else [(path, value)]
+    return leaves

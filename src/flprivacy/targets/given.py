@@ -11,7 +11,7 @@ from flprivacy.core.errors import ConfigError, FlprivacyError, TargetError
 from flprivacy.core.events import emit
 from flprivacy.core.parsing import from_mapping
 from flprivacy.core.target import TARGET_FILE, TargetRecord
-from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource
+from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource, parse_source
 from flprivacy.storage.artifact_store import ArtifactStore, deliver
 from flprivacy.storage.download import fetch_files
 from flprivacy.storage.objects import ObjectStat, ObjectStore, open_objects
@@ -214,3 +214,15 @@ def _from_folder(uri: str, store: ArtifactStore) -> Path:
             raise TargetError(str(error).replace(str(folder), uri.rstrip("/"))) from error
 
     return store.build("target", {"pulled": digest, "objects": versions}, make)
+
+
+def target_record(word: str, store: str = "") -> TargetRecord:
+    """Return the record of a target given by its location, with what is known of it.
+
+    Of a target folder the weights are not fetched; a weights file is imported, because only it knows what it is.
+
+    Raises:
+        TargetError: it is no valid target.
+        StorageError: it is missing or cannot be read.
+    """
+    return given_record(parse_source(word), store)

@@ -1,0 +1,117 @@
+"""A step in its container: from the executor input of Kubeflow Pipelines to the step's function, and back.
+
+Kubeflow describes a task in one JSON document and reads its results from another. kfp itself is not imported: that
+would cost every step seconds.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from flprivacy.core.errors import ConfigError
+from flprivacy.core.parsing import convert
+from flprivacy.core.publish import write_json
+from flprivacy.execution.isolation import TARGET_PARAMETER, read_failure, run_target_step
+from flprivacy.execution.run_step import refuse, run_step
+
+ONLY_OUTPUT = "Output"  # what Kubeflow calls the only output parameter of a step
+_MOUNTS = {"gs://": "/gcs/", "minio://": "/minio/", "s3://": "/s3/"}  # where the backend puts artifacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What a step returns besides the files that it wrote.
+
+    Attributes:
+        parameters: output parameters by name.
+        metadata: facts about output artifacts, by the artifact's name. Those of a Metrics artifact are its metrics.
+    """
+
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def run_in_container(step: Callable[..., Any], executor_input: str) -> None:
+    """Call a step with the arguments of its task, and write the task's results.
+
+    The step gets its parameters in the types of its signature, and a ``Path`` for every artifact that its signature
+    names. Whatever it returns that is no :class:`StepResult` is its only output parameter. Results are written only
+    if the step returns: a step that refuses or breaks leaves none.
+
+    Args:
+        step: the function, called by keyword.
+        executor_input: Kubeflow's description of the task, JSON.
+    """
+    task, hints = json.loads(executor_input), get_type_hints(step)
+    outputs = {name: _path(artifacts[0]) for name, artifacts in _artifacts(task, "outputs")}
+    for path in outputs.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    written = {name: path for name, path in outputs.items() if name in hints}
+    try:
+        arguments = _inputs(task, hints) | written
+    except ConfigError as error:
+        refuse(step.__name__, "", error)
+    if TARGET_PARAMETER in hints:
+        result = run_target_step(step, arguments, list(written.values()))
+        failed = {name: {"failed": True} for name, path in written.items() if read_failure(path) is not None}
+        result = StepResult(metadata=failed) if failed else result
+    else:
+        result = run_step(step, arguments)
+    if not isinstance(result, StepResult):
+        result = StepResult(parameters={} if result is None else {ONLY_OUTPUT: result})
+    for path in outputs.values():
+        if not path.exists():  # metrics are metadata only, but Kubeflow wants a file of every artifact
+            path.touch()
+    _write_result(task, result)
+
+
+def confusion_metadata(class_names: Sequence[str], counts: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Return a confusion matrix, counts [truth][prediction], as metadata of a ClassificationMetrics artifact."""
+    categories = [{"displayName": name} for name in class_names]
+    return {"confusionMatrix": {"annotationSpecs": categories, "rows": [{"row": list(row)} for row in counts]}}
+
+
+def _inputs(task: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the step's inputs; JSON knows one kind of number, the signature says which it is.
+
+    Kubeflow adds parameters of its own, such as the cores that a task asks for: they are not the step's.
+
+    Raises:
+        ConfigError: a parameter has the wrong type.
+    """
+    given = task.get("inputs", {}).get("parameterValues", {})
+    known = {name: value for name, value in given.items() if name in hints and value is not None}
+    parameters = {name: convert(hints[name], value, name) for name, value in known.items()}
+    paths = {name: tuple(map(_path, artifacts)) for name, artifacts in _artifacts(task, "inputs")}
+    return parameters | {name: found[0] if hints[name] is Path else found for name, found in paths.items()}
+
+
+def _artifacts(task: Mapping[str, Any], side: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    for name, found in task.get(side, {}).get("artifacts", {}).items():
+        if found.get("artifacts"):
+            yield name, found["artifacts"]
+
+
+def _path(artifact: Mapping[str, Any]) -> Path:
+    uri = str(artifact["uri"])
+    mounted = (mount + uri.removeprefix(scheme) for scheme, mount in _MOUNTS.items() if uri.startswith(scheme))
+    return Path(next(mounted, uri))
+
+
+def _write_result(task: Mapping[str, Any], result: StepResult) -> None:
+    artifacts = {
+        name: {
+            "artifacts": [
+                {
+                    "name": artifact.get("name", ""),
+                    "uri": artifact["uri"],
+                    "metadata": {**artifact.get("metadata", {}), **result.metadata.get(name, {})},
+                }
+            ]
+        }
+        for name, (artifact, *_) in _artifacts(task, "outputs")
+    }
+    parameters = {"parameterValues": dict(result.parameters)} if result.parameters else {}
+    write_json(Path(task["outputs"]["outputFile"]), parameters | ({"artifacts": artifacts} if artifacts else {}))

@@ -1,0 +1,21 @@
+"""Run one step as its container does: ``python -m flprivacy.steps STEP --executor_input JSON``."""
+
+import argparse
+from importlib import import_module
+
+from flprivacy.execution.container import run_in_container
+
+
+def main() -> None:
+    """Run the step that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m flprivacy.steps", description=__doc__)
+    parser.add_argument("step", help="name of the step, which is that of its module and function")
+    parser.add_argument("--executor_input", required=True, help="the task, as Kubeflow Pipelines describes it")
+    parser.add_argument("--contract", help="whose form of the executor input this is; kfp.local wants it named")
+    asked = parser.parse_args()
+    module = import_module(f"flprivacy.steps.{asked.step}")
+    run_in_container(getattr(module, asked.step), asked.executor_input)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Step ``plan_audit``: resolve the configuration of an audit of given targets."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from flprivacy.core.errors import ConfigError
+from flprivacy.presets import resolve_study
+from flprivacy.storage.parameters import resolve_mapping
+from flprivacy.study.plan import Plan, audit_study, repeat_command
+from flprivacy.targets.given import target_record
+from flprivacy.targets.listing import resolve_targets
+
+
+def plan_audit(
+    *,
+    preset: str,
+    overrides: dict[str, Any],
+    cohort: str,
+    targets: dict[str, str],
+    plan: Path,
+    preset_digest: str = "",
+    store: str = "",
+) -> list[str]:
+    """Resolve the configuration of an audit and add an untrained baseline for every architecture.
+
+    The preset's ``pretrained`` baselines of those architectures are kept.
+
+    Args:
+        preset: name of a preset (demo, paper) or path of a YAML file; its attack, audit and protocol are used.
+        overrides: fields to replace, nested as in the preset.
+        preset_digest: SHA-256 that a preset given as a file must have; empty: any.
+        cohort: folder of the cohort: a path or URI.
+        targets: name of each target and its folder, weights file or MLflow URI, with facts about it, separated by
+            commas; or a reference to an object in the store that lists them.
+        plan: file to write: the resolved configuration, which all later steps read.
+        store: location of finished artifacts and checkpoints, which keeps what weights files were converted to.
+
+    Returns:
+        Names of the given targets.
+
+    Raises:
+        ConfigError: no target, a wrong name or a wrong field.
+        TargetError: a target's folder is damaged, or its file cannot be used.
+        StorageError: a target's record cannot be read.
+    """
+    targets, overrides = resolve_targets(targets), resolve_mapping(overrides, "overrides")
+    if not targets:
+        raise ConfigError("targets is empty; give at least one as name=folder")
+    base = resolve_study(preset, overrides, digest=preset_digest)
+    study = audit_study(
+        base, {name: target_record(word, store).architecture for name, word in targets.items()}, targets
+    )
+    given = [f"--cohort {shlex.quote(cohort)}", *(f"--target {shlex.quote(f'{k}={v}')}" for k, v in targets.items())]
+    command = " ".join([repeat_command("privacy_audit", preset, overrides), *given])
+    Plan(pipeline="privacy_audit", command=command, study=study, sources=dict(targets)).write(plan)
+    return sorted(targets)

@@ -1,0 +1,42 @@
+"""Step ``plan_dp_check``: resolve the configuration of a check of private training."""
+
+from pathlib import Path
+from typing import Any
+
+from flprivacy.core.errors import ConfigError
+from flprivacy.presets import resolve_study
+from flprivacy.storage.parameters import resolve_mapping
+from flprivacy.study.config import StudyConfig
+from flprivacy.study.plan import Plan, repeat_command
+
+TARGET_NAME = "dp-check"
+
+
+def plan_dp_check(*, preset: str, overrides: dict[str, Any], plan: Path, preset_digest: str = "") -> str:
+    """Resolve the configuration of a check of private training before anything expensive starts.
+
+    Args:
+        preset: name of a preset (demo, paper) or path of a YAML file; its cohort and dp_check sections are used.
+        overrides: fields to replace, nested as in the preset.
+        preset_digest: SHA-256 that a preset given as a file must have; empty: any.
+        plan: file to write: the resolved configuration, which all later steps read.
+
+    Returns:
+        Name of the target to train.
+
+    Raises:
+        ConfigError: a wrong preset or field, or no cohort to make.
+    """
+    overrides = resolve_mapping(overrides, "overrides")
+    study = resolve_study(preset, overrides, digest=preset_digest)
+    if study.cohort is None:
+        raise ConfigError(f"preset {preset!r}: no cohort to make; add a 'cohort' section")
+    trained = StudyConfig(
+        name=study.name,
+        cohort=study.cohort,
+        protocol=study.protocol,
+        targets={TARGET_NAME: study.dp_check.target},
+        dp_check=study.dp_check,
+    )
+    Plan(pipeline="dp_check", command=repeat_command("dp_check", preset, overrides), study=trained).write(plan)
+    return TARGET_NAME
