@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from attack_examples import bare_cohort, manifest
 
-from flprivacy.attacks.labels import attribute_labels, band_names, check_learnable, check_scorable, left_out
+from flprivacy.attacks.labels import attribute_labels, band_names, check_learnable, check_scorable
 from flprivacy.core.errors import AttackError
 
 EDGES = (45.0, 60.0, 75.0)
@@ -39,15 +39,6 @@ def test_age_known_to_nobody_is_all_missing():
 def test_bands_are_named_by_their_edges():
     assert band_names(EDGES) == ("<45", "45-60", "60-75", ">=75")
     assert band_names((62.5,)) == ("<62.5", ">=62.5")
-
-
-def test_held_out_scans_without_value_are_counted():
-    cohort = bare_cohort()
-    labels = _labels(cohort, "site", "sex")
-    test = cohort.manifest["split"] == "test"
-    missing = test & cohort.manifest["sex"].isna()
-    assert missing.sum() > 0
-    assert left_out(cohort, list(labels.values())) == {"site": 0, "sex": missing.sum()}
 
 
 def test_an_attribute_with_one_class_among_held_out_scans_is_refused():

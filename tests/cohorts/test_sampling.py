@@ -100,7 +100,7 @@ def test_fraction_out_of_range(fraction: float) -> None:
 def test_negative_seed() -> None:
     with pytest.raises(ConfigError) as caught:
         exposed_rows(_cohort([4]), fraction=0.5, seed=-1)
-    one_clear_line(caught.value, "seed", "-1")
+    one_clear_line(caught.value, "seeds", "-1")
 
 
 def test_site_with_no_exposed_scan() -> None:

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from flprivacy.attacks.baselines import attack_pixels, majority
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.frozen import FrozenAttack
-from flprivacy.attacks.results import curves_frame, score_table
+from flprivacy.attacks.results import tables
 from flprivacy.attacks.scenario import prepare
 from flprivacy.core.audit import Audit
 from flprivacy.core.change import FIRST_AUDIT, NO_CHANGE, NOT_COMPARABLE, WORSE, AuditChange, FoundTargets
@@ -118,9 +118,9 @@ def _attack(
         role = "target" if name == "central" else "baseline"
         digest = record["digest"] if name == "central" else "fresh"
         done = FrozenAttack(scenario, sources, target=name, work=work / name).run(["features"])
-        table = score_table(scenario, done, target=name, digest=digest, role=role, architecture=NET, notes={})
+        table, curves = tables(scenario, done, target=name, digest=digest, role=role, architecture=NET, notes={})
         folders.append(run / "scores" / name)
-        write_scores(folders[-1], [table], curves_frame(scenario, done, target=name))
+        write_scores(folders[-1], [table], curves)
         (folders[-1] / "target.json").write_text(json.dumps(record | {"name": name, "role": role, "digest": digest}))
     table, curves = attack_pixels(config, cohort, protocol="standard", work=work / "pixels")
     write_scores(run / "scores" / "none", [table, majority(config, cohort)], curves)

@@ -14,7 +14,7 @@ import pytest
 from flprivacy.attacks.baselines import attack_pixels, majority
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.frozen import FrozenAttack
-from flprivacy.attacks.results import Source, curves_frame, score_table
+from flprivacy.attacks.results import Source, tables
 from flprivacy.attacks.scenario import prepare
 from flprivacy.auditing.attributes import audit_attributes
 from flprivacy.auditing.config import AuditConfig
@@ -85,8 +85,7 @@ def _attacked(
 ) -> tuple[ScoreTable, pd.DataFrame]:
     scenario = prepare(CONFIG, cohort, protocol="standard")
     done = FrozenAttack(scenario, sources, target=name, work=work / name).run(["features"])
-    table = score_table(scenario, done, target=name, digest=name, role=role, architecture="linear", notes={})
-    return table, curves_frame(scenario, done, target=name)
+    return tables(scenario, done, target=name, digest=name, role=role, architecture="linear", notes={})
 
 
 def _verdict(folder: Path, *, amplitude: float, knows_keys: bool) -> Verdict:

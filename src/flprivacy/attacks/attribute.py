@@ -14,7 +14,7 @@ from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.features import Forward, model_forward
 from flprivacy.attacks.finetune import FinetuneAttack
 from flprivacy.attacks.frozen import FrozenAttack
-from flprivacy.attacks.results import Finished, Source, curves_frame, score_table
+from flprivacy.attacks.results import Finished, Source, tables
 from flprivacy.attacks.scenario import Scenario, prepare
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.digests import digest_json
@@ -124,7 +124,7 @@ def _published(scenario: Scenario, done: Sequence[Finished], record: TargetRecor
         notes["outputs"] = "not attacked: the file holds no head"
     if record.protocol != scenario.protocol:
         notes["trained_with_protocol"] = record.protocol
-    table = score_table(
+    return tables(
         scenario,
         done,
         target=record.name,
@@ -133,4 +133,3 @@ def _published(scenario: Scenario, done: Sequence[Finished], record: TargetRecor
         architecture=record.architecture,
         notes=notes,
     )
-    return table, curves_frame(scenario, done, target=record.name)

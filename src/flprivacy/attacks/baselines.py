@@ -14,7 +14,7 @@ import pandas as pd
 from flprivacy.attacks.cache import Arrays, FloatArray
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.frozen import FrozenAttack
-from flprivacy.attacks.results import Finished, Source, curves_frame, score_table
+from flprivacy.attacks.results import Finished, Source, tables
 from flprivacy.attacks.scenario import Exposure, Scenario, prepare
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.digests import digest_json
@@ -47,8 +47,7 @@ def attack_pixels(
     source = Source(model=MODEL, digest=DIGEST, forward=lambda: pixel_forward)
     done = FrozenAttack(scenario, [source], target=PIXELS, work=work).run([ACCESS])
     notes = {"protocol": protocol, "views": str(config.views), "features": "fixed image statistics, no model"}
-    table = score_table(scenario, done, target=PIXELS, digest="", role=ROLE, notes=notes)
-    return table, curves_frame(scenario, done, target=PIXELS)
+    return tables(scenario, done, target=PIXELS, digest="", role=ROLE, notes=notes)
 
 
 def majority(config: AttackConfig, cohort: Cohort) -> ScoreTable:
@@ -61,7 +60,7 @@ def majority(config: AttackConfig, cohort: Cohort) -> ScoreTable:
     """
     scenario = prepare(config, cohort, protocol=PROTOCOLS[0])  # looks at no image
     done = [_guess(scenario, exposure) for exposure in scenario.exposures]
-    return score_table(scenario, done, target=MAJORITY, digest="", role=ROLE, notes={"features": "none"})
+    return tables(scenario, done, target=MAJORITY, digest="", role=ROLE, notes={"features": "none"})[0]
 
 
 def _guess(scenario: Scenario, exposure: Exposure) -> Finished:
@@ -72,14 +71,8 @@ def _guess(scenario: Scenario, exposure: Exposure) -> Finished:
         counts = np.bincount(known.astype(np.int64), minlength=one.head.width)
         guess = [np.median(known)] if one.attribute.is_regression else counts / len(known)
         scores[one.name] = np.tile(np.asarray(guess, np.float32), (len(scenario.test), 1))
-    return Finished(
-        model=MODEL,
-        access=ACCESS,
-        fraction=exposure.fraction,
-        seed=exposure.sample.seed,
-        scores=scores,
-        curves=np.empty((len(scenario.labels), 0)),
-    )
+    curves = np.empty((len(scenario.labels), 0))
+    return Finished(model=MODEL, access=ACCESS, exposure=exposure, scores=scores, curves=curves)
 
 
 def pixel_forward(inputs: FloatArray) -> Arrays:

@@ -72,12 +72,7 @@ class ChunkedCache:
         return rows[~np.isin(rows, np.concatenate(held))] if held else rows
 
     def add(self, rows: IntArray, arrays: Arrays) -> None:
-        """Publish one chunk.
-
-        Args:
-            rows: (scan,) row numbers, at least one.
-            arrays: name -> (scan, k).
-        """
+        """Publish one chunk: at least one row, name -> (scan, k)."""
         name = f"{int(rows[0]):08d}-{digest_bytes(rows.tobytes())[:16]}.npz"
         save_arrays(self.folder / name, {_ROWS: rows, **arrays})
 
@@ -110,17 +105,7 @@ def fill(
     forward: Callable[[FloatArray], Arrays],
     counter: Progress,
 ) -> None:
-    """Compute ``rows`` and publish them chunk by chunk.
-
-    Args:
-        cache: where results go.
-        rows: (scan,) row numbers that it lacks, ascending.
-        batch_size: scans a call of ``forward``; the last batch is padded by repetition, so that every call has the
-            same shape.
-        load: row numbers -> network inputs; called in threads, ahead of ``forward``.
-        forward: inputs -> name -> (scan, k).
-        counter: advanced by the rows done.
-    """
+    """Compute ``rows``, ascending, which the cache lacks, and publish them chunk by chunk; see :func:`batched`."""
     chunk = CHUNK_BATCHES * batch_size
     answers = batched(rows, batch_size=batch_size, load=load, forward=forward)
     for start in range(0, len(rows), chunk):
@@ -139,7 +124,11 @@ def batched(
     load: Callable[[IntArray], FloatArray],
     forward: Callable[[FloatArray], Arrays],
 ) -> Iterator[Arrays]:
-    """Yield the answers for ``rows``, a batch at a time; arguments as for :func:`fill`."""
+    """Yield the answers for ``rows``, name -> (scan, k), a batch at a time.
+
+    ``load`` turns row numbers into network inputs, in threads ahead of ``forward``. The last batch is padded by
+    repetition, so that every call of ``forward`` has the same shape.
+    """
     batches = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
     for batch, inputs in zip(batches, ahead(lambda b: load(_padded(b, batch_size)), batches), strict=True):
         yield {name: values[: len(batch)] for name, values in forward(inputs).items()}

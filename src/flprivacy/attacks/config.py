@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flprivacy.cohorts.sampling import check_exposed
+from flprivacy.cohorts.sampling import check_exposure
 from flprivacy.core.attributes import ATTRIBUTES
 from flprivacy.core.checks import check
 from flprivacy.core.vocabulary import ACCESSES
@@ -72,16 +72,13 @@ class AttackConfig:
             values = getattr(self, name)
             check(bool(values) and set(values) <= set(known), name, values, f"choose from {', '.join(known)}")
             check(len(set(values)) == len(values), name, values, "must not repeat")
-        check(bool(self.fractions), "fractions", self.fractions, "give at least one exposed fraction")
-        check(len(set(self.fractions)) == len(self.fractions), "fractions", self.fractions, "must not repeat")
-        check(bool(self.seeds) and len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "give different seeds")
-        for fraction in self.fractions:
-            check_exposed(fraction=fraction, seed=min(self.seeds))
+        check_exposure(self.fractions, self.seeds)
         for name in ("views", "finetune_epochs", "extraction_batch_size"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
-        rate = self.finetune_learning_rate
-        check(rate > 0.0, "finetune_learning_rate", rate, "must be positive")
-        _ = self.learner  # refuses what is wrong with the other four
+        check(
+            self.finetune_learning_rate > 0.0, "finetune_learning_rate", self.finetune_learning_rate, "must be positive"
+        )
+        _ = self.learner  # refuses what is wrong with the others
         rising = all(a < b for a, b in zip(self.age_edges_years, self.age_edges_years[1:], strict=False))
         check(bool(self.age_edges_years) and rising, "age_edges_years", self.age_edges_years, "must rise")
 

@@ -34,20 +34,12 @@ _FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Views:
-    """The views of a cohort's scans that an attack needs.
-
-    Attributes:
-        cohort: whose volumes are read.
-        protocol: preprocessing.
-        exposed: (scan,) exposed rows, needed in training views 0 .. ``views`` - 1.
-        test: (scan,) held-out rows, needed in the test view.
-        views: number of training views.
-    """
+    """The views of a cohort's scans that an attack needs."""
 
     cohort: Cohort
     protocol: str
-    exposed: IntArray
-    test: IntArray
+    exposed: IntArray  # (scan,) rows needed in training views 0 .. views - 1
+    test: IntArray  # (scan,) held-out rows, needed in the test view
     views: int
 
     def parts(self) -> list[tuple[int, IntArray]]:
@@ -73,15 +65,10 @@ class Extraction:
 def extract(
     forward: Callable[[], Forward], source: str, views: Views, *, batch_size: int, work: Path, description: str
 ) -> Extraction:
-    """Return the answers for every part of ``views``, from the cache as far as it goes.
+    """Return the answers for every part of ``views``, from the cache in ``work`` as far as it goes.
 
-    Args:
-        forward: makes the function from inputs to named arrays (scan, k); called only if the cache lacks something.
-        source: names what ``forward`` computes, such as the digest of the model's weights.
-        views: which scans and views.
-        batch_size: scans a call.
-        work: folder of the cache; chunks finished before a kill are found there again.
-        description: shown with the progress.
+    ``forward`` makes the function from inputs to named arrays (scan, k), and is called only if something is missing;
+    ``source`` names all that this function depends on, such as the digest of a model's weights.
     """
     caches = {view: ChunkedCache(work / "features" / _key(source, views, view)) for view, _ in views.parts()}
     missing = {view: caches[view].missing(rows) for view, rows in views.parts()}

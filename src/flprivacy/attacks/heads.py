@@ -42,15 +42,10 @@ _DECAY_1, _DECAY_2, _ADAM_EPSILON = 0.9, 0.999, 1e-7  # Adam's, as in Keras
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """What one head learns.
-
-    Attributes:
-        attribute: what is predicted; its place among all attributes, with the attacker seed, names random streams.
-        n_classes: number of classes; 0 for years.
-    """
+    """What one head learns."""
 
     attribute: Attribute
-    n_classes: int
+    n_classes: int  # 0 for years
 
     @property
     def width(self) -> int:
@@ -59,25 +54,18 @@ class Head:
 
     @property
     def stream(self) -> int:
-        """Number of its random streams."""
+        """Number that names its random streams, together with the attacker seed."""
         return tuple(BY_NAME).index(self.attribute.name)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """One training step of the heads.
+    """What a training step of the heads needs to know of its scans, besides their features."""
 
-    Attributes:
-        targets: (head, scan) class index or standardised number; 0 where unknown.
-        weights: (head, scan) loss weights; 0 where the target is unknown.
-        keep_features: (head, scan, feature) 1 / KEEP where dropout keeps a feature, 0 where not.
-        keep_hidden: (head, scan, hidden) the same of hidden units.
-    """
-
-    targets: FloatArray
-    weights: FloatArray
-    keep_features: FloatArray
-    keep_hidden: FloatArray
+    targets: FloatArray  # (head, scan) class index or standardised years; 0 where unknown
+    weights: FloatArray  # (head, scan) of the losses; 0 where unknown
+    keep_features: FloatArray  # (head, scan, feature) 1 / KEEP where dropout keeps a feature, else 0
+    keep_hidden: FloatArray  # (head, scan, hidden unit) the same
 
 
 class Parameters:
@@ -132,7 +120,7 @@ class _Pass(NamedTuple):
     """What a forward pass leaves for the backward one: arrays (head, scan, ...), but ``normal`` (scan, feature)."""
 
     normal: FloatArray
-    cut: FloatArray  # whether a unit was cut off, as bool
+    cut: npt.NDArray[np.bool_]  # whether a unit was cut off
     x: FloatArray
     positive: FloatArray
     normal_hidden: FloatArray
@@ -146,32 +134,25 @@ class HeadStack:
     """The heads of one model and attacker seed: their weights, the gradient of their losses, and their scores."""
 
     def __init__(self, heads: Sequence[Head], *, seed: int, features: int, hidden: int) -> None:
-        """Draw every head's initial kernels (Glorot uniform) from the stream of its own name and ``seed``.
-
-        Kernels depend on the head and the seed alone. The shortcut, and output columns that a head does not use, start
-        at zero.
-        """
+        """Draw initial kernels, each head's from its own stream; the shortcut and columns not in use stay zero."""
         shape = (len(heads), features, hidden, max(head.width for head in heads))
         self._heads, self._features = len(heads), features
         self.weights, self.gradient = Parameters(*shape), Parameters(*shape)
         self.weights.gamma[...] = self.weights.gamma_hidden[...] = 1.0
         for a, head in enumerate(heads):
             rng = np.random.default_rng([_INIT_STREAM, head.stream, seed])
-            self.weights.hidden[a] = _glorot(rng, features, hidden)
-            self.weights.out[a, :, : head.width] = _glorot(rng, hidden, head.width)
+            for kernel in (self.weights.hidden[a], self.weights.out[a, :, : head.width]):
+                limit = np.sqrt(6.0 / sum(kernel.shape))  # Glorot's uniform initialisation, as in Keras
+                kernel[...] = rng.uniform(-limit, limit, size=kernel.shape)
         widths = np.array([head.width for head in heads])[:, None]
         self._mask = np.where(np.arange(shape[-1]) < widths, 0.0, _MASKED).astype(np.float32)[:, None]
         self._numbers = np.array([head.attribute.is_regression for head in heads])
         self._memory: dict[tuple[str, int], FloatArray] = {}
 
     def backward(self, features: FloatArray, batch: Batch) -> None:
-        """Put the gradient of the sum of the heads' losses into :attr:`gradient`.
+        """Put the gradient of the sum of the heads' losses at scaled ``features``, (scan, feature), into ``gradient``.
 
         A head's loss is the weighted mean over scans of cross-entropy for classes, of Huber's loss for numbers.
-
-        Args:
-            features: (scan, feature), scaled to unit variance over the exposed sample.
-            batch: the same scans' targets, weights and dropout masks.
         """
         self._backward(self._forward(_normalised(features)[0], batch), batch)
 
@@ -184,11 +165,8 @@ class HeadStack:
     def scores(self, held_out: FloatArray, exposed: FloatArray) -> FloatArray:
         """Return (head, held-out scan, column): class probabilities, or in column 0 the number that is predicted.
 
-        Columns beyond a head's own mean nothing.
-
-        Args:
-            held_out: (held-out scan, feature), scaled as in training.
-            exposed: (exposed scan, feature) in all views, scaled: gives the statistics of both normalisations.
+        Columns beyond a head's own mean nothing. Both arguments are scaled features, (scan, feature); the exposed
+        sample, in all its views, gives the statistics of both normalisations.
         """
         weights, (mean, factor) = self.weights, _moments(exposed)
         sample = [self._hidden((part - mean) * factor)[1] for part in _chunks(exposed)]
@@ -229,7 +207,7 @@ class HeadStack:
         return _Pass(normal, cut, x, positive, normal_hidden, factor_hidden, z_hidden, y, logits)
 
     def _backward(self, at: _Pass, batch: Batch) -> FloatArray:
-        """Fill the gradient and return (head, scan, feature), that at the units of the first normalisation."""
+        """Fill the gradient and return (head, scan, feature), that at the first normalisation's output."""
         weights, gradient = self.weights, self.gradient
         slopes = self._slopes(at.logits, batch)
         np.matmul(_turned(at.y), slopes, out=gradient.out)
@@ -267,7 +245,7 @@ class HeadStack:
         return slopes
 
     def _room(self, name: str, scans: int) -> FloatArray:
-        """Return (head, scan, feature) memory, used again and again."""
+        """Return memory for (head, scan, feature), used again and again."""
         if (name, scans) not in self._memory:
             self._memory[name, scans] = np.empty((self._heads, scans, self._features), np.float32)
         return self._memory[name, scans]
@@ -305,8 +283,3 @@ def _turned(stack: FloatArray) -> FloatArray:
 
 def _chunks(scans: FloatArray) -> list[FloatArray]:
     return [scans[i : i + _CHUNK] for i in range(0, len(scans), _CHUNK)]
-
-
-def _glorot(rng: np.random.Generator, rows: int, columns: int) -> npt.NDArray[np.float64]:
-    limit = np.sqrt(6.0 / (rows + columns))
-    return rng.uniform(-limit, limit, size=(rows, columns))

@@ -16,17 +16,11 @@ from flprivacy.core.errors import AttackError
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttributeLabels:
-    """One attacked attribute of every scan of a cohort.
-
-    Attributes:
-        attribute: which one.
-        values: (scan,) class index, or years; NaN where the manifest says nothing.
-        class_names: names of the classes, in the order of their indices; empty for years.
-    """
+    """One attacked attribute of every scan of a cohort."""
 
     attribute: Attribute
-    values: npt.NDArray[np.float64]
-    class_names: tuple[str, ...]
+    values: npt.NDArray[np.float64]  # (scan,) class index, or years; NaN where the manifest says nothing
+    class_names: tuple[str, ...]  # in the order of their indices; empty for years
 
     @property
     def name(self) -> str:
@@ -42,12 +36,9 @@ class AttributeLabels:
 def attribute_labels(
     cohort: Cohort, *, attributes: Sequence[str], age_edges_years: Sequence[float]
 ) -> tuple[AttributeLabels, ...]:
-    """Return the labels of the configured attributes; ``age`` gives both ``age_band`` and ``age_years``.
+    """Return the labels of the configured attributes; ``age`` gives both bands and years.
 
-    Args:
-        cohort: whose manifest is read.
-        attributes: any of ``site``, ``sex``, ``age``.
-        age_edges_years: rising edges; an age on an edge belongs to the band above it.
+    An age on an edge belongs to the band above it.
     """
     manifest, edges = cohort.manifest, np.asarray(age_edges_years)
     sites = manifest["site_id"].to_numpy(dtype=np.float64)
@@ -74,11 +65,7 @@ def band_names(edges: Sequence[float]) -> tuple[str, ...]:
 
 
 def check_scorable(cohort: Cohort, labels: AttributeLabels) -> None:
-    """Refuse held-out scans on which the attack on an attribute cannot be scored.
-
-    Raises:
-        AttackError: fewer than two different values among the held-out scans.
-    """
+    """Raise AttackError if an attack on the attribute cannot be scored: the held-out scans do not differ in it."""
     values = labels.values[cohort.rows(TEST)]
     known = values[~np.isnan(values)]
     distinct = len(np.unique(known))
@@ -91,11 +78,7 @@ def check_scorable(cohort: Cohort, labels: AttributeLabels) -> None:
 
 
 def check_learnable(labels: AttributeLabels, rows: npt.NDArray[np.int64], *, fraction: float, seed: int) -> None:
-    """Refuse an exposed sample from which nothing can be learnt about the attribute.
-
-    Raises:
-        AttackError: fewer than two different values among the exposed scans.
-    """
+    """Raise AttackError if nothing can be learnt about the attribute: the exposed scans do not differ in it."""
     values = labels.values[rows]
     distinct = len(np.unique(values[~np.isnan(values)]))
     if distinct < 2:
@@ -104,9 +87,3 @@ def check_learnable(labels: AttributeLabels, rows: npt.NDArray[np.int64], *, fra
             f"holds {distinct} different value(s) and an attack needs at least 2; raise attack.fractions or leave "
             f"{labels.attribute.asked_as!r} out of attack.attributes"
         )
-
-
-def left_out(cohort: Cohort, labels: Sequence[AttributeLabels]) -> dict[str, int]:
-    """Count, for each attribute, the held-out scans without a value, which cannot be scored."""
-    rows = cohort.rows(TEST)
-    return {one.name: int(np.isnan(one.values[rows]).sum()) for one in labels}

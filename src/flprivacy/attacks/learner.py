@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from flprivacy.attacks.config import LearnerConfig
 from flprivacy.attacks.heads import Adam, FloatArray, Head, HeadStack
 from flprivacy.attacks.samples import Batches, Sample
-from flprivacy.cohorts.sampling import draw_exposed
+from flprivacy.cohorts.sampling import check_exposure, draw_exposed
 from flprivacy.core.attributes import AGE_YEARS, SITE
 from flprivacy.core.checks import check
 from flprivacy.core.errors import AttackError
@@ -25,6 +25,7 @@ Strength = Callable[[FloatArray], npt.NDArray[np.float64]]
 
 # A column that varies by less than this share of its mean over the exposed sample is rounding noise.
 _CONSTANT = 1e-6
+_LARGEST = 1e18  # whose square still is a float32
 
 
 def attack_features(
@@ -65,9 +66,9 @@ def attack_features(
         within the range of the exposed ones.
 
     Raises:
-        AttackError: arrays of the wrong shape, values that are not finite, labels out of range, fewer than two
-            different labels among the exposed scans, or seeds that repeat.
-        ConfigError: an option out of range.
+        AttackError: arrays of the wrong shape, values that are not finite or beyond 1e18, labels out of range, or fewer
+            than two different labels among the exposed scans.
+        ConfigError: an option out of range, or seeds that repeat.
 
     Example:
         >>> import numpy as np
@@ -81,13 +82,15 @@ def attack_features(
         True
     """
     check(kind in ("classes", "years"), "kind", kind, "must be classes or years")
+    numbers = tuple(int(seed) for seed in seeds)
+    check_exposure((exposed_fraction,), numbers)
     train, test = _features("train_x", train_x), _features("test_x", test_x)
     if train.shape[1] != test.shape[1]:
         raise AttackError(f"train_x has {train.shape[1]} features, test_x {test.shape[1]}; give the same ones of both")
     values, head = _targets(train_y, len(train), kind, n_classes)
     strata = np.zeros(len(train), np.int64) if head.attribute.is_regression else values.astype(np.int64)
     scores = []
-    for seed in _seeds(seeds):
+    for seed in numbers:
         rows = draw_exposed(strata, fraction=exposed_fraction, seed=seed)
         if len(np.unique(values[rows])) < 2:
             raise AttackError(
@@ -105,11 +108,12 @@ def _features(name: str, values: npt.ArrayLike) -> FloatArray:
         raise AttackError(
             f"{name} has shape {array.shape} and type {array.dtype}; must be (scan, feature) numbers, at least one each"
         )
-    with np.errstate(over="ignore"):
-        numbers = array.astype(np.float32)
-    if not np.isfinite(numbers).all():
-        raise AttackError(f"{name} holds values that are not finite in float32; leave those scans or features out")
-    return numbers
+    if not (np.abs(array.astype(np.float64)) < _LARGEST).all():
+        raise AttackError(
+            f"{name} holds values that are not finite or beyond {_LARGEST:g}; leave those scans or features out, or "
+            "divide the features by a constant"
+        )
+    return array.astype(np.float32)
 
 
 def _targets(
@@ -136,28 +140,14 @@ def _targets(
     return values, Head(attribute=SITE, n_classes=classes)
 
 
-def _seeds(seeds: Iterable[int]) -> tuple[int, ...]:
-    numbers = tuple(int(seed) for seed in seeds)
-    check(bool(numbers) and len(set(numbers)) == len(numbers), "seeds", numbers, "give different seeds, at least one")
-    check(min(numbers) >= 0, "seeds", numbers, "must not be negative")
-    return numbers
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trained:
-    """Trained heads and what they say.
-
-    Attributes:
-        stack: the heads.
-        scale: (feature,) factors that their inputs are multiplied with.
-        scores: (head, held-out scan, column) after the last epoch: class probabilities, or years in column 0.
-        curves: (head, epoch) strength before each epoch and after the last one; no epoch if it was not asked for.
-    """
+    """Trained heads and what they say."""
 
     stack: HeadStack
-    scale: FloatArray
-    scores: FloatArray
-    curves: npt.NDArray[np.float64]
+    scale: FloatArray  # (feature,) factors of their inputs
+    scores: FloatArray  # (head, held-out scan, column) after the last epoch: class probabilities, or years in column 0
+    curves: npt.NDArray[np.float64]  # (head, epoch) strength before each epoch and after the last; empty if not asked
 
 
 def train_heads(
@@ -172,11 +162,11 @@ def train_heads(
     """Train the heads of one seed from fresh weights on features that do not change, and score the held-out scans.
 
     Args:
-        exposed: (view, scan, feature) features of the exposed scans.
+        exposed: (view, scan, feature) of the scans of ``sample``.
         held_out: (held-out scan, feature).
-        sample: labels of the exposed scans.
+        sample: what is known of the exposed scans.
         config: epochs, batches and so on.
-        strength: takes (head, held-out scan, column) scores and returns (head,) points of the curves.
+        strength: (head, held-out scan, column) scores -> (head,) points of the curves.
         on_epoch: called after each epoch.
     """
     scale = reciprocal_spread(exposed)
@@ -186,19 +176,19 @@ def train_heads(
     curves = []
 
     def answers() -> FloatArray:
-        scores = sample.in_units(stack.scores(test, scaled.reshape(-1, features)))
-        if strength is not None:
-            curves.append(strength(scores))
-        return scores
+        return sample.in_units(stack.scores(test, scaled.reshape(-1, features)))
 
     with ONE_THREAD():
-        scores = answers()
         for _ in range(config.epochs):
+            if strength is not None:
+                curves.append(strength(answers()))
             for scans, views, batch in batches.epoch(features=features):
                 stack.backward(scaled[views, scans], batch)
                 adam.apply(stack.weights.flat, stack.gradient.flat)
-            scores = answers()
             on_epoch()
+        scores = answers()
+    if strength is not None:
+        curves.append(strength(scores))
     points = np.stack(curves, axis=-1) if curves else np.empty((len(sample.heads), 0))
     return Trained(stack=stack, scale=scale, scores=scores, curves=points)
 
@@ -210,5 +200,5 @@ def reciprocal_spread(exposed: FloatArray) -> FloatArray:
     anything.
     """
     mean, spread = exposed.mean(axis=(0, 1)), exposed.std(axis=(0, 1))
-    varies = spread > _CONSTANT * np.abs(mean)
+    varies = spread > np.maximum(_CONSTANT * np.abs(mean), np.finfo(np.float32).tiny)
     return np.where(varies, 1.0 / np.where(varies, spread, 1.0), 0.0).astype(np.float32)

@@ -24,21 +24,15 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
-    """Where features come from.
+    """Where features come from."""
 
-    Attributes:
-        model: name of the model within its target.
-        digest: of everything that the features depend on besides the scans.
-        forward: makes the function that computes them; called only if something is missing.
-    """
-
-    model: str
-    digest: str
-    forward: Callable[[], Forward]
+    model: str  # its name within the target
+    digest: str  # of everything that the features depend on besides the scans
+    forward: Callable[[], Forward]  # makes the function that computes them; called only if something is missing
 
 
 class Job(NamedTuple):
-    """What one result is about: the attack on all attributes by one attacker seed."""
+    """What one result is about: the attack of one seed on all attributes."""
 
     source: Source
     access: str
@@ -47,23 +41,13 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Finished:
-    """The attack of one seed on one model at one access and fraction, all attributes.
-
-    Attributes:
-        model: the model's name within its target.
-        access: how it was reached.
-        fraction: exposed fraction.
-        seed: attacker seed.
-        scores: attribute -> (held-out scan, column).
-        curves: (attribute, epoch) strength before each epoch and after the last.
-    """
+    """The scores and curves of one attacker seed, all attributes."""
 
     model: str
     access: str
-    fraction: float
-    seed: int
-    scores: dict[str, FloatArray]
-    curves: npt.NDArray[np.float64]
+    exposure: Exposure
+    scores: dict[str, FloatArray]  # attribute -> (held-out scan, column)
+    curves: npt.NDArray[np.float64]  # (attribute, epoch) strength before each epoch and after the last
 
 
 class ResultStore:
@@ -88,12 +72,7 @@ class ResultStore:
     ) -> list[Finished]:
         """Run the jobs that are not finished, keep each result as soon as it is there, and return all, in their order.
 
-        Args:
-            scenario: of the jobs.
-            jobs: what to return.
-            attack: runs a job, and calls its second argument after each epoch.
-            description: shown with the progress.
-            epochs: of every job.
+        ``attack`` runs a job of so many ``epochs`` and calls its second argument after each.
 
         Raises:
             AttackError: a file is damaged.
@@ -111,21 +90,15 @@ class ResultStore:
     def _load(self, scenario: Scenario, job: Job) -> Finished:
         scores = load_arrays(self._path(scenario, job))
         curves = scores.pop(_CURVES)
-        return Finished(
-            model=job.source.model,
-            access=job.access,
-            fraction=job.exposure.fraction,
-            seed=job.exposure.sample.seed,
-            scores=scores,
-            curves=curves,
-        )
+        model, access, exposure = job.source.model, job.access, job.exposure
+        return Finished(model=model, access=access, exposure=exposure, scores=scores, curves=curves)
 
     def _path(self, scenario: Scenario, job: Job) -> Path:
         names = (job.access, job.source.digest, job.exposure.fraction, job.exposure.sample.seed)
         return self.folder / f"{scenario.key(*names)}.npz"
 
 
-def score_table(
+def tables(
     scenario: Scenario,
     done: Sequence[Finished],
     *,
@@ -134,19 +107,24 @@ def score_table(
     role: str,
     architecture: str = "",
     notes: dict[str, str],
-) -> ScoreTable:
-    """Put finished attacks together; scans without a value for an attribute are left out of its blocks."""
-    return ScoreTable(
+) -> tuple[ScoreTable, pd.DataFrame]:
+    """Put finished attacks together: their scores, and their curves with columns CURVE_COLUMNS.
+
+    Scans without a value for an attribute are left out of its scores. A curve's ``epoch`` counts the epochs trained so
+    far, from 0; its ``metric`` is the attribute's main one.
+    """
+    table = ScoreTable(
         target=target,
         target_digest=digest,
         cohort_digest=scenario.cohort.meta.digest,
         role=role,
         architecture=architecture,
-        class_names=scenario.class_names(),
-        left_out=scenario.left_out(),
+        class_names={one.name: one.class_names for one in scenario.labels},
+        left_out={one.name: int((~scenario.scored(one)).sum()) for one in scenario.labels},
         notes=notes,
         blocks=tuple(_blocks(scenario, done, target)),
     )
+    return table, pd.concat(_curves(scenario, done, target), ignore_index=True)
 
 
 def _blocks(scenario: Scenario, done: Sequence[Finished], target: str) -> Iterator[ScoreBlock]:
@@ -164,33 +142,16 @@ def _blocks(scenario: Scenario, done: Sequence[Finished], target: str) -> Iterat
                 model=some.model,
                 attribute=name,
                 access=some.access,
-                fraction=some.fraction,
-                seed=some.seed,
+                fraction=some.exposure.fraction,
+                seed=some.exposure.sample.seed,
             )
             scores = np.ascontiguousarray(some.scores[name][known])
             yield ScoreBlock(key=key, scan_ids=scan_ids, patient_ids=patient_ids, truth=truth, scores=scores)
 
 
-def curves_frame(scenario: Scenario, done: Sequence[Finished], *, target: str) -> pd.DataFrame:
-    """Return the curves of finished attacks as a table with columns CURVE_COLUMNS.
-
-    ``epoch`` counts the epochs trained so far, from 0; ``metric`` is the attribute's main one.
-    """
-    frames = [
-        pd.DataFrame(
-            {
-                "target": target,
-                "model": some.model,
-                "attribute": one.name,
-                "access": some.access,
-                "fraction": some.fraction,
-                "seed": some.seed,
-                "epoch": np.arange(len(values), dtype=np.int64),
-                "metric": one.attribute.metric,
-                "value": values,
-            }
-        )
-        for some in done
-        for one, values in zip(scenario.labels, some.curves, strict=True)
-    ]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(CURVE_COLUMNS))
+def _curves(scenario: Scenario, done: Sequence[Finished], target: str) -> Iterator[pd.DataFrame]:
+    for some in done:
+        for one, values in zip(scenario.labels, some.curves, strict=True):
+            names = (target, some.model, one.name, some.access, some.exposure.fraction, some.exposure.sample.seed)
+            columns = (*names, np.arange(len(values), dtype=np.int64), one.attribute.metric, values)
+            yield pd.DataFrame(dict(zip(CURVE_COLUMNS, columns, strict=True)))

@@ -22,24 +22,14 @@ _FACTORS = (_BITS / KEEP).astype(np.float32)  # (byte, bit) dropout factors
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
-    """What the attacker of one seed knows of the exposed scans.
-
-    Attributes:
-        seed: attacker seed.
-        heads: what is predicted.
-        targets: (head, scan) class index, or a number standardised with ``centre`` and ``spread``; 0 where unknown.
-        weights: (head, scan) loss weights: of :func:`class_weights` for a class, 1 for a number, 0 where unknown;
-            their sum is the number of scans with a value.
-        centre: (head,) mean of a number over the exposed sample; 0 for classes.
-        spread: (head,) its standard deviation; 1 for classes.
-    """
+    """What the attacker of one seed knows of the exposed scans."""
 
     seed: int
     heads: tuple[Head, ...]
-    targets: FloatArray
-    weights: FloatArray
-    centre: FloatArray
-    spread: FloatArray
+    targets: FloatArray  # (head, scan) class index, or years standardised by centre and spread; 0 where unknown
+    weights: FloatArray  # (head, scan) of class_weights, 1 for years, 0 where unknown; sum: scans with a value
+    centre: FloatArray  # (head,) mean of the exposed years; 0 for classes
+    spread: FloatArray  # (head,) their standard deviation; 1 for classes
 
     @classmethod
     def of(cls, heads: Sequence[Head], values: npt.NDArray[np.float64], *, seed: int) -> "Sample":
@@ -69,15 +59,9 @@ class Sample:
 def class_weights(
     values: npt.NDArray[np.float64], n_classes: int, *, balance: float = BALANCE
 ) -> npt.NDArray[np.float64]:
-    """Weigh scans by ``class size ** -balance``, with sum the number of scans with a class.
+    """Weigh scans, (scan,) class index or NaN, by ``class size ** -balance``; the sum is the number that have a class.
 
-    Args:
-        values: (scan,) class index, NaN where unknown.
-        n_classes: number of classes.
-        balance: 0 weighs all scans alike, 1 all classes alike.
-
-    Returns:
-        (scan,) weights; 0 where unknown.
+    A ``balance`` of 0 weighs all scans alike, 1 all classes alike.
     """
     known = ~np.isnan(values)
     index = values[known].astype(np.int64)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.features import Views
-from flprivacy.attacks.labels import AttributeLabels, attribute_labels, check_learnable, check_scorable, left_out
+from flprivacy.attacks.labels import AttributeLabels, attribute_labels, check_learnable, check_scorable
 from flprivacy.attacks.samples import Sample
 from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.core.checks import check
@@ -28,38 +28,23 @@ _NOT_IN_KEYS = ("accesses", "fractions", "extraction_batch_size")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Exposure:
-    """What the attacker of one seed holds.
+    """What the attacker of one seed holds."""
 
-    Attributes:
-        fraction: exposed fraction of the training scans, in (0, 1].
-        rows: (scan,) row numbers in the cohort, ascending.
-        sample: what is known of these scans.
-    """
-
-    fraction: float
-    rows: IntArray
-    sample: Sample
+    fraction: float  # of the training scans, in (0, 1]
+    rows: IntArray  # (scan,) row numbers in the cohort, ascending
+    sample: Sample  # what is known of these scans
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scenario:
-    """One cohort under one attack configuration.
-
-    Attributes:
-        config: the grid of attacks.
-        cohort: where exposed and held-out scans come from.
-        protocol: preprocessing.
-        labels: what is attacked.
-        exposures: exposed samples, by fraction and seed; those of one fraction are of the same size.
-        test: (scan,) held-out rows, ascending.
-    """
+    """One cohort under one attack configuration."""
 
     config: AttackConfig
     cohort: Cohort
     protocol: str
     labels: tuple[AttributeLabels, ...]
-    exposures: tuple[Exposure, ...]
-    test: IntArray
+    exposures: tuple[Exposure, ...]  # by fraction and seed; those of one fraction are of the same size
+    test: IntArray  # (scan,) held-out rows, ascending
 
     def views(self) -> Views:
         """Return which scans must be seen, and how: those that any seed of any fraction exposes, and the held-out."""
@@ -91,14 +76,6 @@ class Scenario:
         """Return a digest of all that a result depends on, ``parts`` naming the result within the scenario."""
         config = {k: v for k, v in dataclasses.asdict(self.config).items() if k not in _NOT_IN_KEYS}
         return digest_json([_FORMAT, self.cohort.meta.digest, self.protocol, config, list(parts)])[:32]
-
-    def class_names(self) -> dict[str, tuple[str, ...]]:
-        """Return attribute -> class names, empty for ``age_years``."""
-        return {one.name: one.class_names for one in self.labels}
-
-    def left_out(self) -> dict[str, int]:
-        """Return attribute -> held-out scans without a value."""
-        return left_out(self.cohort, self.labels)
 
 
 def prepare(config: AttackConfig, cohort: Cohort, *, protocol: str) -> Scenario:

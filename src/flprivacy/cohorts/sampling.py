@@ -1,6 +1,7 @@
 """Which patients are held out, and which training scans an attacker gets to see."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,19 +58,15 @@ def split_patients(
     return np.where(held_out[patients], TEST, TRAIN)
 
 
-def check_exposed(*, fraction: float, seed: int) -> None:
-    """Refuse an exposed fraction or an attacker seed out of range.
-
-    Raises:
-        ConfigError: ``fraction`` is not in (0, 1] or ``seed`` is negative.
-    """
-    check(
-        0.0 < fraction <= 1.0,
-        "exposed fraction",
-        fraction,
-        "must be above 0 and at most 1 (a fraction, not percent)",
-    )
-    check(seed >= 0, "attacker seed", seed, "must not be negative")
+def check_exposure(fractions: Sequence[float], seeds: Sequence[int]) -> None:
+    """Refuse exposed fractions or attacker seeds that are missing, repeat or are out of range, with a ConfigError."""
+    check(bool(fractions), "fractions", fractions, "give at least one exposed fraction")
+    for fraction in fractions:
+        rule = "must be above 0 and at most 1 (a fraction, not percent)"
+        check(0.0 < fraction <= 1.0, "exposed fraction", fraction, rule)
+    check(len(set(fractions)) == len(fractions), "fractions", fractions, "must not repeat")
+    check(bool(seeds) and len(set(seeds)) == len(seeds), "seeds", seeds, "give different seeds")
+    check(min(seeds) >= 0, "seeds", seeds, "must not be negative")
 
 
 def exposed_rows(cohort: Cohort, *, fraction: float, seed: int) -> IntArray:
@@ -115,7 +112,7 @@ def draw_exposed(strata: npt.NDArray[np.integer[Any]], *, fraction: float, seed:
     Raises:
         ConfigError: ``fraction`` or ``seed`` is out of range.
     """
-    check_exposed(fraction=fraction, seed=seed)
+    check_exposure((fraction,), (seed,))
     chosen = []
     for stratum in np.unique(strata).tolist():
         places = np.flatnonzero(strata == stratum)
