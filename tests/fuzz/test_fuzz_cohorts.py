@@ -17,8 +17,8 @@ from flprivacy.cohorts.format import open_cohort, verify_cohort, write_cohort
 from flprivacy.cohorts.importing.array_pickle import read_array_pickle
 from flprivacy.cohorts.importing.build import import_cohort
 from flprivacy.cohorts.importing.config import ImportConfig
+from flprivacy.cohorts.importing.dicom_files import planes_hu
 from flprivacy.cohorts.importing.dicom_header import read_header
-from flprivacy.cohorts.importing.dicom_pixels import planes_hu
 from flprivacy.cohorts.importing.nifti import read_nifti
 from flprivacy.cohorts.importing.pickles import find_pickles
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms

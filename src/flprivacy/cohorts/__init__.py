@@ -1,6 +1,11 @@
-"""Cohorts: the folder format, patient splits, exposure sampling, preprocessing and phantoms.
+"""Cohorts: scans of many sites, with what is known about each patient, as a folder or a URI.
 
-:mod:`~flprivacy.cohorts.format` writes, opens, verifies and reads a cohort folder;
-:mod:`~flprivacy.cohorts.sampling` splits patients and draws the scans that an attacker sees;
-:mod:`~flprivacy.cohorts.preprocessing` turns stored volumes into what a network takes.
+format         write, open, verify and read a cohort folder
+manifest, metadata, volumes, selection    its parts, each with its rules
+remote         a cohort elsewhere: look at it, bring the rows that are needed, publish
+sampling       split patients, draw the scans that an attacker sees
+preprocessing  from stored volumes to what a network takes
+importing      from DICOM, NIfTI and the reference study's pickles
+export         to NIfTI files, for a viewer
+phantom        procedural scans that need no patient
 """

@@ -95,7 +95,11 @@ def _numbers(kind: type[int] | type[float], count: int, names: str) -> Any:
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
-    "--from", "kind", required=True, type=click.Choice(["dicom", "nifti", "flprivacy"]), help="What SOURCE holds."
+    "--from",
+    "kind",
+    required=True,
+    type=click.Choice(["dicom", "nifti", "reference-pickles", "flprivacy"]),
+    help="What SOURCE holds; flprivacy is another word for reference-pickles.",
 )
 @click.option(
     "--table",
@@ -145,7 +149,7 @@ def cohort_import(
     report: Path | None,
     **settings: Any,
 ) -> None:
-    """Import a cohort from DICOM series, NIfTI files or FLPrivacy pickles.
+    """Import a cohort from DICOM series, NIfTI files or the reference study's pickles.
 
     Patient ids become keyed pseudonyms; no other identifier is kept. Interrupted and repeated, it carries on.
 
@@ -153,7 +157,7 @@ def cohort_import(
     Examples:
       flprivacy cohort import scans/ data/cohort --from dicom --table scans.csv --key-file ~/pseudonym.key
       flprivacy cohort import nifti/ data/cohort --from nifti --table scans.parquet --shape 24,256,256
-      flprivacy cohort import data/ data/cohort --from flprivacy --classes normal,covid,pneumonia
+      flprivacy cohort import data/ data/cohort --from reference-pickles --classes normal,covid,pneumonia
     """
     from flprivacy.cohorts.importing.build import import_cohort
     from flprivacy.cohorts.importing.config import ImportConfig
@@ -163,7 +167,7 @@ def cohort_import(
 
     if folder.exists():
         raise ConfigError(f"{folder}: exists already; give a new folder, or remove this one first")
-    files = kind == "flprivacy"
+    files = kind in ("reference-pickles", "flprivacy")
     shape = settings.pop("shape") or (None if files else (24, 256, 256))
     config = ImportConfig(
         name=name or folder.resolve().name,

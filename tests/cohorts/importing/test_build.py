@@ -14,7 +14,7 @@ from test_dicom_geometry import NAMES
 
 from flprivacy.cohorts.export import export_nifti
 from flprivacy.cohorts.format import open_cohort, read_volumes, verify_cohort
-from flprivacy.cohorts.importing import build
+from flprivacy.cohorts.importing import build, dicom
 from flprivacy.cohorts.importing.build import import_cohort
 from flprivacy.cohorts.importing.config import ImportConfig
 from flprivacy.cohorts.importing.found import Candidate
@@ -67,7 +67,7 @@ def test_the_same_source_gives_the_same_cohort(tmp_path: Path) -> None:
 def test_an_interrupted_import_carries_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tree(tmp_path / "scans")
     reads = []
-    real = build.find_dicom
+    real = dicom.find_dicom
 
     def interrupted(*arguments: object, **named: object) -> object:
         found = real(*arguments, **named)  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ def test_an_interrupted_import_carries_on(tmp_path: Path, monkeypatch: pytest.Mo
 
         return dataclasses.replace(found, candidates=tuple(map(read, found.candidates)))
 
-    monkeypatch.setattr(build, "find_dicom", interrupted)
+    monkeypatch.setattr(dicom, "find_dicom", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(root, tmp_path / "cohort")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".cohort.importing", "scans"]

@@ -18,7 +18,7 @@ from test_dicom_geometry import NAMES, find, only
 from flprivacy.cohorts.importing.config import ImportConfig
 from flprivacy.cohorts.importing.dicom import find_dicom
 from flprivacy.cohorts.importing.dicom_header import read_header
-from flprivacy.cohorts.importing.scan_error import ScanError
+from flprivacy.cohorts.importing.found import ScanError
 from flprivacy.cohorts.importing.table import DICOM_KEYS, read_table
 from flprivacy.core.errors import CohortError, ConfigError
 

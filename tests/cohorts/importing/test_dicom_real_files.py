@@ -7,10 +7,10 @@ import pydicom
 import pytest
 from test_dicom_geometry import find, only
 
+from flprivacy.cohorts.importing.dicom_files import planes_hu
 from flprivacy.cohorts.importing.dicom_header import read_header
-from flprivacy.cohorts.importing.dicom_pixels import planes_hu
+from flprivacy.cohorts.importing.found import ScanError
 from flprivacy.cohorts.importing.resample import window
-from flprivacy.cohorts.importing.scan_error import ScanError
 
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 SERIES = FILES / "dicomdirtests"

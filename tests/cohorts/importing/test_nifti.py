@@ -13,9 +13,8 @@ from nifti_scans import write_nifti
 from test_dicom_geometry import GEOMETRIES, NAMES, PLAIN, SHAPE, assert_landmarks, only
 
 from flprivacy.cohorts.importing.config import ImportConfig
-from flprivacy.cohorts.importing.found import Found
+from flprivacy.cohorts.importing.found import Found, ScanError
 from flprivacy.cohorts.importing.nifti import find_nifti, read_nifti
-from flprivacy.cohorts.importing.scan_error import ScanError
 from flprivacy.cohorts.importing.table import NIFTI_KEYS, read_table
 from flprivacy.core.errors import CohortError, ConfigError
 

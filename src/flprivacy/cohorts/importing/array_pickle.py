@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -50,27 +50,15 @@ class StoredArray:
             CohortError: the file was changed since its pickle was read.
         """
         try:
-            mapped = np.memmap(
-                self.path,
-                dtype=self.dtype,
-                mode="r",
-                offset=self.offset,
-                shape=self.shape,
-                order="F" if self.fortran else "C",
-            )
+            order: Literal["F", "C"] = "F" if self.fortran else "C"
+            mapped = np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order)
         except (OSError, ValueError) as error:
             raise CohortError(f"{self.path}: was changed while it was read; import again") from error
         return np.asarray(mapped)
 
 
 def read_array_pickle(path: Path) -> dict[str, StoredArray]:
-    """Read a pickled dictionary of NumPy arrays.
-
-    Args:
-        path: a file that ``pickle.dump`` wrote, protocol 3 to 5.
-
-    Returns:
-        Name -> where its array is.
+    """Read a dictionary of NumPy arrays that ``pickle.dump`` wrote, protocol 3 to 5: name -> where its array is.
 
     Raises:
         CohortError: the file is missing, damaged, or holds anything but such a dictionary. Nothing in it was run.
@@ -89,15 +77,13 @@ def read_array_pickle(path: Path) -> dict[str, StoredArray]:
     return {name: _stored(array, path, size) for name, array in arrays.items()}
 
 
-@dataclass(eq=False)
-class _Name:
+class _Name(NamedTuple):
     """A class or function that the pickle names; never looked up."""
 
     name: str
 
 
-@dataclass(eq=False)
-class _Bytes:
+class _Bytes(NamedTuple):
     """Bytes of the pickle, by their place."""
 
     offset: int
@@ -107,7 +93,7 @@ class _Bytes:
 @dataclass(eq=False)
 class _Dtype:
     code: str
-    order: str = "|"
+    order: Literal["<", ">", "|", "="] = "|"
 
 
 @dataclass(eq=False)
@@ -118,9 +104,7 @@ class _Array:
     data: _Bytes | None = None
 
 
-@dataclass(eq=False)
-class _Mark:
-    """Where a tuple or a group of items starts on the stack."""
+_MARK = object()  # where a tuple or a group of items starts on the stack
 
 
 @dataclass(eq=False)
@@ -188,7 +172,7 @@ class _Reader:
 
     def group(self) -> list[Any]:
         """Take everything above the last mark off the stack."""
-        start = max(index for index, value in enumerate(self.stack) if isinstance(value, _Mark))
+        start = max(index for index, value in enumerate(self.stack) if value is _MARK)
         values = self.stack[start + 1 :]
         del self.stack[start:]
         return values
@@ -252,9 +236,7 @@ class _Reader:
 def _stored(array: _Array, path: Path, size: int) -> StoredArray:
     if array.dtype is None or array.data is None:
         raise CohortError(f"{path}: holds an array without data; {_REMEDY}")
-    dtype = np.dtype(array.dtype.code)
-    if array.dtype.order in ("<", ">"):
-        dtype = dtype.newbyteorder("<" if array.dtype.order == "<" else ">")
+    dtype = np.dtype(array.dtype.code).newbyteorder(array.dtype.order)
     promised = math.prod(array.shape) * dtype.itemsize
     if promised != array.data.length or promised == 0:
         raise CohortError(
@@ -281,16 +263,11 @@ def _names_from_stack(reader: _Reader) -> None:
     reader.name(module, name)
 
 
-def _pair(reader: _Reader) -> None:
-    value, key = reader.stack.pop(), reader.stack.pop()
-    reader.set_items([key, value])
-
-
 _ACTIONS: dict[bytes, Callable[[_Reader], object]] = {
     b"\x80": lambda r: r.take(1),  # protocol
     b"\x95": lambda r: r.take(8),  # frame: a hint for buffering
     b"}": lambda r: r.stack.append({}),
-    b"(": lambda r: r.stack.append(_Mark()),
+    b"(": lambda r: r.stack.append(_MARK),
     b")": lambda r: r.stack.append(()),
     b"t": lambda r: r.stack.append(tuple(r.group())),
     b"\x85": lambda r: r.collect(1),
@@ -318,6 +295,6 @@ _ACTIONS: dict[bytes, Callable[[_Reader], object]] = {
     b"\x93": _names_from_stack,
     b"R": lambda r: r.call(),
     b"b": lambda r: r.build(),
-    b"s": _pair,
+    b"s": lambda r: r.set_items([r.stack.pop(-2), r.stack.pop()]),
     b"u": lambda r: r.set_items(r.group()),
 }

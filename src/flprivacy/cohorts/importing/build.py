@@ -14,13 +14,10 @@ import pandas as pd
 
 from flprivacy.cohorts.format import write_cohort
 from flprivacy.cohorts.importing.config import UNLABELLED, ImportConfig
-from flprivacy.cohorts.importing.dicom import find_dicom
-from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, Volume
-from flprivacy.cohorts.importing.nifti import find_nifti
-from flprivacy.cohorts.importing.pickles import find_pickles
+from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, ScanError, Volume
+from flprivacy.cohorts.importing.pickles import PICKLES, find_pickles
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
 from flprivacy.cohorts.importing.report import ImportReport, TakenScan, count_reasons
-from flprivacy.cohorts.importing.scan_error import ScanError
 from flprivacy.cohorts.importing.table import DICOM_KEYS, NIFTI_KEYS, read_table
 from flprivacy.cohorts.manifest import ATTRIBUTE_COLUMNS, check_manifest, conform
 from flprivacy.cohorts.metadata import checked_meta
@@ -31,7 +28,7 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import progress, track
 from flprivacy.core.publish import publish_file
 
-SOURCES = ("dicom", "nifti", "flprivacy")
+SOURCES = ("dicom", "nifti", PICKLES)
 _WORDS = 3  # reasons named in an error
 
 
@@ -48,8 +45,8 @@ def import_cohort(
     """Import a cohort.
 
     Args:
-        source: ``dicom`` (a tree of series), ``nifti`` (files that a table names) or ``flprivacy`` (the reference
-            study's pickles).
+        source: ``dicom`` (a tree of series), ``nifti`` (files that a table names) or ``reference-pickles`` (the
+            reference study's files; ``flprivacy`` is another word for it).
         root: the folder with the files.
         out: where the cohort goes; a cohort already there is replaced.
         config: settings.
@@ -92,19 +89,23 @@ def import_cohort(
 
 
 def _find(source: str, root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms | None, table: Path | None) -> Found:
-    if source == "flprivacy":
+    if source in (PICKLES, "flprivacy"):  # the second is what the source was called first
         if table is not None:
-            raise ConfigError("a table is given; FLPrivacy's files name no scans that a table could speak of")
+            raise ConfigError("a table is given; the reference study's pickles name no scans to look up in it")
         return find_pickles(root, config=config)
     if source not in SOURCES:
         raise ConfigError(f"source is {source!r}; must be one of {', '.join(SOURCES)}")
     if pseudonyms is None:
         raise ConfigError(f"no pseudonym key; {source} files name patients, so importing them needs one")
     if source == "dicom":
+        from flprivacy.cohorts.importing.dicom import find_dicom  # imports pydicom
+
         rows = read_table(table, DICOM_KEYS) if table else None
         return find_dicom(root, config=config, pseudonyms=pseudonyms, table=rows)
     if table is None:
         raise ConfigError("no table; NIfTI files do not say whose they are, so give one with 'file' and 'patient_id'")
+    from flprivacy.cohorts.importing.nifti import find_nifti  # imports nibabel
+
     return find_nifti(root, config=config, pseudonyms=pseudonyms, table=read_table(table, NIFTI_KEYS))
 
 
@@ -156,7 +157,7 @@ def _described(
         name=config.name,
         shape=found.shape,
         window_hu=config.window_hu,
-        spacing_mm=None if found.source == "flprivacy" else config.spacing_mm,
+        spacing_mm=None if found.source == PICKLES else config.spacing_mm,
         site_names=sites,
         class_names=classes,
     )

@@ -12,13 +12,11 @@ import numpy as np
 from pydicom.datadict import tag_for_keyword
 
 from flprivacy.cohorts.importing.config import ImportConfig
-from flprivacy.cohorts.importing.dicom_header import Header, Slice, read_header
-from flprivacy.cohorts.importing.dicom_pixels import planes_hu
-from flprivacy.cohorts.importing.dicom_stream import is_dicom
-from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, settled_age
+from flprivacy.cohorts.importing.dicom_files import Slice, is_dicom, planes_hu
+from flprivacy.cohorts.importing.dicom_header import Header, read_header
+from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, ScanError, settled_age
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
 from flprivacy.cohorts.importing.resample import Shape, resample
-from flprivacy.cohorts.importing.scan_error import ScanError
 from flprivacy.cohorts.importing.stack import Stack, order_slices, place_slices
 from flprivacy.cohorts.importing.table import ScanTable, TableRow
 from flprivacy.core.digests import digest_json

@@ -12,8 +12,8 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from flprivacy.cohorts.importing.dicom_stream import BoundedFile, Stop, quiet, read_tags
-from flprivacy.cohorts.importing.scan_error import ScanError, refusing
+from flprivacy.cohorts.importing.dicom_files import BoundedFile, Slice, Stop, quiet, read_tags
+from flprivacy.cohorts.importing.found import ScanError, refusing
 from flprivacy.cohorts.importing.stack import MAX_SLICES, check_frame
 
 _BASIC = (
@@ -85,29 +85,6 @@ class Header:
     tilt_degrees: float = 0.0
     patient_position: str = ""
     padding: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Slice:
-    """One slice: where its pixels are, and where it lies.
-
-    Attributes:
-        path: its file.
-        frame: number of its frame in the file.
-        position: (x, y, z) of the centre of its first pixel, in patient coordinates.
-        slope: of the rescaling to HU.
-        intercept: of the rescaling to HU.
-        instance: hash of its SOPInstanceUID and frame: the same for a copied file.
-        stamp: of its file's size and time of change.
-    """
-
-    path: Path = field(repr=False)
-    frame: int
-    position: tuple[float, float, float]
-    slope: float
-    intercept: float
-    instance: int = field(repr=False)
-    stamp: int
 
 
 def read_header(path: Path, keywords: Sequence[str] = ()) -> tuple[Header, tuple[Slice, ...]]:

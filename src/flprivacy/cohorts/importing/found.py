@@ -1,12 +1,18 @@
-"""What a source lists: scans that may be taken, and those that are left out already."""
+"""What a source lists: scans that may be taken, those left out, and the error that leaves one out."""
 
-from collections.abc import Callable
+import csv
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from flprivacy.cohorts.importing.config import ImportConfig
+from flprivacy.core.errors import CohortError
 
 Volume = npt.NDArray[np.uint8]
 
@@ -64,7 +70,7 @@ class Found:
     """What a source holds.
 
     Attributes:
-        source: ``dicom``, ``nifti`` or ``flprivacy``.
+        source: ``dicom``, ``nifti`` or ``reference-pickles``.
         shape: (depth, height, width) of every volume.
         candidates: scans that may be taken.
         left_out: those that are not.
@@ -85,3 +91,49 @@ class Found:
 def settled_age(age_years: float | None, config: ImportConfig) -> float | None:
     """Return an age in whole years, that of the oldest for all above; finer ages would tell birthdays."""
     return None if age_years is None else float(min(int(age_years), config.oldest_age_years))
+
+
+# What NumPy, the standard library, pydicom and nibabel raise on bytes that are not what they seem. Their messages may
+# quote an identifier, so none of them is passed on.
+DAMAGE: tuple[type[Exception], ...] = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError,
+    NotImplementedError, OSError, RecursionError, RuntimeError, TypeError, ValueError,
+    csv.Error, struct.error, zlib.error,
+)  # fmt: skip
+_OF_LIBRARIES = {
+    "pydicom.errors": ("InvalidDicomError",),
+    "nibabel.filebasedimages": ("ImageFileError",),
+    "nibabel.spatialimages": ("HeaderDataError",),
+    "nibabel.wrapstruct": ("WrapStructError",),
+}
+
+
+def damage() -> tuple[type[Exception], ...]:
+    """Return what parsers raise on damaged bytes, with the errors of the imaging libraries that are loaded."""
+    loaded = [(sys.modules[module], names) for module, names in _OF_LIBRARIES.items() if module in sys.modules]
+    return DAMAGE + tuple(getattr(module, name) for module, names in loaded for name in names)
+
+
+class ScanError(CohortError):
+    """One scan or file that cannot be taken; the import goes on without it.
+
+    Attributes:
+        reason: a few words that are the same for all scans left out for it.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+@contextmanager
+def refusing(reason: str, detail: str = "") -> Iterator[None]:
+    """Turn whatever a parser raises on foreign bytes into :class:`ScanError`, without the parser's words."""
+    try:
+        yield
+    except CohortError:
+        raise
+    except damage() as error:
+        # ``from None``: the parser's message must not appear in a traceback either.
+        raise ScanError(reason, detail or type(error).__name__) from None

@@ -21,11 +21,10 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
 from flprivacy.cohorts.importing.config import ImportConfig
-from flprivacy.cohorts.importing.dicom_stream import quiet
-from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, settled_age
+from flprivacy.cohorts.importing.dicom_files import quiet
+from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, ScanError, refusing, settled_age
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
 from flprivacy.cohorts.importing.resample import resample
-from flprivacy.cohorts.importing.scan_error import ScanError, refusing
 from flprivacy.cohorts.importing.stack import MAX_EDGE, MAX_SLICES, Plane, Stack
 from flprivacy.cohorts.importing.table import ScanTable, TableRow
 from flprivacy.core.digests import digest_json

@@ -19,12 +19,13 @@ from flprivacy.cohorts.importing.stack import MAX_EDGE
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import CohortError, ConfigError
 
+PICKLES = "reference-pickles"
 _NAME = re.compile(r"CovidData2022_cohort(?P<site>\d{1,4})(?P<split>train|test)\.npy")
 _MAX_SCANS, _MAX_CLASSES = 1_000_000, 1000
 
 
 def find_pickles(folder: Path, *, config: ImportConfig) -> Found:
-    """List the scans of a folder of FLPrivacy pickles.
+    """List the scans of a folder of the reference study's pickles.
 
     Args:
         folder: holds the files; others in it are left alone.
@@ -47,7 +48,9 @@ def find_pickles(folder: Path, *, config: ImportConfig) -> Found:
         raise CohortError(f"{folder}: volumes of shapes {sorted(shapes)}; import files of one shape at a time")
     shape = shapes.pop()
     if config.shape not in (None, shape):
-        raise ConfigError(f"shape is {config.shape}; FLPrivacy volumes are taken as they are, {shape}: leave it out")
+        raise ConfigError(
+            f"shape is {config.shape}; the reference study's volumes are taken as they are, {shape}: leave it out"
+        )
     n_classes = 1 + max(int(labels.max()) for *_, labels in parts)
     if config.classes and len(config.classes) < n_classes:
         raise ConfigError(f"classes are {len(config.classes)}; the files have {n_classes}: name each, in order")
@@ -58,7 +61,7 @@ def find_pickles(folder: Path, *, config: ImportConfig) -> Found:
         for scan, label in enumerate(labels.tolist())
     ]
     return Found(
-        source="flprivacy",
+        source=PICKLES,
         shape=shape,
         candidates=tuple(candidates),
         left_out=(),

@@ -33,7 +33,7 @@ class ImportReport:
     """What an import did.
 
     Attributes:
-        source: ``dicom``, ``nifti`` or ``flprivacy``.
+        source: ``dicom``, ``nifti`` or ``reference-pickles``.
         config: its settings.
         cohort_digest: of the cohort that was written; empty where none was.
         sites: name -> scans taken.

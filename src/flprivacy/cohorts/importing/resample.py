@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from flprivacy.cohorts.importing.scan_error import ScanError
+from flprivacy.cohorts.importing.found import ScanError
 from flprivacy.cohorts.importing.stack import AIR_HU, DENSEST_HU, Plane, Points, Stack
 
 Volume = npt.NDArray[np.uint8]

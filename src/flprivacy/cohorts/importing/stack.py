@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.cohorts.importing.scan_error import ScanError
+from flprivacy.cohorts.importing.found import ScanError
 
 Plane = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float64]

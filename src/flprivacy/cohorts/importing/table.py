@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flprivacy.cohorts.importing.scan_error import DAMAGE
+from flprivacy.cohorts.importing.found import DAMAGE
 from flprivacy.core.cohort import TEST, TRAIN
 from flprivacy.core.errors import CohortError
 

@@ -1,9 +1,14 @@
 """Phantoms: procedural chest CT with known anatomy, disease and scanner, for audits that need no patient's data.
 
-:func:`~flprivacy.cohorts.phantom.generate.phantom_cohort` makes a whole cohort. Anatomy (:mod:`thorax`,
-:mod:`trunk`, :mod:`skeleton`, :mod:`mediastinum`,
-:mod:`lungs`, :mod:`vessels`) depends on the :class:`~flprivacy.cohorts.phantom.patients.Patient`, disease on the label
-(:mod:`disease`), and the look of the scan on the site's :class:`~flprivacy.cohorts.phantom.scanner.Scanner`.
+    generate     phantom_cohort: plans every scan, renders on all cores, writes the cohort
+    config       sites, sizes and strengths of a cohort
+    sites        sizes, scanner and case mix of each site
+    patients     sex, age, habitus and how they shape the chest
+    render       one scan: anatomy, disease and scanner put together
+    thorax, trunk, skeleton, mediastinum, lungs, vessels    anatomy
+    disease      what the label does to the lungs
+    scanner      what a site's scanner makes of it
+    grid, tubes  coordinates and implicit shapes
 
 Phantoms show whether an audit finds what was put there. They do not show how much a model of real scans leaks.
 """

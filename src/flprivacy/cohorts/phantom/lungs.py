@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from flprivacy.cohorts.phantom.grid import LUNG_HEIGHT_MM, Field, Grid, Points, smooth_noise
+from flprivacy.cohorts.phantom.grid import LUNG_HEIGHT_MM, Field, Grid, Points
 from flprivacy.cohorts.phantom.mediastinum import PERICARDIUM, scaled_heart
 from flprivacy.cohorts.phantom.patients import Patient
 from flprivacy.cohorts.phantom.thorax import Array, cavity_radius, dome_z, mediastinum_border
@@ -101,8 +101,3 @@ def parenchyma(grid: Grid, patient: Patient, shift_hu: float, fine: Field, coars
         holes = np.clip((fine + 0.7 * coarse) * upper - threshold, 0.0, 1.0)
         hu += holes * (np.float32(-965.0) - hu)
     return hu
-
-
-def noise_pair(rng: np.random.Generator, grid: Grid) -> tuple[Field, Field]:
-    """Return the patient's (fine, coarse) smooth noise: lobules of 15 mm and segments of 55 mm."""
-    return smooth_noise(rng, grid, 15.0, waves=28), smooth_noise(rng, grid, 55.0, waves=16)

@@ -103,10 +103,10 @@ def paint_heart(volume: Field, grid: Grid, patient: Patient, blood_hu: float) ->
     return covered
 
 
-def _paint_ellipsoid(volume: Field, grid: Grid, shape: Ellipsoid, value: float) -> None:
+def _paint_ellipsoid(volume: Field, grid: Grid, shape: Ellipsoid, value: float, share: float = 1.0) -> None:
     box = shape.box(grid)
     if box is not None:
-        paint(volume, grid.coverage(shape.distance(*grid.at(box))), np.float32(value), box)
+        paint(volume, grid.coverage(shape.distance(*grid.at(box))) * np.float32(share), np.float32(value), box)
 
 
 def paint_great_vessels(volume: Field, grid: Grid, patient: Patient, blood_hu: float) -> None:
@@ -178,8 +178,5 @@ def plaques(rng: np.random.Generator, patient: Patient) -> list[Ellipsoid]:
 def paint_plaques(volume: Field, grid: Grid, shapes: list[Ellipsoid], value: float = 850.0) -> None:
     """Paint plaques; one smaller than a pixel is as faint as its share of the pixel."""
     for shape in shapes:
-        box = shape.box(grid)
-        if box is not None:
-            share = min(1.0, np.pi * shape.radii[0] * shape.radii[1] / grid.ramp_mm**2)
-            distance = shape.distance(*grid.at(box))
-            paint(volume, grid.coverage(distance) * np.float32(share), np.float32(value), box)
+        share = min(1.0, np.pi * shape.radii[0] * shape.radii[1] / grid.ramp_mm**2)
+        _paint_ellipsoid(volume, grid, shape, value, share)

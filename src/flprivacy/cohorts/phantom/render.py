@@ -18,8 +18,8 @@ from flprivacy.cohorts.phantom.disease import (
     effusion,
     opacities,
 )
-from flprivacy.cohorts.phantom.grid import Field, Grid, make_grid, paint
-from flprivacy.cohorts.phantom.lungs import lung_coverage, noise_pair, parenchyma
+from flprivacy.cohorts.phantom.grid import Field, Grid, make_grid, paint, smooth_noise
+from flprivacy.cohorts.phantom.lungs import lung_coverage, parenchyma
 from flprivacy.cohorts.phantom.mediastinum import (
     AIR_HU,
     FAT_HU,
@@ -98,7 +98,7 @@ def render_anatomy(
     in_scan = window(scan, profile.skin, *_BODY_MM)
     grid, body = scan.crop(in_scan), volume[in_scan].copy()
     outline = contours(grid, profile)
-    noise = noise_pair(rng, grid)
+    noise = smooth_noise(rng, grid, 15.0, waves=28), smooth_noise(rng, grid, 55.0, waves=16)  # lobules, segments
     paint_trunk(body, grid, outline, patient, noise, top[in_scan[2]])
     in_body = window(grid, profile.cavity, *_CHEST_MM)
     inner, chest, cavity = grid.crop(in_body), body[in_body].copy(), outline.cavity[in_body].copy()

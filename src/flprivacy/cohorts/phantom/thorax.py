@@ -142,14 +142,9 @@ class Profile:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contours:
-    """Signed distances (depth, height, width) in mm to the contours of a :class:`Profile`, negative inside.
+    """A :class:`Profile` on a grid: signed distances (depth, height, width) in mm, negative inside, and ``breast``.
 
-    Attributes:
-        cavity: pleural cavity with the mediastinum.
-        muscle: outside of the muscles.
-        skin: outside of the body, before the table flattens it.
-        angle: (height, width) angle of every voxel column, in radians.
-        breast: (depth, height, width) in [0, 1], how far into a breast's mound a direction points.
+    ``angle`` is the angle of every voxel column (height, width), in radians.
     """
 
     cavity: Field

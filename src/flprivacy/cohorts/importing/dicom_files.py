@@ -1,4 +1,4 @@
-"""DICOM files as bounded streams: no more is read than a file holds, nor more of a header than is in proportion.
+"""DICOM files: tags and pixels, with no more read than a file holds, nor more of a header than is in proportion.
 
 Nothing of pydicom's own words reaches a log or an error: it quotes values.
 """
@@ -10,15 +10,20 @@ import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from pydicom import config as pydicom_config
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
+from pydicom.pixels.utils import iter_pixels
 from pydicom.tag import BaseTag
 
-from flprivacy.cohorts.importing.scan_error import DAMAGE, ScanError, refusing
+from flprivacy.cohorts.importing.found import ScanError, damage, refusing
+from flprivacy.cohorts.importing.stack import AIR_HU, Plane
 
 _GROUP_TAGS = (0x52009229, 0x52009230)
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
@@ -26,6 +31,29 @@ _MAX_HEADER_BYTES, _MAX_ITEMS = 16 << 20, 5000
 _MORE_BYTES, _MORE_ITEMS = 8 << 10, 100  # a frame
 _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 _EXCEEDED = "header out of proportion"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slice:
+    """One slice: where its pixels are, and where it lies.
+
+    Attributes:
+        path: its file.
+        frame: number of its frame in the file.
+        position: (x, y, z) of the centre of its first pixel, in patient coordinates.
+        slope: of the rescaling to HU.
+        intercept: of the rescaling to HU.
+        instance: hash of its SOPInstanceUID and frame: the same for a copied file.
+        stamp: of its file's size and time of change.
+    """
+
+    path: Path = field(repr=False)
+    frame: int
+    position: tuple[float, float, float]
+    slope: float
+    intercept: float
+    instance: int = field(repr=False)
+    stamp: int
 
 
 class BoundedFile(io.BufferedReader):
@@ -120,7 +148,44 @@ def read_tags(stream: BoundedFile, stop: Stop, keywords: Sequence[str]) -> Datas
     tags = [tag for keyword in keywords if (tag := tag_for_keyword(keyword)) is not None]
     try:
         return read_partial(stream, stop, specific_tags=[*tags])
-    except DAMAGE:
+    except damage():
         if stream.exceeded:  # pydicom turns what the stream raises into errors of its own
             raise ScanError(_EXCEEDED) from None
         raise
+
+
+def planes_hu(slices: Sequence[Slice], padding: int | None) -> Iterator[Plane]:
+    """Read slices one at a time, in the order given.
+
+    Args:
+        slices: of one series.
+        padding: stored value that stands for no measurement.
+
+    Yields:
+        float32 (rows, columns) in HU.
+
+    Raises:
+        ScanError: pixels are truncated or damaged.
+    """
+    start = 0
+    while start < len(slices):
+        end = start + 1
+        while end < len(slices) and slices[end].path == slices[start].path:
+            end += 1
+        chosen = slices[start:end]
+        frames = _stored(chosen[0].path, [piece.frame for piece in chosen])
+        for piece in chosen:
+            with quiet(), refusing("truncated or damaged pixel data"):
+                stored = next(frames, None)
+                if stored is None or stored.ndim != 2:
+                    raise ValueError
+                plane = stored.astype(np.float32) * np.float32(piece.slope) + np.float32(piece.intercept)
+                if padding is not None:
+                    plane[stored == padding] = AIR_HU
+            yield plane
+        start = end
+
+
+def _stored(path: Path, frames: Sequence[int]) -> "Iterator[np.ndarray[Any, Any]]":
+    with BoundedFile(path, header=False) as stream:
+        yield from iter_pixels(stream, indices=list(frames))
