@@ -44,3 +44,8 @@ def test_a_flipped_bit_does_not_fit(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="nothing"):
         fits(tmp_path / "nothing", "md5:0")
+
+
+def test_without_googles_library_parts_are_summed_by_python_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flprivacy.storage.checksums._quick_algorithm", lambda: "sha256")
+    assert Checksum("").text() == f"sha256:{hashlib.sha256().hexdigest()}"

@@ -1,12 +1,14 @@
 """The one interface over files, S3 (Ceph's gateway) and Google Cloud Storage (its emulator), and what files add."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from storage_examples import one_line, some_bytes, written
 
 from flprivacy.core.errors import StorageError
+from flprivacy.core.extras import MissingExtraError
 from flprivacy.storage.download import download
 from flprivacy.storage.objects import ChangedObjectError, MissingObjectError, open_objects
 from flprivacy.storage.upload import upload_files
@@ -99,3 +101,11 @@ def test_a_file_that_shrinks_or_goes_while_it_is_read_is_noticed(tmp_path: Path)
     path.unlink()
     with pytest.raises(ChangedObjectError, match="was removed while it was being read"):
         store.read(stat, 0, 10)
+
+
+@pytest.mark.parametrize(("uri", "module", "library"), [("s3://b", "s3", "botocore"), ("gs://b", "gcs", "google.auth")])
+def test_a_missing_sdk_names_its_extra(uri: str, module: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, f"flprivacy.storage.backends.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtraError, match=r"the extra 'storage': pip install"):
+        open_objects(uri)

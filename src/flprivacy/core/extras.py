@@ -8,7 +8,7 @@ from flprivacy.core.errors import FlprivacyError
 
 _LIBRARIES = {
     "train": ("keras", "tensorflow", "h5py"),
-    "storage": ("boto3", "botocore", "google", "requests"),
+    "storage": ("boto3", "botocore", "google", "google_crc32c", "requests"),
     "tracking": ("mlflow",),
     "cluster": ("kfp", "kfp_server_api", "urllib3"),
     "imaging": ("nibabel", "pydicom"),

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import StorageError
+from flprivacy.core.extras import naming_extras
 from flprivacy.storage.config import StorageConfig
 from flprivacy.storage.retry import Contact, Retries, TransientError
 from flprivacy.storage.uris import FILE, S3, relative_name, scheme_of, split_bucket
@@ -198,11 +199,13 @@ def open_objects(uri: str, config: StorageConfig | None = None) -> ObjectStore:
     Raises:
         StorageError: a URI of another kind.
         ConfigError: the environment holds a wrong value.
+        MissingExtraError: the SDK of this kind of storage is not installed; the message names the extra.
     """
     scheme = scheme_of(uri)
     config = config or StorageConfig.from_environment()
     contact = Contact(config.retry)
-    return ObjectStore(_backend(scheme, config, contact), config, contact)
+    with naming_extras():
+        return ObjectStore(_backend(scheme, config, contact), config, contact)
 
 
 def _backend(scheme: str, config: StorageConfig, contact: Contact) -> Backend:
