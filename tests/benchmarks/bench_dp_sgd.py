@@ -40,7 +40,7 @@ def main() -> int:
     within = report("tensorflow", ["ordinary", "private", "naive"], arguments)
     if importlib.util.find_spec("jax"):
         peers = ["jax_privacy", "jax_privacy-streamed"] if importlib.util.find_spec("jax_privacy") else []
-        report("jax", ["ordinary", "private", *peers], arguments)
+        report("jax", ["ordinary", *peers], arguments)
     else:
         print("jax and jax_privacy are not installed: no rows for them")
     return 0 if within else 1
@@ -128,9 +128,8 @@ def ordinary_step(arguments: argparse.Namespace) -> Step:
     """Return the product's non-private step."""
     import numpy as np
 
-    from flprivacy.training.adam import ADAM
-    from flprivacy.training.batches import Batch
     from flprivacy.training.config import TargetConfig
+    from flprivacy.training.method import ADAM, Batch
 
     x, y = _batch(arguments, arguments.batch)
     step = ADAM.compile(_network(arguments), TargetConfig(topology="central", batch_size=arguments.batch))

@@ -9,11 +9,11 @@ import psutil
 import pytest
 
 from flprivacy.core.errors import TargetError
-from flprivacy.models import hdf5_walk, quarantine
+from flprivacy.models import quarantine
 from flprivacy.models.foreign.checkpoint import open_checkpoint
 from flprivacy.models.hdf5 import open_guarded
 from flprivacy.models.quarantine import vet
-from flprivacy.models.tensor_file import header_of, vet_tensors
+from flprivacy.models.weights import header_of, vet_tensors
 
 REMEDY = "give another"
 
@@ -102,12 +102,12 @@ def test_links_are_not_followed_and_rounds_end(path):
 
 
 def test_too_many_parts(path, monkeypatch):
-    monkeypatch.setattr(hdf5_walk, "MOST_PARTS", 20)
+    monkeypatch.setattr(quarantine, "MOST_PARTS", 20)
     with h5py.File(path, "a") as file:
         for number in range(20):
             file["a"].attrs[f"x{number}"] = number
     with pytest.raises(TargetError, match="too full"), open_guarded(path, remedy=REMEDY) as file:
-        hdf5_walk.walk(file)
+        quarantine.walk(file)
 
 
 @pytest.mark.parametrize("answer", ["9", "0", ""])
@@ -167,18 +167,18 @@ def test_the_walker_is_bounded(path, tmp_path):
     """What a walker may take, seen from inside of one; and the program that forks it imports nothing large."""
     code = (
         "import os, resource, sys\n"
-        "from flprivacy.models import hdf5_walk\n"
+        "from flprivacy.models import quarantine\n"
         "def tell(path, remedy):\n"
         "    kinds = ('AS', 'CPU', 'CORE', 'FSIZE')\n"
         "    soft = [resource.getrlimit(getattr(resource, f'RLIMIT_{kind}')) for kind in kinds]\n"
         '    return f\'{soft} {sorted({"keras", "tensorflow", "scipy", "pandas"} & set(sys.modules))}\'\n'
-        "hdf5_walk._fault = tell\n"
-        "hdf5_walk.main()\n"
+        "quarantine._fault = tell\n"
+        "quarantine.main()\n"
     )
     said = subprocess.run(
         [sys.executable, "-c", code], input=f'["{path}", "", 7]\n', capture_output=True, text=True, check=True
     ).stdout
-    memory = hdf5_walk.MEMORY_BYTES
+    memory = quarantine.MEMORY_BYTES
     assert said.splitlines() == ['""', f'"[({memory}, {memory}), (7, 8), (0, 0), (0, 0)] []"']
 
 

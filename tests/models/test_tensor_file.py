@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from flprivacy.core.errors import TargetError
-from flprivacy.models.tensor_file import TensorHeader, TensorSpec, read_tensors, tensors_digest, write_tensors
+from flprivacy.models.weights import TensorHeader, TensorSpec, read_tensors, tensors_digest, write_tensors
 
 HEADER = TensorHeader(architecture="cnn3d_small", shape=(4, 16, 20), n_classes=3)
 TENSORS = {

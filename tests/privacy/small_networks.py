@@ -33,11 +33,11 @@ def batch(n, *, seed=0, shape=SHAPE):
 
 def naive_gradients(model, x, y):
     """Return one list of arrays a scan: the gradient of its own cross-entropy, one scan a call."""
-    gradient = {"tensorflow": _tensorflow_gradient, "jax": _jax_gradient}[keras.backend.backend()](model)
+    gradient = _gradient(model)
     return [[np.asarray(g) for g in gradient(x[i : i + 1], y[i : i + 1])] for i in range(len(x))]
 
 
-def _tensorflow_gradient(model):
+def _gradient(model):
     import tensorflow as tf
 
     weights = [v.value for v in model.trainable_variables]
@@ -50,17 +50,6 @@ def _tensorflow_gradient(model):
         return tape.gradient(loss, weights)
 
     return gradient
-
-
-def _jax_gradient(model):
-    import jax
-
-    others = [v.value for v in model.non_trainable_variables]
-
-    def loss(weights, x, y):
-        return keras.losses.categorical_crossentropy(y, model.stateless_call(weights, others, x, training=True)[0])[0]
-
-    return lambda x, y: jax.grad(loss)([v.value for v in model.trainable_variables], x, y)
 
 
 def clipped_sum(gradients, clip_norm):

@@ -17,7 +17,7 @@ from scipy import stats
 
 from flprivacy.core.errors import ConfigError
 from flprivacy.privacy.accounting import PrivacySpent, account, population, privacy_profile
-from flprivacy.privacy.calibration import calibrate_noise_multiplier
+from flprivacy.privacy.budget import calibrate_noise_multiplier
 from flprivacy.privacy.events import SampledGaussianSteps
 from flprivacy.privacy.mechanisms import pld_accountant, rdp_epsilon, renyi_divergences
 

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from flprivacy.core.errors import ConfigError
-from flprivacy.privacy.events import SampledGaussianSteps, event_from_mapping, merge_events
+from flprivacy.privacy.events import SampledGaussianSteps, event_from_mapping
 
 EVENT = SampledGaussianSteps(
     steps=100, sampling_rate=0.1, noise_multiplier=1.0, clip_norm=0.5, unit="scan", population=300, client="site-03"
@@ -18,12 +18,6 @@ def test_an_event_survives_json():
 def test_a_run_that_stopped_states_its_steps():
     assert EVENT.with_steps(7).steps == 7
     assert EVENT.with_steps(7).with_steps(100) == EVENT
-
-
-def test_equal_events_add_up_and_others_do_not():
-    other = SampledGaussianSteps(**(EVENT.to_mapping() | {"client": "site-04"}))
-    merged = merge_events([EVENT.with_steps(3), other, EVENT.with_steps(4)])
-    assert merged == (EVENT.with_steps(7), other)
 
 
 @pytest.mark.parametrize(

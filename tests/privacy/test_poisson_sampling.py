@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flprivacy.core.errors import ConfigError, TrainingError
-from flprivacy.privacy.sampling import patient_chunks, physical_batch, poisson_sample, sampling_rate, scan_chunks
+from flprivacy.core.errors import ConfigError
+from flprivacy.privacy.sampling import patient_chunks, physical_batch, poisson_sample, scan_chunks
 
 
 def draws(n, rate, steps, seed=0):
@@ -116,11 +116,6 @@ def test_physical_batch_is_seldom_exceeded():
 
 
 def test_batches_and_rates_out_of_range_are_refused():
-    assert sampling_rate(32, 128) == 0.25
-    with pytest.raises(TrainingError, match="expected batch is 33 for 32 units"):
-        sampling_rate(33, 32)
-    with pytest.raises(TrainingError, match="no unit to sample"):
-        sampling_rate(1, 0)
     with pytest.raises(ConfigError, match=r"sampling rate is 0\.0"):
         poisson_sample(5, 0.0, seed=0, key=(0,))
     with pytest.raises(ConfigError, match="physical batch is 0"):

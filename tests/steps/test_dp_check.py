@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flprivacy.study.plan import Plan
+from flprivacy.training.config import CanaryConfig
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from planted_bugs import CAUGHT, METHODS, RIGHT
 from private_examples import PRIVATE, private_run
@@ -23,10 +26,8 @@ from flprivacy.privacy.events import SampledGaussianSteps
 from flprivacy.steps.check_dp_policy import check_dp_policy
 from flprivacy.steps.dp_check import dp_check
 from flprivacy.steps.plan_dp_check import plan_dp_check
-from flprivacy.study.plan import Plan
 from flprivacy.targets.folder import read_target
-from flprivacy.training.central import train_central
-from flprivacy.training.config import CanaryConfig
+from flprivacy.training.alone import train_central
 
 CANARIES, PASSES = 500, 10
 CLAIM = dataclasses.replace(PRIVATE, noise_multiplier=0.8, sampling_rate=0.05, optimizer="sgd")

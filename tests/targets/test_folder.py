@@ -13,14 +13,14 @@ from flprivacy.core.errors import TargetError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import write_json
 from flprivacy.core.target import ModelRecord, TargetRecord, Utility
-from flprivacy.models import tensor_file
+from flprivacy.models import weights
 from flprivacy.models.registry import build
 from flprivacy.models.weights import save_weights, weights_digest
 from flprivacy.targets.folder import load_model, model_record, read_target, target_digest, verify_target
 from tests.models.architecture_examples import scans
 
 SHAPE = (4, 16, 20)
-real = tensor_file.open_guarded
+real = weights.open_guarded
 NAMES = ("site-00", "site-07")
 
 
@@ -49,10 +49,8 @@ def template(tmp_path_factory):
         utility=Utility(accuracy=0.5, f1_macro=0.4, auc_ovr=None, n_scans=9),
         training=training,
         cohort_digest="c" * 64,
-        members="members.json",
     )
     write_json(folder / "target.json", to_mapping(record))
-    write_json(folder / "members.json", [])
     return folder, record
 
 
@@ -181,11 +179,13 @@ def test_a_link_out_of_the_folder_is_refused(target):
     refused(lambda: read_target(folder), "named in target.json but no regular file")
 
 
-@pytest.mark.parametrize("name", ["site-07.weights.h5", "members.json"])
-def test_a_missing_file_is_refused(target, name):
+def test_a_missing_file_is_refused(target):
     folder, _ = target
-    (folder / name).unlink()
-    refused(lambda: read_target(folder), f"{name}: named in target.json but no regular file; copy the whole target")
+    (folder / "site-07.weights.h5").unlink()
+    refused(
+        lambda: read_target(folder),
+        "site-07.weights.h5: named in target.json but no regular file; copy the whole target",
+    )
 
 
 def test_changed_weights_are_refused(target):
@@ -211,11 +211,11 @@ def test_weights_under_their_true_hash_are_walked_through_before_they_are_opened
     """A folder of somebody else's may hold a hostile file and its hash."""
     folder, _ = target
     walked, opened = [], []
-    monkeypatch.setattr(tensor_file, "vet", lambda path, *, remedy: walked.append(path))
-    monkeypatch.setattr(tensor_file, "open_guarded", lambda path, **facts: opened.append(path) or real(path, **facts))
+    monkeypatch.setattr(weights, "vet", lambda path, *, remedy: walked.append(path))
+    monkeypatch.setattr(weights, "open_guarded", lambda path, **facts: opened.append(path) or real(path, **facts))
     verify_target(folder)
     assert walked == opened == [folder / f"{name}.weights.h5" for name in NAMES]
-    monkeypatch.setattr(tensor_file, "vet", Mock(side_effect=TargetError(f"{folder}: target of a stranger")))
+    monkeypatch.setattr(weights, "vet", Mock(side_effect=TargetError(f"{folder}: target of a stranger")))
     refused(lambda: verify_target(folder), "of a stranger")
     assert len(opened) == len(NAMES)
 

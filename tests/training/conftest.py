@@ -8,11 +8,11 @@ import pytest
 from tiny_training import tiny_manifest, tiny_network, write_tiny_cohort
 
 from flprivacy.core.cohort import Cohort
-from flprivacy.training.adam import ADAM
 from flprivacy.training.checkpoint import Checkpoints
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.local import Learner
-from flprivacy.training.pool import Pool, training_pool
+from flprivacy.training.method import ADAM
+from flprivacy.training.pool import Pool, scan_pool
 from flprivacy.training.topology import Run
 
 
@@ -23,7 +23,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 
 @pytest.fixture(scope="session")
 def pool(cohort: Cohort) -> Pool:
-    return training_pool(cohort, protocol="standard")
+    return scan_pool(cohort, protocol="standard")
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from flprivacy.training.checkpoint import Checkpoints
 from flprivacy.training.config import CanaryConfig, TargetConfig
 from flprivacy.training.dp_sgd import dp_sgd
 from flprivacy.training.local import Learner
-from flprivacy.training.pool import training_pool
+from flprivacy.training.pool import scan_pool
 from flprivacy.training.private_run import noise_seed, plan_private_run
 from flprivacy.training.topology import Run
 
@@ -43,7 +43,7 @@ def private_run(
     settings = {"batch_size": 4, "learning_rate": 0.1, "epochs": 3, "rounds": 3} | fields
     config = TargetConfig(topology=topology, privacy=privacy, canaries=canaries, **settings)
     model = softmax_regression()
-    placed = insert_canaries(config, training_pool(cohort, protocol="standard"), model)
+    placed = insert_canaries(config, scan_pool(cohort, protocol="standard"), model)
     checkpoints = Checkpoints(folder=folder, key="0" * 64)
     private = plan_private_run(
         config,
@@ -58,7 +58,7 @@ def private_run(
         name="tiny",
         config=config,
         cohort=cohort,
-        pool=placed.pool if placed else training_pool(cohort, protocol="standard"),
+        pool=placed.pool if placed else scan_pool(cohort, protocol="standard"),
         learner=Learner(model, learner_method, config),
         initial_weights=lambda number: [w + np.float32(0.001 * number) for w in weights],
         checkpoints=checkpoints,

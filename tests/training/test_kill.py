@@ -62,5 +62,5 @@ def test_killed_and_repeated(topology: str, count: int, delay_seconds: float, tm
     kill_after_checkpoints(topology, cohort, killed, count, delay_seconds)
     assert not (killed / "out").exists()
     assert train(topology, cohort, killed).digest == wanted.digest
-    for name in ("history.json", "members.json"):
+    for name in ("private/history.json", "private/members.json"):
         assert (killed / "out" / name).read_bytes() == (undisturbed / "out" / name).read_bytes()

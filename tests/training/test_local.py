@@ -3,8 +3,8 @@ import pytest
 from tiny_training import assert_same_bits, tiny_network
 
 from flprivacy.core.errors import TrainingError
-from flprivacy.training.batches import Batch
 from flprivacy.training.local import Learner, Pass
+from flprivacy.training.method import Batch
 from flprivacy.training.pool import Pool
 
 MINE, OTHERS = np.array([0, 4, 7, 9, 15, 20]), np.array([1, 2, 3])

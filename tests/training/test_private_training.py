@@ -18,12 +18,11 @@ from flprivacy.privacy.accounting import account
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.privacy.events import event_from_mapping
 from flprivacy.targets.folder import read_target
-from flprivacy.training.central import train_central
+from flprivacy.training.alone import train_central, train_siloed
 from flprivacy.training.checkpoint import Checkpoint, Checkpoints
 from flprivacy.training.config import CanaryConfig, TargetConfig
 from flprivacy.training.federated import train_federated
 from flprivacy.training.private_run import SEED_FILE, noise_seed, plan_private_run
-from flprivacy.training.siloed import train_siloed
 from flprivacy.training.train import train_target
 
 TRAINERS = {"central": train_central, "siloed": train_siloed, "federated": train_federated}
@@ -67,13 +66,13 @@ def test_the_record_says_who_is_protected_and_how_much(record: tuple[TargetRecor
 
 def test_nothing_that_is_not_private_is_published_beside_the_model(record: tuple[TargetRecord, Path]) -> None:
     found, folder = record
-    history = json.loads((folder / "out" / "history.json").read_text())
+    history = json.loads((folder / "out" / "private" / "history.json").read_text())
     assert history == {"model": [{"round": 1, "clients": 3}]}
     (secret,) = (folder / "work").rglob(SEED_FILE)
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     seed = str(json.loads(secret.read_text())["seed"])
     assert len(seed) > 30
-    assert not [p for p in (folder / "out").iterdir() if seed.encode() in p.read_bytes()]
+    assert not [p for p in (folder / "out").rglob("*.*") if seed.encode() in p.read_bytes()]
     assert not any("seed in the configuration" in c for c in found.privacy.caveats)
 
 
@@ -296,6 +295,6 @@ def test_the_default_delta_is_below_one_in_ten_n(cohort: Cohort) -> None:
     run = plan_private_run(TargetConfig(topology="central", privacy=PRIVATE), cohort, seed=0)
     assert run is not None
     assert run.delta == 1e-5
-    from flprivacy.privacy.plan import choose_delta
+    from flprivacy.privacy.budget import choose_delta
 
     assert choose_delta(PRIVATE, 10**6) == pytest.approx(1e-7)

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from tiny_training import assert_same_bits
 
-from flprivacy.training.central import train_central
+from flprivacy.training.alone import train_central, train_siloed
 from flprivacy.training.checkpoint import Checkpoint, Checkpoints
 from flprivacy.training.federated import train_federated
 from flprivacy.training.pool import Pool
-from flprivacy.training.siloed import train_siloed
 from flprivacy.training.topology import Run
 
 TRAINERS = {"central": train_central, "siloed": train_siloed, "federated": train_federated}

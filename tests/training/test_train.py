@@ -16,12 +16,13 @@ from flprivacy.models.registry import TargetModel, build
 from flprivacy.models.weights import weights_digest
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.targets.folder import load_model, read_target, verify_target
-from flprivacy.training.adam import ADAM
-from flprivacy.training.config import CanaryConfig, TargetConfig
+from flprivacy.targets.lineage import private_part, released_training
+from flprivacy.training.config import CanaryConfig, TargetConfig, training_mapping
 from flprivacy.training.draws import weights_seed
-from flprivacy.training.mapping import training_mapping
+from flprivacy.training.method import ADAM
+from flprivacy.training.pool import scan_pool
 from flprivacy.training.train import TRAINERS, run_key, train_target
-from flprivacy.training.utility import class_probabilities, held_out_scans, measure_utility
+from flprivacy.training.utility import class_probabilities, measure_utility
 
 FAST = {"architecture": "cnn3d_small", "batch_size": 8, "learning_rate": 0.01}
 
@@ -60,10 +61,13 @@ def test_the_record_says_how_the_target_came_about(cohort: Cohort, central: Path
     record = verify_target(central / "out")
     assert (record.name, record.role, record.topology, record.partition) == ("central", "target", "central", None)
     assert (record.architecture, record.shape, record.n_classes) == ("cnn3d_small", cohort.meta.shape, 2)
-    assert (record.protocol, record.cohort_digest) == ("standard", cohort.meta.digest)
+    assert record.protocol == "standard"
     assert (record.epsilon, record.delta, record.dp_events, record.synthetic_share) == (None, None, (), 0.0)
     assert record.tensors_matched == record.tensors_total > 0
-    assert from_mapping(TargetConfig, record.training) == TargetConfig(topology="central", epochs=8, **FAST)
+    lineage = private_part(central / "out", record).lineage
+    assert (lineage.target_digest, lineage.cohort_digest) == (record.digest, cohort.meta.digest)
+    assert from_mapping(TargetConfig, lineage.training) == TargetConfig(topology="central", epochs=8, **FAST)
+    assert record.training == {name: value for name, value in lineage.training.items() if name != "seed"}
     (model,) = record.models
     assert (model.name, model.n_train, model.utility) == ("model", 22, record.utility)
     assert model.sha256 == hashlib.sha256((central / "out" / model.weights).read_bytes()).hexdigest()
@@ -73,7 +77,7 @@ def test_the_record_says_how_the_target_came_about(cohort: Cohort, central: Path
 def test_the_published_weights_have_the_published_utility(cohort: Cohort, central: Path) -> None:
     record = read_target(central / "out")
     model = load_model(central / "out", record, "model").model
-    scans = held_out_scans(cohort, protocol="standard")
+    scans = scan_pool(cohort, protocol="standard", split="test")
     assert measure_utility(scans.labels, class_probabilities(model, scans)) == record.utility
 
 
@@ -81,17 +85,11 @@ def test_members_are_hashed_with_the_cohorts_digest(cohort: Cohort, central: Pat
     record = read_target(central / "out")
     scan_ids = cohort.manifest["scan_id"].to_numpy()[cohort.rows("train")]
     expected = sorted(hashlib.sha256((cohort.meta.digest + s).encode()).hexdigest() for s in scan_ids)
-    assert read_json(central / "out" / record.members) == {"model": expected}
-
-
-def test_no_identifier_is_published(cohort: Cohort, central: Path) -> None:
-    for path in (central / "out").glob("*.json"):
-        assert "scan-" not in path.read_text()
-        assert "patient-" not in path.read_text()
+    assert private_part(central / "out", record).members() == {"model": tuple(expected)}
 
 
 def test_history_has_an_entry_an_epoch(central: Path) -> None:
-    (entries,) = read_json(central / "out" / "history.json").values()
+    (entries,) = read_json(central / "out" / "private" / "history.json").values()
     assert [e["epoch"] for e in entries] == list(range(1, 9))
     assert entries[-1]["loss"] < entries[0]["loss"]
 
@@ -101,10 +99,10 @@ def test_a_siloed_target_holds_a_model_a_site(cohort: Cohort, siloed: Path) -> N
     names = ["site-00", "site-01", "site-02"]
     assert [m.name for m in record.models] == names
     assert [m.n_train for m in record.models] == [13, 6, 3]
-    members = read_json(siloed / "out" / record.members)
+    members = private_part(siloed / "out", record).members()
     assert {name: len(m) for name, m in members.items()} == dict(zip(names, (13, 6, 3), strict=True))
     assert max(Counter(h for m in members.values() for h in m).values()) == 1
-    assert set(read_json(siloed / "out" / "history.json")) == set(names)
+    assert set(read_json(siloed / "out" / "private" / "history.json")) == set(names)
     accuracy = np.average([m.utility.accuracy for m in record.models], weights=[13, 6, 3])
     assert record.utility is not None
     assert record.utility.accuracy == pytest.approx(accuracy)
@@ -151,10 +149,10 @@ def train_only(cohort: Cohort) -> Cohort:
 
 def test_untrained_holds_independent_fresh_weights(train_only: Cohort, tmp_path: Path) -> None:
     record = train(train_only, tmp_path, topology="untrained", initialisations=3)
-    assert (record.role, record.cohort_digest) == ("baseline", "")
+    assert (record.role, private_part(tmp_path / "out", record).lineage.cohort_digest) == ("baseline", "")
     assert [m.name for m in record.models] == ["init-0", "init-1", "init-2"]
     assert [m.n_train for m in record.models] == [0, 0, 0]
-    assert read_json(tmp_path / "out" / record.members) == {"init-0": [], "init-1": [], "init-2": []}
+    assert private_part(tmp_path / "out", record).members() == {"init-0": (), "init-1": (), "init-2": ()}
     fresh = {weights_digest(load_model(tmp_path / "out", record, m.name)) for m in record.models}
     assert len(fresh) == 3
     start = build("cnn3d_small", shape=record.shape, n_classes=2, seed=weights_seed(0, 0, baseline=False))
@@ -177,9 +175,9 @@ def test_a_federated_target_under_the_reference_studys_preprocessing(train_only:
         "t", config, train_only, protocol="flprivacy-2023", work=tmp_path / "work", out=tmp_path / "out"
     )
     assert (record.role, record.topology, record.partition) == ("target", "federated", "iid")
-    assert (record.protocol, record.training) == ("flprivacy-2023", training_mapping(config))
+    assert (record.protocol, record.training) == ("flprivacy-2023", released_training(training_mapping(config)))
     assert [(m.name, m.n_train) for m in record.models] == [("model", 22)]
-    (entries,) = read_json(tmp_path / "out" / "history.json").values()
+    (entries,) = read_json(tmp_path / "out" / "private" / "history.json").values()
     assert [(e["round"], e["clients"]) for e in entries] == [(1, 3), (2, 3)]
 
 

@@ -7,7 +7,8 @@ from flprivacy.cohorts.format import read_volumes
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import TrainingError
 from flprivacy.core.target import Utility
-from flprivacy.training.utility import class_probabilities, held_out_scans, mean_utility, measure_utility
+from flprivacy.training.pool import scan_pool
+from flprivacy.training.utility import class_probabilities, mean_utility, measure_utility
 
 RNG = np.random.default_rng(0)
 
@@ -63,7 +64,7 @@ def test_probabilities_are_in_the_order_of_the_held_out_scans(
     monkeypatch.setattr("flprivacy.training.utility._SCORING_BATCH", batch)
     model = tiny_network(1)
     rows = cohort.rows("test")
-    scans = held_out_scans(cohort, protocol="standard")
+    scans = scan_pool(cohort, protocol="standard", split="test")
     wanted = model.predict_on_batch(read_volumes(cohort, rows)[..., None].astype(np.float32) / 255)
     np.testing.assert_allclose(class_probabilities(model, scans), wanted, rtol=1e-5)
     np.testing.assert_array_equal(scans.labels, cohort.manifest["label"].to_numpy()[rows])
@@ -73,4 +74,4 @@ def test_outputs_that_are_not_finite_are_refused(cohort: Cohort) -> None:
     model = tiny_network(1)
     model.set_weights([w * np.nan for w in model.get_weights()])
     with pytest.raises(TrainingError, match="outputs are not finite"):
-        class_probabilities(model, held_out_scans(cohort, protocol="standard"))
+        class_probabilities(model, scan_pool(cohort, protocol="standard", split="test"))

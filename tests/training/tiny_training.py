@@ -9,9 +9,7 @@ import pandas as pd
 
 from flprivacy.cohorts.format import write_cohort
 from flprivacy.core.cohort import Cohort, CohortMeta
-from flprivacy.training.adam import compile_step
-from flprivacy.training.batches import shuffled_batches
-from flprivacy.training.method import Method
+from flprivacy.training.method import Method, compile_step, shuffled_batches
 
 SHAPE = (8, 32, 40)  # (depth, height, width), no two alike
 TRAIN_SIZES = (13, 6, 3)

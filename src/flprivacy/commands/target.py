@@ -91,20 +91,32 @@ def target_import(location: str, folder: Path, store: str, **facts: Any) -> None
 @target.command("push")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("uri")
-def target_push(folder: Path, uri: str) -> None:
+@click.option(
+    "--with-members",
+    "members_uri",
+    default="",
+    metavar="PRIVATE_URI",
+    help="Send what auditors keep (members, seeds, losses, canaries) to a private location of its own.",
+)
+def target_push(folder: Path, uri: str, members_uri: str) -> None:
     """Publish a target folder where others can pull it: s3://, gs:// or a folder. It is whole or not there.
 
+    Weights and target.json are all that is published. Who the members were stays in the folder.
+
     \b
-    Example:
-      flprivacy target push targets/hospital s3://bucket/hospital
+    Examples:
+      flprivacy target push targets/hospital s3://models/hospital
+      flprivacy target push targets/hospital s3://models/hospital --with-members s3://auditors/hospital
     """
     from flprivacy.commands.console import console
     from flprivacy.launch.direct import drawing_here
     from flprivacy.targets.push import push_target
 
     with drawing_here(console()):
-        sent = push_target(folder=folder, uri=uri)
-    click.echo(f"{uri}: published, {sent} bytes sent")
+        pushed = push_target(folder=folder, uri=uri, members_uri=members_uri)
+    click.echo(f"{uri}: published, {pushed.bytes_sent} bytes sent")
+    if pushed.kept:
+        click.echo(f"{folder}: {', '.join(pushed.kept)} and all seeds stay here and are not published")
 
 
 def _use_mlflow(source: Any) -> None:

@@ -1,10 +1,14 @@
 """The target: a model under investigation, or a baseline that is a model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from flprivacy.core.parsing import from_mapping
+
 TARGET_FILE = "target.json"
 SCHEMA_VERSION = 1
+_FORMERLY = ("members", "canaries")  # files that older versions named here and kept beside the weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +108,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetRecord:
-    """Contents of ``target.json``.
+    """Contents of ``target.json``: what whoever holds the model may know. The rest is :class:`Lineage`.
 
     Attributes:
         name: name of the target.
@@ -117,16 +121,15 @@ class TargetRecord:
         digest: SHA-256 over all weights files and how they were trained.
         models: the models that it releases.
         utility: of the one model, or the mean over a siloed target's models weighted by their training scans.
-        training: the TargetConfig it was trained with.
-        cohort_digest: of the cohort that it was trained on.
+        training: the TargetConfig it was trained with, without its seeds.
+        cohort_digest: of the cohort that it was trained on, in records of older versions, whose digest covers it;
+            otherwise empty.
         partition: ``natural`` or ``iid`` where federated.
         epsilon: spent differential-privacy budget; None where not private.
         delta: of that budget.
         dp_events: what the training did, for the accountant.
         privacy: who is protected, in words and numbers; None where not private.
-        canaries: file of canary scores; empty where none were inserted.
         synthetic_share: fraction of synthetic scans in the training data, in [0, 1].
-        members: file of the hashed scan ids of the training set; empty where unknown.
         tensors_matched: trunk tensors found in the weights files.
         tensors_total: trunk tensors that the architecture has.
         origin: the foreign file that it was made from; None where it was trained here.
@@ -150,10 +153,49 @@ class TargetRecord:
     delta: float | None = None
     dp_events: tuple[dict[str, Any], ...] = ()
     privacy: PrivacyStatement | None = None
-    canaries: str = ""
     synthetic_share: float = 0.0
-    members: str = ""
     tensors_matched: int = 0
     tensors_total: int = 0
     origin: Origin | None = None
     schema_version: int = SCHEMA_VERSION
+
+    @classmethod
+    def parse(cls, mapping: Any, where: str) -> "TargetRecord":
+        """Read a record, of an older version too.
+
+        Args:
+            mapping: what the JSON holds.
+            where: shown in errors.
+
+        Raises:
+            ConfigError: it is no such record.
+        """
+        if isinstance(mapping, Mapping):
+            mapping = {name: value for name, value in mapping.items() if name not in _FORMERLY}
+        return from_mapping(cls, mapping, where)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """What auditors keep of a target and nobody else gets: contents of ``private/lineage.json``.
+
+    Attributes:
+        target_digest: of the target that it belongs to.
+        cohort_digest: of the cohort that the target was trained on.
+        training: the whole TargetConfig that it was trained with, seeds among it.
+        members: file of the scans that each model was trained on: model name -> SHA-256 of cohort digest + scan id.
+        history: file of losses and accuracies on the training scans; empty where there is none.
+        canaries: file of canary scores; empty where none were inserted.
+    """
+
+    target_digest: str
+    cohort_digest: str
+    training: dict[str, Any] = field(default_factory=dict)
+    members: str = ""
+    history: str = ""
+    canaries: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that it names."""
+        return tuple(name for name in (self.members, self.history, self.canaries) if name)

@@ -44,6 +44,8 @@ class TargetSource:
         delta: of that budget.
         synthetic_share: fraction of synthetic scans in its training data.
         n_train: scans that it was trained on; 0 where unknown.
+        members: path or URI of the private part of a target (:class:`~flprivacy.core.target.Lineage`), which auditors
+            keep apart from it; empty where there is none.
         allow_partial: take a file that lacks tensors of the trunk, which then keep fresh weights.
         weights_only: take the tensors of a file whose network holds layers of code (Lambda); the code is neither read
             nor run, and the network is the architecture's.
@@ -63,6 +65,7 @@ class TargetSource:
     delta: float | None = None
     synthetic_share: float = 0.0
     n_train: int = 0
+    members: str = ""
     allow_partial: bool = False
     weights_only: bool = False
 
@@ -174,7 +177,7 @@ def relocated(source: TargetSource, location: str) -> TargetSource:
 def _value(name: str, text: str, where: str) -> Any:
     if name == "shape":
         return _shape(text, f"target {where!r}")
-    if name in ("architecture", "feature_layer", "trunk_layer", "protocol", "role", "topology", "partition"):
+    if name in ("architecture", "feature_layer", "trunk_layer", "protocol", "role", "topology", "partition", "members"):
         return text  # a layer may be called 1 or on
     try:
         return yaml.safe_load(text)

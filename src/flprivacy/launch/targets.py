@@ -1,9 +1,10 @@
 """From a target on the command line to the word that pipelines pass on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from flprivacy.core.errors import ConfigError
-from flprivacy.core.target_source import YAML_SUFFIXES, TargetSource, parse_source, parse_source_file, relocated
+from flprivacy.core.target_source import YAML_SUFFIXES, TargetSource, parse_source, parse_source_file
 from flprivacy.storage.uris import is_remote, local_path
 
 _MOST_YAML_BYTES = 1 << 16
@@ -21,7 +22,7 @@ def target_source(word: str) -> TargetSource:
     source = parse_source(word)
     if not source.is_mlflow and not is_remote(source.location) and source.location.endswith(YAML_SUFFIXES):
         return _from_yaml(source)
-    return relocated(source, _absolute(source, Path()))
+    return _anchored(source, Path())
 
 
 def _from_yaml(named: TargetSource) -> TargetSource:
@@ -37,13 +38,16 @@ def _from_yaml(named: TargetSource) -> TargetSource:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a text file; give the YAML of a target") from error
     source = parse_source_file(text, str(path))
-    return relocated(source, _absolute(source, path.parent))
+    return _anchored(source, path.parent)
 
 
-def _absolute(source: TargetSource, folder: Path) -> str:
-    """Return a URI as it is, and a path as one that means the same from any folder."""
-    if source.is_mlflow or is_remote(source.location):
-        return source.location
-    if "://" in source.location:
-        return str(local_path(source.location))
-    return str((folder / source.location).absolute())
+def _anchored(source: TargetSource, folder: Path) -> TargetSource:
+    """Return the source with paths that mean the same from any folder."""
+    location = source.location if source.is_mlflow else _absolute(source.location, folder)
+    return replace(source, location=location, members=source.members and _absolute(source.members, folder))
+
+
+def _absolute(location: str, folder: Path) -> str:
+    if is_remote(location):
+        return location
+    return str(local_path(location) if "://" in location else (folder / location).absolute())

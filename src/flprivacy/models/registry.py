@@ -5,8 +5,15 @@ import keras
 from flprivacy.core.checks import check
 from flprivacy.core.errors import ConfigError, TargetError
 from flprivacy.models import cnn3d, cnn3d_small, i3d, slices2d
-from flprivacy.models.architecture import Architecture, Shape, TargetModel, scan_input
-from flprivacy.models.heads import bottleneck_head, dropout_head, linear_head
+from flprivacy.models.architecture import (
+    Architecture,
+    Shape,
+    TargetModel,
+    bottleneck_head,
+    dropout_head,
+    linear_head,
+    scan_input,
+)
 from flprivacy.models.initialisation import initialise, undisturbed_random
 
 __all__ = ["ARCHITECTURES", "Architecture", "TargetModel", "build"]

@@ -1,25 +1,164 @@
-"""Weights files: tensors matched by path and shape, never by position, and all of them or none."""
+"""Weights files: tensors by path in one HDF5 file, written whole, and read with nothing taken on trust.
 
-from collections.abc import Mapping
+.. code-block:: text
+
+    attribute flprivacy_weights     JSON: format, architecture, shape, n_classes
+    Conv3d_1a_7x7_conv/kernel       one contiguous, uncompressed dataset a tensor, named by its path
+    Conv3d_1a_7x7_bn/beta
+    ...
+
+A reader admits only what the writer writes (:mod:`flprivacy.models.hdf5`). Tensors are matched by path and shape, never
+by position, and all of them or none. Importing this module imports no Keras.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
+import h5py
 import numpy as np
 
-from flprivacy.core.errors import TargetError
-from flprivacy.models.architecture import TargetModel
-from flprivacy.models.hdf5 import Array
-from flprivacy.models.tensor_file import (
-    TensorHeader,
-    Tensors,
-    TensorSpec,
-    read_tensors,
-    tensors_digest,
-    write_tensors,
-)
+from flprivacy.core.errors import ConfigError, StorageError, TargetError
+from flprivacy.core.parsing import from_mapping
+from flprivacy.core.publish import publish_file
+from flprivacy.models.hdf5 import Array, one_line, open_guarded, read
+from flprivacy.models.quarantine import vet
+
+if TYPE_CHECKING:
+    import keras
+
+    from flprivacy.models.architecture import TargetModel
+
+Tensors = Mapping[str, Array]
 
 SUFFIX = ".weights.h5"
+FORMAT = 1
+_HEADER = "flprivacy_weights"
+MOST_CLASSES = 4096  # larger heads fill the memory before anything shows that the file does not hold them
+MOST_VOXELS = (1 << 16) - 1  # along one axis
+_MAX_HEADER_BYTES = 4096
+_REMEDY = "copy it again from where it came, or write it again with save_weights"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorHeader:
+    """Which network the tensors belong to.
+
+    Attributes:
+        architecture: name in the model registry.
+        shape: (depth, height, width) that the network takes, in voxels.
+        n_classes: disease classes of its head.
+        format: version of the file's layout.
+    """
+
+    architecture: str
+    shape: tuple[int, int, int]
+    n_classes: int
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Shape and NumPy type name of one stored tensor."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+Check = Callable[[TensorHeader, Mapping[str, TensorSpec]], None]
+
+
+def write_tensors(path: Path, header: TensorHeader, tensors: Tensors) -> None:
+    """Write tensors atomically. Equal tensors give equal bytes with one version of HDF5.
+
+    Raises:
+        StorageError: the folder is not writable or the disk is full.
+    """
+    text = json.dumps(dataclasses.asdict(header), sort_keys=True).encode()
+    with publish_file(path) as partial:
+        try:
+            with h5py.File(partial, "w") as file:
+                file.attrs[_HEADER] = np.bytes_(text)
+                for name, values in tensors.items():
+                    file.create_dataset(name, data=values)
+        except (OSError, RuntimeError) as error:
+            raise StorageError(f"{path}: cannot be written ({one_line(error)}); free some disk space") from error
+
+
+def read_tensors(path: Path, check: Check | None = None) -> tuple[TensorHeader, dict[str, Array]]:
+    """Read a file written by :func:`write_tensors`; a stranger's only after :func:`vet_tensors`.
+
+    Args:
+        path: the file.
+        check: sees header, shapes and types before any value is read, and raises to refuse them.
+
+    Raises:
+        TargetError: the file is missing, is not such a file, or is damaged.
+    """
+    with open_guarded(path, remedy=_REMEDY) as file:
+        header = _read_header(file.root, path)
+        datasets = file.tensors()
+        if check is not None:
+            check(header, {name: TensorSpec(d.shape, str(d.dtype)) for name, d in datasets.items()})
+        return header, read(datasets)
+
+
+def vet_tensors(path: Path) -> None:
+    """Have a stranger's file walked through by another process: :mod:`flprivacy.models.quarantine`.
+
+    Raises:
+        TargetError: the file is missing or damaged.
+    """
+    vet(path, remedy=_REMEDY)
+
+
+def header_of(path: Path) -> TensorHeader | None:
+    """Return the header of a stranger's file; None if :func:`write_tensors` did not write it.
+
+    Raises:
+        TargetError: the file is missing, no HDF5 file, or damaged.
+    """
+    vet_tensors(path)
+    with open_guarded(path, remedy=_REMEDY) as file:
+        return _read_header(file.root, path) if _HEADER in file.root.attrs else None
+
+
+def tensors_digest(tensors: Tensors) -> str:
+    """Return the SHA-256 over paths, shapes, types and values, in the order of the paths."""
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        values = np.ascontiguousarray(tensors[name])
+        little = values.astype(values.dtype.newbyteorder("<"), copy=False)
+        sha.update(json.dumps([name, values.shape, str(values.dtype)]).encode())
+        sha.update(little.tobytes())
+    return sha.hexdigest()
+
+
+def _read_header(file: h5py.File, path: Path) -> TensorHeader:
+    if _HEADER not in file.attrs:
+        raise TargetError(
+            f"{path}: HDF5, but not weights in flprivacy's layout (it has no attribute {_HEADER}); make a target of it "
+            "with 'flprivacy target import'"
+        )
+    kind = file.attrs.get_id(_HEADER).dtype
+    if kind.kind != "S" or kind.itemsize > _MAX_HEADER_BYTES:
+        raise TargetError(f"{path}: attribute {_HEADER} is not a short text; {_REMEDY}")
+    try:
+        header = json.loads(bytes(file.attrs[_HEADER]))
+        if isinstance(header, dict) and header.get("format") != FORMAT:
+            raise TargetError(
+                f"{path}: weights layout {header.get('format')!r}; this version reads {FORMAT}; upgrade flprivacy"
+            )
+        found = from_mapping(TensorHeader, header, _HEADER)
+        if not 2 <= found.n_classes <= MOST_CLASSES or not all(1 <= size <= MOST_VOXELS for size in found.shape):
+            raise ValueError(f"shape {found.shape} or {found.n_classes} classes are out of range")
+        return found
+    except (ValueError, ConfigError) as error:
+        raise TargetError(f"{path}: unreadable header ({one_line(error)}); {_REMEDY}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +178,7 @@ class MatchReport:
     left_over: tuple[str, ...]
 
 
-def save_weights(model: TargetModel, path: Path) -> None:
+def save_weights(model: "TargetModel", path: Path) -> None:
     """Write a model's weights atomically to a ``.weights.h5`` file.
 
     Raises:
@@ -53,7 +192,7 @@ def save_weights(model: TargetModel, path: Path) -> None:
     write_tensors(path, _header(model), tensors)
 
 
-def load_weights(model: TargetModel, path: Path) -> MatchReport:
+def load_weights(model: "TargetModel", path: Path) -> MatchReport:
     """Put a file's weights into a built model; functions compiled for the model stay compiled.
 
     Either every tensor is found by its path, in the same shape and type, and set, or none is touched.
@@ -78,7 +217,7 @@ def load_weights(model: TargetModel, path: Path) -> MatchReport:
     return match(wanted, {name: TensorSpec(v.shape, str(v.dtype)) for name, v in tensors.items()})
 
 
-def weights_digest(model: TargetModel) -> str:
+def weights_digest(model: "TargetModel") -> str:
     """Return the SHA-256 over the paths, shapes, types and values of a model's weights."""
     return tensors_digest(_tensors(model))
 
@@ -90,15 +229,15 @@ def match(wanted: Mapping[str, TensorSpec], found: Mapping[str, TensorSpec]) -> 
     return MatchReport(matched=len(wanted) - len(missing), total=len(wanted), missing=missing, left_over=left_over)
 
 
-def _header(model: TargetModel) -> TensorHeader:
+def _header(model: "TargetModel") -> TensorHeader:
     return TensorHeader(architecture=model.architecture, shape=model.shape, n_classes=model.n_classes)
 
 
-def _variables(model: TargetModel) -> dict[str, keras.Variable]:
+def _variables(model: "TargetModel") -> "dict[str, keras.Variable]":
     return {variable.path: variable for variable in model.model.weights}
 
 
-def _tensors(model: TargetModel) -> dict[str, Array]:
+def _tensors(model: "TargetModel") -> dict[str, Array]:
     return {name: np.asarray(v) for name, v in _variables(model).items()}
 
 

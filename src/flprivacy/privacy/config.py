@@ -1,10 +1,13 @@
 """Configuration of differentially private training."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from flprivacy.core.checks import check
 
+NOISE_SEED = "noise_seed"
 PRIVACY_UNITS = ("scan", "patient", "site")
 PRIVATE_OPTIMIZERS = ("adam", "sgd")
 
@@ -58,3 +61,14 @@ class PrivacyConfig:
         known = ", ".join(PRIVATE_OPTIMIZERS)
         check(self.optimizer in PRIVATE_OPTIMIZERS, "optimizer", self.optimizer, f"must be one of {known}")
         check(self.noise_seed is None or self.noise_seed >= 0, "noise_seed", self.noise_seed, "must not be negative")
+
+
+def without_noise_seeds(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration's mapping without the seeds of noise in it: as more people may see it than draw noise."""
+    return without_fields(config, (NOISE_SEED,))
+
+
+def without_fields(mapping: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Return a nested mapping without the fields of these names, at any depth."""
+    kept = {name: value for name, value in mapping.items() if name not in names}
+    return {name: without_fields(value, names) if isinstance(value, Mapping) else value for name, value in kept.items()}

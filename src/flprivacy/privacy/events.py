@@ -7,7 +7,7 @@ and nothing else is: it goes into ``target.json`` (``TargetRecord.dp_events``) a
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -56,6 +56,16 @@ class SampledGaussianSteps:
         for name in ("population", "scans_per_patient"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
 
+    @property
+    def expected_batch(self) -> float:
+        """Units that take part in a step on average: the fixed denominator of its update."""
+        return self.sampling_rate * self.population
+
+    @property
+    def steps_per_pass(self) -> int:
+        """Steps after which each unit has taken part once on average, rounded."""
+        return steps_per_pass(self.sampling_rate)
+
     def with_steps(self, steps: int) -> "SampledGaussianSteps":
         """Return the record of a run that did ``steps`` of these steps, such as one that stopped early."""
         return replace(self, steps=steps)
@@ -63,6 +73,11 @@ class SampledGaussianSteps:
     def to_mapping(self) -> dict[str, Any]:
         """Return the record as a JSON-able mapping."""
         return asdict(self)
+
+
+def steps_per_pass(rate: float) -> int:
+    """Return the steps after which each unit, drawn with this rate, has taken part once on average, rounded."""
+    return max(1, round(1.0 / rate))
 
 
 def event_from_mapping(mapping: Mapping[str, Any]) -> SampledGaussianSteps:
@@ -82,12 +97,3 @@ def event_from_mapping(mapping: Mapping[str, Any]) -> SampledGaussianSteps:
         if isinstance(mapping[name], bool) or not isinstance(mapping[name], kinds):
             raise ConfigError(f"DP event: {name} is {mapping[name]!r}; must be a number")
     return SampledGaussianSteps(**mapping)
-
-
-def merge_events(events: Iterable[SampledGaussianSteps]) -> tuple[SampledGaussianSteps, ...]:
-    """Return the events with equal ones added up, in order of first appearance; those of no step are kept."""
-    steps: dict[SampledGaussianSteps, int] = {}
-    for event in events:
-        kind = event.with_steps(0)
-        steps[kind] = steps.get(kind, 0) + event.steps
-    return tuple(kind.with_steps(count) for kind, count in steps.items())

@@ -9,13 +9,13 @@ Gradients stream: each is computed, clipped and added to the sum inside a loop i
 the next (on a CPU, one in each core), so that memory is below that of an ordinary step. Norms, sums and noise are
 float32 whatever the network computes in.
 
-The backends' loops are in :mod:`flprivacy.privacy.gradients_tensorflow` and :mod:`flprivacy.privacy.gradients_jax`.
+The compiled loop is in :mod:`flprivacy.privacy.gradients_tensorflow`.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -76,33 +76,6 @@ class StepResult(NamedTuple):
     clipped: float
 
 
-class Accumulator(Protocol):
-    """A backend's compiled loop over one model.
-
-    Its totals are (loss, correct scans, scans, units, clipped units, units whose gradient is not finite).
-    """
-
-    def add(self, x: Any, y: Any, mask: FloatArray, ends: FloatArray) -> None:
-        """Add a chunk's clipped gradients to the sum."""
-
-    def add_and_apply(
-        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seed: npt.NDArray[np.int32], scales: FloatArray
-    ) -> npt.NDArray[np.float64]:
-        """Add a chunk, then noise, update the model unless a gradient was not finite, and return the totals.
-
-        ``scales`` are the noise's standard deviation and the denominator.
-        """
-
-    def sums(self) -> list[FloatArray]:
-        """Return a copy of the running sum, one array a trainable tensor."""
-
-    def contribute(self, gradients: Sequence[npt.NDArray[Any]]) -> None:
-        """Add arrays to the running sum as they are."""
-
-    def reset(self) -> None:
-        """Set sum and totals to zero."""
-
-
 class DpSgdRule:
     """One private optimisation step on one model: compiled once, called with chunks of one physical size.
 
@@ -125,8 +98,14 @@ class DpSgdRule:
 
         Raises:
             TrainingError: the model or the optimizer would break the promise.
-            ConfigError: there is no loop for Keras's backend.
+            ConfigError: Keras's backend is another than TensorFlow.
         """
+        if keras.backend.backend() != "tensorflow":
+            raise ConfigError(
+                f"Keras's backend is {keras.backend.backend()!r}; private training needs tensorflow: set KERAS_BACKEND"
+            )
+        from flprivacy.privacy.gradients_tensorflow import TensorFlowAccumulator  # other backends do without it
+
         validate(model)
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             raise TrainingError(
@@ -139,7 +118,7 @@ class DpSgdRule:
         self.optimizer = optimizer
         self._config = config
         self._seed = seed
-        self._accumulator = _accumulator(model, optimizer, config)
+        self._accumulator = TensorFlowAccumulator(model, optimizer, config)
         self._pending: tuple[int, ...] | None = None
 
     def step(
@@ -196,7 +175,7 @@ class DpSgdRule:
             ConfigError: a value out of range.
         """
         if self._pending is not None:
-            raise TrainingError(f"step {self._pending} waits for its last chunk; finish or abandon that first")
+            raise TrainingError(f"step {self._pending} waits for its last chunk; finish it first")
         self._config = replace(self._config, noise_multiplier=noise_multiplier, expected_batch=expected_batch)
 
     def contribute(self, gradients: Sequence[npt.NDArray[Any]]) -> None:
@@ -218,15 +197,6 @@ class DpSgdRule:
         scale = min(1.0, self._config.clip_norm / norm) if norm > 0.0 else 1.0
         self._accumulator.contribute([np.asarray(scale * g, dtype=np.float32) for g in gradients])
 
-    def pending_sum(self) -> list[FloatArray]:
-        """Return the clipped sum of the chunks so far, without noise: for tests; not private."""
-        return self._accumulator.sums()
-
-    def abandon(self) -> None:
-        """Forget the chunks so far, as if the step had not begun."""
-        self._pending = None
-        self._accumulator.reset()
-
     def _ends(self, mask: FloatArray, ends: npt.ArrayLike | None) -> FloatArray:
         """Return where units end: at every drawn scan, or where the caller says that a patient's scans do."""
         if self._config.unit == PATIENT and ends is None:
@@ -245,7 +215,7 @@ class DpSgdRule:
             raise TrainingError("a unit ends at filling: ends must be 1 at drawn scans only")
         if self._pending not in (None, key):
             raise TrainingError(
-                f"chunk of step {key} while step {self._pending} waits for its last chunk; finish or abandon that first"
+                f"chunk of step {key} while step {self._pending} waits for its last chunk; finish that first"
             )
 
     def _result(self, totals: npt.NDArray[np.float64]) -> StepResult:
@@ -274,17 +244,3 @@ def prepare_process() -> None:
         from flprivacy.privacy.gradients_tensorflow import one_thread_per_scan
 
         one_thread_per_scan()
-
-
-def _accumulator(model: keras.Model, optimizer: keras.optimizers.Optimizer, config: DpSgdConfig) -> Accumulator:
-    """Return the loop of Keras's backend, importing that backend alone."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        from flprivacy.privacy.gradients_tensorflow import TensorFlowAccumulator
-
-        return TensorFlowAccumulator(model, optimizer, config)
-    if backend == "jax":
-        from flprivacy.privacy.gradients_jax import JaxAccumulator
-
-        return JaxAccumulator(model, optimizer, config)
-    raise ConfigError(f"Keras's backend is {backend!r}; private training needs tensorflow or jax: set KERAS_BACKEND")

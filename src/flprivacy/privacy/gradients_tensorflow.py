@@ -48,9 +48,10 @@ def one_thread_per_scan() -> bool:
 
 
 class TensorFlowAccumulator:
-    """Sum, totals and the compiled function of one model; see :class:`flprivacy.privacy.gradients.Accumulator`.
+    """Sum, totals and the compiled function of one model.
 
-    XLA is left off: on a CPU it gains nothing and takes minutes to compile 3D convolutions.
+    Totals are (loss, correct scans, scans, units, clipped units, units whose gradient is not finite). XLA is left off:
+    on a CPU it gains nothing and takes minutes to compile 3D convolutions.
     """
 
     def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, config: "DpSgdConfig") -> None:
@@ -75,13 +76,12 @@ class TensorFlowAccumulator:
     def add_and_apply(
         self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seed: npt.NDArray[np.int32], scales: FloatArray
     ) -> npt.NDArray[np.float64]:
-        """Add a chunk, then noise, update the model unless a gradient was not finite, and return the totals."""
+        """Add a chunk, then noise, update the model unless a gradient was not finite, and return the totals.
+
+        ``scales`` are the noise's standard deviation and the denominator.
+        """
         self._call(x, y, mask, ends, seed, scales, last=True)
         return np.asarray(self._totals.numpy(), dtype=np.float64)
-
-    def sums(self) -> list[FloatArray]:
-        """Return a copy of the running sum, one array a trainable tensor."""
-        return [np.array(part.numpy()) for part in self._split(self._sum)]
 
     def contribute(self, gradients: Sequence[npt.NDArray[Any]]) -> None:
         """Add arrays to the running sum as they are."""

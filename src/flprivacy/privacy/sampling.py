@@ -14,7 +14,6 @@ import numpy.typing as npt
 from scipy.stats import binom
 
 from flprivacy.core.checks import check
-from flprivacy.core.errors import TrainingError
 from flprivacy.privacy.randomness import SAMPLING, generator
 
 Indices = npt.NDArray[np.int64]
@@ -36,26 +35,6 @@ class Chunk:
     mask: npt.NDArray[np.float32]
     ends: npt.NDArray[np.float32]
     last: bool
-
-
-def sampling_rate(expected_batch: float, n: int) -> float:
-    """Return the probability with which each of ``n`` units takes part in a step.
-
-    Args:
-        expected_batch: units a step on average; positive, at most ``n``.
-        n: units in the client's data.
-
-    Raises:
-        TrainingError: no units, or a batch larger than the data.
-    """
-    if n < 1:
-        raise TrainingError("private training has no unit to sample; give the client training scans")
-    if not 0.0 < expected_batch <= n:
-        raise TrainingError(
-            f"expected batch is {expected_batch!r} for {n} units; must be above 0 and not larger than the data: "
-            "lower batch_size or leave the client out"
-        )
-    return expected_batch / n
 
 
 def poisson_sample(n: int, rate: float, *, seed: int, key: Sequence[int]) -> Indices:

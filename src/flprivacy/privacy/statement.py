@@ -9,8 +9,9 @@ from flprivacy.privacy.events import PATIENT, SCAN, SITE, SampledGaussianSteps
 
 _NEIGHBOURS = "Neighbouring data sets differ by adding or removing one {unit}; how many there are is taken as known."
 _UNCOVERED = (
-    "Covered are the released weights and every intermediate model. Not covered: members.json (for auditors; do not "
-    "release it), the held-out patients that utility is measured on, and hyper-parameters chosen by looking at data."
+    "Covered are the released weights and every intermediate model. Not covered: the private part that auditors keep "
+    "(never publish it), numbers of units, the held-out patients that utility is measured on, and hyper-parameters "
+    "chosen by looking at data."
 )
 _KNOWN_SEED = "The noise was drawn from a seed in the configuration: whoever knows it can subtract the noise."
 

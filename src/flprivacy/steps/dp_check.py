@@ -22,6 +22,7 @@ from flprivacy.storage.code_fingerprint import library_versions
 from flprivacy.storage.places import open_store
 from flprivacy.study.plan import Plan
 from flprivacy.targets.folder import read_target
+from flprivacy.targets.lineage import private_part, released_training
 
 _EXCEPT_SCORES = ("included",)
 
@@ -55,7 +56,7 @@ def dp_check(*, plan: Path, target: Path, store: str, check: Path, page: Path) -
 
         found = check_target(target, record, confidence=confidence)
         cohort = {"cohort": run.study.cohort.name} if run.study.cohort else {}
-        found = replace(found, provenance=_provenance(run.command, record) | cohort)
+        found = replace(found, provenance=_provenance(run.command, record, found.cohort_digest) | cohort)
         found.write(folder / CHECK_FILE)
         write_dp_check(found, folder / REPORT_FILE)
 
@@ -77,18 +78,20 @@ def check_target(target: Path, record: TargetRecord, *, confidence: float) -> Dp
     Raises:
         AuditError: it holds no canaries or claims nothing.
     """
-    if not record.canaries or record.privacy is None or record.epsilon is None or record.delta is None:
+    part = private_part(target, record)
+    canaries = part.lineage.canaries if part is not None else ""
+    if part is None or not canaries or record.privacy is None or record.epsilon is None or record.delta is None:
         raise AuditError(
-            f"{target / TARGET_FILE}: names no canaries or no epsilon; train a private target with canaries"
+            f"{target / TARGET_FILE}: holds no canaries or states no epsilon; train a private target with canaries"
         )
-    table = pd.read_parquet(target / record.canaries)
+    table = pd.read_parquet(part.folder / canaries)
     included = table["included"].to_numpy(dtype=bool)
     scores = {str(name): table[name].to_numpy(dtype=float) for name in table.columns if name not in _EXCEPT_SCORES}
     found = check_claim(included, scores, claimed_epsilon=record.epsilon, delta=record.delta, confidence=confidence)
     return DpCheck(
         name=record.name,
         target_digest=record.digest,
-        cohort_digest=record.cohort_digest,
+        cohort_digest=part.lineage.cohort_digest,
         claim=record.privacy.words,
         claimed_epsilon=record.epsilon,
         delta=record.delta,
@@ -108,13 +111,14 @@ def check_target(target: Path, record: TargetRecord, *, confidence: float) -> Dp
     )
 
 
-def _provenance(command: str, record: TargetRecord) -> dict[str, Any]:
+def _provenance(command: str, record: TargetRecord, cohort_digest: str) -> dict[str, Any]:
+    training = released_training(record.training)
     versions = {"flprivacy": __version__, "python": platform.python_version()} | library_versions()
     return {
         "command": command,
-        "digests": {"target": record.digest, "cohort": record.cohort_digest},
-        "training_digest": digest_json(record.training),
-        "training": record.training,
+        "digests": {"target": record.digest, "cohort": cohort_digest},
+        "training_digest": digest_json(training),
+        "training": training,
         "dp_events": [dict(event) for event in record.dp_events],
         "versions": versions,
     }

@@ -20,12 +20,13 @@ from flprivacy.core.audit import Audit, TargetFailure, TargetSummary
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import AuditError
-from flprivacy.core.parsing import from_mapping, to_mapping
+from flprivacy.core.parsing import to_mapping
 from flprivacy.core.scores import ScoreTable, read_scores
 from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.core.vocabulary import BASELINE_TOPOLOGIES
 from flprivacy.execution.container import StepResult, confusion_metadata
 from flprivacy.execution.isolation import read_failure
+from flprivacy.privacy.config import without_noise_seeds
 from flprivacy.reporting.summaries import strongest_confusion, verdict_metrics
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.code_fingerprint import library_versions
@@ -128,7 +129,7 @@ def _failures(folders: Sequence[Path], run: Plan) -> tuple[TargetFailure, ...]:
 def _is_target(folder: Path) -> bool:
     """Tell whether a folder of scores is of a target, rather than of a baseline, no model or a failure."""
     file = folder / TARGET_FILE
-    return file.is_file() and from_mapping(TargetRecord, json.loads(file.read_text()), str(file)).role == "target"
+    return file.is_file() and TargetRecord.parse(json.loads(file.read_text()), str(file)).role == "target"
 
 
 def _gather(folders: Sequence[Path]) -> tuple[list[ScoreTable], pd.DataFrame, dict[str, TargetRecord]]:
@@ -141,7 +142,7 @@ def _gather(folders: Sequence[Path]) -> tuple[list[ScoreTable], pd.DataFrame, di
         curves.append(curve)
         record_file = folder / TARGET_FILE
         if record_file.exists():
-            record = from_mapping(TargetRecord, json.loads(record_file.read_text()), str(record_file))
+            record = TargetRecord.parse(json.loads(record_file.read_text()), str(record_file))
             records[new[0].target] = record
     names = [t.target for t in tables]
     twice = {name for name in names if names.count(name) > 1}
@@ -164,7 +165,7 @@ def _audit(
         cohort_name=cohort.meta.name,
         cohort_digest=cohort.meta.digest,
         cohort=_describe_cohort(cohort),
-        config=to_mapping(run.study),
+        config=without_noise_seeds(to_mapping(run.study)),
         targets=tuple(_summary(t, records.get(t.target)) for t in tables),
         metrics=tuple(found.metrics),
         excesses=tuple(found.excesses),

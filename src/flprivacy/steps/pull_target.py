@@ -1,17 +1,14 @@
 """Step ``pull_target``: bring a given target to where the other steps read it."""
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from flprivacy.core.errors import ConfigError
-from flprivacy.core.parsing import to_mapping
-from flprivacy.core.publish import write_json
-from flprivacy.core.target import TARGET_FILE
 from flprivacy.core.target_source import parse_source
 from flprivacy.execution.container import StepResult
-from flprivacy.storage.artifact_store import deliver
-from flprivacy.targets.folder import read_target
-from flprivacy.targets.given import given_target
+from flprivacy.targets.folder import deliver_target, read_target
+from flprivacy.targets.given import given_private_part, given_target
 from flprivacy.targets.listing import resolve_targets
 
 
@@ -33,17 +30,19 @@ def pull_target(*, targets: dict[str, str], target_name: str, target: Path, stor
 
     Raises:
         ConfigError: ``targets`` has no such name.
-        TargetError: it is no valid target, or the file cannot be used.
+        TargetError: it is no valid target, the file cannot be used, or the private part that it names is another's.
         StorageError: an object cannot be read or stays damaged.
         TrackingError: MLflow cannot be reached or has no such model.
     """
     targets = resolve_targets(targets)
     if target_name not in targets:
         raise ConfigError(f"target {target_name!r} is not among the given ones: {', '.join(sorted(targets))}")
-    folder = given_target(parse_source(targets[target_name]), store)
+    source = parse_source(targets[target_name])
+    folder = given_target(source, store)
     record = replace(read_target(folder), name=target_name)
-    deliver(folder, target)
-    write_json(target / TARGET_FILE, to_mapping(record))
+    with tempfile.TemporaryDirectory() as private:
+        given_private_part(source, record, Path(private))
+    deliver_target(folder, record, target)
     facts = {
         "digest": record.digest,
         "topology": str(record.topology),

@@ -12,6 +12,7 @@ from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import write_json
 from flprivacy.core.target_source import CUSTOM
 from flprivacy.core.vocabulary import PRETRAINED
+from flprivacy.privacy.config import without_noise_seeds
 from flprivacy.study.config import StudyConfig
 from flprivacy.training.config import TargetConfig
 
@@ -88,9 +89,9 @@ def _baselines(
 
 
 def repeat_command(pipeline: str, preset: str, overrides: Mapping[str, Any]) -> str:
-    """Return the command line that repeats a run."""
+    """Return the command line that repeats a run, without seeds of noise: it is shown to more people than may know."""
     words = ["flprivacy", "run", pipeline, "--preset", preset]
-    for path, value in _leaves(overrides):
+    for path, value in _leaves(without_noise_seeds(overrides)):
         words += ["--set", f"{path}={json.dumps(value)}"]
     return shlex.join(words)
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import ConfigError, TargetError
-from flprivacy.core.parsing import from_mapping
+from flprivacy.core.parsing import to_mapping
+from flprivacy.core.publish import publish_folder, write_json
 from flprivacy.core.target import SCHEMA_VERSION, TARGET_FILE, ModelRecord, Origin, TargetRecord
 from flprivacy.core.target_source import CUSTOM
 from flprivacy.models.foreign.allowed import plain
 from flprivacy.models.foreign.checkpoint import open_checkpoint
-from flprivacy.models.tensor_file import MOST_CLASSES, MOST_VOXELS, read_tensors, tensors_digest, vet_tensors
+from flprivacy.models.weights import MOST_CLASSES, MOST_VOXELS, read_tensors, tensors_digest, vet_tensors
+from flprivacy.storage.links import link_or_copy
 
 if TYPE_CHECKING:
     from flprivacy.models.architecture import TargetModel
@@ -38,14 +40,12 @@ def read_target(folder: Path) -> TargetRecord:
     record = _read_record(folder / TARGET_FILE)
     _check_record(folder / TARGET_FILE, record)
     for model in record.models:
-        path = _inside(folder, model.weights)
+        path = plain_file(folder, model.weights)
         if digest_file(path) != model.sha256:
             raise TargetError(
                 f"{path}: SHA-256 differs from the one in {TARGET_FILE}; the file is damaged or was replaced: "
                 "copy the target again, or train it again"
             )
-    if record.members:
-        _inside(folder, record.members)
     return record
 
 
@@ -59,9 +59,11 @@ def verify_target(folder: Path) -> TargetRecord:
         TargetError: as :func:`read_target`; or the digest is another, or a weights file is damaged.
     """
     record = read_target(folder)
-    weights = {model.name: _weights_digest(folder / model.weights, record) for model in record.models}
     digest = target_digest(
-        weights=weights, training=record.training, cohort_digest=record.cohort_digest, protocol=record.protocol
+        weights=weights_digests(folder, record),
+        training=record.training,
+        cohort_digest=record.cohort_digest,
+        protocol=record.protocol,
     )
     if record.digest != digest:
         raise TargetError(
@@ -103,7 +105,7 @@ def load_model(
     from flprivacy.models.registry import build
     from flprivacy.models.weights import load_weights
 
-    path = _inside(folder, model_record(record, model_name).weights)
+    path = plain_file(folder, model_record(record, model_name).weights)
     if record.architecture == CUSTOM:
         return _load_custom(path, record, into)
     try:
@@ -135,6 +137,15 @@ def _custom_origin(path: Path, record: TargetRecord) -> Origin:
     if record.origin is None or not record.origin.feature_layer:
         raise TargetError(f"{path.parent / TARGET_FILE}: a custom network without feature layer; import it again")
     return record.origin
+
+
+def weights_digests(folder: Path, record: TargetRecord) -> dict[str, str]:
+    """Return model name -> digest of its weights, read with nothing taken on trust.
+
+    Raises:
+        TargetError: a weights file is damaged.
+    """
+    return {model.name: _weights_digest(folder / model.weights, record) for model in record.models}
 
 
 def _weights_digest(path: Path, record: TargetRecord) -> str:
@@ -177,19 +188,31 @@ def target_digest(*, weights: Mapping[str, str], training: Mapping[str, Any], co
 
 
 def _read_record(path: Path) -> TargetRecord:
+    mapping = read_json(path)
+    version = mapping.get("schema_version", SCHEMA_VERSION) if isinstance(mapping, dict) else SCHEMA_VERSION
+    if version != SCHEMA_VERSION:
+        raise TargetError(
+            f"{path}: schema_version is {version!r}; this version reads {SCHEMA_VERSION}; upgrade flprivacy"
+        )
+    try:
+        return TargetRecord.parse(mapping, TARGET_FILE)
+    except ConfigError as error:
+        raise TargetError(f"{path}: not a target's record ({error}); mend it, or train the target again") from error
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file of a target holds.
+
+    Raises:
+        TargetError: it is missing, larger than any record, or not JSON.
+    """
     if not path.is_file():
         raise TargetError(f"{path}: no such file; give the folder of a target, as the training step writes it")
     if path.stat().st_size > _MAX_RECORD_BYTES:
         raise TargetError(f"{path}: larger than {_MAX_RECORD_BYTES} bytes, so not a target's record; train again")
     try:
-        mapping = json.loads(path.read_bytes())
-        version = mapping.get("schema_version", SCHEMA_VERSION) if isinstance(mapping, dict) else SCHEMA_VERSION
-        if version != SCHEMA_VERSION:
-            raise TargetError(
-                f"{path}: schema_version is {version!r}; this version reads {SCHEMA_VERSION}; upgrade flprivacy"
-            )
-        return from_mapping(TargetRecord, mapping, TARGET_FILE)
-    except (OSError, ValueError, RecursionError, ConfigError) as error:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
         raise TargetError(f"{path}: not a target's record ({error}); mend it, or train the target again") from error
 
 
@@ -219,15 +242,32 @@ def _check_record(path: Path, record: TargetRecord) -> None:
             )
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """Return the path of a file that lies in ``folder`` itself, under a plain name and through no link."""
+def plain_file(folder: Path, name: str, named_in: str = TARGET_FILE) -> Path:
+    """Return the path of a file that lies in ``folder`` itself, under a plain name and through no link.
+
+    Raises:
+        TargetError: it does not.
+    """
     path = folder / name
     if not name or Path(name).name != name or name in (".", ".."):
         raise TargetError(
-            f"{folder / TARGET_FILE}: names the file {name!r}; give the bare name of a file in the same folder"
+            f"{folder / named_in}: names the file {name!r}; give the bare name of a file in the same folder"
         )
     if path.is_symlink() or not path.is_file():
         raise TargetError(
-            f"{path}: named in {TARGET_FILE} but no regular file; copy the whole target folder, or train it again"
+            f"{path}: named in {named_in} but no regular file; copy the whole target folder, or train it again"
         )
     return path
+
+
+def deliver_target(folder: Path, record: TargetRecord, out: Path) -> None:
+    """Put a target at ``out`` with its weights and this record, and nothing else that lies in its folder.
+
+    Raises:
+        TargetError: a weights file is missing.
+        StorageError: ``out`` cannot be written.
+    """
+    with publish_folder(out) as partial:
+        for model in record.models:
+            link_or_copy(plain_file(folder, model.weights), partial / model.weights)
+        write_json(partial / TARGET_FILE, to_mapping(record))

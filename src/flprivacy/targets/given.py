@@ -3,21 +3,22 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import ConfigError, FlprivacyError, TargetError
 from flprivacy.core.events import emit
-from flprivacy.core.parsing import from_mapping
 from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource, parse_source
-from flprivacy.storage.artifact_store import ArtifactStore, deliver
+from flprivacy.storage.artifact_store import ArtifactStore
 from flprivacy.storage.download import fetch_files
 from flprivacy.storage.objects import ObjectStat, ObjectStore, open_objects
 from flprivacy.storage.places import open_store
 from flprivacy.storage.uris import is_remote, join, local_path
-from flprivacy.targets.folder import read_target, verify_target
+from flprivacy.targets.folder import deliver_target, read_target, verify_target
+from flprivacy.targets.lineage import LINEAGE_FILE, PrivatePart, read_lineage, read_private_part
 
 Shape = tuple[int, int, int]
 _MOST_RECORD_BYTES = 1 << 24
@@ -40,6 +41,7 @@ def given_target(source: TargetSource, store: str = "", *, shape: Shape | None =
         StorageError: it is missing, cannot be read, or stays damaged.
         TrackingError: MLflow cannot be reached or has no such model.
     """
+    source = replace(source, members="")  # nothing that is kept depends on where the private part is
     if source.is_mlflow:
         return _from_mlflow(source, open_store(store), shape)
     if source.is_foreign:
@@ -50,6 +52,38 @@ def given_target(source: TargetSource, store: str = "", *, shape: Shape | None =
     folder = local_path(source.location)
     verify_target(folder)
     return folder
+
+
+def given_private_part(source: TargetSource, record: TargetRecord, folder: Path) -> PrivatePart | None:
+    """Return the private part that a source names, for auditors; None where it names none.
+
+    It is fetched into ``folder``, which the caller removes: no store, artifact or tracking server ever holds it.
+
+    Args:
+        source: where it is.
+        record: of the target.
+        folder: empty.
+
+    Raises:
+        TargetError: it is damaged, or another target's.
+        StorageError: it is missing or cannot be read.
+    """
+    if not source.members:
+        return None
+    if not is_remote(source.members):
+        return read_private_part(local_path(source.members), record)
+    objects = open_objects(source.members)
+    _fetch(objects, source.members, [LINEAGE_FILE], folder)
+    _fetch(objects, source.members, read_lineage(folder, record).files, folder)
+    return read_private_part(folder, record)
+
+
+def _fetch(objects: ObjectStore, uri: str, names: Sequence[str], folder: Path) -> None:
+    stats = {name: objects.stat(join(uri, name)) for name in names}
+    for stat in stats.values():
+        if stat.size > _MOST_RECORD_BYTES:
+            raise TargetError(f"{stat.uri}: has {stat.size} bytes, too many for a list of members; check the location")
+    fetch_files(objects, stats, folder, description="pulling members")
 
 
 def given_record(source: TargetSource, store: str = "") -> TargetRecord:
@@ -68,7 +102,7 @@ def given_record(source: TargetSource, store: str = "") -> TargetRecord:
 
 
 def _check_without_facts(source: TargetSource) -> None:
-    facts = ", ".join(source.facts())
+    facts = ", ".join(name for name in source.facts() if name != "members")
     if facts:
         raise ConfigError(
             f"{source.location}: is a target folder, whose {TARGET_FILE} says {facts}; leave that out, or give a file "
@@ -104,9 +138,11 @@ def _from_mlflow(source: TargetSource, store: ArtifactStore, shape: Shape | None
     with tempfile.TemporaryDirectory() as name:  # a run's artifacts may change: look each time, import once
         found = _target_within(fetch_artifacts(source.location, Path(name)), source)
         if found.is_dir():
-            verify_target(found)
+            record = verify_target(found)
             digest = digest_json([digest_file(found / TARGET_FILE)])
-            return store.build("target", {**inputs, "identity": digest}, lambda _, out: deliver(found, out))
+            return store.build(
+                "target", {**inputs, "identity": digest}, lambda _, out: deliver_target(found, record, out)
+            )
         return _imported(source, store, shape, version=digest_file(found), bring=lambda _: found)
 
 
@@ -115,8 +151,7 @@ def _mlflow_into(
 ) -> None:
     found = _target_within(fetch(source.location, work), source)
     if found.is_dir():
-        verify_target(found)
-        deliver(found, out)
+        deliver_target(found, verify_target(found), out)
     else:
         _import(source, found, out, shape)
 
@@ -186,7 +221,7 @@ def _fetched_record(objects: ObjectStore, uri: str, folder: Path) -> tuple[Targe
         raise TargetError(f"{stat.uri}: has {stat.size} bytes, which no record has; give the folder of a target")
     fetch_files(objects, {TARGET_FILE: stat}, folder, description="reading the record")
     try:
-        record = from_mapping(TargetRecord, json.loads((folder / TARGET_FILE).read_text()), stat.uri)
+        record = TargetRecord.parse(json.loads((folder / TARGET_FILE).read_text()), stat.uri)
     except (ValueError, RecursionError, ConfigError) as error:
         raise TargetError(f"{stat.uri}: not a target's record ({error}); publish the target again") from error
     return record, stat
@@ -198,7 +233,7 @@ def _from_folder(uri: str, store: ArtifactStore) -> Path:
     with tempfile.TemporaryDirectory() as name:
         record, stat = _fetched_record(objects, uri, Path(name))
         digest = digest_file(Path(name) / TARGET_FILE)
-    names = sorted({model.weights for model in record.models} | ({record.members} - {""}))
+    names = sorted({model.weights for model in record.models})
     stats = objects.in_parallel(lambda one: objects.stat(join(uri, one)), names)
     files = {TARGET_FILE: stat, **dict(zip(names, stats, strict=True))}
     versions = sorted([name, one.size, one.version] for name, one in files.items())

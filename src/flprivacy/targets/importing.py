@@ -17,9 +17,8 @@ from flprivacy.models.foreign.checkpoint import open_checkpoint
 from flprivacy.models.foreign.custom import SUFFIX, fresh_custom, load_custom, save_custom
 from flprivacy.models.foreign.loading import Loaded, load_checkpoint
 from flprivacy.models.registry import build
-from flprivacy.models.tensor_file import header_of
 from flprivacy.models.weights import SUFFIX as WEIGHTS_SUFFIX
-from flprivacy.models.weights import load_weights, save_weights, weights_digest
+from flprivacy.models.weights import header_of, load_weights, save_weights, weights_digest
 from flprivacy.targets.folder import custom_digest, read_target, target_digest
 
 MODEL = "model"
@@ -176,7 +175,7 @@ def fresh_target(network: Path, *, initialisations: int, seed: int, protocol: st
             models.append(
                 ModelRecord(name=f"init-{number}", weights=weights.name, sha256=digest_file(weights), n_train=0)
             )
-        training = {"topology": "untrained", "initialisations": initialisations, "seed": seed}
+        training = {"topology": "untrained", "initialisations": initialisations}
         record = replace(
             given,
             role="baseline",

@@ -37,7 +37,7 @@ def show_target(source: TargetSource, store: str = "") -> dict[str, Any]:
 
 
 def _shown(source: TargetSource, path: Path) -> dict[str, Any]:
-    from flprivacy.models.tensor_file import header_of
+    from flprivacy.models.weights import header_of
 
     header = None if path.name.endswith(".keras") else header_of(path)
     if header is not None:

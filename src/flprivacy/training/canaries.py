@@ -12,15 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from flprivacy.cohorts.preprocessing import test_view
 from flprivacy.core.errors import TrainingError
 from flprivacy.training.config import CanaryConfig, TargetConfig
 from flprivacy.training.gradient_canaries import GradientCanaries, gradient_canaries
 from flprivacy.training.pool import Indices, Pool, Volumes
+from flprivacy.training.utility import class_probabilities
 
-CANARIES_FILE = "canaries.parquet"
 GRADIENT, MISLABELLED, BLANK = "gradient", "mislabelled", "blank-pattern"
-_BATCH = 32
 _PATTERN = (2, 4, 4)  # blocks along (depth, height, width) that a pattern is made of
 _BRIGHT = 255
 
@@ -141,13 +139,6 @@ def score_table(
 
 def _log_likelihood(canaries: Canaries, model: keras.Model, weights: Sequence[Any]) -> npt.NDArray[np.float64]:
     model.set_weights(list(weights))
-    parts, scans = [], canaries.scans
-    for start in range(0, len(scans), _BATCH):
-        # Wraps around, so that every batch has one size.
-        batch = np.resize(scans[start:], min(_BATCH, len(scans))) if start + _BATCH > len(scans) else None
-        chosen = scans[start : start + _BATCH] if batch is None else batch
-        volumes = test_view(canaries.pool.read(chosen), protocol=canaries.pool.protocol)
-        p = np.asarray(model.predict_on_batch(volumes), dtype=np.float64)
-        own = p[np.arange(len(chosen)), canaries.pool.labels[chosen]]
-        parts.append(np.log(np.maximum(own, 1e-12))[: len(scans) - start])
-    return np.concatenate(parts)
+    p = class_probabilities(model, canaries.pool, canaries.scans)
+    own = p[np.arange(len(p)), canaries.pool.labels[canaries.scans]].astype(np.float64)
+    return np.log(np.maximum(own, 1e-12))

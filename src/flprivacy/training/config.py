@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from flprivacy.core.checks import check
+from flprivacy.core.parsing import to_mapping
 from flprivacy.core.vocabulary import BASELINE_TOPOLOGIES, PARTITIONS, PRETRAINED, TOPOLOGIES
 from flprivacy.privacy.config import PrivacyConfig
 
@@ -108,3 +110,12 @@ class TargetConfig:
                 self.canaries.kind,
                 "gradient canaries need privacy with optimizer sgd, whose updates show the noised gradient as it is",
             )
+
+
+def training_mapping(config: TargetConfig) -> dict[str, Any]:
+    """Return a configuration as a mapping, without privacy, canaries and given weights where there are none.
+
+    So keys and digests of training that is not private are what they were before it could be.
+    """
+    mapping = to_mapping(config)
+    return {k: v for k, v in mapping.items() if v or k not in ("privacy", "canaries", "weights")}

@@ -6,23 +6,20 @@ What a step does to gradients is :class:`flprivacy.privacy.gradients.DpSgdRule`;
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import cast
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
 from flprivacy.core.errors import TrainingError
-from flprivacy.privacy import gradients
 from flprivacy.privacy.events import PATIENT, SampledGaussianSteps
 from flprivacy.privacy.gradients import DpSgdConfig, DpSgdRule
-from flprivacy.privacy.plan import expected_batch, steps_per_pass
 from flprivacy.privacy.sampling import Chunk, patient_chunks, physical_batch, scan_chunks
-from flprivacy.training.batches import Batch
 from flprivacy.training.config import TargetConfig
+from flprivacy.training.draws import Place
 from flprivacy.training.gradient_canaries import GradientCanaries
-from flprivacy.training.method import FloatArray, Method, Step, StepResult
-from flprivacy.training.place import Place
+from flprivacy.training.method import Batch, FloatArray, Method, Step, StepResult
 from flprivacy.training.private_run import PrivateRun
 
 # Scans in memory at a time: a larger draw comes in several chunks, a small client's is padded by less.
@@ -31,22 +28,7 @@ LARGEST_CHUNK = 32
 Indices = npt.NDArray[np.int64]
 
 
-class Rule(Protocol):
-    """What a private step does to gradients; see :class:`flprivacy.privacy.gradients.DpSgdRule`."""
-
-    def serve(self, *, noise_multiplier: float, expected_batch: float) -> None:
-        """Take the next steps on a client's data."""
-
-    def step(
-        self, x: FloatArray, y: FloatArray, mask: npt.ArrayLike, *, key: Any, ends: Any = None, last: bool = True
-    ) -> gradients.StepResult | None:
-        """Add a chunk; with the last one add noise and update the model."""
-
-    def contribute(self, gradients: Any) -> None:
-        """Add the gradient of a canary."""
-
-
-MakeRule = Callable[..., Rule]
+MakeRule = Callable[..., DpSgdRule]
 DrawChunks = Callable[[PrivateRun, int, int, tuple[int, ...]], Iterator[Chunk]]
 """(run, number of units, physical batch, (client, round, epoch, step)) -> the chunks of one step"""
 
@@ -96,12 +78,12 @@ def dp_sgd(
     def compile_private(model: keras.Model, config: TargetConfig) -> Step:
         optimizer = _optimizer(run, config)
         rule = _checked_rule(make_rule, model, optimizer, config, run)
-        memory = canaries.memory(steps_per_pass(_only(run).sampling_rate)) if canaries else []
+        memory = canaries.memory(_only(run).steps_per_pass) if canaries else []
         step = _PrivateStep(run, rule, model, canaries, memory, learning_rate=config.learning_rate)
         return Step(run=step.run, optimizer=optimizer, memory=memory)
 
     def batches(n: int, batch_size: int, generator: np.random.Generator, place: Place) -> Iterator[Batch]:
-        for number in range(steps_per_pass(run.events[place.client].sampling_rate)):
+        for number in range(run.events[place.client].steps_per_pass):
             key = (*place, number)
             for chunk in chunks(run, n, physical, key):
                 yield _batch(chunk, key, run.first_canary)
@@ -110,7 +92,7 @@ def dp_sgd(
         name=f"dp-sgd/{run.config.optimizer}",
         compile=compile_private,
         batches=batches,
-        steps=lambda n, batch_size, client: steps_per_pass(run.events[client].sampling_rate),
+        steps=lambda n, batch_size, client: run.events[client].steps_per_pass,
         keeps_losses=False,
     )
 
@@ -121,7 +103,7 @@ class _PrivateStep:
     def __init__(
         self,
         run: PrivateRun,
-        rule: Rule,
+        rule: DpSgdRule,
         model: keras.Model,
         canaries: GradientCanaries | None,
         memory: list[keras.Variable],
@@ -138,7 +120,7 @@ class _PrivateStep:
         event = self._run.events[draw.key[0]]
         if self._begun != draw.key:
             self._begun = draw.key
-            self._rule.serve(noise_multiplier=event.noise_multiplier, expected_batch=expected_batch(event))
+            self._rule.serve(noise_multiplier=event.noise_multiplier, expected_batch=event.expected_batch)
         if self._canaries is not None:
             for canary in draw.canaries.tolist():
                 self._rule.contribute(self._canaries.gradient(canary, self._model))
@@ -150,7 +132,7 @@ class _PrivateStep:
         self._begun = None
         if self._canaries is not None and before is not None:
             # What one participation leaves, clipped to the clip norm, is 1.
-            unit = self._learning_rate * event.clip_norm / expected_batch(event)
+            unit = self._learning_rate * event.clip_norm / event.expected_batch
             moved = (before - self._canaries.look(self._model)) / unit
             self._canaries.remember(self._memory, moved, phase=draw.key[-1])
         return StepResult(loss=result.loss, accuracy=result.accuracy)
@@ -195,12 +177,12 @@ def _checked_rule(
     optimizer: keras.optimizers.Optimizer,
     config: TargetConfig,
     run: PrivateRun,
-) -> Rule:
+) -> DpSgdRule:
     some = next(iter(run.events.values()))
     settings = DpSgdConfig(
         clip_norm=some.clip_norm,
         noise_multiplier=some.noise_multiplier,
-        expected_batch=expected_batch(some),
+        expected_batch=some.expected_batch,
         unit=run.config.unit,
         loss_scale=run.config.loss_scale,
     )

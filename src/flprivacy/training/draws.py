@@ -4,10 +4,26 @@ That is what makes a resumed run equal to an undisturbed one, and a client's bat
 clients were drawn.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
 _WEIGHTS, _BATCHES, _LAYERS, _CLIENTS, _PARTITION = range(5)
+
+
+class Place(NamedTuple):
+    """Names one pass, so that whatever is drawn for it depends on nothing else.
+
+    Attributes:
+        client: number of the client, or of the siloed model; 0 for central training.
+        round_: FedAvg round; 0 outside FedAvg.
+        epoch: pass within the round.
+    """
+
+    client: int = 0
+    round_: int = 0
+    epoch: int = 0
 
 
 def weights_seed(seed: int, model: int, *, baseline: bool) -> int:

@@ -1,24 +1,23 @@
 """Federated averaging (McMahan et al., arXiv:1602.05629): clients train, a server averages their weights."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.errors import TrainingError
 from flprivacy.core.progress import Progress, progress
-from flprivacy.privacy.aggregation import SiteLevelConfig, private_mean_update
 from flprivacy.privacy.sampling import poisson_sample
-from flprivacy.training.aggregation import weighted_average
+from flprivacy.privacy.site_level import private_mean_update
 from flprivacy.training.checkpoint import Checkpoint
-from flprivacy.training.draws import batch_generator, draw_clients, layer_generator
+from flprivacy.training.draws import Place, batch_generator, draw_clients, layer_generator
 from flprivacy.training.local import Pass
-from flprivacy.training.partition import partition
-from flprivacy.training.place import Place
-from flprivacy.training.pool import Indices
+from flprivacy.training.pool import Indices, partition
 from flprivacy.training.private_run import SERVER, PrivateRun
 from flprivacy.training.topology import Run, TrainedModel, Weights
 
-__all__ = ["draw_clients", "train_federated"]
+Array = npt.NDArray[Any]
 
 _MODEL = "model"
 
@@ -96,16 +95,9 @@ def _round(
 
 def _private_average(private: PrivateRun, weights: Weights, trained: Iterator[Weights], round_: int) -> Weights:
     """Return the global weights plus the clipped and noised mean update of the drawn sites."""
-    event = private.events[SERVER]
-    settings = SiteLevelConfig(
-        clip_norm=event.clip_norm,
-        noise_multiplier=event.noise_multiplier,
-        expected_clients=event.sampling_rate * event.population,
-        population=event.population,
-    )
     updates = ([new - old for new, old in zip(after, weights, strict=True)] for after in trained)
     shapes = [w.shape for w in weights]
-    mean = private_mean_update(updates, settings, shapes=shapes, seed=private.seed, round_=round_)
+    mean = private_mean_update(updates, private.events[SERVER], shapes=shapes, seed=private.seed, round_=round_)
     return [(old + step).astype(old.dtype) for old, step in zip(weights, mean, strict=True)]
 
 
@@ -143,3 +135,40 @@ def _train_client(run: Run, weights: Weights, members: Indices, client: int, rou
         )
         steps += result.steps
     return result._replace(steps=steps)
+
+
+def weighted_average(models: Iterable[Sequence[Array]], sizes: Sequence[float]) -> list[Array]:
+    """Return the average of models' weights, each counted by its size (FedAvg, arXiv:1602.05629, algorithm 1).
+
+    Sums in float64 and one model at a time, so that ``models`` may be a generator and memory holds one of them.
+    The average of one model is that model, bit for bit.
+
+    Args:
+        models: per client, its weights: the same arrays in the same order for every client.
+        sizes: per client, its number of training scans; not negative, not all zero.
+
+    Raises:
+        TrainingError: sizes do not sum to a positive number, or models and sizes do not match.
+    """
+    shares = np.asarray(sizes, dtype=np.float64)
+    if not len(shares) or shares.min() < 0 or not 0 < shares.sum() < np.inf:
+        raise TrainingError(f"client sizes are {list(sizes)}; they must not be negative and must sum above 0")
+    shares = shares / shares.sum()
+    sums: list[npt.NDArray[np.float64]] = []
+    dtypes: list[np.dtype[Any]] = []
+    counted = 0
+    for weights in models:
+        shapes = [np.shape(w) for w in weights]
+        if counted == len(shares) or (sums and shapes != [s.shape for s in sums]):
+            raise TrainingError(
+                f"client {counted}: its weights {shapes} do not match the others'; train one architecture"
+            )
+        if not sums:
+            dtypes = [w.dtype for w in weights]
+            sums = [np.zeros(shape) for shape in shapes]
+        for total, array in zip(sums, weights, strict=True):
+            total += shares[counted] * array
+        counted += 1
+    if counted != len(shares):
+        raise TrainingError(f"{counted} clients' weights for {len(shares)} sizes; give one size a client")
+    return [total.astype(dtype) for total, dtype in zip(sums, dtypes, strict=True)]

@@ -5,14 +5,11 @@ from pathlib import Path
 
 from flprivacy.core.cohort import CohortMeta
 from flprivacy.core.errors import ConfigError
-from flprivacy.core.parsing import to_mapping
-from flprivacy.core.publish import write_json
-from flprivacy.core.target import TARGET_FILE, TargetRecord
+from flprivacy.core.target import TargetRecord
 from flprivacy.core.target_source import TargetSource, parse_source
 from flprivacy.core.vocabulary import PRETRAINED
-from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
-from flprivacy.targets.folder import read_target
+from flprivacy.targets.folder import deliver_target, read_target
 from flprivacy.targets.given import given_target
 from flprivacy.training.config import TargetConfig
 
@@ -40,8 +37,7 @@ def make_baseline(
     else:
         folder = _fresh(given_target(source, store), config, protocol, store)
     record = replace(read_target(folder), name=name)
-    deliver(folder, out)
-    write_json(out / TARGET_FILE, to_mapping(record))
+    deliver_target(folder, record, out)
     return record
 
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from flprivacy.core.errors import TrainingError
 from flprivacy.training.config import TargetConfig
+from flprivacy.training.draws import Place
 from flprivacy.training.method import Method
-from flprivacy.training.place import Place
 from flprivacy.training.pool import Indices, Pool
 
 Array = npt.NDArray[Any]

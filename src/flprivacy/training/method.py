@@ -1,7 +1,13 @@
-"""A training method: how a client's scans become updates of its weights.
+"""A training method: how a client's scans become updates of its weights. The plain one is Adam on shuffled batches.
 
 A topology says who trains when and on what; the method says what one optimisation step does. DP-SGD is another
 method (Poisson batches, and per-example clipping and noise inside its compiled step), not another topology.
+
+Batches have one fixed size, so that the step is traced once for every client, however small. The last batch of an epoch
+is filled up with repeats of the same client's scans at weight 0. With a loss divided by the sum of the weights, its
+gradient is exactly that of the real scans for every network that treats scans apart (GroupNorm, LayerNorm). Under
+BatchNorm the repeats enter the batch's statistics: these are then over scans of the same client and more than the batch
+alone would give, which a last batch of one or two scans needs anyway.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,11 +18,45 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.training.batches import Batch, steps_per_epoch
 from flprivacy.training.config import TargetConfig
-from flprivacy.training.place import Place
+from flprivacy.training.draws import Place
 
 FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batch:
+    """One step's scans.
+
+    Attributes:
+        indices: (batch,) positions in the client's scans, in [0, n).
+        weights: (batch,) float32 loss weights: 1 for a scan of this step, 0 for filling.
+    """
+
+    indices: npt.NDArray[np.int64]
+    weights: FloatArray
+
+
+def shuffled_batches(
+    n: int, batch_size: int, generator: np.random.Generator, place: Place | None = None
+) -> Iterator[Batch]:
+    """Yield ``ceil(n / batch_size)`` batches that take each of ``n`` scans once, in a random order.
+
+    Filling wraps around to the start of the order, several times over where a client is smaller than a batch.
+    ``place``, which other methods draw from, is not needed here.
+    """
+    order = generator.permutation(n)
+    for start in range(0, n, batch_size):
+        real = order[start : start + batch_size]
+        filling = np.resize(order, batch_size - len(real))
+        weights = np.zeros(batch_size, dtype=np.float32)
+        weights[: len(real)] = 1.0
+        yield Batch(indices=np.concatenate([real, filling]), weights=weights)
+
+
+def steps_per_epoch(n: int, batch_size: int, client: int = 0) -> int:
+    """Return the number of optimisation steps in one pass over ``n`` scans, the same for every client."""
+    return -(-n // batch_size)
 
 
 class StepResult(NamedTuple):
@@ -60,3 +100,38 @@ class Method:
     batches: Callable[[int, int, np.random.Generator, Place], Iterator[Batch]]
     steps: Callable[[int, int, int], int] = steps_per_epoch
     keeps_losses: bool = True
+
+
+def compile_adam(model: keras.Model, config: TargetConfig) -> Step:
+    """Compile a model for Adam (arXiv:1412.6980) on the mean cross-entropy of each batch."""
+    return compile_step(model, keras.optimizers.Adam(learning_rate=config.learning_rate))
+
+
+def compile_step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Step:
+    """Compile a model for an optimizer on the mean cross-entropy of a batch's scans.
+
+    The mean is over the sum of the weights, so that filling of weight 0 changes neither loss nor gradient.
+    """
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.CategoricalCrossentropy(reduction="mean_with_sample_weight"),
+        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=_compiler(),
+    )
+    optimizer.build(model.trainable_variables)
+
+    def run(volumes: FloatArray, classes: FloatArray, batch: Batch) -> StepResult:
+        logs = model.train_on_batch(volumes, classes, sample_weight=batch.weights, return_dict=True)
+        return StepResult(loss=float(logs["loss"]), accuracy=float(logs["accuracy"]))
+
+    return Step(run=run, optimizer=optimizer)
+
+
+def _compiler() -> str | bool:
+    """XLA gains nothing for TensorFlow on a CPU and takes long to compile 3D convolutions."""
+    # Asked for "gpu" by name, JAX raises where there is none.
+    on_cpu = not any(name.startswith(("gpu", "cuda")) for name in keras.distribution.list_devices())
+    return False if keras.backend.backend() == "tensorflow" and on_cpu else "auto"
+
+
+ADAM = Method(name="adam", compile=compile_adam, batches=shuffled_batches)

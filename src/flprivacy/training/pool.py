@@ -1,4 +1,4 @@
-"""The pool of training scans. A client's data is a set of indices into it."""
+"""The pool of training scans, and who holds which of them: a client's data is a set of indices into the pool."""
 
 import functools
 from collections.abc import Callable
@@ -10,6 +10,8 @@ import numpy.typing as npt
 from flprivacy.cohorts.format import read_volumes
 from flprivacy.cohorts.preprocessing import train_view, view_keys
 from flprivacy.core.cohort import TRAIN, Cohort
+from flprivacy.core.errors import TrainingError
+from flprivacy.training.draws import partition_generator
 
 Indices = npt.NDArray[np.int64]
 Volumes = npt.NDArray[np.uint8]
@@ -21,7 +23,7 @@ PRELOAD_BYTES = 256 * 2**20
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pool:
-    """Scans that a run trains on.
+    """Scans that a run trains on, or is scored on.
 
     Attributes:
         read: (k,) indices -> uint8 (k, depth, height, width).
@@ -46,17 +48,18 @@ class Pool:
         return np.eye(self.n_classes, dtype=np.float32)[self.labels[indices]]
 
 
-def training_pool(cohort: Cohort, *, protocol: str, preload_bytes: int = PRELOAD_BYTES) -> Pool:
-    """Return the cohort's training scans in the order of the manifest.
+def scan_pool(cohort: Cohort, *, protocol: str, split: str = TRAIN, preload_bytes: int = PRELOAD_BYTES) -> Pool:
+    """Return the scans of one of the cohort's splits in the order of the manifest.
 
     Args:
         cohort: an opened cohort.
         protocol: preprocessing, ``standard`` or ``flprivacy-2023``.
+        split: ``train`` or ``test``.
         preload_bytes: volumes are held in memory up to this size together, else read when needed.
     """
-    rows = cohort.rows(TRAIN)
+    rows = cohort.rows(split)
     return Pool(
-        read=volume_reader(cohort, rows, preload_bytes=preload_bytes),
+        read=_volume_reader(cohort, rows, preload_bytes),
         labels=cohort.manifest["label"].to_numpy(dtype=np.int64)[rows],
         keys=view_keys(cohort, rows),
         n_classes=len(cohort.meta.class_names),
@@ -64,7 +67,7 @@ def training_pool(cohort: Cohort, *, protocol: str, preload_bytes: int = PRELOAD
     )
 
 
-def volume_reader(cohort: Cohort, rows: Indices, *, preload_bytes: int = PRELOAD_BYTES) -> Callable[[Indices], Volumes]:
+def _volume_reader(cohort: Cohort, rows: Indices, preload_bytes: int) -> Callable[[Indices], Volumes]:
     """Return a function from indices into ``rows`` to uint8 volumes: from memory where they fit, else from disk.
 
     Nothing is read before the first call: an untrained baseline needs none of a cohort that was pulled in part.
@@ -73,3 +76,38 @@ def volume_reader(cohort: Cohort, rows: Indices, *, preload_bytes: int = PRELOAD
         return lambda indices: read_volumes(cohort, rows[indices])
     volumes = functools.cache(lambda: read_volumes(cohort, rows))
     return lambda indices: volumes()[indices]
+
+
+def natural_partition(cohort: Cohort) -> tuple[Indices, ...]:
+    """Return, for each site, the indices into the training pool of its own scans, ascending.
+
+    Raises:
+        TrainingError: a site of the cohort has no training scan.
+    """
+    sites = cohort.manifest["site_id"].to_numpy()[cohort.rows(TRAIN)]
+    parts = tuple(np.flatnonzero(sites == site) for site in range(len(cohort.meta.site_names)))
+    for name, part in zip(cohort.meta.site_names, parts, strict=True):
+        if not len(part):
+            raise TrainingError(
+                f"{cohort.folder}: site {name!r} has no training scan, so it cannot train a model or be a client; "
+                "give it training scans or remove it from the cohort"
+            )
+    return parts
+
+
+def iid_partition(cohort: Cohort, *, seed: int) -> tuple[Indices, ...]:
+    """Return, for each site, a random share of the training pool of the site's size, ascending.
+
+    Shares are drawn by scan: scans of one patient may fall to several clients. Together they are the whole pool.
+
+    Raises:
+        TrainingError: a site of the cohort has no training scan.
+    """
+    sizes = [len(part) for part in natural_partition(cohort)]
+    order = partition_generator(seed).permutation(sum(sizes))
+    return tuple(np.sort(part) for part in np.split(order, np.cumsum(sizes)[:-1]))
+
+
+def partition(cohort: Cohort, *, kind: str, seed: int) -> tuple[Indices, ...]:
+    """Return each federated client's scans under the ``natural`` or ``iid`` partition."""
+    return natural_partition(cohort) if kind == "natural" else iid_partition(cohort, seed=seed)

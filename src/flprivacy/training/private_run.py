@@ -13,15 +13,14 @@ from flprivacy.core.checkpoint_events import announce
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.errors import TrainingError
 from flprivacy.core.target import PrivacyStatement
+from flprivacy.privacy.budget import ClientData, choose_delta, done, plan_clients, plan_sites
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.privacy.events import PATIENT, SITE, SampledGaussianSteps
-from flprivacy.privacy.plan import ClientData, choose_delta, done, plan_clients, plan_sites, shared_exposures
 from flprivacy.privacy.randomness import secret_seed
 from flprivacy.privacy.statement import state_privacy
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.draws import draw_clients
-from flprivacy.training.partition import natural_partition, partition
-from flprivacy.training.pool import Indices
+from flprivacy.training.pool import Indices, natural_partition, partition
 
 SERVER = 0
 SEED_FILE = "noise-seed.json"
@@ -103,7 +102,7 @@ def plan_private_run(
         delta=choose_delta(privacy, sum(event.population for event in events.values())),
         seed=seed,
         patients=patients,
-        exposures=tuple(_exposures([patients[n] for n in clients], [c.name for c in clients.values()])),
+        exposures=_exposures([patients[n] for n in clients], [c.name for c in clients.values()]),
         first_canary=len(parts[0]) if gradient_canaries else None,
     )
 
@@ -138,13 +137,15 @@ def _client_data(
     )
 
 
-def _exposures(patients: Sequence[npt.NDArray[np.int64]], names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the groups of clients that hold scans of one and the same patient."""
+def _exposures(patients: Sequence[npt.NDArray[np.int64]], names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Return the groups of clients that hold scans of one and the same patient, without single ones and subsets."""
     holders: dict[int, set[str]] = {}
     for name, held in zip(names, patients, strict=True):
         for patient in np.unique(held).tolist():
             holders.setdefault(patient, set()).add(name)
-    return shared_exposures(h for h in holders.values() if len(h) > 1)
+    groups = {frozenset(held) for held in holders.values() if len(held) > 1}
+    kept = (group for group in groups if not any(group < other for other in groups))
+    return tuple(sorted(tuple(sorted(group)) for group in kept))
 
 
 def noise_seed(config: PrivacyConfig, folder: Path) -> int:

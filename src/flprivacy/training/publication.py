@@ -1,27 +1,32 @@
-"""The target folder: weights, ``target.json``, ``history.json`` and ``members.json``, whole or absent."""
+"""The target folder, whole or absent: weights and ``target.json``, and the private part that auditors keep."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flprivacy.core.cohort import TRAIN, Cohort
+from flprivacy.core.cohort import TEST, TRAIN, Cohort
 from flprivacy.core.digests import digest_bytes, digest_file
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import track
 from flprivacy.core.publish import publish_folder, write_json
-from flprivacy.core.target import TARGET_FILE, ModelRecord, TargetRecord, Utility
+from flprivacy.core.target import TARGET_FILE, Lineage, ModelRecord, TargetRecord, Utility
 from flprivacy.models.registry import TargetModel
 from flprivacy.models.weights import MatchReport, load_weights, save_weights, weights_digest
 from flprivacy.targets.folder import target_digest
-from flprivacy.training.canaries import CANARIES_FILE, Canaries, score_table
-from flprivacy.training.mapping import training_mapping
-from flprivacy.training.pool import Indices
-from flprivacy.training.topology import Run, TrainedModel, Weights
-from flprivacy.training.utility import HeldOut, class_probabilities, held_out_scans, mean_utility, measure_utility
-
-HISTORY_FILE = "history.json"
-MEMBERS_FILE = "members.json"
+from flprivacy.targets.lineage import (
+    CANARIES_FILE,
+    HISTORY_FILE,
+    LINEAGE_FILE,
+    MEMBERS_FILE,
+    PRIVATE_FOLDER,
+    released_training,
+)
+from flprivacy.training.canaries import Canaries, score_table
+from flprivacy.training.config import training_mapping
+from flprivacy.training.pool import Indices, Pool, scan_pool
+from flprivacy.training.topology import Run, TrainedModel
+from flprivacy.training.utility import class_probabilities, mean_utility, measure_utility
 
 
 def publish_target(
@@ -40,7 +45,7 @@ def publish_target(
         TrainingError: a model's outputs are not finite.
         StorageError: the folder cannot be written.
     """
-    held_out = held_out_scans(run.cohort, protocol=run.pool.protocol)
+    held_out = scan_pool(run.cohort, protocol=run.pool.protocol, split=TEST)
     with publish_folder(out) as folder:
         models: list[ModelRecord] = []
         digests: dict[str, str] = {}
@@ -49,23 +54,39 @@ def publish_target(
             models.append(_publish_model(folder, model, target, held_out))
             digests[model.name] = weights_digest(target)
             match = load_weights(target, folder / models[-1].weights)  # what was written can be read
-        if canaries is not None:
-            _write_canaries(folder, canaries, trained[0], target, before=run.initial_weights(0))
-        write_json(folder / HISTORY_FILE, {m.name: m.history for m in trained})
-        write_json(folder / MEMBERS_FILE, {m.name: hashed_members(run.cohort, m.members) for m in trained})
-        record = _record(run, target, models, digests, match)
-        record = replace(record, canaries=CANARIES_FILE if canaries else "", **_privacy(run, trained))
+        record = replace(_record(run, target, models, digests, match), **_privacy(run, trained))
         write_json(folder / TARGET_FILE, to_mapping(record))
+        _write_private_part(folder / PRIVATE_FOLDER, run, trained, target, canaries, record.digest)
     return record
 
 
-def _write_canaries(
-    folder: Path, canaries: Canaries, trained: TrainedModel, target: TargetModel, *, before: Weights
+def _write_private_part(
+    folder: Path,
+    run: Run,
+    trained: Sequence[TrainedModel],
+    target: TargetModel,
+    canaries: Canaries | None,
+    digest: str,
 ) -> None:
-    """Write the canaries' scores, and leave the trained weights in ``target``."""
-    table = score_table(canaries, model=target.model, before=before, after=trained.weights, memory=trained.memory)
-    table.to_parquet(folder / CANARIES_FILE, index=False)
-    target.model.set_weights(trained.weights)
+    """Write who the members were, losses, canaries' scores, and the configuration with its seeds."""
+    folder.mkdir()
+    if canaries is not None:
+        (one,) = trained
+        table = score_table(
+            canaries, model=target.model, before=run.initial_weights(0), after=one.weights, memory=one.memory
+        )
+        table.to_parquet(folder / CANARIES_FILE, index=False)
+    write_json(folder / HISTORY_FILE, {m.name: m.history for m in trained})
+    write_json(folder / MEMBERS_FILE, {m.name: hashed_members(run.cohort, m.members) for m in trained})
+    lineage = Lineage(
+        target_digest=digest,
+        cohort_digest="" if run.config.topology == "untrained" else run.cohort.meta.digest,
+        training=training_mapping(run.config),
+        members=MEMBERS_FILE,
+        history=HISTORY_FILE,
+        canaries=CANARIES_FILE if canaries else "",
+    )
+    write_json(folder / LINEAGE_FILE, to_mapping(lineage))
 
 
 def _privacy(run: Run, trained: Sequence[TrainedModel]) -> dict[str, Any]:
@@ -89,14 +110,15 @@ def hashed_members(cohort: Cohort, members: Indices) -> list[str]:
         cohort: the cohort.
         members: (n,) indices into its training pool.
 
-    Whoever holds the cohort can tell members from others, and nobody else can; it is a pseudonym, not a secret.
+    The hashes are no secret: whoever knows or guesses the cohort's digest and a scan's id can tell whether it is in.
+    What protects them is that they are never published.
     """
     rows = cohort.rows(TRAIN)
     scan_ids = cohort.manifest["scan_id"].to_numpy()[rows[members[members < len(rows)]]]  # canaries are no scans
     return sorted(digest_bytes(f"{cohort.meta.digest}{scan_id}".encode()) for scan_id in scan_ids)
 
 
-def _publish_model(folder: Path, model: TrainedModel, target: TargetModel, held_out: HeldOut) -> ModelRecord:
+def _publish_model(folder: Path, model: TrainedModel, target: TargetModel, held_out: Pool) -> ModelRecord:
     """Write the weights that ``target`` holds and score them."""
     weights = folder / f"{model.name}.weights.h5"
     save_weights(target, weights)
@@ -116,8 +138,7 @@ def _record(
     run: Run, target: TargetModel, models: Sequence[ModelRecord], digests: dict[str, str], match: MatchReport
 ) -> TargetRecord:
     untrained = run.config.topology == "untrained"
-    training = training_mapping(run.config)
-    cohort_digest = "" if untrained else run.cohort.meta.digest
+    training = released_training(training_mapping(run.config))
     utilities = [m.utility for m in models if m.utility is not None]
     return TargetRecord(
         name=run.name,
@@ -127,15 +148,11 @@ def _record(
         shape=target.shape,
         n_classes=target.n_classes,
         protocol=run.pool.protocol,
-        digest=target_digest(
-            weights=digests, training=training, cohort_digest=cohort_digest, protocol=run.pool.protocol
-        ),
+        digest=target_digest(weights=digests, training=training, cohort_digest="", protocol=run.pool.protocol),
         models=tuple(models),
         utility=mean_utility(utilities, [m.n_train for m in models]) if utilities else None,
         training=training,
-        cohort_digest=cohort_digest,
         partition=run.config.partition if run.config.topology == "federated" else None,
-        members=MEMBERS_FILE,
         tensors_matched=match.matched,
         tensors_total=match.total,
     )

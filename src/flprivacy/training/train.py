@@ -16,25 +16,20 @@ from flprivacy.models.registry import TargetModel, build
 from flprivacy.privacy.compatibility import refuse_batch_statistics
 from flprivacy.privacy.events import SITE
 from flprivacy.privacy.gradients import prepare_process
-from flprivacy.training.adam import ADAM
+from flprivacy.training.alone import initialise_untrained, train_central, train_siloed
 from flprivacy.training.canaries import Canaries, insert_canaries
-from flprivacy.training.central import train_central
 from flprivacy.training.checkpoint import Checkpoints
-from flprivacy.training.config import TargetConfig
-from flprivacy.training.determinism import require_deterministic_kernels
+from flprivacy.training.config import TargetConfig, training_mapping
 from flprivacy.training.dp_sgd import dp_sgd
 from flprivacy.training.draws import weights_seed
 from flprivacy.training.federated import train_federated
 from flprivacy.training.gradient_canaries import GradientCanaries
 from flprivacy.training.local import Learner
-from flprivacy.training.mapping import training_mapping
-from flprivacy.training.method import Method
-from flprivacy.training.pool import training_pool
+from flprivacy.training.method import ADAM, Method
+from flprivacy.training.pool import scan_pool
 from flprivacy.training.private_run import PrivateRun, noise_seed, plan_private_run
 from flprivacy.training.publication import publish_target
-from flprivacy.training.siloed import train_siloed
 from flprivacy.training.topology import Run, TrainedModel, Weights
-from flprivacy.training.untrained import initialise_untrained
 
 TRAINERS: dict[str, Callable[[Run], list[TrainedModel]]] = {
     "untrained": initialise_untrained,
@@ -87,11 +82,11 @@ def train_target(
         raise TrainingError(f"{cohort.folder}: no scan in split 'train'; split the patients again")
     if config.privacy is not None and config.privacy.unit != SITE:
         prepare_process()
-    require_deterministic_kernels()
+    _require_deterministic_kernels()
     target = _build(config, cohort, model=0)
     key = run_key(config, cohort, protocol=protocol, method=method)
     checkpoints = Checkpoints(folder=work, key=key)
-    pool = training_pool(cohort, protocol=protocol)
+    pool = scan_pool(cohort, protocol=protocol)
     canaries = insert_canaries(config, pool, target.model)
     private = _private_run(config, cohort, canaries, checkpoints)
     if private is not None and private.site_level:
@@ -151,3 +146,15 @@ def run_key(config: TargetConfig, cohort: Cohort, *, protocol: str, method: Meth
             **versions,
         }
     )
+
+
+def _require_deterministic_kernels() -> None:
+    """Keep TensorFlow on a CPU to kernels that give the same bits on every run with as many threads.
+
+    Costs no measurable time there. It holds for the rest of the process: TensorFlow has no public way back. On a GPU
+    it is left alone, since some 3D kernels have no deterministic form and would fail.
+    """
+    if keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu"):
+        import tensorflow as tf  # not at the top: another Keras backend does without it
+
+        tf.config.experimental.enable_op_determinism()

@@ -1,7 +1,6 @@
 """How well a model does the disease task on held-out patients."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -9,49 +8,32 @@ import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
 from flprivacy.cohorts.preprocessing import test_view
-from flprivacy.core.cohort import TEST, Cohort
 from flprivacy.core.errors import TrainingError
 from flprivacy.core.metrics import accuracy, confusion_matrices, f1_macro
 from flprivacy.core.target import Utility
-from flprivacy.training.pool import Indices, Volumes, volume_reader
+from flprivacy.training.pool import Indices, Pool
 
 _SCORING_BATCH = 32
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class HeldOut:
-    """The cohort's held-out scans.
+def class_probabilities(model: keras.Model, pool: Pool, indices: Indices | None = None) -> npt.NDArray[np.float32]:
+    """Return the model's (scan, class) probabilities of scans' test view.
 
-    Attributes:
-        read: (k,) indices -> uint8 (k, depth, height, width).
-        labels: (n,) disease class of each scan.
-        protocol: preprocessing.
-    """
-
-    read: Callable[[Indices], Volumes]
-    labels: npt.NDArray[np.int64]
-    protocol: str
-
-
-def held_out_scans(cohort: Cohort, *, protocol: str) -> HeldOut:
-    """Return the held-out scans of all sites."""
-    rows = cohort.rows(TEST)
-    labels = cohort.manifest["label"].to_numpy(dtype=np.int64)[rows]
-    return HeldOut(read=volume_reader(cohort, rows), labels=labels, protocol=protocol)
-
-
-def class_probabilities(model: keras.Model, scans: HeldOut) -> npt.NDArray[np.float32]:
-    """Return the model's (scan, class) probabilities of the held-out scans' test view.
+    Args:
+        model: scans -> probabilities.
+        pool: the scans.
+        indices: (scan,) into the pool, at least one; None for all.
 
     Raises:
         TrainingError: a probability is not finite.
     """
-    n = len(scans.labels)
+    chosen = np.arange(len(pool.labels)) if indices is None else indices
+    n = len(chosen)
     parts = []
     for start in range(0, n, _SCORING_BATCH):
         # Wraps around, so that the last batch has the size of the others and nothing is traced twice.
-        indices = np.arange(start, start + min(_SCORING_BATCH, n)) % n
-        batch = model.predict_on_batch(test_view(scans.read(indices), protocol=scans.protocol))
+        batch_indices = chosen[np.arange(start, start + min(_SCORING_BATCH, n)) % n]
+        batch = model.predict_on_batch(test_view(pool.read(batch_indices), protocol=pool.protocol))
         parts.append(np.asarray(batch)[: n - start])
     probabilities = np.concatenate(parts)
     if not np.isfinite(probabilities).all():

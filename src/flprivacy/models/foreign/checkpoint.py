@@ -1,6 +1,5 @@
 """The named tensors of a checkpoint, whichever of Keras's three formats it is in."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from flprivacy.models.foreign.archive import MAX_CONFIG_BYTES, parse_config, unp
 from flprivacy.models.foreign.description import NamedLayer, Shape, code_in, input_shape, named_layers
 from flprivacy.models.hdf5 import Array, GuardedFile, open_guarded
 from flprivacy.models.quarantine import vet
-from flprivacy.models.tensor_file import TensorSpec
+from flprivacy.models.weights import TensorSpec
 
 _REMEDY = "save the model again with Keras (.keras, .weights.h5 or .h5)"
 _MAX_DEPTH = 24  # networks in networks: two groups a level
@@ -224,11 +223,3 @@ def _checkpoint(
 
 def _spec(dataset: h5py.Dataset) -> TensorSpec:
     return TensorSpec(dataset.shape, str(dataset.dtype))
-
-
-def layers_of(checkpoint: Checkpoint) -> dict[str, Counter[str]]:
-    """Return network -> layer -> number of tensors, for people to look at."""
-    found: dict[str, Counter[str]] = {}
-    for tensor in checkpoint.tensors:
-        found.setdefault(tensor.network, Counter())[tensor.layer] += 1
-    return found

@@ -20,8 +20,7 @@ from flprivacy.models.foreign.naming import (
     trunk_blocks,
 )
 from flprivacy.models.registry import ARCHITECTURES, build
-from flprivacy.models.tensor_file import TensorSpec
-from flprivacy.models.weights import MatchReport
+from flprivacy.models.weights import MatchReport, TensorSpec
 
 _FRESH_CLASSES = 2  # of a head that no attack uses
 _SHOWN = 3

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from flprivacy.core.errors import TargetError
 from flprivacy.models.foreign.checkpoint import Checkpoint, StoredTensor
-from flprivacy.models.tensor_file import MOST_CLASSES, TensorSpec
+from flprivacy.models.weights import MOST_CLASSES, TensorSpec
 
 _CNN3D_CONVOLUTIONS = ("stem_conv", *(f"block{b}_conv{c}" for b in (1, 2, 3) for c in (1, 2, 3)))
 _CNN3D_NORMS = ("stem_bn", "block1_bn", "block2_bn", "block3_bn")

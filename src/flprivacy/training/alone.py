@@ -1,13 +1,21 @@
-"""Central training (collaborative data sharing): one model on all sites' scans together."""
+"""Topologies whose models learn nothing from each other: central (all scans), siloed (a site's), untrained (none)."""
 
 import numpy as np
 
-from flprivacy.core.progress import Progress, progress
+from flprivacy.core.progress import Progress, progress, track
 from flprivacy.training.checkpoint import Checkpoint
-from flprivacy.training.draws import batch_generator, layer_generator
-from flprivacy.training.place import Place
-from flprivacy.training.pool import Indices
+from flprivacy.training.draws import Place, batch_generator, layer_generator
+from flprivacy.training.pool import Indices, natural_partition
 from flprivacy.training.topology import Run, TrainedModel
+
+
+def initialise_untrained(run: Run) -> list[TrainedModel]:
+    """Return ``config.initialisations`` models of fresh weights, independent of each other and of every target."""
+    nobody = np.empty(0, dtype=np.int64)
+    return [
+        TrainedModel(name=f"init-{number}", weights=run.initial_weights(number), members=nobody, history=[])
+        for number in track(range(run.config.initialisations), f"initialising {run.name}")
+    ]
 
 
 def train_central(run: Run) -> list[TrainedModel]:
@@ -16,6 +24,23 @@ def train_central(run: Run) -> list[TrainedModel]:
     steps = run.epochs * run.learner.steps(len(everyone), 0)
     with progress(f"training {run.name}", steps) as counter:
         return [train_alone(run, model="model", number=0, members=everyone, counter=counter)]
+
+
+def train_siloed(run: Run) -> list[TrainedModel]:
+    """Return a model per site, ``site-00`` first, each from fresh weights of its own.
+
+    A site's model does not depend on the other sites: neither on how many there are nor on what they hold.
+
+    Raises:
+        TrainingError: a site has no training scan, or a loss is no longer finite.
+    """
+    sites = natural_partition(run.cohort)
+    steps = run.epochs * sum(run.learner.steps(len(s), number) for number, s in enumerate(sites))
+    with progress(f"training {run.name}", steps) as counter:
+        return [
+            train_alone(run, model=f"site-{number:02d}", number=number, members=members, counter=counter)
+            for number, members in enumerate(sites)
+        ]
 
 
 def train_alone(run: Run, *, model: str, number: int, members: Indices, counter: Progress) -> TrainedModel:

@@ -7,62 +7,22 @@ up to twice the clip norm.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.core.checks import check
 from flprivacy.core.errors import TrainingError
-from flprivacy.privacy.events import SITE, SampledGaussianSteps
+from flprivacy.privacy.events import SampledGaussianSteps
 from flprivacy.privacy.randomness import SITE_NOISE, generator
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SiteLevelConfig:
-    """How a server privatises a round.
-
-    Attributes:
-        clip_norm: bound on the L2 norm of a client's whole update; positive.
-        noise_multiplier: noise standard deviation over ``clip_norm``; positive.
-        expected_clients: clients a round on average, the fixed denominator; positive, at most ``population``.
-        population: clients of the federation.
-    """
-
-    clip_norm: float
-    noise_multiplier: float
-    expected_clients: float
-    population: int
-
-    def __post_init__(self) -> None:
-        for name in ("clip_norm", "noise_multiplier", "expected_clients"):
-            check(getattr(self, name) > 0.0, name, getattr(self, name), "must be positive")
-        check(
-            self.expected_clients <= self.population,
-            "expected_clients",
-            self.expected_clients,
-            f"must not exceed the {self.population} clients that there are",
-        )
-
-    def event(self, rounds: int) -> SampledGaussianSteps:
-        """Return the record of ``rounds`` rounds, each client drawn with ``expected_clients / population``."""
-        return SampledGaussianSteps(
-            steps=rounds,
-            sampling_rate=self.expected_clients / self.population,
-            noise_multiplier=self.noise_multiplier,
-            clip_norm=self.clip_norm,
-            unit=SITE,
-            population=self.population,
-        )
-
-
 def private_mean_update(
     updates: Iterable[Sequence[Array]],
-    config: SiteLevelConfig,
+    event: SampledGaussianSteps,
     *,
     shapes: Sequence[tuple[int, ...]],
     seed: int,
@@ -75,7 +35,7 @@ def private_mean_update(
 
     Args:
         updates: per drawn client (by Poisson sampling), its weights minus the global ones, all tensors of the model.
-        config: clipping, noise and denominator.
+        event: the planned rounds: clip norm, noise, and the clients of a round on average, the fixed denominator.
         shapes: of the model's tensors.
         seed: draws the noise; a secret (:mod:`flprivacy.privacy.randomness`).
         round_: names the noise.
@@ -85,14 +45,14 @@ def private_mean_update(
     """
     sums = [np.zeros(shape) for shape in shapes]
     for client, update in enumerate(updates):
-        clipped = clip_update(update, config.clip_norm, where=f"drawn client {client}")
+        clipped = clip_update(update, event.clip_norm, where=f"drawn client {client}")
         if [a.shape for a in clipped] != [s.shape for s in sums]:
             raise TrainingError(f"drawn client {client}: its update does not fit the model; train one architecture")
         for total, array in zip(sums, clipped, strict=True):
             total += array
     rng = generator(SITE_NOISE, seed, (round_,))
-    deviation = config.clip_norm * config.noise_multiplier
-    return [(total + rng.normal(0.0, deviation, total.shape)) / config.expected_clients for total in sums]
+    deviation = event.clip_norm * event.noise_multiplier
+    return [(total + rng.normal(0.0, deviation, total.shape)) / event.expected_batch for total in sums]
 
 
 def clip_update(update: Sequence[Array], clip_norm: float, *, where: str = "update") -> list[FloatArray]:

@@ -1,20 +1,25 @@
-"""The plan of a private run: for each client its sampling rate, noise and denominators, before anything is trained.
+"""How a privacy budget is spent: each client's sampling rate, noise and steps, before anything is trained.
 
 A client's steps are planned as DP events, so that what is trained, recorded and priced is one and the same record.
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
+from scipy.optimize import brentq
+
+from flprivacy.core.checks import check
 from flprivacy.core.errors import ConfigError
 from flprivacy.privacy.accounting import account, check_delta
-from flprivacy.privacy.calibration import calibrate_noise_multiplier
 from flprivacy.privacy.config import PrivacyConfig
-from flprivacy.privacy.events import SCAN, SITE, SampledGaussianSteps
-from flprivacy.privacy.sampling import sampling_rate
+from flprivacy.privacy.events import SCAN, SITE, SampledGaussianSteps, steps_per_pass
+from flprivacy.privacy.mechanisms import discretisation, pld_accountant, rdp_epsilon
 
 _USUAL_DELTA, _SHARE = 1e-5, 0.1
+_RELATIVE_TOLERANCE = 1e-3  # of a calibrated noise multiplier
+_LARGEST_NOISE = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +67,7 @@ def plan_clients(
         batch_size: expected units a step, unless the configuration gives a sampling rate.
 
     Raises:
-        ConfigError: a budget that cannot be met or a delta of 1 / n or more.
-        TrainingError: a batch larger than a client's data.
+        ConfigError: a budget that cannot be met, a delta of 1 / n or more, or a batch larger than a client's data.
     """
     delta = choose_delta(config, sum(c.units for c in clients.values()))
     events = {}
@@ -84,16 +88,6 @@ def plan_sites(config: PrivacyConfig, *, sites: int, rounds: int, client_fractio
     return _event(config, data, rate=rate, steps=rounds, delta=choose_delta(config, sites))
 
 
-def steps_per_pass(rate: float) -> int:
-    """Return the steps after which each unit has taken part once on average, rounded."""
-    return max(1, round(1.0 / rate))
-
-
-def expected_batch(event: SampledGaussianSteps) -> float:
-    """Return the units that take part in a step on average: the fixed denominator of its update."""
-    return event.sampling_rate * event.population
-
-
 def done(planned: Mapping[int, SampledGaussianSteps], steps: Mapping[int, int]) -> tuple[SampledGaussianSteps, ...]:
     """Return the record of what was done: each client's event with its counted steps.
 
@@ -106,20 +100,6 @@ def done(planned: Mapping[int, SampledGaussianSteps], steps: Mapping[int, int]) 
     return tuple(event.with_steps(steps.get(client, 0)) for client, event in planned.items())
 
 
-def shared_exposures(holders: Iterable[Iterable[str]]) -> list[tuple[str, ...]]:
-    """Return the groups of clients that hold data of one and the same unit: without single ones and subsets.
-
-    Args:
-        holders: for each unit, the clients that hold some of its data.
-    """
-    groups = sorted({frozenset(h) for h in holders}, key=lambda g: (-len(g), sorted(g)))
-    kept: list[frozenset[str]] = []
-    for group in groups:
-        if len(group) > 1 and not any(group <= other for other in kept):
-            kept.append(group)
-    return [tuple(sorted(group)) for group in kept]
-
-
 def _rate(batch_size: int, data: ClientData) -> float:
     if batch_size > data.units:
         where = f"client {data.name!r}" if data.name else "the cohort"
@@ -127,7 +107,7 @@ def _rate(batch_size: int, data: ClientData) -> float:
             f"batch_size is {batch_size}, but {where} has {data.units} units (scans or patients) to draw it from; "
             "lower batch_size, or set privacy.sampling_rate, which suits clients of every size"
         )
-    return sampling_rate(batch_size, data.units)
+    return batch_size / data.units
 
 
 def _event(config: PrivacyConfig, data: ClientData, *, rate: float, steps: int, delta: float) -> SampledGaussianSteps:
@@ -153,13 +133,83 @@ def _calibrated(epsilon: float, delta: float, steps: int, rate: float) -> float:
     """Calibrate once for all clients that sample alike; delta was checked against the whole population."""
     noise = calibrate_noise_multiplier(epsilon, delta=delta, steps=steps, sampling_rate=rate, population=1)
     # Calibration rounds privacy losses a little differently from pricing; what is stated must not exceed the target.
-    while _priced(noise, delta, steps, rate) > epsilon:
+    while account([_steps(noise, steps, rate)], delta=delta).epsilon > epsilon:
         noise *= 1.0 + 1e-4
     return noise
 
 
-def _priced(noise: float, delta: float, steps: int, rate: float) -> float:
-    event = SampledGaussianSteps(
+def _steps(noise: float, steps: int, rate: float) -> SampledGaussianSteps:
+    """Return the event of steps whose price alone is asked for."""
+    return SampledGaussianSteps(
         steps=steps, sampling_rate=rate, noise_multiplier=noise, clip_norm=1.0, unit=SCAN, population=1
     )
-    return account([event], delta=delta).epsilon
+
+
+def calibrate_noise_multiplier(
+    epsilon: float,
+    *,
+    delta: float,
+    steps: int,
+    sampling_rate: float,
+    population: int,
+    group_size: int = 1,
+) -> float:
+    """Return the least noise multiplier, to 0.1%, whose PLD epsilon after ``steps`` does not exceed the target.
+
+    Args:
+        epsilon: target; positive.
+        delta: of the guarantee; below 1 / population.
+        steps: private steps that the run will do.
+        sampling_rate: probability with which each unit takes part in a step, in (0, 1].
+        population: units in the data.
+        group_size: units that are added or removed together (scans of one patient).
+
+    Raises:
+        ConfigError: an argument out of range, or a target that no noise multiplier up to a million meets.
+    """
+    check(epsilon > 0.0, "epsilon", epsilon, "must be positive; 0 would mean that nothing is learnt")
+    check_delta(delta, population)
+    check(steps >= 1, "steps", steps, "must be at least 1")
+    check(group_size >= 1, "group_size", group_size, "must be at least 1")
+
+    def by_rdp(noise: float) -> float:
+        return rdp_epsilon([_steps(noise, steps, sampling_rate)], group_size=group_size, delta=delta)
+
+    def by_pld(noise: float) -> float:
+        events = [_steps(noise, steps, sampling_rate)]
+        return float(pld_accountant(events, group_size=group_size, interval=interval).get_epsilon(delta))
+
+    # RDP is cheap and never promises too much: the search by PLD starts from its answer.
+    interval = discretisation(epsilon, steps)
+    enough = _least(by_rdp, epsilon, start=1.0, step=2.0)
+    return _least(by_pld, epsilon, start=enough, step=1.1)
+
+
+def _least(price: Callable[[float], float], epsilon: float, *, start: float, step: float) -> float:
+    """Return the least noise multiplier, within the tolerance, whose price does not exceed ``epsilon``.
+
+    The price falls with the noise. Search outwards from ``start`` by factors of ``step``, then between.
+    """
+
+    @cache
+    def excess(log_noise: float) -> float:
+        return math.log(max(price(math.exp(log_noise)), 1e-300) / epsilon)
+
+    width, tolerance = math.log(step), _RELATIVE_TOLERANCE / 2.0
+    enough = math.log(start)
+    while excess(enough) > 0.0:
+        enough += width
+        if enough > math.log(_LARGEST_NOISE):
+            raise ConfigError(
+                f"epsilon is {epsilon!r}; no noise_multiplier up to {_LARGEST_NOISE:g} meets it: raise epsilon or "
+                "delta, or do fewer steps"
+            )
+    too_little = enough - width
+    while excess(too_little) <= 0.0:
+        enough, too_little = too_little, too_little - width
+        if too_little < -math.log(_LARGEST_NOISE):
+            return math.exp(enough)
+    root = float(brentq(excess, too_little, enough, xtol=tolerance))
+    while excess(root) > 0.0:
+        root += tolerance
+    return math.exp(root)

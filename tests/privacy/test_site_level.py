@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flprivacy.core.errors import ConfigError, TrainingError
-from flprivacy.privacy.accounting import account
-from flprivacy.privacy.aggregation import SiteLevelConfig, clip_update, private_mean_update
+from flprivacy.core.errors import TrainingError
+from flprivacy.privacy.events import SampledGaussianSteps
+from flprivacy.privacy.site_level import clip_update, private_mean_update
 
 SHAPES = [(2, 3), (4,)]
 
 
-def config(**change):
-    settings = {"clip_norm": 1.0, "noise_multiplier": 1e-9, "expected_clients": 4.0, "population": 8}
-    return SiteLevelConfig(**(settings | change))
+def rounds(**change):
+    settings = {"clip_norm": 1.0, "noise_multiplier": 1e-9, "sampling_rate": 0.5, "population": 8}
+    return SampledGaussianSteps(steps=1, unit="site", **(settings | change))
 
 
 def updates(n, scale=1.0):
@@ -25,7 +25,7 @@ def norm(update):
 
 def test_mean_is_of_clipped_updates_over_a_fixed_denominator():
     given = [*updates(2), *updates(1, scale=1e-3)]
-    mean = private_mean_update(given, config(), shapes=SHAPES, seed=0, round_=0)
+    mean = private_mean_update(given, rounds(), shapes=SHAPES, seed=0, round_=0)
     for i in range(len(SHAPES)):
         naive = sum(u[i] / max(1.0, norm(u)) for u in given) / 4.0
         assert mean[i] == pytest.approx(naive, abs=1e-7)
@@ -33,13 +33,13 @@ def test_mean_is_of_clipped_updates_over_a_fixed_denominator():
 
 def test_one_site_moves_the_mean_by_at_most_its_share():
     given = updates(3, scale=100.0)
-    with_it = private_mean_update(iter(given), config(), shapes=SHAPES, seed=0, round_=0)
-    without = private_mean_update(iter(given[:-1]), config(), shapes=SHAPES, seed=0, round_=0)
+    with_it = private_mean_update(iter(given), rounds(), shapes=SHAPES, seed=0, round_=0)
+    without = private_mean_update(iter(given[:-1]), rounds(), shapes=SHAPES, seed=0, round_=0)
     assert norm([a - b for a, b in zip(with_it, without, strict=True)]) == pytest.approx(1.0 / 4.0)
 
 
 def test_noise_has_the_stated_variance_even_without_clients():
-    settings = config(clip_norm=0.5, noise_multiplier=3.0, expected_clients=2.0)
+    settings = rounds(clip_norm=0.5, noise_multiplier=3.0, sampling_rate=0.25)
     draws = np.concatenate(
         [
             a.ravel()
@@ -65,20 +65,9 @@ def test_clipping_keeps_direction_and_short_updates():
     assert clip_update(short, 1.0)[0].tolist() == [0.1, 0.2]
 
 
-def test_events_protect_a_site():
-    event = config(noise_multiplier=2.0).event(30)
-    assert (event.unit, event.steps, event.sampling_rate, event.population) == ("site", 30, 0.5, 8)
-    assert account([event], delta=1e-3).unit == "site"
-
-
 def test_bad_input_is_refused():
     broken = [[np.full(s, np.nan) for s in SHAPES]]
     with pytest.raises(TrainingError, match="drawn client 0: its update has norm nan"):
-        private_mean_update(broken, config(), shapes=SHAPES, seed=0, round_=0)
+        private_mean_update(broken, rounds(), shapes=SHAPES, seed=0, round_=0)
     with pytest.raises(TrainingError, match="does not fit the model"):
-        private_mean_update([[np.zeros(3)]], config(), shapes=SHAPES, seed=0, round_=0)
-    for name in ("clip_norm", "noise_multiplier", "expected_clients"):
-        with pytest.raises(ConfigError, match=f"{name} is 0.0"):
-            config(**{name: 0.0})
-    with pytest.raises(ConfigError, match=r"expected_clients is 9\.0; must not exceed the 8 clients"):
-        config(expected_clients=9.0)
+        private_mean_update([[np.zeros(3)]], rounds(), shapes=SHAPES, seed=0, round_=0)
