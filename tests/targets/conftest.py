@@ -1,5 +1,5 @@
-"""Servers that the tests of targets talk to."""
+"""Servers that the tests of steps talk to."""
 
-from tests.services.fixtures import bucket, ceph, clean_environment, scripted
+from tests.services.fixtures import bucket, ceph, clean_environment, emulator, gcs, nobody, scripted
 
-__all__ = ["bucket", "ceph", "clean_environment", "scripted"]
+__all__ = ["bucket", "ceph", "clean_environment", "emulator", "gcs", "nobody", "scripted"]
