@@ -157,7 +157,13 @@ def test_mlflow_holds_nothing_private(trained: Trained, tmp_path: Path, monkeypa
     plan_dp_check(preset="demo", overrides=seeds, plan=tmp_path / "plan.json")
     assert str(NOISE_SEED) in (tmp_path / "plan.json").read_text()
     out = tmp_path / "check"
-    dp_check(plan=tmp_path / "plan.json", target=trained.folder, store=str(tmp_path / "store"), check=out)
+    dp_check(
+        plan=tmp_path / "plan.json",
+        target=trained.folder,
+        store=str(tmp_path / "store"),
+        check=out,
+        page=tmp_path / "page.html",
+    )
     assert log_mlflow(audit=out, report=out, store=str(tmp_path / "store"))
     written = {name: data for name, data in files_of(tmp_path).items() if name.startswith("ml")}
     assert {"mlflow.db"} < set(written)
