@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from flprivacy.core.scores import AttackKey, ScoreBlock, ScoreTable
+from flprivacy.core.attributes import AttackKey
+from flprivacy.core.scores import ScoreBlock, ScoreTable
 
 SITES = ("north", "south", "west", "east")
 CLASS_NAMES = {"site": SITES, "sex": ("F", "M"), "age_band": ("<50", "50-70", ">=70")}
@@ -53,18 +54,19 @@ def make_table(target: str, people: People, *, signal: float, seeds: tuple[int, 
                     for seed in seeds:
                         order = rng.permutation(people.known[attribute])
                         truth = people.truth[attribute][order]
-                        key = AttackKey(
-                            target=target,
-                            model="model" if MODELS[target] == 1 else f"m-{model}",
-                            attribute=attribute,
-                            access=access,
-                            fraction=fraction,
-                            seed=seed,
-                        )
+                        attack = AttackKey(target=target, attribute=attribute, access=access, fraction=fraction)
                         scores = _scores(rng, truth, attribute, signal).astype(np.float32)
                         scans, patients = people.scans[order], people.patients[order]
                         blocks.append(
-                            ScoreBlock(key=key, scan_ids=scans, patient_ids=patients, truth=truth, scores=scores)
+                            ScoreBlock(
+                                attack=attack,
+                                model="model" if MODELS[target] == 1 else f"m-{model}",
+                                seed=seed,
+                                scan_ids=scans,
+                                patient_ids=patients,
+                                truth=truth,
+                                scores=scores,
+                            )
                         )
     return ScoreTable(
         target=target,

@@ -1,4 +1,4 @@
-"""Score tables that may leave the house: comparable with those of another audit, without an identifier."""
+"""Score tables that may be shared: comparable with those of another audit, without an identifier."""
 
 from dataclasses import replace
 
@@ -27,8 +27,8 @@ def anonymous(table: ScoreTable) -> ScoreTable:
 
 def _anonymous(block: ScoreBlock, cohort_digest: str, known: dict[tuple[str, str], dict[str, str]]) -> ScoreBlock:
     def numbered(names: Names, kind: str) -> Names:
-        salt = f"{cohort_digest} {block.key.attribute} {kind}"
-        numbers = known.setdefault((block.key.attribute, kind), {})
+        salt = f"{cohort_digest} {block.attack.attribute} {kind}"
+        numbers = known.setdefault((block.attack.attribute, kind), {})
         if not numbers.keys() >= set(names.tolist()):
             numbers |= _numbers(sorted({*numbers, *names.tolist()}), salt)
         return np.asarray([numbers[name] for name in names.tolist()])

@@ -2,14 +2,14 @@
 
 What is claimed. ``changed for the worse`` says that some attack gets more out of the present model than the same
 attack got out of the previous one, by more than chance explains. Three kinds of chance are allowed for: other patients
-like the held-out ones, other attacker seeds, and the luck of training: the same recipe, trained again, gives another
-model that gives away more or less. How much can be learned from two models as little as a spread from two numbers,
-so it is taken from the audit's baseline of fresh weights: how far the attack's strength differs from one initialisation
+like the held-out ones, other attacker seeds, and chance in training: the same recipe, trained again, gives another
+model that gives away more or less. Two models say as little about that spread as two numbers do, so it is estimated
+from the audit's baseline of fresh weights: how far the attack's strength differs from one initialisation
 of the same network to the next, 1/m times for a target of m models, on both sides. That is an approximation, for
 training may widen or narrow that spread; tests/benchmarks/bench_change.py measures what it comes to.
 
 Beside it stands the smaller question about these two models as they are, whatever made them differ: interval and
-p-value without the luck of training (``model_*``). The verdict does not rest on it, because any two trained models
+p-value without chance in training (``model_*``). The verdict does not rest on it, because any two trained models
 differ, and enough patients will show it.
 
 Errors over many attacks. p-values are Holm's (Scandinavian Journal of Statistics 1979) over every attack on every
@@ -17,17 +17,20 @@ target that one run compares, whatever their dependence. With confidence .95, a 
 calls any target worse with a probability of at most 2.5%, and better with as much.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from flprivacy.auditing.baselines import NO_MODEL
-from flprivacy.auditing.bootstrap import resample_patients
 from flprivacy.auditing.config import AuditConfig
-from flprivacy.auditing.intervals import least_variance
-from flprivacy.auditing.measures import LOWER_IS_STRONGER, Measured, measure
+from flprivacy.auditing.estimates import Measured, measure
 from flprivacy.auditing.runs import AttackRuns, collect_runs
-from flprivacy.auditing.variance import Luck, Uncertainty, difference_uncertainty
+from flprivacy.auditing.uncertainty import (
+    Initialisations,
+    Uncertainty,
+    least_variance,
+    resample_patients,
+    uncertainty,
+)
+from flprivacy.core.attributes import METRICS
 from flprivacy.core.change import BETTER, NO_CHANGE, WORSE, AttackChange
 from flprivacy.core.errors import AuditError
 from flprivacy.core.scores import ScoreTable
@@ -50,7 +53,7 @@ def compare_with_before(
         config: confidence, bootstrap and policy.
 
     Raises:
-        AuditError: another cohort, no table of the target, no fresh weights to tell the luck of training from, or no
+        AuditError: another cohort, no table of the target, no fresh weights to estimate chance in training from, or no
             attack in common.
     """
     ours, fresh = _needed(target, now)
@@ -99,12 +102,13 @@ def judge_change(changes: Sequence[AttackChange], *, confidence: float) -> tuple
     of_models = [c for c in changes if len(changes) * c.model_p_value < 1.0 - confidence]
     if of_models:
         return NO_CHANGE, (
-            f"these two models differ ({_listed(of_models)}), by no more than two models of one recipe may"
+            f"these two models differ ({_listed(of_models)}), but by no more than two models of the same recipe may"
         )
-    widest = max(changes, key=lambda c: (c.ci_high - c.ci_low) / _unit(c))
+    widest = max(changes, key=lambda c: (c.ci_high - c.ci_low) / METRICS[c.metric].scale)
     return NO_CHANGE, (
         f"none of {len(changes)} attacks differs by more than chance explains; the widest interval is "
-        f"{_number(widest.ci_low, widest)} to {_number(widest.ci_high, widest)} ({widest.attribute}, {widest.access})"
+        f"{_number(widest.ci_low, widest)} to {_number(widest.ci_high, widest)} "
+        f"({widest.attack.attribute}, {widest.attack.access})"
     )
 
 
@@ -113,65 +117,64 @@ def _needed(target: str, tables: Sequence[ScoreTable]) -> tuple[ScoreTable, Scor
     ours = next((table for table in tables if table.target == target), None)
     if ours is None:
         known = ", ".join(sorted(table.target for table in tables)) or "none"
-        raise AuditError(f"{target}: an audit without scores of it (it has those of {known}); audit it again")
+        raise AuditError(f"{target}: an audit has no scores of it, only of {known}; audit it again")
     fresh = [table for table in tables if table.role == "baseline" and table.architecture == ours.architecture]
     most = max(fresh, key=_models, default=ours)
     if most is ours or _models(most) < 2:
         raise AuditError(
-            f"{target}: no baseline of at least 2 initialisations of architecture {ours.architecture!r}, which tells "
-            "how much luck there is in training; audit with an untrained target of it"
+            f"{target}: no baseline of at least 2 initialisations of architecture {ours.architecture!r}, which shows "
+            "how much models differ by chance; audit with an untrained target of it"
         )
     return ours, most
 
 
 def _models(table: ScoreTable) -> int:
-    return len({block.key.model for block in table.blocks})
+    return len({block.model for block in table.blocks})
 
 
 def _renamed(table: ScoreTable) -> ScoreTable:
     name = f"{table.target}{_BEFORE}"
-    blocks = tuple(replace(block, key=replace(block.key, target=name)) for block in table.blocks)
+    blocks = tuple(replace(block, attack=replace(block.attack, target=name)) for block in table.blocks)
     return replace(table, target=name, blocks=blocks)
 
 
 def _of_attribute(target: str, runs: Sequence[AttackRuns], config: AuditConfig) -> list[AttackChange]:
-    of_target = {(one.target, one.access, one.fraction): one for one in runs}
+    audited = {one.attack for one in runs}
     held_out = runs[0].held_out
-    rule = config.policy.rules[held_out.attribute]
+    rule = config.policy.rules[held_out.attribute.name]
     resampling = resample_patients(held_out.patients, replicates=config.bootstrap, seed=config.seed)
     changes = []
-    for access in dict.fromkeys(one.access for one in runs if one.access != NO_MODEL):
+    for access in dict.fromkeys(one.attack.access for one in runs if one.uses_model):
         both = sorted(
-            fraction
-            for name, way, fraction in of_target
-            if (name, way) == (target, access) and (f"{target}{_BEFORE}", access, fraction) in of_target
+            attack.fraction
+            for attack in audited
+            if (attack.target, attack.access) == (target, access)
+            and replace(attack, target=f"{target}{_BEFORE}") in audited
         )
         wanted = both[-1:] if rule.fraction is None else [f for f in both if f == rule.fraction]
         for fraction in wanted:
-            cell = [measure(one, resampling) for one in runs if (one.access, one.fraction) == (access, fraction)]
-            changes.append(_change(target, cell, rule.metric, config.confidence))
+            cell = [one for one in runs if (one.attack.access, one.attack.fraction) == (access, fraction)]
+            measured = [measure(one, resampling) for one in cell]
+            changes.append(_change(target, measured, rule.metric, config.confidence))
     return changes
 
 
 def _change(target: str, cell: Sequence[Measured], metric: str, confidence: float) -> AttackChange:
-    now = next(one for one in cell if one.runs.target == target)
-    before = next(one for one in cell if one.runs.target == f"{target}{_BEFORE}")
+    now = next(one for one in cell if one.runs.attack.target == target)
+    before = next(one for one in cell if one.runs.attack.target == f"{target}{_BEFORE}")
     if metric not in now.values:
         raise AuditError(
-            f"policy.rules.{now.runs.attribute}.metric is {metric!r}, which this attack is not measured by; "
+            f"policy.rules.{now.runs.attack.attribute}.metric is {metric!r}, which this attack is not measured by; "
             f"choose from {', '.join(now.values)}"
         )
-    sign = -1.0 if metric in LOWER_IS_STRONGER else 1.0
-    value = sign * (now.point(metric) - before.point(metric))
-    spread, of_models = (_spread(now, before, metric, lucks) for lucks in (_lucks(now, before, cell, metric), ()))
-    bound = math.inf if metric in LOWER_IS_STRONGER else 1.0
-    low, high = _interval(value, spread, confidence, bound)
-    model_low, model_high = _interval(value, of_models, confidence, bound)
+    kind = METRICS[metric]
+    value = kind.sign * (now.point(metric) - before.point(metric))
+    spread = _spread(now, before, metric, _chance_in_training(now, before, cell, metric))
+    of_models = _spread(now, before, metric, ())
+    low, high = spread.interval(value, confidence, low=-kind.highest, high=kind.highest)
+    model_low, model_high = of_models.interval(value, confidence, low=-kind.highest, high=kind.highest)
     return AttackChange(
-        target=target,
-        attribute=now.runs.attribute,
-        access=now.runs.access,
-        fraction=now.runs.fraction,
+        attack=now.runs.attack,
         metric=metric,
         before=before.point(metric),
         now=now.point(metric),
@@ -186,57 +189,54 @@ def _change(target: str, cell: Sequence[Measured], metric: str, confidence: floa
     )
 
 
-def _spread(now: Measured, before: Measured, metric: str, lucks: Sequence[Luck]) -> Uncertainty:
-    return difference_uncertainty(
-        now.by_seed(metric),
-        before.by_seed(metric),
+def _spread(
+    now: Measured, before: Measured, metric: str, initialisations: Sequence[Initialisations]
+) -> Uncertainty:
+    one, other = now.by_seed(metric), before.by_seed(metric)
+    paired = now.runs.seeds == before.runs.seeds  # else the seeds of the two are independent draws
+    return uncertainty(
+        one.mean(axis=1) - other.mean(axis=1),
+        (one - other,) if paired else (one, other),
         now.resampling,
-        paired=now.runs.seeds == before.runs.seeds,
-        lucks=lucks,
+        initialisations=initialisations,
         floor=least_variance(now.runs.held_out, metric),
     )
 
 
-def _lucks(now: Measured, before: Measured, cell: Sequence[Measured], metric: str) -> list[Luck]:
-    """Return the luck of training of both: as one, if the same fresh weights stand for both."""
-    fresh = [one for one in cell if one.initialised]
+def _chance_in_training(
+    now: Measured, before: Measured, cell: Sequence[Measured], metric: str
+) -> list[Initialisations]:
+    """Return the spread of fresh weights on both sides: as one, if the same fresh weights stand for both."""
+    fresh = [one for one in cell if one.initialisations(metric, 1.0)]
     shares = [1.0 / len(one.runs.models) for one in (now, before)]
     if len(fresh) == 1:
         shares = [sum(shares)]
-    elif fresh[0].runs.target.endswith(_BEFORE):
+    elif fresh[0].runs.attack.target.endswith(_BEFORE):
         fresh.reverse()
-    return [Luck(initialisations=one.values[metric], share=share) for one, share in zip(fresh, shares, strict=True)]
-
-
-def _interval(value: float, spread: Uncertainty, confidence: float, bound: float) -> tuple[float, float]:
-    reach = spread.quantile(confidence) * spread.standard_error
-    return max(value - reach, -bound), min(value + reach, bound)
+    return [found for one, share in zip(fresh, shares, strict=True) for found in one.initialisations(metric, share)]
 
 
 def _strongest_first(changes: Iterable[AttackChange]) -> list[AttackChange]:
-    return sorted(changes, key=lambda c: -abs(c.value) / _unit(c))
+    return sorted(changes, key=lambda c: -abs(c.value) / METRICS[c.metric].scale)
 
 
 def _evidence(change: AttackChange) -> str:
-    unit = " years" if change.metric in LOWER_IS_STRONGER else ""
+    unit = METRICS[change.metric].unit
     return (
-        f"{change.attribute} from {change.access}: {change.metric} {_plain(change.before, change)} before, "
-        f"{_plain(change.now, change)} now, {_number(change.value, change)}{unit} "
+        f"{change.attack.attribute} from {change.attack.access}: {change.metric} {_plain(change.before, change)} "
+        f"before, {_plain(change.now, change)} now, {_number(change.value, change)}{unit and f' {unit}'} "
         f"({_number(change.ci_low, change)} to {_number(change.ci_high, change)}, adjusted p {change.p_adjusted:.2g})"
     )
 
 
 def _listed(changes: Iterable[AttackChange]) -> str:
-    return ", ".join(f"{c.attribute} from {c.access} {_number(c.value, c)}" for c in _strongest_first(changes))
-
-
-def _unit(change: AttackChange) -> float:
-    """Return what a difference is measured in, so that years of age can stand beside shares of a metric."""
-    return 50.0 if change.metric in LOWER_IS_STRONGER else 1.0
+    return ", ".join(
+        f"{c.attack.attribute} from {c.attack.access} {_number(c.value, c)}" for c in _strongest_first(changes)
+    )
 
 
 def _number(value: float, change: AttackChange) -> str:
-    return f"{value:+.2f}" if change.metric in LOWER_IS_STRONGER else f"{value:+.3f}"
+    return f"{value:+.{METRICS[change.metric].decimals}f}"
 
 
 def _plain(value: float, change: AttackChange) -> str:

@@ -1,9 +1,96 @@
-"""Metrics of one attack with their intervals."""
+"""How strong attacks are: every metric with its interval, and its difference from baselines and other targets."""
 
-from flprivacy.auditing.intervals import least_variance, metric_interval
-from flprivacy.auditing.measures import LOWER_IS_STRONGER, Measured
-from flprivacy.auditing.variance import uncertainty
-from flprivacy.core.audit import MetricEstimate
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.auditing.runs import AttackRuns
+from flprivacy.auditing.uncertainty import (
+    Initialisations,
+    Resampling,
+    least_variance,
+    metric_interval,
+    uncertainty,
+)
+from flprivacy.core import metrics
+from flprivacy.core.attributes import METRICS, TOP_K
+from flprivacy.core.audit import ExcessEstimate, MetricEstimate
+
+FloatArray = npt.NDArray[np.float64]
+
+_OF_COUNTS = {
+    "f1_weighted": metrics.f1_weighted,
+    "f1_macro": metrics.f1_macro,
+    "balanced_accuracy": metrics.balanced_accuracy,
+    "accuracy": metrics.accuracy,
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measured:
+    """An attack with its metrics.
+
+    Attributes:
+        runs: the attack.
+        resampling: weights of its held-out scans; shared by all attacks on the attribute.
+        values: metric -> (row of weights, model, seed).
+    """
+
+    runs: AttackRuns
+    resampling: Resampling
+    values: dict[str, FloatArray]
+
+    def by_seed(self, metric: str) -> FloatArray:
+        """Return (row of weights, seed) means over the models."""
+        return np.asarray(self.values[metric].mean(axis=1))
+
+    def point(self, metric: str) -> float:
+        """Return the mean over models and seeds on the scans as they are."""
+        return float(self.values[metric][0].mean())
+
+    def initialisations(self, metric: str, share: float) -> list[Initialisations]:
+        """Return the random draws that the models are: none, unless this is a baseline of several initialisations."""
+        drawn = self.runs.role == "baseline" and len(self.runs.models) > 1
+        return [Initialisations(values=self.values[metric], share=share)] if drawn else []
+
+
+def measure(runs: AttackRuns, resampling: Resampling) -> Measured:
+    """Measure every metric of an attack under every row of weights.
+
+    Args:
+        runs: the attack.
+        resampling: weights of its held-out scans.
+    """
+    held_out, weights = runs.held_out, resampling.weights
+    if held_out.attribute.is_regression:
+        errors = np.abs(runs.scores[..., 0].astype(np.float64) - held_out.truth)
+        return Measured(runs=runs, resampling=resampling, values={"mae_years": _weighted_means(errors, weights)})
+    predicted = predicted_classes(runs)
+    shape = (len(weights), *predicted.shape[:2])
+    values = {name: np.empty(shape) for name in _OF_COUNTS}
+    for model in range(shape[1]):  # one at a time, to bound memory
+        counts = metrics.class_counts(held_out.truth, predicted[model], len(held_out.class_names), weights)
+        for name, metric in _OF_COUNTS.items():
+            values[name][:, model] = metric(counts)
+    if "top3_accuracy" in held_out.metrics:
+        hits = metrics.top_k_hits(held_out.truth, runs.scores, TOP_K)
+        values["top3_accuracy"] = _weighted_means(hits, weights)
+    return Measured(runs=runs, resampling=resampling, values=values)
+
+
+def predicted_classes(runs: AttackRuns) -> npt.NDArray[np.int64]:
+    """Return the (model, seed, scan) classes of highest score; the first of equals."""
+    return np.asarray(runs.scores.argmax(axis=-1), dtype=np.int64)
+
+
+def _weighted_means(per_scan: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return (row, model, seed) means of (model, seed, scan) values."""
+    flat = per_scan.reshape(-1, per_scan.shape[-1])
+    means = weights @ flat.T / weights.sum(axis=1, keepdims=True)
+    return np.asarray(means.reshape(len(weights), *per_scan.shape[:2]))
 
 
 def estimate_metrics(measured: Measured, *, confidence: float) -> list[MetricEstimate]:
@@ -21,25 +108,21 @@ def estimate_metrics(measured: Measured, *, confidence: float) -> list[MetricEst
 
 
 def _estimate(measured: Measured, metric: str, confidence: float) -> MetricEstimate:
-    runs, held_out = measured.runs, measured.runs.held_out
-    values = measured.values[metric]
+    runs, held_out, by_seed = measured.runs, measured.runs.held_out, measured.by_seed(metric)
     spread = uncertainty(
-        measured.by_seed(metric),
+        by_seed.mean(axis=1),
+        [by_seed],
         measured.resampling,
-        initialisations=values if measured.initialised else None,
-        share=1.0 / len(runs.models),
-        floor=least_variance(held_out, metric) if metric in LOWER_IS_STRONGER else 0.0,
+        initialisations=measured.initialisations(metric, 1.0 / len(runs.models)),
+        floor=least_variance(held_out, metric) if METRICS[metric].unit else 0.0,
     )
     value = measured.point(metric)
     low, high = metric_interval(value, spread, metric=metric, held_out=held_out, confidence=confidence)
-    by_model = values[0].mean(axis=1)
+    by_model = measured.values[metric][0].mean(axis=1)
     several = len(runs.models) > 1
     return MetricEstimate(
-        target=runs.target,
+        attack=runs.attack,
         role=runs.role,
-        attribute=runs.attribute,
-        access=runs.access,
-        fraction=runs.fraction,
         metric=metric,
         value=value,
         ci_low=low,
@@ -49,4 +132,113 @@ def _estimate(measured: Measured, metric: str, confidence: float) -> MetricEstim
         n_seeds=len(runs.seeds),
         n_models=len(runs.models),
         per_model={name: float(v) for name, v in zip(runs.models, by_model, strict=True)} if several else {},
+    )
+
+
+def estimate_excesses(target: Measured, baselines: Sequence[Measured], *, confidence: float) -> list[ExcessEstimate]:
+    """Return every metric's excess over every baseline, the strongest baseline marked.
+
+    The two attacks are paired: same held-out scans under the same resampling weights, same attacker seeds. Over a
+    baseline of R fresh initialisations, the interval allows for random weights on both sides, 1/m + 1/R times the
+    variance between initialisations for a target of m models: a target that is no more than another draw of
+    fresh weights is called a leak no more often than the interval promises.
+
+    Args:
+        target: an attack on a target.
+        baselines: its baselines (:func:`flprivacy.auditing.verdicts.baselines_of`).
+        confidence: coverage of the intervals.
+    """
+    found = []
+    for metric in target.values:
+        points = [METRICS[metric].sign * baseline.point(metric) for baseline in baselines]
+        strongest = points.index(max(points))
+        for i, baseline in enumerate(baselines):
+            estimate = paired_difference(target, baseline, metric, confidence)
+            found.append(replace(estimate, best_baseline=i == strongest))
+    return found
+
+
+def paired_difference(target: Measured, baseline: Measured, metric: str, confidence: float) -> ExcessEstimate:
+    """Return how much stronger the attack on ``target`` is, with interval and p-value; no baseline is marked best."""
+    runs, kind = target.runs, METRICS[metric]
+    differences = kind.sign * (target.by_seed(metric) - baseline.by_seed(metric))
+    share = 1.0 / len(runs.models) + 1.0 / len(baseline.runs.models)
+    spread = uncertainty(
+        differences.mean(axis=1),
+        [differences],
+        target.resampling,
+        initialisations=baseline.initialisations(metric, share),
+        floor=least_variance(runs.held_out, metric),
+    )
+    value = float(differences[0].mean())
+    low, high = spread.interval(value, confidence, low=-kind.highest, high=kind.highest)
+    return ExcessEstimate(
+        attack=runs.attack,
+        baseline=baseline.runs.attack.target,
+        metric=metric,
+        value=value,
+        ci_low=low,
+        ci_high=high,
+        p_value=spread.p_value(value),
+        best_baseline=False,
+    )
+
+
+def compare_targets(measured: Sequence[Measured], *, confidence: float) -> list[ExcessEstimate]:
+    """Return how much stronger the attack on each target is than the same attack on each other one.
+
+    Paired by held-out scan and attacker seed. The intervals hold for the models as they are: they say nothing of
+    how far the same recipe, trained again, would move. Every pair appears once, the stronger target first.
+
+    Args:
+        measured: all attacks on one attribute at one exposed fraction; baselines are passed over.
+        confidence: coverage of the intervals.
+
+    Returns:
+        Differences in the attribute's main metric, the other target in the place of the baseline.
+    """
+    found = []
+    for one, other in combinations([one for one in measured if one.runs.role == "target"], 2):
+        if one.runs.attack.access == other.runs.attack.access and one.runs.seeds == other.runs.seeds:
+            metric = one.runs.held_out.attribute.metric
+            difference = paired_difference(one, other, metric, confidence)
+            found.append(
+                difference if difference.value >= 0.0 else paired_difference(other, one, metric, confidence)
+            )
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellEstimates:
+    """All numbers of the attacks on one attribute at one exposed fraction."""
+
+    metrics: list[MetricEstimate]
+    excesses: list[ExcessEstimate]
+    comparisons: list[ExcessEstimate]
+
+
+def estimate_cell(
+    cell: Sequence[AttackRuns],
+    held_against: Mapping[int, Sequence[int]],
+    resampling: Resampling,
+    *,
+    confidence: float,
+) -> CellEstimates:
+    """Measure attacks on the same held-out scans, and hold targets against baselines and against each other.
+
+    Args:
+        cell: attacks on one attribute at one exposed fraction.
+        held_against: position of a target in ``cell`` -> positions of its baselines.
+        resampling: weights of the held-out scans.
+        confidence: coverage of the intervals.
+    """
+    measured = [measure(runs, resampling) for runs in cell]
+    return CellEstimates(
+        metrics=[estimate for one in measured for estimate in estimate_metrics(one, confidence=confidence)],
+        excesses=[
+            excess
+            for target, baselines in held_against.items()
+            for excess in estimate_excesses(measured[target], [measured[i] for i in baselines], confidence=confidence)
+        ],
+        comparisons=compare_targets(measured, confidence=confidence),
     )

@@ -4,16 +4,20 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.attributes import BY_NAME, NO_ACCESS, AttackKey, Attribute
 from flprivacy.core.errors import AuditError
-from flprivacy.core.scores import CLASSIFICATION, REGRESSION, ScoreBlock, ScoreTable
+
+if TYPE_CHECKING:
+    from flprivacy.core.scores import ScoreBlock, ScoreTable  # pyarrow: not needed for arrays
 
 FloatArray = npt.NDArray[np.float64]
 
-MINIMUM_SEEDS = 2
+MINIMUM_SEEDS, HONEST_SEEDS = 2, 5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,15 +25,15 @@ class HeldOut:
     """The held-out scans on which every attack on an attribute is scored, in ascending order of scan_id.
 
     Attributes:
-        attribute: ``site``, ``sex``, ``age_band`` or ``age_years``.
-        class_names: names of the classes; empty for ``age_years``.
+        attribute: what is attacked.
+        class_names: names of the classes; empty for years.
         scan_ids: (scan,) identifiers.
         patient_ids: (scan,) pseudonyms.
         patients: (scan,) index of the scan's patient in [0, ``n_patients``).
-        truth: (scan,) class index, or years for ``age_years``.
+        truth: (scan,) class index, or years.
     """
 
-    attribute: str
+    attribute: Attribute
     class_names: tuple[str, ...]
     scan_ids: npt.NDArray[np.str_]
     patient_ids: npt.NDArray[np.str_]
@@ -46,8 +50,13 @@ class HeldOut:
         """Number of patients."""
         return int(self.patients.max()) + 1
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that attacks are measured by, the main one first."""
+        return self.attribute.metrics_for(len(self.class_names))
+
     @cached_property
-    def class_worth(self) -> float:
+    def patients_per_class_mean(self) -> float:
         """How many patients a plain mean over classes rests on: C^2 / sum(1 / n_c) for C classes of n_c patients."""
         pairs = np.unique(self.truth.astype(np.int64) * self.n_patients + self.patients)
         sizes = np.unique(pairs // self.n_patients, return_counts=True)[1]
@@ -59,38 +68,37 @@ class AttackRuns:
     """One attack on one target, repeated over models and attacker seeds.
 
     Attributes:
-        target: name of the target.
+        attack: on what and how.
         role: ``target`` or ``baseline``.
-        architecture: of its network; empty for baselines without a model.
-        access: ``features``, ``outputs``, ``finetune`` or ``none``.
-        fraction: exposed fraction of the training scans.
+        architecture: of the target's network; empty for baselines without a model.
         models: names of the target's models, ascending.
         seeds: attacker seeds, ascending.
         held_out: the scans.
         scores: (model, seed, scan, class) probabilities, or (model, seed, scan, 1) years.
     """
 
-    target: str
+    attack: AttackKey
     role: str
     architecture: str = ""
-    access: str
-    fraction: float
     models: tuple[str, ...]
     seeds: tuple[int, ...]
     held_out: HeldOut
     scores: npt.NDArray[np.float32]
 
+    def __post_init__(self) -> None:
+        if len(self.seeds) < MINIMUM_SEEDS:
+            raise AuditError(
+                f"{self.attack}: attacked with {len(self.seeds)} seed; the spread over attackers needs at least "
+                f"{MINIMUM_SEEDS} and honest intervals {HONEST_SEEDS}: add seeds to the attack"
+            )
+
     @property
-    def attribute(self) -> str:
-        """The attacked attribute."""
-        return self.held_out.attribute
-
-    def describe(self) -> str:
-        """Name the attack in an error message."""
-        return f"{self.target}: {self.attribute} from {self.access} at exposed fraction {self.fraction:g}"
+    def uses_model(self) -> bool:
+        """Whether the attacker uses a model at all."""
+        return self.attack.access != NO_ACCESS
 
 
-def collect_runs(tables: Sequence[ScoreTable]) -> dict[str, list[AttackRuns]]:
+def collect_runs(tables: Sequence["ScoreTable"]) -> dict[str, list[AttackRuns]]:
     """Sort all blocks into runs, attribute -> runs in the order of the tables.
 
     Raises:
@@ -100,15 +108,24 @@ def collect_runs(tables: Sequence[ScoreTable]) -> dict[str, list[AttackRuns]]:
     _check_tables(tables)
     blocks = [block for table in tables for block in table.blocks]
     found: dict[str, list[AttackRuns]] = {}
-    for attribute in (*CLASSIFICATION, *REGRESSION):
-        chosen = [block for block in blocks if block.key.attribute == attribute]
+    for name, attribute in BY_NAME.items():
+        chosen = [block for block in blocks if block.attack.attribute == name]
         if chosen:
-            held_out = _held_out(chosen[0], _class_names(tables, attribute))
-            found[attribute] = [runs for table in tables for runs in _table_runs(table, held_out)]
+            first = chosen[0]
+            order = np.argsort(first.scan_ids, kind="stable")
+            held_out = held_out_scans(
+                attribute,
+                class_names=_class_names(tables, attribute),
+                scan_ids=first.scan_ids[order],
+                patient_ids=first.patient_ids[order],
+                truth=first.truth[order],
+                where=first.attack.target,
+            )
+            found[name] = [runs for table in tables for runs in _table_runs(table, held_out)]
     return found
 
 
-def _check_tables(tables: Sequence[ScoreTable]) -> None:
+def _check_tables(tables: Sequence["ScoreTable"]) -> None:
     if not tables:
         raise AuditError("no score table given; run the attack steps first")
     names = [table.target for table in tables]
@@ -126,46 +143,67 @@ def _check_tables(tables: Sequence[ScoreTable]) -> None:
         if table.role not in ("target", "baseline"):
             raise AuditError(f"{table.target}: role is {table.role!r}; it must be 'target' or 'baseline'")
         for block in table.blocks:
-            if block.key.attribute not in (*CLASSIFICATION, *REGRESSION):
-                known = ", ".join((*CLASSIFICATION, *REGRESSION))
-                raise AuditError(f"{table.target}: attribute {block.key.attribute!r} is unknown; it must be of {known}")
+            if block.attack.attribute not in BY_NAME:
+                raise AuditError(
+                    f"{table.target}: attribute {block.attack.attribute!r} is unknown; it must be one of "
+                    f"{', '.join(BY_NAME)}"
+                )
     if all(table.role == "baseline" for table in tables):
         raise AuditError(f"only baselines among the score tables ({', '.join(names)}); attack at least one target")
 
 
-def _class_names(tables: Iterable[ScoreTable], attribute: str) -> tuple[str, ...]:
-    if attribute in REGRESSION:
+def _class_names(tables: Iterable["ScoreTable"], attribute: Attribute) -> tuple[str, ...]:
+    if attribute.is_regression:
         return ()
-    named = [(table, table.class_names.get(attribute, ())) for table in tables]
-    used = [(table, names) for table, names in named if any(table.select(attribute=attribute))]
+    named = [(table, table.class_names.get(attribute.name, ())) for table in tables]
+    used = [(table, names) for table, names in named if any(table.select(attribute=attribute.name))]
     first, expected = used[0]
     for table, names in used:
         if len(names) < 2 or names != expected:
             raise AuditError(
-                f"{attribute}: {table.target!r} has {len(names)} class name(s), {first.target!r} has {len(expected)}; "
+                f"{attribute.name}: {table.target!r} has {len(names)} class name(s), {first.target!r} has {len(expected)}; "
                 "all score tables must name the same classes, at least 2, in the same order"
             )
     return expected
 
 
-def _held_out(block: ScoreBlock, class_names: tuple[str, ...]) -> HeldOut:
-    order = np.argsort(block.scan_ids, kind="stable")
-    truth, patient_ids, scan_ids = block.truth[order], block.patient_ids[order], block.scan_ids[order]
-    attribute, where = block.key.attribute, block.key.target
+def held_out_scans(
+    attribute: Attribute,
+    *,
+    class_names: tuple[str, ...],
+    scan_ids: npt.NDArray[np.str_],
+    patient_ids: npt.NDArray[np.str_],
+    truth: FloatArray,
+    where: str,
+) -> HeldOut:
+    """Check and describe held-out scans.
+
+    Args:
+        attribute: what is attacked.
+        class_names: names of the classes; empty for years.
+        scan_ids: (scan,) identifiers.
+        patient_ids: (scan,) identifiers of the patients.
+        truth: (scan,) class index, or years.
+        where: what the scans are from, for error messages.
+
+    Raises:
+        AuditError: a scan twice, a single patient, an attribute that does not vary, or a class without a name.
+    """
+    name = attribute.name
     _, patients = np.unique(patient_ids, return_inverse=True)
     if len(np.unique(scan_ids)) < len(scan_ids):
-        raise AuditError(f"{where}: {attribute} scores a held-out scan twice; run the attack again")
+        raise AuditError(f"{where}: {name} scores a held-out scan twice; run the attack again")
     if len(np.unique(truth)) < 2:
         raise AuditError(
-            f"{attribute}: all {len(truth)} held-out scans have the same true value, so no attack on it can be judged; "
-            f"leave {attribute} out of the attack's attributes or hold out patients in whom it varies"
+            f"{name}: all {len(truth)} held-out scans have the same true value, so no attack on it can be judged; "
+            f"leave {name} out of the attack's attributes or hold out patients in whom it varies"
         )
     if patients.max() < 1:
-        raise AuditError(f"{attribute}: all held-out scans are of one patient; hold out at least 2 patients")
+        raise AuditError(f"{name}: all held-out scans are of one patient; hold out at least 2 patients")
     in_range = (truth == np.floor(truth)) & (truth >= 0) & (truth < len(class_names))
     if class_names and not in_range.all():
         raise AuditError(
-            f"{where}: {attribute} has a true class that is no index into its {len(class_names)} class names; "
+            f"{where}: {name} has a true class that is no index into its {len(class_names)} class names; "
             "run the attack again"
         )
     return HeldOut(
@@ -178,23 +216,23 @@ def _held_out(block: ScoreBlock, class_names: tuple[str, ...]) -> HeldOut:
     )
 
 
-def _table_runs(table: ScoreTable, held_out: HeldOut) -> Iterable[AttackRuns]:
-    groups: dict[tuple[str, float], list[ScoreBlock]] = defaultdict(list)
-    for block in table.select(attribute=held_out.attribute):
-        groups[block.key.access, block.key.fraction].append(block)
-    for (access, fraction), blocks in sorted(groups.items(), key=lambda item: item[0]):
-        by_key = {(block.key.model, block.key.seed): block for block in blocks}
-        models = tuple(sorted({model for model, _ in by_key}))
-        seeds = tuple(sorted({seed for _, seed in by_key}))
-        where = f"{table.target}: {held_out.attribute} from {access} at exposed fraction {fraction:g}"
-        _check_grid(where, by_key, models, seeds)
-        scores = [[_aligned(where, by_key[model, seed], held_out) for seed in seeds] for model in models]
+def _table_runs(table: "ScoreTable", held_out: HeldOut) -> Iterable[AttackRuns]:
+    groups: dict[AttackKey, list[ScoreBlock]] = defaultdict(list)
+    for block in table.select(attribute=held_out.attribute.name):
+        groups[block.attack].append(block)
+    for attack, blocks in sorted(groups.items(), key=lambda item: (item[0].access, item[0].fraction)):
+        by_run = {(block.model, block.seed): block for block in blocks}
+        models = tuple(sorted({model for model, _ in by_run}))
+        seeds = tuple(sorted({seed for _, seed in by_run}))
+        missing = [(model, seed) for model in models for seed in seeds if (model, seed) not in by_run]
+        if missing:
+            model, seed = missing[0]
+            raise AuditError(f"{attack}: no scores for model {model!r} and seed {seed}; run the attack again")
+        scores = [[_aligned(by_run[model, seed], held_out) for seed in seeds] for model in models]
         yield AttackRuns(
-            target=table.target,
+            attack=attack,
             role=table.role,
             architecture=table.architecture,
-            access=access,
-            fraction=fraction,
             models=models,
             seeds=seeds,
             held_out=held_out,
@@ -202,21 +240,7 @@ def _table_runs(table: ScoreTable, held_out: HeldOut) -> Iterable[AttackRuns]:
         )
 
 
-def _check_grid(
-    where: str, by_key: dict[tuple[str, int], ScoreBlock], models: tuple[str, ...], seeds: tuple[int, ...]
-) -> None:
-    missing = [(model, seed) for model in models for seed in seeds if (model, seed) not in by_key]
-    if missing:
-        model, seed = missing[0]
-        raise AuditError(f"{where}: no scores for model {model!r} and seed {seed}; run the attack again")
-    if len(seeds) < MINIMUM_SEEDS:
-        raise AuditError(
-            f"{where}: attacked with {len(seeds)} seed; the spread over attackers needs at least {MINIMUM_SEEDS} and "
-            "honest intervals 5: add seeds to the attack"
-        )
-
-
-def _aligned(where: str, block: ScoreBlock, held_out: HeldOut) -> npt.NDArray[np.float32]:
+def _aligned(block: "ScoreBlock", held_out: HeldOut) -> npt.NDArray[np.float32]:
     """Return (scan, column) scores in the order of ``held_out``, refusing any other set of scans."""
     order = np.argsort(block.scan_ids, kind="stable")
     same = (
@@ -226,14 +250,14 @@ def _aligned(where: str, block: ScoreBlock, held_out: HeldOut) -> npt.NDArray[np
     )
     if not same:
         raise AuditError(
-            f"{where}, seed {block.key.seed}: scored on {len(order)} held-out scans that are not the "
-            f"{held_out.n_scans} of the other attacks on {held_out.attribute}, or with other truths or patients; "
-            "run all attacks and baselines again on the same cohort"
+            f"{block}: scored on {len(order)} held-out scans that are not the {held_out.n_scans} of the other attacks "
+            f"on {held_out.attribute.name}, or with other truths or patients; run all attacks and baselines again on "
+            "the same cohort"
         )
     width = max(len(held_out.class_names), 1)
     if block.scores.shape[1] != width:
         raise AuditError(
-            f"{where}, seed {block.key.seed}: {block.scores.shape[1]} score columns for {width} "
+            f"{block}: {block.scores.shape[1]} score columns for {width} "
             f"{'classes' if held_out.class_names else 'value (years)'}; run the attack again"
         )
     return block.scores[order]

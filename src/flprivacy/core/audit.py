@@ -1,13 +1,15 @@
-"""The audit: numbers with intervals, as auditing writes them and reporting and tracking read them."""
+"""The audit: numbers with intervals, as auditing writes them and reporting and tracking read them.
 
-import json
+Every record names its attack by an :class:`~flprivacy.core.attributes.AttackKey`. On disk the key's fields stand flat
+beside the numbers, so that audits of any version in MLflow can be read and compared.
+"""
+
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from flprivacy.core.errors import AuditError, ConfigError
-from flprivacy.core.parsing import from_mapping, to_mapping
-from flprivacy.core.publish import write_json
+from flprivacy.core.attributes import AGE_YEARS, AttackKey
+from flprivacy.core.json_record import JsonRecord
+from flprivacy.core.parsing import inline
 from flprivacy.core.target import PrivacyStatement, Utility
 
 LEAK, NO_LEAK, INCONCLUSIVE = "leak", "no leak found", "inconclusive"
@@ -38,15 +40,24 @@ class TargetSummary:
 class MetricEstimate:
     """One metric of one attack: mean over attacker seeds and the target's models, with its interval.
 
-    ``per_model`` holds the seed means of each of the target's models where there is more than one.
-    ``mae_years`` is in years (lower is a stronger attack); every other metric is in [0, 1].
+    Values are in [0, 1], or in years for ``mae_years``.
+
+    Attributes:
+        attack: what was attacked and how.
+        role: of what was attacked, ``target`` or ``baseline``.
+        metric: name of the metric.
+        value: the mean.
+        ci_low: lower end of its interval.
+        ci_high: upper end.
+        n_scans: held-out scans.
+        n_patients: their patients.
+        n_seeds: attacker seeds.
+        n_models: models of the target.
+        per_model: model -> mean over seeds, where there is more than one model.
     """
 
-    target: str
+    attack: AttackKey = inline()
     role: str
-    attribute: str
-    access: str
-    fraction: float
     metric: str
     value: float
     ci_low: float
@@ -62,14 +73,19 @@ class MetricEstimate:
 class ExcessEstimate:
     """How much stronger an attack on a target is than the same attack on a baseline, paired by scan and seed.
 
-    Positive means that the target gives away more, for ``mae_years`` too (years of error saved).
+    Attributes:
+        attack: on the target.
+        baseline: name of the baseline.
+        metric: name of the metric.
+        value: the difference; positive where the target gives away more, also for ``mae_years`` (years of error saved).
+        ci_low: lower end of its interval.
+        ci_high: upper end.
+        p_value: two-sided, of no difference.
+        best_baseline: whether this baseline is the strongest in this metric.
     """
 
-    target: str
+    attack: AttackKey = inline()
     baseline: str
-    attribute: str
-    access: str
-    fraction: float
     metric: str
     value: float
     ci_low: float
@@ -80,15 +96,26 @@ class ExcessEstimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The policy's word on one target and attack: ``leak``, ``no leak found`` or ``inconclusive``.
+    """The policy's decision on one target and attack.
 
-    ``excess``, ``ci_low``, ``ci_high`` and ``p_value`` are over ``baseline``, the strongest one.
+    Attributes:
+        attack: what was attacked and how.
+        metric: that the policy looks at.
+        value: strength of the attack on the target.
+        value_ci_low: lower end of its interval.
+        value_ci_high: upper end.
+        baseline: the strongest one.
+        baseline_value: strength of the attack on it.
+        excess: over it, in the metric's units.
+        ci_low: lower end of the interval of the excess.
+        ci_high: upper end.
+        p_value: two-sided, of no excess.
+        threshold: excess that the policy tolerates.
+        verdict: ``leak``, ``no leak found`` or ``inconclusive``.
+        reason: the verdict in a sentence.
     """
 
-    target: str
-    attribute: str
-    access: str
-    fraction: float
+    attack: AttackKey = inline()
     metric: str
     value: float
     value_ci_low: float
@@ -106,12 +133,9 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfusionMatrix:
-    """``counts[truth][prediction]``, the mean over attacker seeds and the target's models."""
+    """``counts[truth][prediction]`` in scans, the mean over attacker seeds and the target's models."""
 
-    target: str
-    attribute: str
-    access: str
-    fraction: float
+    attack: AttackKey = inline()
     class_names: tuple[str, ...]
     counts: tuple[tuple[float, ...], ...]
 
@@ -120,9 +144,7 @@ class ConfusionMatrix:
 class AgeScatter:
     """True and predicted age in years, one pair a held-out scan (first model, mean over seeds)."""
 
-    target: str
-    access: str
-    fraction: float
+    attack: AttackKey = inline(attribute=AGE_YEARS.name)
     truth_years: tuple[float, ...]
     predicted_years: tuple[float, ...]
 
@@ -131,10 +153,7 @@ class AgeScatter:
 class Curve:
     """An attack's strength before each epoch: mean over seeds and models, with a band of 95% over seeds."""
 
-    target: str
-    attribute: str
-    access: str
-    fraction: float
+    attack: AttackKey = inline()
     metric: str
     epochs: tuple[int, ...]
     mean: tuple[float, ...]
@@ -150,7 +169,7 @@ class TargetFailure:
         target: its name.
         step: that failed.
         reason: one line.
-        passing: another try may do, because the reason is not in the target.
+        passing: whether the failure may be transient, so that another attempt can succeed.
     """
 
     target: str
@@ -160,13 +179,29 @@ class TargetFailure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audit:
+class Audit(JsonRecord):
     """Everything that one audit found.
 
-    ``failures`` are the targets that no number speaks of, because a step on them failed.
-    ``comparisons`` set targets against each other, the stronger attack's first and the other in place of the baseline.
-    ``provenance`` holds digests, seeds, versions, commands, processors and TensorFlow's settings.
+    Attributes:
+        name: of the study.
+        cohort_name: of the cohort that everything was attacked with.
+        cohort_digest: of it.
+        cohort: facts about it.
+        config: the study's configuration.
+        targets: targets and baselines.
+        metrics: of every attack.
+        excesses: of every attack on a target over every baseline.
+        verdicts: by the policy.
+        confusions: of attacks on classes.
+        scatters: of attacks on the age in years.
+        curves: of attacks that train.
+        comparisons: targets set against each other: the more exposed one, with the other in place of the baseline.
+        failures: targets without numbers, because a step on them failed.
+        left_out: attribute -> held-out scans without a known value.
+        provenance: digests, seeds, versions and commands.
     """
+
+    _kind, _step = "an audit", "evaluate"
 
     name: str
     cohort_name: str
@@ -184,19 +219,3 @@ class Audit:
     failures: tuple[TargetFailure, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
-
-    def write(self, path: Path) -> None:
-        """Write the audit atomically as JSON."""
-        write_json(path, to_mapping(self))
-
-    @classmethod
-    def read(cls, path: Path) -> "Audit":
-        """Read an audit written by :meth:`write`.
-
-        Raises:
-            AuditError: the file is missing or is no audit.
-        """
-        try:
-            return from_mapping(cls, json.loads(path.read_text()), str(path))
-        except (OSError, ValueError, ConfigError) as error:
-            raise AuditError(f"{path}: not an audit ({error}); run the evaluate step again") from error

@@ -1,13 +1,11 @@
 """What changed since the last audit: differences with intervals, and a verdict a target and for the whole run."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from flprivacy.core.errors import AuditError, ConfigError
-from flprivacy.core.parsing import from_mapping, to_mapping
-from flprivacy.core.publish import write_json
+from flprivacy.core.attributes import AttackKey
+from flprivacy.core.json_record import JsonRecord
+from flprivacy.core.parsing import inline
 
 WORSE, BETTER, NO_CHANGE = "changed for the worse", "changed for the better", "no evidence of change"
 FIRST_AUDIT, NOT_COMPARABLE = "first audit", "not comparable"
@@ -18,32 +16,26 @@ class AttackChange:
     """How much more the same attack gets out of the present model than out of the previous one.
 
     ``value`` is positive where the present model gives away more (for ``mae_years``: years of error saved). Interval
-    and p-value allow for patients, attacker seeds and the luck of training; ``p_adjusted`` is Holm's over all attacks
-    on all targets that were compared in the same run. ``model_ci_low``, ``model_ci_high`` and ``model_p_value`` leave
-    the luck of training out: they are about these two models, not about how they are made.
+    and p-value allow for variation between patients, attacker seeds and training runs; ``p_adjusted`` is Holm's over
+    all attacks on all targets that were compared in the same run. ``model_ci_low``, ``model_ci_high`` and
+    ``model_p_value`` leave out variation between training runs: they are about these two models, not the recipe.
 
     Attributes:
-        target: its name.
-        attribute: attacked attribute.
-        access: ``features``, ``outputs`` or ``finetune``.
-        fraction: exposed fraction of the training scans.
+        attack: what was attacked and how.
         metric: the policy's metric.
         before: strength of the attack on the previous model.
         now: strength of the attack on the present one.
         value: the difference.
         ci_low: lower end of its interval.
         ci_high: upper end.
-        p_value: two-sided, of no difference beyond luck.
+        p_value: two-sided, of no difference beyond chance.
         p_adjusted: the same, corrected for the number of attacks.
         model_ci_low: lower end of the interval for these two models.
         model_ci_high: upper end.
         model_p_value: two-sided, of no difference between these two models.
     """
 
-    target: str
-    attribute: str
-    access: str
-    fraction: float
+    attack: AttackKey = inline()
     metric: str
     before: float
     now: float
@@ -96,7 +88,7 @@ class FoundTarget:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundTargets:
+class FoundTargets(JsonRecord):
     """What a re-audit found published.
 
     Attributes:
@@ -106,26 +98,12 @@ class FoundTargets:
         targets: one entry a target, in order of name.
     """
 
+    _kind, _step = "a list of targets", "find_targets"
+
     cohort_name: str
     cohort_digest: str
     confidence: float
     targets: tuple[FoundTarget, ...]
-
-    def write(self, path: Path) -> None:
-        """Write the record atomically as JSON."""
-        write_json(path, to_mapping(self))
-
-    @classmethod
-    def read(cls, path: Path) -> "FoundTargets":
-        """Read a record written by :meth:`write`.
-
-        Raises:
-            AuditError: the file is missing or is no such record.
-        """
-        try:
-            return from_mapping(cls, json.loads(path.read_text()), str(path))
-        except (OSError, ValueError, ConfigError) as error:
-            raise AuditError(f"{path}: not a list of targets ({error}); run the find_targets step again") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +131,7 @@ class TargetChange:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditChange:
+class AuditChange(JsonRecord):
     """What became of all targets of a re-audit.
 
     Attributes:
@@ -166,6 +144,8 @@ class AuditChange:
         notes: free facts worth a line.
     """
 
+    _kind, _step = "a change of audits", "compare_audits"
+
     verdict: str
     reason: str
     cohort_name: str
@@ -173,22 +153,6 @@ class AuditChange:
     confidence: float
     targets: tuple[TargetChange, ...]
     notes: dict[str, str] = field(default_factory=dict)
-
-    def write(self, path: Path) -> None:
-        """Write the change atomically as JSON."""
-        write_json(path, to_mapping(self))
-
-    @classmethod
-    def read(cls, path: Path) -> "AuditChange":
-        """Read a change written by :meth:`write`.
-
-        Raises:
-            AuditError: the file is missing or is no such record.
-        """
-        try:
-            return from_mapping(cls, json.loads(path.read_text()), str(path))
-        except (OSError, ValueError, ConfigError) as error:
-            raise AuditError(f"{path}: not a change of audits ({error}); run the compare_audits step again") from error
 
 
 _GRAVEST_FIRST = (WORSE, NOT_COMPARABLE, FIRST_AUDIT, BETTER, NO_CHANGE)

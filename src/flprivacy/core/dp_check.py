@@ -1,40 +1,36 @@
 """What a check of private training found: the claim, what canaries prove against it, and a verdict."""
 
-import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from flprivacy.core.errors import AuditError, ConfigError
-from flprivacy.core.parsing import from_mapping, to_mapping
-from flprivacy.core.publish import write_json
+from flprivacy.core.json_record import JsonRecord
 
 CONTRADICTED, NOT_CONTRADICTED = "claim contradicted", "claim not contradicted"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CanaryBound:
-    """One lower bound on epsilon.
+class EpsilonBound:
+    """One lower bound on epsilon: with the stated confidence, the mechanism's true epsilon is not below it.
 
     Attributes:
-        score: which of the canaries' scores it is from.
         method: estimator, such as ``one-run``.
         assumes: what it takes for granted of the mechanism, in words; empty for nothing.
-        epsilon_lower: the bound, 0 or more.
-        confidence: with which this bound holds on its own; its share of the check's error.
-        counts: what it rests on.
+        epsilon_lower: the bound, 0 or more; 0 proves nothing.
+        confidence: with which this bound holds on its own; its share of the audit's error.
+        counts: what it rests on, such as members above the threshold, or guesses and those that were right.
+        score: which of the canaries' scores it is from; empty where there is only one.
     """
 
-    score: str
     method: str
     assumes: str
     epsilon_lower: float
     confidence: float
     counts: dict[str, int] = field(default_factory=dict)
+    score: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DpCheck:
+class DpCheck(JsonRecord):
     """A check of one training.
 
     Attributes:
@@ -57,6 +53,8 @@ class DpCheck:
         provenance: command, configuration and versions.
     """
 
+    _kind, _step = "a DP check", "dp_check"
+
     name: str
     target_digest: str
     cohort_digest: str
@@ -68,25 +66,9 @@ class DpCheck:
     n_included: int
     n_excluded: int
     confidence: float
-    bounds: tuple[CanaryBound, ...]
+    bounds: tuple[EpsilonBound, ...]
     epsilon_lower: float
     verdict: str
     reason: str
     scores: dict[str, dict[str, tuple[float, ...]]]
     provenance: dict[str, Any] = field(default_factory=dict)
-
-    def write(self, path: Path) -> None:
-        """Write the check atomically as JSON."""
-        write_json(path, to_mapping(self))
-
-    @classmethod
-    def read(cls, path: Path) -> "DpCheck":
-        """Read a check written by :meth:`write`.
-
-        Raises:
-            AuditError: the file is missing or is no check.
-        """
-        try:
-            return from_mapping(cls, json.loads(path.read_text()), str(path))
-        except (OSError, ValueError, ConfigError) as error:
-            raise AuditError(f"{path}: not a DP check ({error}); run the dp_check step again") from error

@@ -9,6 +9,16 @@ from typing import Any
 from flprivacy.core.errors import ConfigError
 
 T = typing.TypeVar("T")
+_INLINE = "inline"
+
+
+def inline(**implied: Any) -> Any:
+    """Declare a dataclass field whose own fields stand beside those of the record that holds it, not below a name.
+
+    Args:
+        implied: fields of the inner record that are not written because they are the same in every record.
+    """
+    return dataclasses.field(metadata={_INLINE: implied})
 
 
 def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:
@@ -27,6 +37,7 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:
         raise ConfigError(f"{where}: expected fields, got {mapping!r}; write 'field: value' lines")
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    mapping = _gathered(fields, hints, mapping)
     unknown = sorted(map(str, set(mapping) - set(fields)))
     if unknown:
         raise ConfigError(f"{where}: unknown field {unknown[0]!r}; known fields are {', '.join(sorted(fields))}")
@@ -42,6 +53,18 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:
         return cls(**values)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _gathered(
+    fields: Mapping[str, "dataclasses.Field[Any]"], hints: Mapping[str, Any], mapping: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Put the fields of inline records below the name of their field."""
+    for name, field in fields.items():
+        if _INLINE in field.metadata:
+            inner = {f.name for f in dataclasses.fields(hints[name])}
+            outer = {key: value for key, value in mapping.items() if key not in inner}
+            mapping = outer | {name: field.metadata[_INLINE] | {k: mapping[k] for k in inner if k in mapping}}
+    return mapping
 
 
 def convert(hint: Any, value: Any, where: str) -> Any:
@@ -95,10 +118,19 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
 
 def to_mapping(value: Any) -> dict[str, Any]:
     """Return a dataclass as a JSON-able mapping (tuples become lists)."""
-    return typing.cast(dict[str, Any], _plain(dataclasses.asdict(value)))
+    return typing.cast(dict[str, Any], _plain(value))
 
 
 def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        found: dict[str, Any] = {}
+        for field in dataclasses.fields(value):
+            plain = _plain(getattr(value, field.name))
+            if _INLINE in field.metadata:
+                found |= {k: v for k, v in plain.items() if k not in field.metadata[_INLINE]}
+            else:
+                found[field.name] = plain
+        return found
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

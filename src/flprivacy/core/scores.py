@@ -6,7 +6,7 @@ scan and configuration.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flprivacy.core.artifacts import COMPUTE_FILE, CURVES_FILE, SCORES_FILE
-from flprivacy.core.attributes import BY_NAME
+from flprivacy.core.attributes import AttackKey
 from flprivacy.core.errors import AuditError
 from flprivacy.core.publish import publish_file
 from flprivacy.core.tensorflow_environment import describe_compute
@@ -27,31 +27,8 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 
-CLASSIFICATION = tuple(one.name for one in BY_NAME.values() if not one.is_regression)
-REGRESSION = tuple(one.name for one in BY_NAME.values() if one.is_regression)
 _META_KEY = b"flprivacy.score_table"
-
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class AttackKey:
-    """Names one attack configuration.
-
-    Attributes:
-        target: name of the target under attack (``central``, ``untrained``, ``pixels`` ...).
-        model: which of the target's models (a siloed target has one per site, an untrained one per
-            initialisation); ``model`` where there is only one.
-        attribute: ``site``, ``sex``, ``age_band`` or ``age_years``.
-        access: ``features``, ``outputs`` or ``finetune``; ``none`` for baselines that use no model.
-        fraction: exposed fraction of the training scans, in (0, 1].
-        seed: attacker seed; it draws the exposed sample, the initial head and the batches.
-    """
-
-    target: str
-    model: str
-    attribute: str
-    access: str
-    fraction: float
-    seed: int
+_KEY = ("target", "model", "attribute", "access", "fraction", "seed")  # the first columns, in this order
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,14 +36,19 @@ class ScoreBlock:
     """Scores of one attack configuration on held-out scans.
 
     Attributes:
-        key: the attack configuration.
+        attack: what was attacked and how.
+        model: which of the target's models (a siloed target has one per site, an untrained one per initialisation);
+            ``model`` where there is only one.
+        seed: attacker seed; it draws the exposed sample, the initial head and the batches.
         scan_ids: (scan,) identifiers within the cohort.
         patient_ids: (scan,) pseudonyms; the unit that the bootstrap resamples.
         truth: (scan,) class index as float, or years for ``age_years``.
         scores: (scan, class) probabilities, or (scan, 1) predicted years.
     """
 
-    key: AttackKey
+    attack: AttackKey
+    model: str
+    seed: int
     scan_ids: npt.NDArray[np.str_]
     patient_ids: npt.NDArray[np.str_]
     truth: FloatArray
@@ -76,13 +58,21 @@ class ScoreBlock:
         n = len(self.truth)
         if self.scores.ndim != 2 or len(self.scores) != n or len(self.scan_ids) != n or len(self.patient_ids) != n:
             raise AuditError(
-                f"score block {self.key}: {n} truths, {len(self.scan_ids)} scans, {len(self.patient_ids)} patients and "
+                f"scores of {self}: {n} truths, {len(self.scan_ids)} scans, {len(self.patient_ids)} patients and "
                 f"scores of shape {self.scores.shape}; all must count the same scans"
             )
         if n == 0 or not np.isfinite(self.scores).all() or not np.isfinite(self.truth).all():
             raise AuditError(
-                f"score block {self.key}: empty or with scores that are not finite; look for a diverged attack"
+                f"scores of {self}: empty or with scores that are not finite; look for a diverged attack"
             )
+
+    def __str__(self) -> str:
+        return f"{self.attack}, model {self.model!r}, seed {self.seed}"
+
+    @property
+    def key(self) -> tuple[AttackKey, str, int]:
+        """What tells a block from every other: attack, model and seed."""
+        return self.attack, self.model, self.seed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,13 +109,13 @@ class ScoreTable:
             raise AuditError(f"score table of {self.target!r}: holds no scores; run the attack step again")
         keys = set()
         for block in self.blocks:
-            if block.key.target != self.target:
+            if block.attack.target != self.target:
                 raise AuditError(
-                    f"score table of {self.target!r}: holds scores of {block.key.target!r}; keep them apart"
+                    f"score table of {self.target!r}: holds scores of {block.attack.target!r}; keep them apart"
                 )
             if block.key in keys:
                 raise AuditError(
-                    f"score table of {self.target!r}: scores twice for {block.key}; run the attack step again"
+                    f"score table of {self.target!r}: scores twice for {block}; run the attack step again"
                 )
             keys.add(block.key)
 
@@ -134,7 +124,7 @@ class ScoreTable:
     ) -> Iterator[ScoreBlock]:
         """Yield the blocks of an attribute, optionally of one access and fraction."""
         for block in self.blocks:
-            key = block.key
+            key = block.attack
             if key.attribute == attribute and access in (None, key.access) and fraction in (None, key.fraction):
                 yield block
 
@@ -172,8 +162,9 @@ def _constant(value: str | float, n: int) -> pa.Array:
 def _block_rows(block: ScoreBlock, table: ScoreTable) -> pa.Table:
     n, width = block.scores.shape
     offsets = pa.array(np.arange(n + 1, dtype=np.int32) * width)
-    columns: dict[str, pa.Array] = {name: _constant(value, n) for name, value in asdict(block.key).items()}
-    columns["fraction"] = _constant(float(block.key.fraction), n)  # 1 and 1.0 are the same fraction
+    key = {**asdict(block.attack), "model": block.model, "seed": block.seed}
+    key["fraction"] = float(key["fraction"])  # 1 and 1.0 are the same fraction
+    columns: dict[str, pa.Array] = {name: _constant(key[name], n) for name in _KEY}
     columns["target_digest"] = _constant(table.target_digest, n)
     columns["cohort_digest"] = _constant(table.cohort_digest, n)
     columns["scan_id"] = pa.array(block.scan_ids.tolist(), pa.string())
@@ -187,8 +178,7 @@ def _blocks(table: pa.Table) -> Iterator[ScoreBlock]:
     """Cut the rows into runs of equal keys; :meth:`ScoreTable.write` keeps each block's rows together."""
     if table.num_rows == 0:
         return
-    names = ("target", "model", "attribute", "access", "fraction", "seed")
-    keys = [np.asarray(table[name].to_numpy(zero_copy_only=False)) for name in names]
+    keys = [np.asarray(table[name].to_numpy(zero_copy_only=False)) for name in _KEY]
     change = np.zeros(table.num_rows, dtype=bool)
     for column in keys:
         change[1:] |= column[1:] != column[:-1]
@@ -196,13 +186,14 @@ def _blocks(table: pa.Table) -> Iterator[ScoreBlock]:
     ends = np.append(starts[1:], table.num_rows)
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         rows = table.slice(start, end - start)
-        values: Sequence[Any] = [column[start] for column in keys]
-        key = AttackKey(
-            **dict(zip(names[:4], map(str, values[:4]), strict=True)), fraction=float(values[4]), seed=int(values[5])
-        )
+        target, model, attribute, access, fraction, seed = (column[start] for column in keys)
         scores = rows["scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         yield ScoreBlock(
-            key=key,
+            attack=AttackKey(
+                target=str(target), attribute=str(attribute), access=str(access), fraction=float(fraction)
+            ),
+            model=str(model),
+            seed=int(seed),
             scan_ids=np.asarray(rows["scan_id"].to_pylist(), dtype=np.str_),
             patient_ids=np.asarray(rows["patient_id"].to_pylist(), dtype=np.str_),
             truth=rows["truth"].to_numpy().astype(np.float64),

@@ -10,23 +10,26 @@ outcome of i correct guesses turns into one of i - 1 when the coin of a rightly 
 gives h(i) >= curve(r(i + 1)), and r grows with h in the proportion i : (guesses - i).
 """
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.special import log_ndtr, ndtr, ndtri
 
-from flprivacy.auditing.epsilon.guesses import best_guesses
-from flprivacy.auditing.epsilon.scores import EpsilonBound, check_levels, checked_scores
-from flprivacy.auditing.epsilon.trade_off import Curve, approximate_curve, gaussian_curve, gaussian_epsilon
+from flprivacy.auditing.epsilon.bound import GAUSSIAN, check_levels, checked_scores
+from flprivacy.auditing.epsilon.one_run import best_guesses, check_counts
+from flprivacy.core.dp_check import EpsilonBound
 from flprivacy.core.errors import AuditError
 
 FloatArray = npt.NDArray[np.float64]
+Curve = Callable[[FloatArray], FloatArray]
+"""True positive rates -> the least false positive rates, both in [0, 1]; increasing and convex (arXiv:1905.02383)."""
 
-METHOD = "one-run-f-dp"
-FAMILIES = ("gaussian", "approximate")
-_GRID, _ROUNDS = 33, 3
-_MOST_MU, _MOST_EPSILON = 16.0, 64.0
+_GRID, _ROUNDS, _MOST_MU = 33, 3, 16.0
+_MOST_EPSILON = 1000.0
 
 
 def f_dp_bound(
@@ -35,110 +38,63 @@ def f_dp_bound(
     *,
     delta: float,
     confidence: float = 0.95,
-    family: str = "gaussian",
     correction: str = "bonferroni",
-    n_guesses: int | None = None,
     seed: int = 0,
 ) -> EpsilonBound:
-    """Return a lower bound on epsilon from the canaries of a single run and the shape of the mechanism's curve.
+    """Return a lower bound on the epsilon of a Gaussian mechanism from the canaries of a single run.
 
     Args:
         members: scores of the canaries whose fair coin put them in; higher means more like a member.
         non_members: scores of the canaries whose coin kept them out.
         delta: of the (epsilon, delta) in question, in (0, 1).
-        confidence: with which the bound holds, for mechanisms of the family.
-        family: ``gaussian`` (mu-Gaussian DP: for Gaussian mechanisms only) or ``approximate`` ((epsilon, delta)-DP:
-            nothing assumed).
-        correction: ``bonferroni`` or ``split``: how choosing the number of guesses is paid for.
-        n_guesses: a number chosen before looking at these scores; then nothing is to be paid.
+        confidence: with which the bound holds, for mechanisms whose curve is Gaussian, of whatever mu.
+        correction: for choosing the number of guesses, ``bonferroni`` or ``split``.
         seed: orders equal scores and draws the halves of ``split``.
 
     Raises:
-        AuditError: scores, levels or a family that make no sense.
+        AuditError: scores or levels that make no sense.
     """
-    ins, outs = checked_scores(members, non_members)
-    check_levels(confidence, delta)
+    ins, outs = checked_scores(members, non_members, confidence, delta)
 
     def prove(canaries: int, guesses: int, correct: int, error: float) -> float:
-        return f_dp_parameter(canaries, guesses, correct, family=family, delta=delta, confidence=1.0 - error)
+        return one_run_mu(canaries, guesses, correct, confidence=1.0 - error)
 
-    parameter, made, how = best_guesses(
-        ins, outs, prove, error=1.0 - confidence, correction=correction, n_guesses=n_guesses, seed=seed
-    )
+    mu, made = best_guesses(ins, outs, prove, error=1.0 - confidence, correction=correction, seed=seed)
     return EpsilonBound(
-        epsilon_lower=gaussian_epsilon(parameter, delta) if family == "gaussian" else parameter,
+        method="one-run f-DP",
+        assumes=GAUSSIAN,
+        epsilon_lower=gaussian_epsilon(mu, delta),
         confidence=confidence,
-        delta=delta,
-        method=METHOD,
-        correction=how,
-        counts={"canaries": made.canaries, "guesses": made.guesses, "correct": made.correct},
-        parameter=parameter,
+        counts=made._asdict(),
     )
 
 
 @lru_cache(maxsize=65536)
-def f_dp_parameter(
-    canaries: int, guesses: int, correct: int, *, family: str, delta: float, confidence: float = 0.95
-) -> float:
-    """Return the largest parameter of a family of curves that the guesses contradict; 0 if they contradict none.
+def one_run_mu(canaries: int, guesses: int, correct: int, *, confidence: float = 0.95) -> float:
+    """Return the largest mu whose Gaussian curve the guesses contradict; 0 if they contradict none.
 
     Args:
         canaries: that fair coins put in or kept out.
         guesses: made at the coins, a number fixed before looking.
         correct: of those.
-        family: ``gaussian`` (the parameter is mu) or ``approximate`` (it is epsilon).
-        delta: of the ``approximate`` family.
-        confidence: with which every larger parameter is possible and this one is not.
+        confidence: with which every larger mu is possible and this one is not.
 
     Raises:
-        AuditError: counts, levels or a family that make no sense.
+        AuditError: counts or levels that make no sense.
     """
-    check_levels(confidence, delta)
-    if family not in FAMILIES:
-        raise AuditError(f"family is {family!r}; must be one of {', '.join(FAMILIES)}")
-    curve_of: Callable[[FloatArray], Curve] = gaussian_curve
-    high = _MOST_MU
-    if family == "approximate":
-        curve_of, high = (lambda epsilon: approximate_curve(epsilon, delta)), _MOST_EPSILON
-    low = 0.0
+    check_levels(confidence, 0.0)
+    low, high = 0.0, _MOST_MU
     for round_ in range(_ROUNDS):
         grid = np.linspace(low, high, _GRID)
-        broken = contradicts(curve_of(grid), canaries, guesses, correct, error=1.0 - confidence)
+        broken = contradicts(gaussian_curve(grid), canaries, guesses, correct, error=1.0 - confidence)
         kept = int(np.flatnonzero(broken).max(initial=-1))
         if kept < 0:
-            # Not even the least parameter is contradicted: nothing is proven (only possible in the first round).
+            # Not even the least mu is contradicted: nothing is proven (only possible in the first round).
             return 0.0 if round_ == 0 else low
         if kept == _GRID - 1:
             return high
         low, high = float(grid[kept]), float(grid[kept + 1])
     return low
-
-
-def claim_p_value(curve: Curve, canaries: int, guesses: int, correct: int) -> float:
-    """Return the most probability with which a mechanism that keeps the curve allows this many correct guesses.
-
-    Tests a claim as a whole, such as an accountant's profile
-    (:func:`flprivacy.auditing.epsilon.trade_off.profile_curve`), where a bound on one epsilon would lose strength.
-
-    Args:
-        curve: what is claimed.
-        canaries: that fair coins put in or kept out.
-        guesses: made at the coins, a number fixed before looking.
-        correct: of those.
-
-    Returns:
-        A p-value, to 1% of itself, never too small; below 1e-12 it is 1e-12.
-    """
-    low, high = np.log(1e-12), 0.0
-    if contradicts(curve, canaries, guesses, correct, error=1e-12).all():
-        return 1e-12
-    while high - low > 0.01:
-        middle = 0.5 * (low + high)
-        if contradicts(curve, canaries, guesses, correct, error=float(np.exp(middle))).all():
-            high = middle
-        else:
-            low = middle
-    return float(np.exp(high))
 
 
 def contradicts(curve: Curve, canaries: int, guesses: int, correct: int, *, error: float) -> npt.NDArray[np.bool_]:
@@ -157,10 +113,7 @@ def contradicts(curve: Curve, canaries: int, guesses: int, correct: int, *, erro
     Raises:
         AuditError: counts that make no sense.
     """
-    if not 0 <= correct <= guesses <= canaries or guesses == 0:
-        raise AuditError(
-            f"{correct} correct of {guesses} guesses at {canaries} canaries; each must not exceed the next"
-        )
+    check_counts(canaries, guesses, correct)
     right = np.asarray(error * correct / canaries + 0.0 * curve(np.asarray(0.5)))
     wrong = np.full_like(right, error * (guesses - correct) / canaries)
     whole = guesses / canaries
@@ -173,3 +126,35 @@ def contradicts(curve: Curve, canaries: int, guesses: int, correct: int, *, erro
         if settled.all():
             break
     return np.asarray(right + wrong > whole)
+
+
+def gaussian_curve(mu: npt.ArrayLike) -> Curve:
+    """Return the curve of telling N(mu, 1) from N(0, 1): mu-Gaussian DP. Broadcasts over an array of mu."""
+    shift = np.asarray(mu, dtype=np.float64)
+    return lambda tpr: ndtr(ndtri(tpr) - shift)
+
+
+def gaussian_epsilon(mu: float, delta: float) -> float:
+    """Return the epsilon at which mu-Gaussian DP is (epsilon, delta)-DP (Balle and Wang, arXiv:1805.06530).
+
+    Args:
+        mu: not negative.
+        delta: in (0, 1); at 0 no epsilon will do.
+
+    Raises:
+        AuditError: an argument out of range, or an epsilon past 1000.
+    """
+    if mu < 0.0 or not 0.0 < delta < 1.0:
+        raise AuditError(f"mu is {mu!r} and delta {delta!r}; mu must not be negative and delta be between 0 and 1")
+    if mu == 0.0 or _gaussian_log_delta(mu, 0.0) <= math.log(delta):
+        return 0.0
+    if _gaussian_log_delta(mu, _MOST_EPSILON) > math.log(delta):
+        raise AuditError(f"mu is {mu!r}; its epsilon at delta {delta!r} is past {_MOST_EPSILON:g} and means nothing")
+    return float(brentq(lambda e: _gaussian_log_delta(mu, e) - math.log(delta), 0.0, _MOST_EPSILON, xtol=1e-10))
+
+
+def _gaussian_log_delta(mu: float, epsilon: float) -> float:
+    """Return log(Phi(mu / 2 - epsilon / mu) - e^epsilon Phi(-mu / 2 - epsilon / mu))."""
+    first = float(log_ndtr(mu / 2.0 - epsilon / mu))
+    second = epsilon + float(log_ndtr(-mu / 2.0 - epsilon / mu))
+    return first + math.log(-math.expm1(second - first)) if second < first else -math.inf

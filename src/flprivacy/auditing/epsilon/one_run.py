@@ -1,24 +1,122 @@
-"""Epsilon from one run (Steinke, Nasr and Jagielski, arXiv:2305.08846).
+"""Epsilon from one run: canaries included by fair coins, and an attacker's guesses at the coins.
 
-If training is (epsilon, delta)-DP, the number of correct guesses is hardly larger than a binomial number of successes
-of randomised response, which is right with probability e^epsilon / (1 + e^epsilon). Delta adds a little: an attacker
-may learn some coins outright with probability delta each. Nothing else is assumed of training.
+Each of m canaries is in the training data or not by the toss of a fair coin. The attacker ranks them by score, guesses
+"in" for the highest, "out" for the lowest, and abstains in between. How many it gets right tells about epsilon, and
+because all canaries are in one run, one training is enough (Steinke, Nasr and Jagielski, arXiv:2305.08846): if training
+is (epsilon, delta)-DP, the number of correct guesses is hardly larger than a binomial number of successes of randomised
+response, which is right with probability e^epsilon / (1 + e^epsilon). Delta adds a little: an attacker may learn some
+coins outright with probability delta each. Nothing else is assumed of training.
+
+The number of guesses must not depend on the answers, so guesses are made by rank, not by threshold. Choosing the number
+by looking is corrected for like a threshold: several numbers each at a share of the error, or on one half of the
+canaries for use on the other (whose coins the first half does not know).
 """
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import expit
-from scipy.stats import binom
 
-from flprivacy.auditing.epsilon.guesses import best_guesses
-from flprivacy.auditing.epsilon.scores import EpsilonBound, check_levels, checked_scores
+from flprivacy.auditing.epsilon.bound import check_levels, checked_scores, unknown_correction
+from flprivacy.core.dp_check import EpsilonBound
 from flprivacy.core.errors import AuditError
 
-METHOD = "one-run"
+FloatArray = npt.NDArray[np.float64]
+Coins = npt.NDArray[np.bool_]
+
+_LEAST_GUESSES = 15
 _MOST_EPSILON = 64.0
+
+Prove = Callable[[int, int, int, float], float]
+"""(canaries, guesses, correct guesses, error) -> what they prove; larger is more, 0 is nothing."""
+
+
+class Guesses(NamedTuple):
+    """Guesses at the coins of one run: canaries that were tossed for, guesses made, and how many were correct."""
+
+    canaries: int
+    guesses: int
+    correct: int
+
+
+def rank(members: FloatArray, non_members: FloatArray, rng: np.random.Generator) -> Coins:
+    """Return (canary,) the canaries' coins, True for in, from the lowest score to the highest.
+
+    Equal scores are put in a random order: an order that had to do with membership would be cheating.
+    """
+    scores = np.concatenate([members, non_members])
+    coins = np.arange(len(scores)) < len(members)
+    return coins[np.lexsort((rng.random(len(scores)), scores))]
+
+
+def guess(ranked: Coins, n_guesses: int) -> Guesses:
+    """Guess "in" for the highest-scored half of ``n_guesses`` and "out" for the lowest-scored half."""
+    n_in = (n_guesses + 1) // 2
+    n_out = n_guesses - n_in
+    correct = int(ranked[len(ranked) - n_in :].sum()) + n_out - int(ranked[:n_out].sum())
+    return Guesses(len(ranked), n_guesses, correct)
+
+
+def guess_numbers(canaries: int) -> list[int]:
+    """Return the numbers of guesses that are tried: all canaries, half of them, a quarter, down to a few."""
+    halved = [canaries // 2**j for j in range(canaries.bit_length())]
+    return [number for number in halved if number >= min(_LEAST_GUESSES, canaries)]
+
+
+def best_guesses(
+    members: FloatArray, non_members: FloatArray, prove: Prove, *, error: float, correction: str, seed: int
+) -> tuple[float, Guesses]:
+    """Return the most that the guesses prove, and the guesses.
+
+    Args:
+        members: scores of the canaries whose coin said in.
+        non_members: scores of the others.
+        prove: what a number of correct guesses proves.
+        error: probability with which the result may be wrong.
+        correction: ``bonferroni`` or ``split``.
+        seed: orders equal scores and draws the halves of ``split``.
+
+    Raises:
+        AuditError: an unknown correction, or too few canaries to split.
+    """
+    rng = np.random.default_rng([seed])
+    ranked = rank(members, non_members, rng)
+    canaries = len(ranked)
+    if correction == "bonferroni":
+        return _best(ranked, prove, error / len(guess_numbers(canaries)))
+    if correction != "split":
+        raise unknown_correction(correction)
+    if canaries < 4:
+        raise AuditError(f"split needs at least 4 canaries, not {canaries}; give more or use bonferroni")
+    # Drawn over all canaries at once, whatever their coins, which so stay fair and independent in both halves.
+    proving = np.zeros(canaries, dtype=bool)
+    proving[rng.permutation(canaries)[canaries // 2 :]] = True
+    _, chosen = _best(ranked[~proving], prove, error)
+    made = guess(ranked[proving], max(1, round(chosen.guesses * int(proving.sum()) / chosen.canaries)))
+    return prove(*made, error), made
+
+
+def _best(ranked: Coins, prove: Prove, error: float) -> tuple[float, Guesses]:
+    tried = [guess(ranked, number) for number in guess_numbers(len(ranked))]
+    proven = [prove(*made, error) for made in tried]
+    best = int(np.argmax(proven))
+    return proven[best], tried[best]
+
+
+def check_counts(canaries: int, guesses: int, correct: int) -> None:
+    """Refuse counts that make no sense.
+
+    Raises:
+        AuditError: more correct guesses than guesses, more guesses than canaries, or no guess.
+    """
+    if not 0 <= correct <= guesses <= canaries or guesses == 0:
+        raise AuditError(
+            f"{correct} correct of {guesses} guesses at {canaries} canaries; each must not exceed the next"
+        )
 
 
 def one_run_bound(
@@ -28,7 +126,6 @@ def one_run_bound(
     delta: float,
     confidence: float = 0.95,
     correction: str = "bonferroni",
-    n_guesses: int | None = None,
     seed: int = 0,
 ) -> EpsilonBound:
     """Return a lower bound on epsilon from the canaries of a single run.
@@ -37,30 +134,21 @@ def one_run_bound(
         members: scores of the canaries whose fair coin put them in; higher means more like a member.
         non_members: scores of the canaries whose coin kept them out.
         delta: of the (epsilon, delta) in question, in [0, 1).
-        confidence: with which the bound holds.
-        correction: ``bonferroni`` or ``split``: how choosing the number of guesses is paid for.
-        n_guesses: a number chosen before looking at these scores; then nothing is to be paid.
+        confidence: with which the bound holds, in (0.5, 1).
+        correction: for choosing the number of guesses, ``bonferroni`` or ``split``.
         seed: orders equal scores and draws the halves of ``split``.
 
     Raises:
         AuditError: scores or levels that make no sense.
     """
-    ins, outs = checked_scores(members, non_members)
-    check_levels(confidence, delta)
+    ins, outs = checked_scores(members, non_members, confidence, delta)
 
     def prove(canaries: int, guesses: int, correct: int, error: float) -> float:
         return one_run_epsilon(canaries, guesses, correct, delta=delta, confidence=1.0 - error)
 
-    epsilon, made, how = best_guesses(
-        ins, outs, prove, error=1.0 - confidence, correction=correction, n_guesses=n_guesses, seed=seed
-    )
+    epsilon, made = best_guesses(ins, outs, prove, error=1.0 - confidence, correction=correction, seed=seed)
     return EpsilonBound(
-        epsilon_lower=epsilon,
-        confidence=confidence,
-        delta=delta,
-        method=METHOD,
-        correction=how,
-        counts={"canaries": made.canaries, "guesses": made.guesses, "correct": made.correct},
+        method="one-run", assumes="", epsilon_lower=epsilon, confidence=confidence, counts=made._asdict()
     )
 
 
@@ -78,10 +166,7 @@ def one_run_epsilon(canaries: int, guesses: int, correct: int, *, delta: float, 
     Raises:
         AuditError: counts or levels that make no sense.
     """
-    if not 0 <= correct <= guesses <= canaries or guesses == 0:
-        raise AuditError(
-            f"{correct} correct of {guesses} guesses at {canaries} canaries; each must not exceed the next"
-        )
+    check_counts(canaries, guesses, correct)
     check_levels(confidence, delta)
     error = 1.0 - confidence
 
@@ -101,6 +186,8 @@ def one_run_p_value(canaries: int, guesses: int, correct: int, *, epsilon: float
 
     Theorem 3.1 of the paper: the binomial tail, plus 2 m delta times the steepest mean slope of the tail below it.
     """
+    from scipy.stats import binom  # a second to import: only where it is used
+
     right = float(expit(epsilon))
     tail = float(binom.sf(correct - 1, guesses, right))
     if delta == 0.0 or correct == 0:

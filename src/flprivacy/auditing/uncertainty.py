@@ -1,0 +1,253 @@
+"""What the uncertainty of a number is made of, and the intervals that follow from it.
+
+Three things differ from one audit to the next: the held-out patients, the attacker's seeds (exposed sample, initial
+head, batches) and, for a baseline of fresh weights, the initialisations. Each contributes a variance:
+
+- patients: :func:`patient_variance` of the mean over seeds and models, from resampled patients;
+- seeds: variance over the S seeds, divided by S;
+- initialisations: variance over the R initialisations, times 1/R, or (1/m + 1/R) when a target of m models is held
+  against them, because a harmless target is m more draws of fresh weights.
+
+The spread over seeds, as measured on some patients, holds noise that is the patients' too (each seed errs on other
+scans), and so does the spread over initialisations, which also holds the seeds'. That share is already in the other
+components, so it is estimated (from the same bootstrap replicates) and subtracted: classical analysis of variance for
+crossed random effects. What is left is cut off at 0. Degrees of freedom are Satterthwaite's (Biometrics Bulletin 1946).
+
+A variance from five seeds is too small more often than too large, and Satterthwaite's interval then covers less than it
+says (94% for 95% where seeds and patients matter alike, less with fewer seeds). Variances between seeds and between
+initialisations are therefore taken median-unbiased: times d / median of chi-squared with d degrees of freedom, 1.19 for
+five. tests/benchmarks/bench_auditing_coverage.py measures what all of this comes to.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from flprivacy.auditing.runs import HeldOut
+from flprivacy.core.attributes import METRICS
+
+FloatArray = npt.NDArray[np.float64]
+
+# Weight, in patients, of what is assumed where the sample shows no error at all (or nothing but errors).
+_PSEUDO_PATIENTS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Resampling:
+    """Weights of the scans: as they are, in bootstrap replicates, and with patients left out in turn.
+
+    Scans of one patient are alike, so the patient is the unit: all of a patient's scans carry the same weight.
+
+    Attributes:
+        weights: (1 + ``n_bootstrap`` + ``n_groups``, scan). Row 0 is all ones. The next rows count how often each
+            patient was drawn in a bootstrap replicate. The last leave out one group of patients each: one patient,
+            unless there are more patients than bootstrap replicates.
+        n_bootstrap: number of bootstrap replicates.
+        n_groups: number of groups of patients left out in turn.
+        n_patients: number of patients.
+    """
+
+    weights: FloatArray
+    n_bootstrap: int
+    n_groups: int
+    n_patients: int
+
+    def bootstrap_rows(self, values: FloatArray) -> FloatArray:
+        """Return the bootstrap replicates among (1 + bootstrap + groups, ...) values."""
+        return values[1 : 1 + self.n_bootstrap]
+
+
+def resample_patients(patients: npt.NDArray[np.int64], *, replicates: int, seed: int) -> Resampling:
+    """Draw the weights that all attacks on the same scans share, so that their differences are paired.
+
+    Args:
+        patients: (scan,) index of each scan's patient, in [0, patients).
+        replicates: bootstrap replicates.
+        seed: draws the replicates.
+    """
+    rng = np.random.default_rng([seed])
+    n_patients = int(patients.max()) + 1
+    picks = rng.integers(n_patients, size=(replicates, n_patients)) + n_patients * np.arange(replicates)[:, None]
+    drawn = np.bincount(picks.ravel(), minlength=replicates * n_patients).reshape(replicates, n_patients)
+    n_groups = min(n_patients, replicates)
+    group = rng.permutation(n_patients) % n_groups
+    kept = np.arange(n_groups)[:, None] != group
+    by_patient = np.concatenate([np.ones((1, n_patients)), drawn, kept])
+    return Resampling(weights=by_patient[:, patients], n_bootstrap=replicates, n_groups=n_groups, n_patients=n_patients)
+
+
+def patient_variance(values: FloatArray, resampling: Resampling) -> float:
+    """Return the sampling variance over patients of a number, from its replicates.
+
+    It is the mean of two estimates, which agree unless the metric is a mean over classes of which some have one or two
+    patients. There the bootstrap is short of variance, by 1/n of a class of n patients (resampling a class's only
+    patient shows no spread at all), and the delete-one-patient jackknife has too much, by about as much (Efron &
+    Stein, Annals of Statistics 1981). In their mean the two errors cancel to first order.
+
+    Args:
+        values: (1 + bootstrap + groups,) the number under every row of weights.
+        resampling: the weights.
+    """
+    left_out = values[1 + resampling.n_bootstrap :]
+    jackknife = (1.0 - 1.0 / resampling.n_groups) * np.square(left_out - left_out.mean()).sum()
+    return float(resampling.bootstrap_rows(values).var(ddof=1) + jackknife) / 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uncertainty:
+    """Variance of an estimate and the degrees of freedom with which it is known."""
+
+    variance: float
+    degrees: float
+
+    @property
+    def standard_error(self) -> float:
+        """Square root of the variance."""
+        return float(np.sqrt(self.variance))
+
+    def quantile(self, confidence: float) -> float:
+        """Return how many standard errors a two-sided interval reaches to either side."""
+        return float(special.stdtrit(self.degrees, 0.5 + confidence / 2.0))
+
+    def p_value(self, value: float) -> float:
+        """Return the two-sided p-value of the hypothesis that the estimate ``value`` estimates 0."""
+        return float(2.0 * special.stdtr(self.degrees, -abs(value) / self.standard_error))
+
+    def interval(self, value: float, confidence: float, *, low: float, high: float) -> tuple[float, float]:
+        """Return the t interval of an estimate, cut off at ``low`` and ``high``."""
+        reach = self.quantile(confidence) * self.standard_error
+        return max(value - reach, low), min(value + reach, high)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Initialisations:
+    """Random initialisations whose variance an estimate has to allow for.
+
+    Attributes:
+        values: (row of weights, initialisation, seed) metrics of at least 2 of them.
+        share: factor of the variance between them, such as 1/m for a mean over m models.
+    """
+
+    values: FloatArray
+    share: float
+
+
+def uncertainty(
+    estimate: FloatArray,
+    draws: Sequence[FloatArray],
+    resampling: Resampling,
+    *,
+    initialisations: Sequence[Initialisations] = (),
+    floor: float = 0.0,
+) -> Uncertainty:
+    """Combine the components of an estimate that is a mean, or a difference of means, over attacker seeds.
+
+    Args:
+        estimate: (row of weights,) the estimate.
+        draws: (row of weights, seed) what the estimate is the mean of, at least 2 seeds; two arrays where it is the
+            difference of two means over seeds that were drawn independently.
+        resampling: the weights.
+        initialisations: whose variance enters.
+        floor: least variance over patients, for samples in which nothing varies.
+    """
+    patients = max(patient_variance(estimate, resampling), floor)
+    total, parts = patients, [(patients, resampling.n_patients - 1)]
+    for values in draws:
+        n_seeds = values.shape[1]
+        between, square = _between_seeds(values, resampling)
+        total += between / n_seeds
+        parts.append((square / n_seeds, n_seeds - 1))
+    for one in initialisations:
+        between, square = _between_initialisations(one.values, resampling)
+        total += one.share * between
+        parts.append((one.share * square, one.values.shape[1] - 1))
+    return Uncertainty(variance=total, degrees=_satterthwaite(total, parts))
+
+
+def _between_seeds(values: FloatArray, resampling: Resampling) -> tuple[float, float]:
+    """Return the variance between seeds and the mean square that it was estimated from."""
+    noise = resampling.bootstrap_rows(values) - values[0]
+    measured = float(values[0].var(ddof=1))
+    return _component(measured, measured - float(noise.var(axis=1, ddof=1).mean()), values.shape[1])
+
+
+def _between_initialisations(values: FloatArray, resampling: Resampling) -> tuple[float, float]:
+    """Return the variance between initialisations and the mean square that it was estimated from."""
+    noise = resampling.bootstrap_rows(values) - values[0]
+    measured = float(values[0].mean(axis=-1).var(ddof=1))
+    return _component(measured, float(_main_effect(values[0])) - float(_main_effect(noise).mean()), values.shape[1])
+
+
+def _component(measured: float, without_noise: float, draws: int) -> tuple[float, float]:
+    """Return a median-unbiased variance between draws, and the mean square that its degrees of freedom go by."""
+    degrees = draws - 1
+    median_of_chi_squared = float(2.0 * special.gammaincinv(degrees / 2.0, 0.5))
+    component = max(without_noise, 0.0) * degrees / median_of_chi_squared
+    return component, max(component, measured)
+
+
+def _main_effect(values: FloatArray) -> FloatArray:
+    """Return the variance between rows of (..., row, column) beyond what their interaction with columns explains."""
+    rows, columns = values.shape[-2:]
+    by_row = values.mean(axis=-1, keepdims=True)
+    residual = values - by_row - values.mean(axis=-2, keepdims=True) + values.mean(axis=(-2, -1), keepdims=True)
+    interaction = np.square(residual).sum(axis=(-2, -1)) / ((rows - 1) * (columns - 1))
+    return np.asarray(by_row[..., 0].var(axis=-1, ddof=1) - interaction / columns)
+
+
+def _satterthwaite(total: float, parts: Sequence[tuple[float, int]]) -> float:
+    """Return the degrees of freedom of ``total`` from (mean square, degrees of freedom) of its parts.
+
+    Parts enter with the noise that they were measured with. Never fewer than those of the scarcest part in use.
+    """
+    least = min(degrees for part, degrees in parts if part > 0.0) if total > 0.0 else parts[0][1]
+    spread = sum(part * part / degrees for part, degrees in parts)
+    return max(total * total / spread, float(least)) if spread > 0.0 else float(least)
+
+
+def effective_patients(held_out: HeldOut, metric: str) -> float:
+    """Return how many patients a metric rests on.
+
+    All of them, unless the metric is a plain mean over classes: then a class of one patient weighs as much as a class
+    of a hundred.
+    """
+    of_classes = METRICS[metric].mean_over_classes
+    return held_out.patients_per_class_mean if of_classes else float(held_out.n_patients)
+
+
+def metric_interval(
+    value: float, spread: Uncertainty, *, metric: str, held_out: HeldOut, confidence: float
+) -> tuple[float, float]:
+    """Return the interval of a metric of one attack.
+
+    Years of error get a symmetric t interval, cut off at 0. Metrics in [0, 1] get Wilson's score interval (JASA 1927),
+    with t for z and, for the number of trials, the number that would give a proportion the same variance
+    (as survey statistics does: Korn & Graubard, Survey Methodology 1998). In the middle of the range it
+    is the t interval; near 0 and 1 it leans inward, stays within the range, and where every scan is right (or wrong) it
+    still reaches 3.8 / n inward - close to the rule of three - instead of claiming certainty.
+    """
+    if METRICS[metric].unit:
+        return spread.interval(value, confidence, low=0.0, high=math.inf)
+    quantile = spread.quantile(confidence)
+    n, effective = held_out.n_patients, effective_patients(held_out, metric)
+    trials = (value * (1.0 - value) + _PSEUDO_PATIENTS / n) / (spread.variance + _PSEUDO_PATIENTS / (n * effective))
+    lean = quantile * quantile / trials
+    centre = (value + lean / 2.0) / (1.0 + lean)
+    reach = math.sqrt(lean * value * (1.0 - value) + lean * lean / 4.0) / (1.0 + lean)
+    return min(max(centre - reach, 0.0), value), max(min(centre + reach, 1.0), value)
+
+
+def least_variance(held_out: HeldOut, metric: str) -> float:
+    """Return the least variance over patients that a difference of two attacks may claim.
+
+    Two attacks that agree on each of n patients may still disagree on the next one. The floor is what Bonett and Price
+    (Journal of Educational and Behavioral Statistics 2012) get for paired proportions without a discordant pair: one
+    pseudo-pair either way, hence 2 / n^2. For years, the same share of the spread of ages.
+    """
+    n = held_out.n_patients
+    scale = float(held_out.truth.var()) if METRICS[metric].unit else 1.0
+    return 2.0 * scale / (n * effective_patients(held_out, metric))
