@@ -134,7 +134,7 @@ def _models(table: ScoreTable) -> int:
 
 def _renamed(table: ScoreTable) -> ScoreTable:
     name = f"{table.target}{_BEFORE}"
-    blocks = tuple(replace(block, attack=replace(block.attack, target=name)) for block in table.blocks)
+    blocks = tuple(replace(block, attack=block.attack.on(name)) for block in table.blocks)
     return replace(table, target=name, blocks=blocks)
 
 
@@ -149,7 +149,7 @@ def _of_attribute(target: str, runs: Sequence[AttackRuns], config: AuditConfig) 
             attack.fraction
             for attack in audited
             if (attack.target, attack.access) == (target, access)
-            and replace(attack, target=f"{target}{_BEFORE}") in audited
+            and attack.on(f"{target}{_BEFORE}") in audited
         )
         wanted = both[-1:] if rule.fraction is None else [f for f in both if f == rule.fraction]
         for fraction in wanted:

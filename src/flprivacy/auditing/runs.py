@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.core.attributes import BY_NAME, NO_ACCESS, AttackKey, Attribute
+from flprivacy.core.audit import HONEST_SEEDS
 from flprivacy.core.errors import AuditError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 
-MINIMUM_SEEDS, HONEST_SEEDS = 2, 5
+MINIMUM_SEEDS = 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,9 +7,9 @@ In the pipeline a missing baseline is an error, because without it every number 
 from collections.abc import Mapping, Sequence
 
 from flprivacy.auditing.config import PolicyRule
-from flprivacy.auditing.runs import HONEST_SEEDS, AttackRuns
+from flprivacy.auditing.runs import AttackRuns
 from flprivacy.core.attributes import METRICS, NO_ACCESS, Metric
-from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, ExcessEstimate, MetricEstimate, Verdict
+from flprivacy.core.audit import HONEST_SEEDS, INCONCLUSIVE, LEAK, NO_LEAK, ExcessEstimate, MetricEstimate, Verdict
 from flprivacy.core.errors import AuditError
 
 WITHOUT_MODEL = {

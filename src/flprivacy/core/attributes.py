@@ -5,7 +5,7 @@ metrics there are - is looked up here and nowhere compared by name.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 CLASSES: Literal["classes"] = "classes"
@@ -176,7 +176,6 @@ class AttackKey:
     def __str__(self) -> str:
         return f"{self.target}: {self.attribute} from {self.access} at exposed fraction {self.fraction:g}"
 
-    @property
-    def without_target(self) -> tuple[str, str, float]:
-        """Attribute, access and fraction: what the same attack on another target has in common with this one."""
-        return self.attribute, self.access, self.fraction
+    def on(self, target: str) -> "AttackKey":
+        """Return the key of the same attack on another target."""
+        return replace(self, target=target)

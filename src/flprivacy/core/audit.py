@@ -13,6 +13,7 @@ from flprivacy.core.parsing import inline
 from flprivacy.core.target import PrivacyStatement, Utility
 
 LEAK, NO_LEAK, INCONCLUSIVE = "leak", "no leak found", "inconclusive"
+HONEST_SEEDS = 5  # attacker seeds below which the spread over attackers is poorly known
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,8 @@ CLASSES = {WORSE: "leak", BETTER: "none", NO_CHANGE: "unjudged", FIRST_AUDIT: "u
 _STYLES = {WORSE: "bold red", BETTER: "green", NOT_COMPARABLE: "yellow"}
 _CLAIM = (
     "A target changed for the worse if some attack gets more out of it than the same attack got out of the target that "
-    "was audited before, by more than chance explains: other patients, other attacker seeds, and the luck of training, "
-    "as far as the spread between fresh initialisations of the network tells it."
+    "was audited before, by more than chance explains: other patients, other attacker seeds, and the randomness of "
+    "training, as estimated from the spread between fresh initialisations of the network."
 )
 
 
@@ -58,8 +58,8 @@ def change_rows(change: AuditChange) -> tuple[ChangeRow, ...]:
 
 def _row(c: AttackChange, limit: float) -> ChangeRow:
     return ChangeRow(
-        target=c.target,
-        attack=f"{words.attribute_name(c.attribute)} from {words.access_name(c.access)}",
+        target=c.attack.target,
+        attack=words.attack_name(c.attack.attribute, c.attack.access),
         metric=words.metric_name(c.metric),
         before=words.number(c.before, c.metric),
         now=words.number(c.now, c.metric),

@@ -2,19 +2,18 @@
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from flprivacy.core.dp_check import CONTRADICTED, DpCheck
-from flprivacy.core.publish import publish_file
 from flprivacy.reporting.figures.canaries import bounds_against_claim, canary_scores
 from flprivacy.reporting.figures.embed import data_uri
+from flprivacy.reporting.html import render_page, write_page
 from flprivacy.reporting.provenance import as_yaml, entries
 
 _MEANINGS = {
-    "released": "what the released model shows of a canary: how far its mark, or the network's opinion of it, moved",
+    "released": "what the released model reveals of a canary: how far its mark, or the network's output for it, moved",
     "same-step": "for an observer of every step who suspects that a unit always takes part in the same step of a pass: "
     "the largest mark over such steps",
 }
@@ -31,26 +30,18 @@ def write_dp_check(check: DpCheck, path: Path) -> None:
     Raises:
         StorageError: the folder cannot be created or is not writable.
     """
-    environment = Environment(
-        loader=PackageLoader("flprivacy.reporting", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     provenance = {k: v for k, v in check.provenance.items() if k not in ("training", "dp_events")}
-    page = environment.get_template("dp_check.html.j2").render(
-        check=check,
-        contradicted=check.verdict == CONTRADICTED,
-        kind=_KINDS.get(check.canaries, check.canaries),
-        meanings={name: _MEANINGS.get(name, "") for name in check.scores},
-        bounds_figure=data_uri(bounds_against_claim(check)),
-        scores_figure=data_uri(canary_scores(check)),
-        provenance=entries(provenance),
-        config_yaml=as_yaml({k: check.provenance.get(k) for k in ("training", "dp_events")}),
-    )
-    with publish_file(path) as partial:
-        partial.write_bytes(page.encode("ascii", "xmlcharrefreplace"))
+    context = {
+        "check": check,
+        "contradicted": check.verdict == CONTRADICTED,
+        "kind": _KINDS.get(check.canaries, check.canaries),
+        "meanings": {name: _MEANINGS.get(name, "") for name in check.scores},
+        "bounds_figure": data_uri(bounds_against_claim(check)),
+        "scores_figure": data_uri(canary_scores(check)),
+        "provenance": entries(provenance),
+        "config_yaml": as_yaml({k: check.provenance.get(k) for k in ("training", "dp_events")}),
+    }
+    write_page(render_page("dp_check.html.j2", context), path)
 
 
 def check_lines(check: DpCheck) -> list[str]:
@@ -63,12 +54,12 @@ def check_table(check: DpCheck) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.caption, table.caption_justify = (
         Text(
-            f"{check.n_included} {check.canaries} canaries in, {check.n_excluded} out; all bounds together hold with "
+            f"{check.n_included} {check.canaries} canaries in, {check.n_excluded} out; all bounds hold together with "
             f"{check.confidence:.0%} confidence; claimed epsilon {check.claimed_epsilon:.3g} at delta {check.delta:.1g}"
         ),
         "left",
     )
-    for column in ("Bound", "Score", "Takes for granted"):
+    for column in ("Bound", "Score", "Assumes"):
         table.add_column(column)
     table.add_column("Epsilon at least", justify="right")
     for bound in check.bounds:

@@ -1,36 +1,20 @@
 """What an audit holds, selected and ordered the way that every figure and table shows it."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
+from flprivacy.core.attributes import BY_NAME, NO_ACCESS, AttackKey, attribute_of
 from flprivacy.core.audit import (
     INCONCLUSIVE,
     LEAK,
     NO_LEAK,
-    AgeScatter,
     Audit,
-    ConfusionMatrix,
-    Curve,
     MetricEstimate,
     TargetSummary,
     Verdict,
 )
 
 TARGET, BASELINE = "target", "baseline"
-NO_ACCESS = "none"
-_Attacked = MetricEstimate | Verdict | Curve | ConfusionMatrix
-_Named = _Attacked | AgeScatter
-_ATTRIBUTE_ORDER = ("site", "sex", "age_band", "age_years")
 _ACCESS_ORDER = ("features", "outputs", "finetune", NO_ACCESS)
-
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class Attack:
-    """One attack that verdicts or metrics exist for."""
-
-    attribute: str
-    access: str
-    fraction: float
 
 
 def _ranked(names: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:
@@ -38,18 +22,17 @@ def _ranked(names: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names), key=lambda n: (order.index(n) if n in order else len(order), n)))
 
 
+def _attacked(audit: Audit) -> tuple[AttackKey, ...]:
+    """Return the attack behind every number, with repetitions."""
+    records = (*audit.metrics, *audit.verdicts, *audit.curves, *audit.confusions, *audit.scatters)
+    return tuple(record.attack for record in records)
+
+
 def summaries(audit: Audit) -> tuple[TargetSummary, ...]:
     """Return every target and baseline: those the audit lists, then those that only its numbers know."""
     listed = {summary.name: summary for summary in audit.targets}
-    roles = {e.target: e.role for e in audit.metrics}
-    records: tuple[_Named, ...] = (
-        *audit.metrics,
-        *audit.verdicts,
-        *audit.curves,
-        *audit.confusions,
-        *audit.scatters,
-    )
-    for name in (record.target for record in records):
+    roles = {e.attack.target: e.role for e in audit.metrics}
+    for name in (attack.target for attack in _attacked(audit)):
         listed.setdefault(name, TargetSummary(name=name, role=roles.get(name, TARGET)))
     return tuple(listed.values())
 
@@ -76,69 +59,55 @@ def partly_loaded(summary: TargetSummary) -> bool:
 
 def attributes(audit: Audit) -> tuple[str, ...]:
     """Return the attacked attributes: site, sex, age band, age in years, then any others."""
-    return _ranked((attack.attribute for attack in _attacked(audit)), _ATTRIBUTE_ORDER)
+    return _ranked((attack.attribute for attack in _attacked(audit)), tuple(BY_NAME))
 
 
 def accesses(audit: Audit, attribute: str) -> tuple[str, ...]:
     """Return the ways of access by which an attribute was attacked, without the baselines that use no model."""
-    ways = (attack.access for attack in _attacked(audit) if attack.attribute == attribute)
-    return _ranked((way for way in ways if way != NO_ACCESS), _ACCESS_ORDER)
+    ways = {attack.access for attack in _attacked(audit) if attack.attribute == attribute}
+    return _ranked(ways - {NO_ACCESS}, _ACCESS_ORDER)
 
 
 def decisive_fraction(audit: Audit, attribute: str) -> float | None:
     """Return the exposed fraction that the verdicts are about, else the largest attacked; None if there is none."""
-    ruled = [v.fraction for v in audit.verdicts if v.attribute == attribute]
+    ruled = [v.attack.fraction for v in audit.verdicts if v.attack.attribute == attribute]
     attacked = [attack.fraction for attack in _attacked(audit) if attack.attribute == attribute]
     return max(ruled or attacked, default=None)
 
 
-def _attacked(audit: Audit) -> Iterator[Attack]:
-    """Yield the attack behind every number, with repetitions."""
-    records: tuple[_Attacked, ...] = (*audit.metrics, *audit.verdicts, *audit.curves, *audit.confusions)
-    for e in records:
-        yield Attack(attribute=e.attribute, access=e.access, fraction=e.fraction)
-    for s in audit.scatters:
-        yield Attack(attribute="age_years", access=s.access, fraction=s.fraction)
-
-
 def decisive_metric(audit: Audit, attribute: str) -> str:
-    """Return the metric that the verdicts are about, else weighted F1 or the error in years."""
-    usual = "mae_years" if attribute == "age_years" else "f1_weighted"
-    return next((v.metric for v in audit.verdicts if v.attribute == attribute), usual)
+    """Return the metric that the verdicts are about, else the attribute's main one."""
+    usual = attribute_of(attribute).metric
+    return next((v.metric for v in audit.verdicts if v.attack.attribute == attribute), usual)
 
 
 def decided(audit: Audit, target: str) -> tuple[Verdict, ...]:
     """Return a target's verdicts, by attribute, access and fraction."""
-    return tuple(v for v in verdicts(audit) if v.target == target)
+    return tuple(v for v in verdicts(audit) if v.attack.target == target)
 
 
 def verdicts(audit: Audit) -> tuple[Verdict, ...]:
     """Return every verdict, by attack and then in the order of the targets."""
     rank, position = {a: i for i, a in enumerate(attacks(audit))}, order(audit)
-    return tuple(sorted(audit.verdicts, key=lambda v: (rank[attack_of(v)], position.get(v.target, len(position)))))
+    return tuple(
+        sorted(audit.verdicts, key=lambda v: (rank[v.attack.on("")], position.get(v.attack.target, len(position))))
+    )
 
 
-def attack_of(verdict: Verdict) -> Attack:
-    """Return the attack that a verdict is about."""
-    return Attack(attribute=verdict.attribute, access=verdict.access, fraction=verdict.fraction)
-
-
-def attacks(audit: Audit) -> tuple[Attack, ...]:
-    """Return the attacks that verdicts exist for, by attribute, access and fraction."""
-    names, ways = attributes(audit), _ranked((v.access for v in audit.verdicts), _ACCESS_ORDER)
-    found = {attack_of(v) for v in audit.verdicts}
+def attacks(audit: Audit) -> tuple[AttackKey, ...]:
+    """Return the attacks that verdicts exist for, on no target in particular, by attribute, access and fraction."""
+    names, ways = attributes(audit), _ranked((v.attack.access for v in audit.verdicts), _ACCESS_ORDER)
+    found = {v.attack.on("") for v in audit.verdicts}
     return tuple(sorted(found, key=lambda a: (names.index(a.attribute), ways.index(a.access), a.fraction)))
 
 
-def estimate(audit: Audit, target: str, attack: Attack, metric: str) -> MetricEstimate | None:
-    """Return one metric of one attack on a target; a baseline without a model is the same for every access."""
-    for candidate in audit.metrics:
-        same = (candidate.target, candidate.attribute, candidate.fraction, candidate.metric)
-        if same == (target, attack.attribute, attack.fraction, metric) and candidate.access in (
-            attack.access,
-            NO_ACCESS,
-        ):
-            return candidate
+def estimate(audit: Audit, attack: AttackKey, metric: str) -> MetricEstimate | None:
+    """Return one metric of an attack; a baseline without a model is the same for every access."""
+    for found in audit.metrics:
+        same = (found.attack.target, found.attack.attribute, found.attack.fraction, found.metric)
+        wanted = (attack.target, attack.attribute, attack.fraction, metric)
+        if same == wanted and found.attack.access in (attack.access, NO_ACCESS):
+            return found
     return None
 
 

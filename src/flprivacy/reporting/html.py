@@ -8,17 +8,14 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from flprivacy.core.audit import Audit
+from flprivacy.core.audit import HONEST_SEEDS, INCONCLUSIVE, LEAK, NO_LEAK, Audit
 from flprivacy.core.change import AuditChange
 from flprivacy.core.progress import track
 from flprivacy.core.publish import publish_file
-from flprivacy.reporting import changes, words
-from flprivacy.reporting.failures import failure_lines
+from flprivacy.reporting import changes, sentences, words
 from flprivacy.reporting.figures import Plate, data_uri, plates
 from flprivacy.reporting.findings import decisive_metric, summaries
-from flprivacy.reporting.learned import learned_lines
 from flprivacy.reporting.provenance import as_yaml, entries, flat
-from flprivacy.reporting.ranking import ranking_lines
 from flprivacy.reporting.tables import (
     attack_tables,
     attacked_attributes,
@@ -30,7 +27,6 @@ from flprivacy.reporting.tables import (
     site_names,
 )
 
-HONEST_SEEDS = 5
 _FILTERS = {
     "access": words.access_name,
     "attribute": words.attribute_name,
@@ -55,14 +51,16 @@ def write_report(audit: Audit, path: Path, *, change: AuditChange | None = None)
     Raises:
         StorageError: the folder cannot be created or is not writable.
     """
-    # ASCII with character references reads the same whatever charset a server or frame assumes.
-    text = render(audit, change).encode("ascii", "xmlcharrefreplace")
-    with publish_file(path) as partial:
-        partial.write_bytes(text)
+    write_page(render(audit, change), path)
 
 
 def render(audit: Audit, change: AuditChange | None = None) -> str:
     """Return the report as HTML. Everything that comes from the audit is escaped."""
+    return render_page("report.html.j2", {**_context(audit), **_since_last(change)})
+
+
+def render_page(template: str, context: dict[str, object]) -> str:
+    """Return a page as HTML, with everything from ``context`` escaped."""
     environment = Environment(
         loader=PackageLoader("flprivacy.reporting", "templates"),
         autoescape=True,
@@ -72,7 +70,17 @@ def render(audit: Audit, change: AuditChange | None = None) -> str:
     )
     environment.filters.update(_FILTERS)
     environment.globals.update(interval=words.interval, verdict_class=_verdict_class, glyphs=words.GLYPHS)
-    return environment.get_template("report.html.j2").render({**_context(audit), **_since_last(change)})
+    return environment.get_template(template).render(context)
+
+
+def write_page(text: str, path: Path) -> None:
+    """Write a page atomically; as ASCII with character references, which every charset a server assumes agrees on.
+
+    Raises:
+        StorageError: the folder cannot be created or is not writable.
+    """
+    with publish_file(path) as partial:
+        partial.write_bytes(text.encode("ascii", "xmlcharrefreplace"))
 
 
 def _context(audit: Audit) -> dict[str, object]:
@@ -80,13 +88,13 @@ def _context(audit: Audit) -> dict[str, object]:
     seeds = sorted({m.n_seeds for m in audit.metrics})
     return {
         "audit": audit,
-        "overall": words.overall(audit),
-        "headlines": words.headlines(audit),
-        "failures": failure_lines(audit),
-        "asides": (*learned_lines(audit), *ranking_lines(audit)),
-        "weak_attacks": words.weak_attacks(audit),
-        "conditions": words.conditions(audit),
-        "known": words.known_to_attacker(audit),
+        "overall": sentences.overall(audit),
+        "headlines": sentences.headlines(audit),
+        "failures": sentences.failure_lines(audit),
+        "asides": (*sentences.learned_lines(audit), *sentences.ranking_lines(audit)),
+        "weak_attacks": sentences.weak_attacks(audit),
+        "conditions": sentences.conditions(audit),
+        "known": sentences.known_to_attacker(audit),
         "coverage": words.interval_name(audit),
         "warnings": {s.name: text for s in known if (text := words.tensor_warning(s))},
         "facts": _facts(audit),
@@ -137,11 +145,11 @@ def _facts(audit: Audit) -> list[str]:
     if audit.metrics:
         largest = max(audit.metrics, key=lambda m: m.n_scans)
         facts.append(f"{largest.n_scans} held-out scans of {largest.n_patients} patients")
-        fractions = sorted({m.fraction for m in audit.metrics})
+        fractions = sorted({m.attack.fraction for m in audit.metrics})
         facts.append(f"{words.listed([words.percent(f) for f in fractions])} of the training scans exposed")
     return facts
 
 
 def _verdict_class(verdict: str) -> str:
     """Return the CSS class of a verdict, one of three whatever the audit holds."""
-    return {"leak": "leak", "inconclusive": "open", "no leak found": "none"}.get(verdict, "unjudged")
+    return {LEAK: "leak", INCONCLUSIVE: "open", NO_LEAK: "none"}.get(verdict, "unjudged")

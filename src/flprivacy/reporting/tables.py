@@ -3,13 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from flprivacy.core.attributes import NO_ACCESS, SITE, AttackKey
 from flprivacy.core.audit import Audit, MetricEstimate, Verdict
 from flprivacy.core.target import PrivacyStatement
 from flprivacy.reporting.findings import (
-    NO_ACCESS,
-    Attack,
     accesses,
-    attack_of,
     attacks,
     attributes,
     baselines,
@@ -20,14 +18,13 @@ from flprivacy.reporting.findings import (
     targets,
     verdicts,
 )
-from flprivacy.reporting.words import access_name, attribute_name
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttackTable:
-    """One attack: its verdicts, target by target."""
+    """One attack, on no target in particular: its verdicts, target by target."""
 
-    attack: Attack
+    attack: AttackKey
     verdicts: tuple[Verdict, ...]
 
 
@@ -69,9 +66,7 @@ class GuaranteeRow:
 class SpreadRow:
     """How one attack fares over a target's models."""
 
-    attribute: str
-    access: str
-    fraction: float
+    attack: AttackKey
     metric: str
     low: float
     low_model: str
@@ -100,12 +95,12 @@ class ModelsTable:
 def attack_tables(audit: Audit) -> tuple[AttackTable, ...]:
     """Return the verdicts, attack by attack."""
     rows = verdicts(audit)
-    return tuple(AttackTable(attack=a, verdicts=tuple(v for v in rows if attack_of(v) == a)) for a in attacks(audit))
+    return tuple(AttackTable(attack=a, verdicts=tuple(v for v in rows if v.attack.on("") == a)) for a in attacks(audit))
 
 
 def judged_attributes(audit: Audit) -> tuple[str, ...]:
     """Return the attributes that the policy decided about."""
-    judged = {v.attribute for v in audit.verdicts}
+    judged = {v.attack.attribute for v in audit.verdicts}
     return tuple(a for a in attributes(audit) if a in judged)
 
 
@@ -115,7 +110,8 @@ def glance(audit: Audit) -> tuple[GlanceRow, ...]:
     Where an attribute was judged at several exposed fractions, the largest counts.
     """
     columns = judged_attributes(audit)
-    found = {(v.target, v.access, v.attribute): v for v in sorted(audit.verdicts, key=lambda v: v.fraction)}
+    by_fraction = sorted(audit.verdicts, key=lambda v: v.attack.fraction)
+    found = {(v.attack.target, v.attack.access, v.attack.attribute): v for v in by_fraction}
     ways = dict.fromkeys(way for attribute in columns for way in accesses(audit, attribute))
     rows = []
     for target in targets(audit):
@@ -128,7 +124,7 @@ def glance(audit: Audit) -> tuple[GlanceRow, ...]:
 
 def attacked_attributes(audit: Audit) -> tuple[str, ...]:
     """Return the attributes that metrics exist for."""
-    measured = {m.attribute for m in audit.metrics}
+    measured = {m.attack.attribute for m in audit.metrics}
     return tuple(a for a in attributes(audit) if a in measured)
 
 
@@ -142,10 +138,14 @@ def baseline_rows(audit: Audit) -> tuple[BaselineRow, ...]:
 
 
 def _strengths(audit: Audit, name: str, attribute: str) -> tuple[MetricEstimate, ...]:
-    wanted = (name, attribute, decisive_fraction(audit, attribute), decisive_metric(audit, attribute))
-    found = [m for m in audit.metrics if (m.target, m.attribute, m.fraction, m.metric) == wanted]
-    ways = (*accesses(audit, attribute), NO_ACCESS)
-    return tuple(sorted(found, key=lambda m: ways.index(m.access)))
+    wanted = (name, attribute, decisive_fraction(audit, attribute))
+    metric, ways = decisive_metric(audit, attribute), (*accesses(audit, attribute), NO_ACCESS)
+    found = [
+        m
+        for m in audit.metrics
+        if (m.attack.target, m.attack.attribute, m.attack.fraction) == wanted and m.metric == metric
+    ]
+    return tuple(sorted(found, key=lambda m: ways.index(m.attack.access)))
 
 
 def guarantee_rows(audit: Audit) -> tuple[GuaranteeRow, ...]:
@@ -188,8 +188,8 @@ def _decisive_estimates(audit: Audit, target: str) -> Iterable[MetricEstimate]:
         fraction = decisive_fraction(audit, attribute)
         for access in accesses(audit, attribute):
             if fraction is not None:
-                attack = Attack(attribute=attribute, access=access, fraction=fraction)
-                found = estimate(audit, target, attack, decisive_metric(audit, attribute))
+                attack = AttackKey(target=target, attribute=attribute, access=access, fraction=fraction)
+                found = estimate(audit, attack, decisive_metric(audit, attribute))
                 if found is not None:
                     yield found
 
@@ -198,9 +198,7 @@ def _spread(measured: MetricEstimate) -> SpreadRow:
     low = min(measured.per_model, key=lambda name: measured.per_model[name])
     high = max(measured.per_model, key=lambda name: measured.per_model[name])
     return SpreadRow(
-        attribute=measured.attribute,
-        access=measured.access,
-        fraction=measured.fraction,
+        attack=measured.attack,
         metric=measured.metric,
         low=measured.per_model[low],
         low_model=low,
@@ -212,11 +210,6 @@ def _spread(measured: MetricEstimate) -> SpreadRow:
 
 def site_names(audit: Audit) -> dict[str, str]:
     """Return model name -> hospital, for siloed models (``site-03`` is the fourth site) whose hospital is known."""
-    classes = next((c.class_names for c in audit.confusions if c.attribute == "site"), ())
+    classes = next((c.class_names for c in audit.confusions if c.attack.attribute == SITE.name), ())
     names = {f"site-{i:02d}": name for i, name in enumerate(classes)}
     return {model: name for model, name in names.items() if model != name}
-
-
-def attack_name(attribute: str, access: str) -> str:
-    """Return an attack as "site, features"."""
-    return f"{attribute_name(attribute)}, {access_name(access)}"

@@ -5,14 +5,11 @@ from rich.table import Table
 from rich.text import Text
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetSummary, Verdict
-from flprivacy.reporting import words
-from flprivacy.reporting.failures import failure_lines
+from flprivacy.reporting import sentences, words
 from flprivacy.reporting.findings import decided, summaries, targets, utilities
-from flprivacy.reporting.learned import learned_lines
-from flprivacy.reporting.ranking import ranking_lines
+from flprivacy.reporting.words import WARNING
 
 _STYLES = {LEAK: "bold red", INCONCLUSIVE: "yellow", NO_LEAK: "green"}
-_WARNING = "\N{WARNING SIGN}"
 _NOT_JUDGED = [*(Text() for _ in range(4)), Text("not judged", style="dim")]
 
 
@@ -22,21 +19,21 @@ def headline(audit: Audit) -> list[str]:
 
     The lines are text, not rich markup: a target may be called ``[red]``.
     """
-    lines = [words.overall(audit), *(f"{_WARNING} {line}" for line in failure_lines(audit))]
-    for found in words.headlines(audit):
+    lines = [sentences.overall(audit), *(f"{WARNING} {line}" for line in sentences.failure_lines(audit))]
+    for found in sentences.headlines(audit):
         glyph = words.GLYPHS.get(found.verdict, "\N{MIDDLE DOT}")
         lines.append(f"{glyph} {found.sentences}")
         if found.warning:
-            lines.append(f"{_WARNING} {found.target}: {found.warning}")
-    lines += [*learned_lines(audit), *ranking_lines(audit)]
-    caveat = words.weak_attacks(audit)
-    return [*lines, *([caveat] if caveat else []), words.conditions(audit)]
+            lines.append(f"{WARNING} {found.target}: {found.warning}")
+    lines += [*sentences.learned_lines(audit), *sentences.ranking_lines(audit)]
+    caveat = sentences.weak_attacks(audit)
+    return [*lines, *([caveat] if caveat else []), sentences.conditions(audit)]
 
 
 def summary_table(audit: Audit) -> Table:
     """Return the verdicts as a rich table: a row per target and attack, at home in 100 to 120 columns.
 
-    Under a target's name stands what it is worth on the disease task. Cells are plain text, so nothing in the audit
+    Below a target's name stands its utility on the disease task. Cells are plain text, so nothing in the audit
     is taken for markup.
     """
     utility_name, utility = utilities(audit)
@@ -48,7 +45,7 @@ def summary_table(audit: Audit) -> Table:
     table.add_column("Best baseline", overflow="fold")
     table.add_column(Text(f"Excess [{words.interval_name(audit)}]"), no_wrap=True)
     table.add_column("Verdict", no_wrap=True)
-    several_fractions = len({v.fraction for v in audit.verdicts}) > 1
+    several_fractions = len({v.attack.fraction for v in audit.verdicts}) > 1
     for target in targets(audit):
         names = _name_lines(target, utility.get(target.name))
         rows = [_cells(v, with_fraction=several_fractions) for v in decided(audit, target.name)] or [_NOT_JUDGED]
@@ -69,15 +66,15 @@ def _name_lines(target: TargetSummary, utility: float | None) -> list[Text]:
         lines.append(Text(budget, style="dim"))
     warning = words.tensor_warning(target)
     if warning:
-        lines[0] = Text.assemble(lines[0], "\n", (f"{_WARNING} {warning}", "bold red"))
+        lines[0] = Text.assemble(lines[0], "\n", (f"{WARNING} {warning}", "bold red"))
     return lines
 
 
 def _cells(verdict: Verdict, *, with_fraction: bool) -> list[Text]:
     metric = verdict.metric
-    attack = f"{words.attribute_name(verdict.attribute)}, {words.access_name(verdict.access)}"
+    attack = f"{words.attribute_name(verdict.attack.attribute)}, {words.access_name(verdict.attack.access)}"
     if with_fraction:
-        attack += f", {words.percent(verdict.fraction)}"
+        attack += f", {words.percent(verdict.attack.fraction)}"
     bounds = words.interval(verdict.ci_low, verdict.ci_high, metric)
     glyph = words.GLYPHS.get(verdict.verdict, "")
     return [
@@ -92,23 +89,23 @@ def _cells(verdict: Verdict, *, with_fraction: bool) -> list[Text]:
 def _caption(audit: Audit) -> str:
     """Say what was exposed, what is tolerated, and which baselines' tensors are not all loaded."""
     tolerated = {
-        v.attribute: f"{words.attribute_name(v.attribute)} {words.number(v.threshold, v.metric)}"
+        v.attack.attribute: f"{words.attribute_name(v.attack.attribute)} {words.number(v.threshold, v.metric)}"
         for v in audit.verdicts
     }
     lines = []
     if tolerated:
-        exposed = words.listed([words.percent(f) for f in sorted({v.fraction for v in audit.verdicts})])
+        exposed = words.listed([words.percent(f) for f in sorted({v.attack.fraction for v in audit.verdicts})])
         lines.append(f"{exposed} of the training scans exposed. Tolerated excess: {', '.join(tolerated.values())}.")
     metrics = {v.metric: None for v in audit.verdicts}
-    meanings = [f"{words.metric_name(m)}{' in years, less is stronger' if words.in_years(m) else ''}" for m in metrics]
+    meanings = [f"{words.metric_name(m)}{' in years, lower is stronger' if words.in_years(m) else ''}" for m in metrics]
     if meanings:
         lines.append(f"Strength and excess: {'; '.join(meanings)}.")
     deltas = sorted({t.privacy.delta for t in targets(audit) if t.privacy is not None})
     if deltas:
         at = words.listed([f"{delta:.1g}" for delta in deltas], "or")
-        lines.append(f"\N{GREEK SMALL LETTER EPSILON}: differential privacy of training, at delta {at}.")
+        lines.append(f"{words.EPSILON}: differential privacy of training, at delta {at}.")
     under_audit = {target.name for target in targets(audit)}
     for other in summaries(audit):
         if other.name not in under_audit and (warning := words.tensor_warning(other)):
-            lines.append(f"{_WARNING} baseline {other.name}: {warning}.")
+            lines.append(f"{WARNING} baseline {other.name}: {warning}.")
     return "\n".join(lines)

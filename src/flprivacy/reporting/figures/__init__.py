@@ -7,7 +7,7 @@ from flprivacy.reporting.figures.confusion import confusion_matrix, confusion_ov
 from flprivacy.reporting.figures.curves import attack_curves
 from flprivacy.reporting.figures.embed import data_uri
 from flprivacy.reporting.figures.forest import excess_forest
-from flprivacy.reporting.figures.plates import Plate, plates
+from flprivacy.reporting.figures.plates import Plate, plates, write_figures
 from flprivacy.reporting.figures.scatter import age_scatter
 from flprivacy.reporting.figures.utility import utility_leakage
 
@@ -21,4 +21,5 @@ __all__ = [
     "excess_forest",
     "plates",
     "utility_leakage",
+    "write_figures",
 ]

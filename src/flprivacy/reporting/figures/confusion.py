@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from flprivacy.core.attributes import NO_ACCESS
 from flprivacy.core.audit import Audit, ConfusionMatrix
 from flprivacy.core.errors import AuditError
 from flprivacy.reporting.figures.style import (
@@ -23,7 +25,7 @@ from flprivacy.reporting.figures.style import (
     styled,
     target_styles,
 )
-from flprivacy.reporting.findings import NO_ACCESS, Attack, decisive_fraction, decisive_metric, estimate, order
+from flprivacy.reporting.findings import decisive_fraction, decisive_metric, estimate, order
 from flprivacy.reporting.words import attribute_name, metric_name, number, shorten
 
 FEW_CLASSES = 6  # up to here the overview itself has room for every count
@@ -41,11 +43,11 @@ def confusions_of(audit: Audit, attribute: str, access: str) -> tuple[ConfusionM
     found = [
         c
         for c in audit.confusions
-        if (c.attribute, c.fraction) == (attribute, fraction) and c.access in (access, NO_ACCESS)
+        if (c.attack.attribute, c.attack.fraction) == (attribute, fraction) and c.attack.access in (access, NO_ACCESS)
     ]
-    if not any(c.access == access for c in found):
+    if not any(c.attack.access == access for c in found):
         return ()
-    return tuple(sorted(found, key=lambda c: position.get(c.target, len(position))))
+    return tuple(sorted(found, key=lambda c: position.get(c.attack.target, len(position))))
 
 
 def row_shares(matrix: ConfusionMatrix) -> FloatArray:
@@ -81,7 +83,7 @@ def confusion_overview(audit: Audit, *, attribute: str, access: str) -> Figure:
         axes.set_yticks(range(len(names)) if few else [], names if few else [])
         axes.set_xlabel("predicted", labelpad=4)
         axes.set_ylabel("true", labelpad=4)
-        _head_panel(axes, audit, matrix, access, styles[matrix.target].colour)
+        _head_panel(axes, audit, matrix, access, styles[matrix.attack.target].colour)
     _draw_scale(figure, image)
     return figure
 
@@ -93,7 +95,7 @@ def confusion_matrix(audit: Audit, *, target: str, attribute: str, access: str) 
     Raises:
         AuditError: the audit has no such matrix.
     """
-    matrix = next((c for c in confusions_of(audit, attribute, access) if c.target == target), None)
+    matrix = next((c for c in confusions_of(audit, attribute, access) if c.attack.target == target), None)
     if matrix is None:
         raise AuditError(
             f"audit {audit.name!r} has no confusion matrix of {attribute} from {access} for target {target!r}; "
@@ -146,10 +148,9 @@ def _with_totals(names: Sequence[str], matrix: ConfusionMatrix) -> list[str]:
 
 def _head_panel(axes: Axes, audit: Audit, matrix: ConfusionMatrix, access: str, colour: str) -> None:
     """Write the target's name and how strong the attack was."""
-    axes.set_title(shorten(matrix.target, 24), pad=21, color=colour)
-    attack = Attack(attribute=matrix.attribute, access=access, fraction=matrix.fraction)
-    metric = decisive_metric(audit, matrix.attribute)
-    measured = estimate(audit, matrix.target, attack, metric)
+    axes.set_title(shorten(matrix.attack.target, 24), pad=21, color=colour)
+    metric = decisive_metric(audit, matrix.attack.attribute)
+    measured = estimate(audit, replace(matrix.attack, access=access), metric)
     if measured is not None:
         axes.annotate(
             f"{metric_name(metric)} {number(measured.value, metric)}",

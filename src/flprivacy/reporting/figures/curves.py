@@ -6,10 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from flprivacy.core.attributes import NO_ACCESS, AttackKey
 from flprivacy.core.audit import Audit, Curve
 from flprivacy.reporting.figures.labels import Label, label_points
 from flprivacy.reporting.figures.style import PAGE_INCHES, Margins, TargetStyle, panel_grid, styled, target_styles
-from flprivacy.reporting.findings import NO_ACCESS, Attack, baselines, decisive_metric, estimate, order
+from flprivacy.reporting.findings import baselines, decisive_metric, estimate, order
 from flprivacy.reporting.words import in_years, metric_name, number, percent, shorten
 
 _COLUMNS = 2
@@ -21,15 +22,16 @@ def curves_of(audit: Audit, attribute: str, access: str) -> tuple[Curve, ...]:
 
     They are of the metric that decides, or of the first one there is where no curve was kept for that one.
     """
-    found = [c for c in audit.curves if c.attribute == attribute and c.access in (access, NO_ACCESS) and c.epochs]
-    metrics = [c.metric for c in found if c.access == access]
+    ways = (access, NO_ACCESS)
+    found = [c for c in audit.curves if c.attack.attribute == attribute and c.attack.access in ways and c.epochs]
+    metrics = [c.metric for c in found if c.attack.access == access]
     if not metrics:
         return ()
     wanted = decisive_metric(audit, attribute)
     metric = wanted if wanted in metrics else metrics[0]
     position = order(audit)
     kept = [c for c in found if c.metric == metric]
-    return tuple(sorted(kept, key=lambda c: (c.fraction, position.get(c.target, len(position)))))
+    return tuple(sorted(kept, key=lambda c: (c.attack.fraction, position.get(c.attack.target, len(position)))))
 
 
 @styled
@@ -44,15 +46,16 @@ def attack_curves(audit: Audit, *, attribute: str, access: str) -> Figure:
         access: ``features``, ``outputs`` or ``finetune``.
     """
     curves = curves_of(audit, attribute, access)
-    fractions = sorted({c.fraction for c in curves})
+    fractions = sorted({c.attack.fraction for c in curves})
     metric = curves[0].metric
     longest = max(len(shorten(name, _NAME_LENGTH)) for name in order(audit))
     margins = Margins(left=0.72, right=0.85 + 0.093 * longest, top=0.42, bottom=0.62)
     width = PAGE_INCHES / _COLUMNS - margins.left - margins.right
     figure, panels = panel_grid(len(fractions), columns=_COLUMNS, width=width, height=2.95, margins=margins)
     for axes, fraction in zip(panels, fractions, strict=True):
-        drawn = [c for c in curves if c.fraction == fraction]
-        constants = _constants(audit, Attack(attribute=attribute, access=access, fraction=fraction), metric, drawn)
+        drawn = [c for c in curves if c.attack.fraction == fraction]
+        attack = AttackKey(target="", attribute=attribute, access=access, fraction=fraction)
+        constants = _constants(audit, attack, metric, drawn)
         _draw_panel(axes, drawn, constants, target_styles(audit))
         axes.set_title(f"{percent(fraction)} of the training scans exposed")
         axes.set_xlabel("epochs that the attack has trained")
@@ -63,10 +66,10 @@ def attack_curves(audit: Audit, *, attribute: str, access: str) -> Figure:
     return figure
 
 
-def _constants(audit: Audit, attack: Attack, metric: str, drawn: Sequence[Curve]) -> dict[str, float]:
+def _constants(audit: Audit, attack: AttackKey, metric: str, drawn: Sequence[Curve]) -> dict[str, float]:
     """Return the strength of baselines that have nothing to train, such as the majority's."""
-    trained = {c.target for c in drawn}
-    found = {s.name: estimate(audit, s.name, attack, metric) for s in baselines(audit) if s.name not in trained}
+    trained = {c.attack.target for c in drawn}
+    found = {s.name: estimate(audit, attack.on(s.name), metric) for s in baselines(audit) if s.name not in trained}
     return {name: e.value for name, e in found.items() if e is not None}
 
 
@@ -77,11 +80,11 @@ def _draw_panel(
     for name, value in constants.items():
         _draw_line(axes, name, [first, last], [value, value], styles[name])
     for curve in reversed(curves):  # targets last, on top of the baselines
-        style = styles[curve.target]
+        style = styles[curve.attack.target]
         axes.fill_between(
             curve.epochs, curve.low, curve.high, color=style.colour, alpha=0.10 if style.baseline else 0.18, linewidth=0
         )
-        _draw_line(axes, curve.target, curve.epochs, curve.mean, style)
+        _draw_line(axes, curve.attack.target, curve.epochs, curve.mean, style)
     axes.set_xlim(first, last if last > first else first + 1)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(6))

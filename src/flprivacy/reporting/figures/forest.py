@@ -44,11 +44,11 @@ def excess_forest(audit: Audit) -> Figure:
     """
     position = order(audit)
     groups = [
-        sorted(rows, key=lambda v: (v.fraction, position.get(v.target, len(position))))
+        sorted(rows, key=lambda v: (v.attack.fraction, position.get(v.attack.target, len(position))))
         for attribute in attributes(audit)
-        if (rows := [v for v in verdicts(audit) if v.attribute == attribute])
+        if (rows := [v for v in verdicts(audit) if v.attack.attribute == attribute])
     ]
-    several_fractions = len({v.fraction for v in audit.verdicts}) > 1
+    several_fractions = len({v.attack.fraction for v in audit.verdicts}) > 1
     names = [[_row_name(v, with_fraction=several_fractions) for v in rows] for rows in groups]
     left = max(0.3 + 0.083 * max(len(name) for of_group in names for name in of_group), 1.5)
     margins = Margins(left=left, right=_TEXT_INCHES, top=0.5, bottom=0.64)
@@ -61,7 +61,7 @@ def excess_forest(audit: Audit) -> Figure:
         axes.set_ylim(len(rows) - 0.3, -0.7)
         axes.set_yticks(range(len(rows)), row_names)
         _dress(axes, rows)
-        title = attribute_name(rows[0].attribute).capitalize()
+        title = attribute_name(rows[0].attack.attribute).capitalize()
         axes.set_title(title, x=(0.02 - left) / width, pad=4)
     for metric in {rows[0].metric for rows in groups}:
         _share_limits([axes for axes, rows in zip(panels, groups, strict=True) if rows[0].metric == metric])
@@ -82,7 +82,7 @@ def _draw_row(axes: Axes, y: float, verdict: Verdict) -> None:
         markerfacecoloralt=PAPER,
         markeredgecolor=colour,
         markeredgewidth=1.6,
-        label=verdict.target,
+        label=verdict.attack.target,
     )
     bounds = interval(verdict.ci_low, verdict.ci_high, verdict.metric)
     _write_beside(axes, y, 12, f"{signed(verdict.excess, verdict.metric)} {bounds}", INK, "normal")
@@ -127,8 +127,8 @@ def _dress(axes: Axes, rows: Sequence[Verdict]) -> None:
 
 
 def _row_name(verdict: Verdict, *, with_fraction: bool) -> str:
-    name = f"{shorten(verdict.target, 26)}, {access_name(verdict.access)}"
-    return f"{name}, {percent(verdict.fraction)}" if with_fraction else name
+    name = f"{shorten(verdict.attack.target, 26)}, {access_name(verdict.attack.access)}"
+    return f"{name}, {percent(verdict.attack.fraction)}" if with_fraction else name
 
 
 def _share_limits(panels: Sequence[Axes]) -> None:

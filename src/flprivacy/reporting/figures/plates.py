@@ -4,18 +4,22 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from flprivacy.core.attributes import AGE_YEARS
 from flprivacy.core.audit import Audit, ConfusionMatrix
+from flprivacy.core.progress import track
 from flprivacy.reporting.figures.confusion import FEW_CLASSES, confusion_matrix, confusion_overview, confusions_of
 from flprivacy.reporting.figures.curves import attack_curves, curves_of
 from flprivacy.reporting.figures.forest import excess_forest
 from flprivacy.reporting.figures.scatter import age_scatter, scatters_of
 from flprivacy.reporting.figures.utility import traded, utility_leakage
 from flprivacy.reporting.findings import accesses, attributes, order, targets, utilities, verdicts
-from flprivacy.reporting.words import access_name, attribute_name, in_years, interval, metric_name, number, signed, unit
+from flprivacy.reporting.words import access_name, attack_name, in_years, interval, metric_name, number, signed, unit
 
+_DOTS_PER_INCH = 120
 FOREST, UTILITY, CURVES, CONFUSIONS, AGES = "forest", "utility", "curves", "confusions", "ages"
 
 
@@ -45,12 +49,19 @@ def plates(audit: Audit) -> tuple[Plate, ...]:
     return (*_forest(audit), *_utility(audit), *_curves(audit), *_confusions(audit), *_ages(audit))
 
 
+def write_figures(audit: Audit, folder: Path) -> None:
+    """Write every figure that the audit has data for into a folder, as ``<name>.png``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for plate in track(plates(audit), "drawing figures"):
+        plate.draw().savefig(folder / f"{plate.name}.png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+
+
 def _forest(audit: Audit) -> list[Plate]:
     rows = verdicts(audit)
     if not rows:
         return []
     alt = "Excess over the best baseline. " + "; ".join(
-        f"{v.target}, {attribute_name(v.attribute)} from {access_name(v.access)}: {signed(v.excess, v.metric)}"
+        f"{v.attack.target}, {attack_name(v.attack.attribute, v.attack.access)}: {signed(v.excess, v.metric)}"
         f"{unit(v.metric)} {interval(v.ci_low, v.ci_high, v.metric)}, {v.verdict}"
         for v in rows
     )
@@ -85,8 +96,8 @@ def _curves(audit: Audit) -> list[Plate]:
             curves = curves_of(audit, attribute, access)
             if not curves:
                 continue
-            metric, largest = curves[0].metric, max(c.fraction for c in curves)
-            ends = [f"{c.target} {number(c.mean[-1], metric)}" for c in curves if c.fraction == largest]
+            metric, largest = curves[0].metric, max(c.attack.fraction for c in curves)
+            ends = [f"{c.attack.target} {number(c.mean[-1], metric)}" for c in curves if c.attack.fraction == largest]
             how = "error in years" if in_years(metric) else metric_name(metric)
             title = _title(attribute, access)
             found.append(
@@ -113,7 +124,7 @@ def _confusions(audit: Audit) -> list[Plate]:
             found.append(_overview(audit, attribute, access, matrices, prominent=prominent and n_access == 0))
             if len(matrices[0].class_names) > FEW_CLASSES and n_access == 0:
                 under_audit = {s.name for s in targets(audit)}
-                found += [_one_matrix(audit, matrix, access) for matrix in matrices if matrix.target in under_audit]
+                found += [_one_matrix(audit, matrix, access) for matrix in matrices if matrix.attack.target in under_audit]
     return found
 
 
@@ -125,27 +136,28 @@ def _overview(
         name=f"confusion-{attribute}-{access}",
         section=CONFUSIONS,
         title=title,
-        alt=f"Confusion matrices, {title}: {', '.join(m.target for m in matrices)}.",
+        alt=f"Confusion matrices, {title}: {', '.join(m.attack.target for m in matrices)}.",
         prominent=prominent,
         draw=partial(confusion_overview, audit, attribute=attribute, access=access),
     )
 
 
 def _one_matrix(audit: Audit, matrix: ConfusionMatrix, access: str) -> Plate:
-    title = f"{_title(matrix.attribute, access)}: {matrix.target}, with counts"
+    attribute, target = matrix.attack.attribute, matrix.attack.target
+    title = f"{_title(attribute, access)}: {target}, with counts"
     return Plate(
-        name=f"confusion-{matrix.attribute}-{access}-{_stem(audit, matrix.target)}",
+        name=f"confusion-{attribute}-{access}-{_stem(audit, target)}",
         section=CONFUSIONS,
         title=title,
         alt=f"Confusion matrix, {title}.",
         prominent=False,
-        draw=partial(confusion_matrix, audit, target=matrix.target, attribute=matrix.attribute, access=access),
+        draw=partial(confusion_matrix, audit, target=target, attribute=attribute, access=access),
     )
 
 
 def _ages(audit: Audit) -> list[Plate]:
     found = []
-    for n_access, access in enumerate(accesses(audit, "age_years")):
+    for n_access, access in enumerate(accesses(audit, AGE_YEARS.name)):
         scatters = scatters_of(audit, access)
         if scatters:
             title = f"Age from {access_name(access)}"
@@ -154,7 +166,7 @@ def _ages(audit: Audit) -> list[Plate]:
                     name=f"ages-{access}",
                     section=AGES,
                     title=title,
-                    alt=f"Predicted against true age, {title}: {', '.join(s.target for s in scatters)}.",
+                    alt=f"Predicted against true age, {title}: {', '.join(s.attack.target for s in scatters)}.",
                     prominent=n_access == 0,
                     draw=partial(age_scatter, audit, access=access),
                 )
@@ -169,4 +181,5 @@ def _stem(audit: Audit, target: str) -> str:
 
 
 def _title(attribute: str, access: str) -> str:
-    return f"{attribute_name(attribute).capitalize()} from {access_name(access)}"
+    name = attack_name(attribute, access)
+    return f"{name[:1].upper()}{name[1:]}"

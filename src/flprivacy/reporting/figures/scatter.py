@@ -1,10 +1,13 @@
 """Age scatter: predicted against true age, target by target."""
 
+from dataclasses import replace
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from flprivacy.core.attributes import AGE_YEARS, NO_ACCESS
 from flprivacy.core.audit import AgeScatter, Audit
 from flprivacy.reporting.figures.style import (
     INK,
@@ -16,18 +19,22 @@ from flprivacy.reporting.figures.style import (
     styled,
     target_styles,
 )
-from flprivacy.reporting.findings import NO_ACCESS, Attack, decisive_fraction, estimate, order
+from flprivacy.reporting.findings import decisive_fraction, estimate, order
 from flprivacy.reporting.words import shorten
 
 
 def scatters_of(audit: Audit, access: str) -> tuple[AgeScatter, ...]:
     """Return the scatters of one way of access at the deciding fraction, with those of the pixel attacker."""
-    fraction = decisive_fraction(audit, "age_years")
+    fraction = decisive_fraction(audit, AGE_YEARS.name)
     position = order(audit)
-    found = [s for s in audit.scatters if s.access in (access, NO_ACCESS) and s.fraction == fraction and s.truth_years]
-    if not any(s.access == access for s in found):
+    found = [
+        s
+        for s in audit.scatters
+        if s.attack.access in (access, NO_ACCESS) and s.attack.fraction == fraction and s.truth_years
+    ]
+    if not any(s.attack.access == access for s in found):
         return ()
-    return tuple(sorted(found, key=lambda s: position.get(s.target, len(position))))
+    return tuple(sorted(found, key=lambda s: position.get(s.attack.target, len(position))))
 
 
 @styled
@@ -51,13 +58,13 @@ def age_scatter(audit: Audit, *, access: str) -> Figure:
             scatter.truth_years,
             scatter.predicted_years,
             s=13,
-            color=styles[scatter.target].colour,
+            color=styles[scatter.attack.target].colour,
             alpha=0.45,
             linewidths=0,
-            label=scatter.target,
+            label=scatter.attack.target,
         )
         _dress(axes, limits)
-        axes.set_title(shorten(scatter.target, 24), pad=21, color=styles[scatter.target].colour)
+        axes.set_title(shorten(scatter.attack.target, 24), pad=21, color=styles[scatter.attack.target].colour)
         _write_error(axes, _error_text(audit, scatter, access))
     return figure
 
@@ -76,8 +83,7 @@ def _write_error(axes: Axes, text: str) -> None:
 
 
 def _error_text(audit: Audit, scatter: AgeScatter, access: str) -> str:
-    attack = Attack(attribute="age_years", access=access, fraction=scatter.fraction)
-    measured = estimate(audit, scatter.target, attack, "mae_years")
+    measured = estimate(audit, replace(scatter.attack, access=access), AGE_YEARS.metric)
     if measured is not None:
         return f"mean absolute error {measured.value:.2f} years"
     drawn = np.abs(np.asarray(scatter.truth_years) - np.asarray(scatter.predicted_years)).mean()

@@ -40,7 +40,11 @@ def traded(audit: Audit) -> dict[str, tuple[Verdict, ...]]:
     found = {}
     for attribute in attributes(audit):
         fraction = decisive_fraction(audit, attribute)
-        rows = [v for v in verdicts(audit) if (v.attribute, v.fraction) == (attribute, fraction) and v.target in known]
+        rows = [
+            v
+            for v in verdicts(audit)
+            if (v.attack.attribute, v.attack.fraction) == (attribute, fraction) and v.attack.target in known
+        ]
         if rows:
             found[attribute] = tuple(rows)
     return found
@@ -75,7 +79,7 @@ def _lay_out(utility: dict[str, float]) -> _Layout:
 def utility_leakage(audit: Audit) -> Figure:
     """Draw each target's excess against its utility on the disease task: a panel per attribute.
 
-    Lower right is where a network wants to be: useful and silent. The shape of a mark is the way of access.
+    Lower right is where a network wants to be: useful, and giving little away. A mark's shape is the access.
     """
     groups = traded(audit)
     utility_name, utility = utilities(audit)
@@ -92,7 +96,7 @@ def utility_leakage(audit: Audit) -> Figure:
     for axes, (attribute, rows) in zip(panels, groups.items(), strict=True):
         place = _placer(utility, accesses(audit, attribute), layout.span)
         for verdict in rows:
-            _draw_point(axes, place(verdict), verdict, colours[verdict.target])
+            _draw_point(axes, place(verdict), verdict, colours[verdict.attack.target])
         axes.set_xlim(min(utility.values()) - layout.room, max(utility.values()) + layout.room)
         _dress(axes, attribute, rows, utility_name)
         labels = _target_labels(rows, place, colours, layout)
@@ -125,7 +129,7 @@ def _placer(utility: dict[str, float], ways: Sequence[str], span: float) -> Plac
     at: dict[str, float] = dict(zip(utility, apart.tolist(), strict=True))
 
     def place(verdict: Verdict) -> float:
-        return at[verdict.target] + step * (ways.index(verdict.access) - (len(ways) - 1) / 2)
+        return at[verdict.attack.target] + step * (ways.index(verdict.attack.access) - (len(ways) - 1) / 2)
 
     return place
 
@@ -136,12 +140,12 @@ def _draw_point(axes: Axes, x: float, verdict: Verdict, colour: str) -> None:
         [x],
         [verdict.excess],
         linestyle="none",
-        marker=_mark(verdict.access)[0],
+        marker=_mark(verdict.attack.access)[0],
         markersize=7.5,
         color=colour,
         markeredgecolor=PAPER,
         markeredgewidth=0.8,
-        label=f"{verdict.target}/{verdict.access}",
+        label=f"{verdict.attack.target}/{verdict.attack.access}",
     )
 
 
@@ -162,13 +166,14 @@ def _dress(axes: Axes, attribute: str, rows: Sequence[Verdict], utility_name: st
 
 def _target_labels(rows: Sequence[Verdict], place: Place, colours: dict[str, str], layout: _Layout) -> list[Label]:
     """Return each target's name once, for its highest mark, on the side where no other target is close."""
-    highest = {v.target: v for v in sorted(rows, key=lambda v: v.excess)}
+    highest = {v.attack.target: v for v in sorted(rows, key=lambda v: v.excess)}
     labels = []
     for v in highest.values():
-        away = [place(other) - place(v) for other in rows if other.target != v.target]
+        away = [place(other) - place(v) for other in rows if other.attack.target != v.attack.target]
         near_right = any(0.0 <= d < layout.room for d in away)
         near_left = any(-layout.room < d < 0.0 for d in away)
         left = near_right and not near_left and not layout.crowded
-        text = shorten(v.target, _NAME_LENGTH)
-        labels.append(Label(x=place(v), y=v.excess, text=text, colour=colours[v.target], bold=True, left=left))
+        target = v.attack.target
+        text = shorten(target, _NAME_LENGTH)
+        labels.append(Label(x=place(v), y=v.excess, text=text, colour=colours[target], bold=True, left=left))
     return labels

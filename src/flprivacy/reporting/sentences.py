@@ -1,0 +1,286 @@
+"""What an audit found, in sentences that the page and the terminal share.
+
+Every sentence says what was found, by how much, with its interval, and under which condition. None says "safe".
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from flprivacy.core.attributes import AttackKey, attribute_of, metric_of
+from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, ExcessEstimate, TargetSummary, Verdict
+from flprivacy.reporting.findings import (
+    accesses,
+    attributes,
+    decided,
+    decisive_fraction,
+    decisive_metric,
+    estimate,
+    severity,
+    targets,
+)
+from flprivacy.reporting.words import (
+    access_name,
+    attack_name,
+    attribute_name,
+    in_years,
+    interval,
+    interval_name,
+    listed,
+    metric_name,
+    number,
+    percent,
+    plural,
+    signed,
+    tensor_warning,
+    unit,
+)
+
+_STEPS = {"train_target": "training", "pull_target": "fetching it", "attack_attributes": "the attack on it"}
+_WITHOUT_MODEL = ("pixels", "majority")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """What a reader must know about one target.
+
+    Attributes:
+        target: its name.
+        verdict: the gravest of its verdicts; empty where the policy decided nothing about it.
+        sentences: plain text, at most a few sentences, beginning with the target's name.
+        warning: what else must be known before the sentence is believed; empty if nothing.
+    """
+
+    target: str
+    verdict: str
+    sentences: str
+    warning: str
+
+
+def overall(audit: Audit) -> str:
+    """Return the whole audit in a line: how many targets leak, and for how many that stays open."""
+    worst = [severity(decided(audit, target.name)) for target in targets(audit)]
+    leaks, unsettled, total = worst.count(LEAK), worst.count(INCONCLUSIVE), len(worst)
+    if not any(worst):
+        return "The policy has no rule for any of the targets."
+    if leaks:
+        gives = "gives" if leaks == 1 else "give"
+        text = f"{leaks} of {total} {plural(total, 'target')} {gives} away more than the policy tolerates"
+        return f"{text}; {unsettled} could not be cleared." if unsettled else f"{text}."
+    if unsettled:
+        return f"No leak was established, but {unsettled} of {total} {plural(total, 'target')} could not be cleared."
+    return f"No leak was found in {total} {plural(total, 'target')} with these attacks."
+
+
+def failure_lines(audit: Audit) -> list[str]:
+    """Return a sentence for every target without numbers: which, why, and what helps."""
+    lines = []
+    for failure in audit.failures:
+        remedy = "; the failure may be temporary: try again" if failure.passing else ""
+        step = _STEPS.get(failure.step, failure.step)
+        lines.append(f"{failure.target} was not audited, because {step} failed: {failure.reason}{remedy}")
+    return lines
+
+
+def conditions(audit: Audit) -> str:
+    """Return what every sentence of a report is conditional on."""
+    fractions = sorted({v.attack.fraction for v in audit.verdicts})
+    exposed = (
+        f" with {listed([percent(f) for f in fractions], 'or')} of the training scans exposed" if fractions else ""
+    )
+    return (
+        f"All this holds for the audited weights and these attacks{exposed}. A stronger attack may find more, and the "
+        "same recipe trained again may leak more or less."
+    )
+
+
+def weak_attacks(audit: Audit) -> str:
+    """Return a caveat about attacks that stay clearly below a baseline; empty if there are none."""
+    weak = sum(v.ci_high < 0.0 for v in audit.verdicts)
+    if not weak:
+        return ""
+    return (
+        f"{weak} of {len(audit.verdicts)} attacks {'does' if weak == 1 else 'do'} clearly worse than the best baseline, "
+        "which does not use the trained model. That they found no leak says little about a better attack."
+    )
+
+
+def known_to_attacker(audit: Audit) -> str:
+    """Return what the attacker knows of the exposed scans, such as "hospital, sex and age"."""
+    known = list(dict.fromkeys(attribute_of(attribute).known_as for attribute in attributes(audit)))
+    return listed(known) if known else "attributes"
+
+
+def headlines(audit: Audit) -> tuple[Headline, ...]:
+    """Return one headline per target (not per baseline), in the audit's order."""
+    return tuple(_headline(audit, target) for target in targets(audit))
+
+
+def _headline(audit: Audit, target: TargetSummary) -> Headline:
+    verdicts = decided(audit, target.name)
+    worst = severity(verdicts)
+    write = {LEAK: _leaking, INCONCLUSIVE: _undecided, NO_LEAK: _nothing_found}.get(worst, _not_judged)
+    text = write(target.name, verdicts, interval_name(audit))
+    warning = tensor_warning(target)
+    if warning:
+        warning = f"Not a whole model: {warning}. The numbers may describe a partly untrained network."
+    return Headline(target=target.name, verdict=worst, sentences=text, warning=warning)
+
+
+def _leaking(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
+    strongest = [_strongest(v) for v in _by_attribute(verdicts).values() if severity(v) == LEAK]
+    first, others = strongest[0], strongest[1:]
+    comparative = "better" if in_years(first.metric) else "higher"
+    means = "its weights to fine-tune" if first.attack.access == "finetune" else f"its {access_name(first.attack.access)}"
+    text = (
+        f"{name} gives away {_secret(first)}: an attacker with {means} and {percent(first.attack.fraction)} "
+        f"of the training scans reaches a {metric_name(first.metric)} of {_amount(first.value, first)}, "
+        f"{_amount(first.excess, first)} {comparative} ({coverage} {_range(first)}) than without the trained model."
+    )
+    if others:
+        text += f" It also gives away {listed([_short(v) for v in others])}."
+    return text + _remainder(verdicts, (INCONCLUSIVE, NO_LEAK))
+
+
+def _undecided(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
+    unsettled = [v for v in _by_attribute(verdicts).values() if severity(v) == INCONCLUSIVE]
+    first = _strongest(unsettled[0])
+    names = listed([attribute_name(v[0].attack.attribute) for v in unsettled], "or")
+    where = "" if len(unsettled) == 1 else f"for {attribute_name(first.attack.attribute)}, "
+    bounds = f"({_range(first)}{unit(first.metric)}, from {access_name(first.attack.access)})"
+    why = (
+        f"lies above the tolerated {_amount(first.threshold, first)} for the best baseline, but not for every baseline"
+        if first.ci_low > first.threshold
+        else f"includes the tolerated {_amount(first.threshold, first)}"
+    )
+    text = f"{name} could not be cleared of giving away {names}: {where}the {coverage} of its excess {bounds} {why}."
+    return text + _remainder(verdicts, (NO_LEAK,))
+
+
+def _nothing_found(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
+    bounds = []
+    for years in (False, True):
+        alike = [v for v in verdicts if in_years(v.metric) == years]
+        if alike:
+            v = max(alike, key=lambda v: v.ci_high)
+            what = "of error saved" if years else f"in {metric_name(v.metric)}"
+            where = attack_name(v.attack.attribute, v.attack.access)
+            none = f"none in {'years of error' if years else metric_name(v.metric)}"
+            bounds.append(f"{_amount(v.ci_high, v)} {what} ({where})" if v.ci_high > 0.0 else none)
+    found = "no excess at all" if all(v.ci_high <= 0.0 for v in verdicts) else f"an excess of at most {listed(bounds)}"
+    return f"{name}: no leak found. The upper ends of the {coverage}s allow {found}."
+
+
+def _not_judged(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
+    return f"{name} was attacked, but the policy has no rule that decides about it; see the table of all metrics."
+
+
+def _remainder(verdicts: Sequence[Verdict], unmentioned: Sequence[str]) -> str:
+    """Say what became of the attributes whose gravest verdict is among ``unmentioned``."""
+    groups = _by_attribute(verdicts)
+    text = ""
+    for wanted in unmentioned:
+        names = [attribute_name(a) for a, v in groups.items() if severity(v) == wanted]
+        if names:
+            text += f" {'Inconclusive' if wanted == INCONCLUSIVE else 'No leak found'}: {listed(names)}."
+    return text
+
+
+def _by_attribute(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
+    groups: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        groups.setdefault(verdict.attack.attribute, []).append(verdict)
+    return groups
+
+
+def _strongest(verdicts: Sequence[Verdict]) -> Verdict:
+    worst = severity(verdicts)
+    return max((v for v in verdicts if v.verdict == worst), key=lambda v: v.excess)
+
+
+def _secret(verdict: Verdict) -> str:
+    return attribute_of(verdict.attack.attribute).secret
+
+
+def _amount(value: float, verdict: Verdict) -> str:
+    return f"{number(value, verdict.metric)}{unit(verdict.metric)}"
+
+
+def _range(verdict: Verdict) -> str:
+    return f"{number(verdict.ci_low, verdict.metric)} to {number(verdict.ci_high, verdict.metric)}"
+
+
+def _short(verdict: Verdict) -> str:
+    amount = f"{signed(verdict.excess, verdict.metric)}{unit(verdict.metric)}"
+    bounds = interval(verdict.ci_low, verdict.ci_high, verdict.metric)
+    gain = " of error saved" if in_years(verdict.metric) else ""
+    return f"{_secret(verdict)} ({amount}{gain} {bounds}, from {access_name(verdict.attack.access)})"
+
+
+def learned_lines(audit: Audit) -> tuple[str, ...]:
+    """Return a sentence a target whose attack clearly beats fresh weights but not an attacker without any model.
+
+    Such a target is no leak for someone who holds the scans, and one for someone who is handed features or outputs
+    alone.
+    """
+    lines = []
+    for target in targets(audit):
+        parts = []
+        for verdict in decided(audit, target.name):
+            least = min(_over_models(audit, verdict), key=lambda e: e.value, default=None)
+            if verdict.verdict != LEAK and least is not None and least.ci_low > verdict.threshold:
+                bounds = interval(least.ci_low, least.ci_high, least.metric)
+                name = attack_name(verdict.attack.attribute, verdict.attack.access)
+                parts.append(f"{name} {signed(least.value, least.metric)}{unit(least.metric)} {bounds}")
+        if parts:
+            lines.append(
+                f"Training put into {target.name} what fresh weights do not reveal: {listed(parts)}. The scans' own "
+                "pixels reveal as much or more, so this matters where features or outputs are shared without the scans."
+            )
+    return tuple(lines)
+
+
+def _over_models(audit: Audit, verdict: Verdict) -> list[ExcessEstimate]:
+    """Return the excess over every baseline that is a model, such as fresh weights."""
+    wanted = verdict.attack, verdict.metric
+    return [e for e in audit.excesses if e.baseline not in _WITHOUT_MODEL and (e.attack, e.metric) == wanted]
+
+
+def ranking_lines(audit: Audit) -> tuple[str, ...]:
+    """Return a sentence an attribute: the targets by how strong the attack on them is, with paired differences.
+
+    Attacks of the richest access that all targets share count (features before outputs), at the fraction that decides.
+    Empty where there are fewer than two targets.
+    """
+    names = dict.fromkeys(c.attack.attribute for c in audit.comparisons)
+    return tuple(line for attribute in names if (line := _ranking(audit, attribute)))
+
+
+def _ranking(audit: Audit, attribute: str) -> str:
+    fraction, metric = decisive_fraction(audit, attribute), decisive_metric(audit, attribute)
+    for access in accesses(audit, attribute) if fraction is not None else ():
+        attack = AttackKey(target="", attribute=attribute, access=access, fraction=fraction or 0.0)
+        found = {t.name: estimate(audit, attack.on(t.name), metric) for t in targets(audit)}
+        values = {name: one.value for name, one in found.items() if one is not None}
+        if len(values) < 2 or len(values) < len(found):
+            continue
+        sign = metric_of(metric).sign
+        first, *rest = sorted(values, key=lambda name: (-sign * values[name], name))
+        pairs = [_pair(audit, attack, metric, first, other) for other in rest]
+        if all(pairs):
+            behind = listed([_behind(pair) for pair in pairs if pair])
+            name, best = attack_name(attribute, access), number(values[first], metric)
+            return f"Most exposed, {name}: {first} ({best}{unit(metric)}), ahead of {behind}."
+    return ""
+
+
+def _pair(audit: Audit, attack: AttackKey, metric: str, first: str, other: str) -> ExcessEstimate | None:
+    for c in audit.comparisons:
+        same = (c.attack.on(""), c.metric) == (attack, metric)
+        if same and {c.attack.target, c.baseline} == {first, other}:
+            return c
+    return None
+
+
+def _behind(pair: ExcessEstimate) -> str:
+    bounds = interval(pair.ci_low, pair.ci_high, pair.metric)
+    return f"{pair.baseline} by {number(pair.value, pair.metric)} {bounds}"
