@@ -2,8 +2,7 @@
 
 As a library it works on arrays; nothing heavy is imported before it is used (docs/api.md has examples):
 
-- :func:`attack_features`: infer an attribute of scans from a model's features;
-- :func:`audit_attribute`: what such an attack proves about the model, held against baselines;
+- :func:`audit_attribute`: what an attribute attack proves about a model, held against baselines;
 - :func:`audit_epsilon`: lower bounds on epsilon from the scores of canaries;
 - :func:`account`: epsilon of recorded DP events.
 """
@@ -12,7 +11,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flprivacy.attacks.learner import attack_features as attack_features
     from flprivacy.auditing.arrays import AttributeResult as AttributeResult
     from flprivacy.auditing.arrays import audit_attribute as audit_attribute
     from flprivacy.auditing.config import AuditConfig as AuditConfig
@@ -39,7 +37,6 @@ __version__ = "0.1.0"
 # Where each public name lives; the imports above say the same to type checkers.
 _HOME = {
     "account": "privacy.accounting",
-    "attack_features": "attacks.learner",
     "audit_attribute": "auditing.arrays",
     "audit_epsilon": "auditing.epsilon.audit",
     "AttackError": "core.errors",
@@ -81,7 +78,6 @@ __all__ = [
     "Verdict",
     "__version__",
     "account",
-    "attack_features",
     "audit_attribute",
     "audit_epsilon",
 ]

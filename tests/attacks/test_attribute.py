@@ -49,7 +49,7 @@ def same(one, other):
 
 def test_every_model_access_fraction_seed_and_attribute_has_a_block(attacked):
     keys = {
-        (b.key.model, b.key.access, b.key.fraction, b.key.seed, b.key.attribute): b.scores.shape[1]
+        (b.model, b.attack.access, b.attack.fraction, b.seed, b.attack.attribute): b.scores.shape[1]
         for b in attacked[0].blocks
     }
     assert len(keys) == len(attacked[0].blocks) == 3 * 2 * 2 * 2 * 4

@@ -25,7 +25,7 @@ def pixels(cohort, tmp_path_factory):
 def test_the_pixel_attacker_sees_what_is_in_the_pixels(pixels):
     table, curves = pixels
     assert (table.target, table.role, table.target_digest) == ("pixels", "baseline", "")
-    assert {(b.key.access, b.key.model) for b in table.blocks} == {("none", "model")}
+    assert {(b.attack.access, b.model) for b in table.blocks} == {("none", "model")}
     last = curves[(curves["epoch"] == CONFIG.epochs) & (curves["fraction"] == 0.8)].groupby("attribute")["value"].mean()
     assert last["site"] > 0.9  # noise differs between the sites
     assert last["sex"] > 0.9  # a corner is brighter
@@ -35,7 +35,7 @@ def test_the_pixel_attacker_sees_what_is_in_the_pixels(pixels):
 def test_pixel_attacks_are_repeatable(pixels, cohort, tmp_path):
     config = replace(CONFIG, fractions=(0.8,))
     table, _ = attack_pixels(config, cohort, protocol="standard", work=tmp_path)
-    twins = [b for b in pixels[0].blocks if b.key.fraction == 0.8]
+    twins = [b for b in pixels[0].blocks if b.attack.fraction == 0.8]
     for block, twin in zip(table.blocks, twins, strict=True):
         assert block.key == twin.key
         np.testing.assert_allclose(block.scores, twin.scores, rtol=1e-3, atol=1e-3)
@@ -47,16 +47,16 @@ def test_majority_is_the_count_of_the_exposed_sample():
     rows = cohort.manifest
     assert len(table.blocks) == 2 * 2 * 4
     for block in table.blocks:
-        exposed = rows.iloc[exposed_rows(cohort, fraction=block.key.fraction, seed=block.key.seed)]
-        assert block.key.target == "majority"
-        assert block.key.access == "none"
-        if block.key.attribute == "sex":
+        exposed = rows.iloc[exposed_rows(cohort, fraction=block.attack.fraction, seed=block.seed)]
+        assert block.attack.target == "majority"
+        assert block.attack.access == "none"
+        if block.attack.attribute == "sex":
             women, men = (exposed["sex"] == "F").sum(), (exposed["sex"] == "M").sum()
             np.testing.assert_allclose(block.scores, [[women / (women + men), men / (women + men)]] * len(block.truth))
-        if block.key.attribute == "site":
+        if block.attack.attribute == "site":
             counts = [(exposed["site_id"] == i).sum() for i in range(3)]
             np.testing.assert_allclose(block.scores[0], np.array(counts) / len(exposed), rtol=1e-6)
-        if block.key.attribute == "age_years":
+        if block.attack.attribute == "age_years":
             np.testing.assert_allclose(block.scores, exposed["age_years"].median(), rtol=1e-6)
 
 

@@ -53,11 +53,11 @@ def test_fine_tuning_starts_where_the_frozen_attack_ends_and_improves_on_it(atta
 
 
 def test_fine_tuning_has_a_block_for_every_seed_and_attribute(attacked):
-    blocks = [b for b in attacked[0].blocks if b.key.access == "finetune"]
-    assert [(b.key.seed, b.key.attribute) for b in blocks] == [
+    blocks = [b for b in attacked[0].blocks if b.attack.access == "finetune"]
+    assert [(b.seed, b.attack.attribute) for b in blocks] == [
         (seed, attribute) for seed in (0, 1) for attribute in ("site", "age_band", "age_years")
     ]
-    assert all(b.key.model == "model" for b in blocks)
+    assert all(b.model == "model" for b in blocks)
     assert (blocks[0].scores != blocks[3].scores).any()
 
 
@@ -78,7 +78,7 @@ def test_an_interrupted_fine_tuning_goes_on_and_ends_with_the_same_bits(
         attack_attributes(config, cohort, target, protocol="standard", work=tmp_path)
     table, curves = attack_attributes(config, cohort, target, protocol="standard", work=tmp_path)
     assert len(calls) == 3
-    expected = [b for b in attacked[0].blocks if b.key.access == "finetune"]
+    expected = [b for b in attacked[0].blocks if b.attack.access == "finetune"]
     for block, twin in zip(table.blocks, expected, strict=True):
         assert block.key == twin.key
         np.testing.assert_array_equal(block.scores, twin.scores)

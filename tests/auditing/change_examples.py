@@ -8,8 +8,9 @@ import numpy as np
 
 from flprivacy.auditing.changes import adjusted, compare_with_before, judge_change
 from flprivacy.auditing.config import AuditConfig
+from flprivacy.core.attributes import AttackKey
 from flprivacy.core.change import AttackChange
-from flprivacy.core.scores import AttackKey, ScoreBlock, ScoreTable
+from flprivacy.core.scores import ScoreBlock, ScoreTable
 from tests.auditing.simulation import FRACTION, Attacker, Draw, heavy_tailed
 
 SEEDS = 5
@@ -63,14 +64,9 @@ def _table(draw: Draw, name: str, scores: np.ndarray, seeds: slice) -> ScoreTabl
     held_out = draw.held_out()
     blocks = [
         ScoreBlock(
-            key=AttackKey(
-                target=name,
-                model=f"model-{model}",
-                attribute=draw.attribute,
-                access="features",
-                fraction=FRACTION,
-                seed=seed,
-            ),
+            attack=AttackKey(target=name, attribute=draw.attribute, access="features", fraction=FRACTION),
+            model=f"model-{model}",
+            seed=seed,
             scan_ids=held_out.scan_ids,
             patient_ids=held_out.patient_ids,
             truth=held_out.truth,

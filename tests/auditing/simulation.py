@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flprivacy.auditing.bootstrap import resample_patients
-from flprivacy.auditing.config import Policy, PolicyRule
-from flprivacy.auditing.estimates import estimate_metrics
-from flprivacy.auditing.excess import estimate_excesses
-from flprivacy.auditing.measures import measure
+from flprivacy.auditing.config import PolicyRule
+from flprivacy.auditing.estimates import estimate_excesses, estimate_metrics, measure
 from flprivacy.auditing.runs import AttackRuns, HeldOut
+from flprivacy.auditing.uncertainty import resample_patients
 from flprivacy.auditing.verdicts import judge
+from flprivacy.core.attributes import AttackKey, attribute_of
 from flprivacy.core.audit import ExcessEstimate, MetricEstimate
 
 # Sizes of the reference study's 21 sites.
@@ -112,7 +111,7 @@ class Draw:
         scans = np.array([f"scan-{i:06d}" for i in range(len(self.truth))])
         patients = np.array([f"patient-{i:06d}" for i in self.patients])
         return HeldOut(
-            attribute=self.attribute,
+            attribute=attribute_of(self.attribute),
             class_names=() if self.regression else tuple(f"class {i}" for i in range(self.width)),
             scan_ids=scans,
             patient_ids=patients,
@@ -131,10 +130,8 @@ class Draw:
         access = "none" if name in ("pixels", "majority") else "features"
         prefix = "model" if len(scores) == 1 else "init"
         return AttackRuns(
-            target=name,
+            attack=AttackKey(target=name, attribute=self.attribute, access=access, fraction=FRACTION),
             role=role,
-            access=access,
-            fraction=FRACTION,
             models=tuple(f"{prefix}-{i}" for i in range(len(scores))),
             seeds=tuple(range(self.seeds)),
             held_out=held_out,
@@ -150,7 +147,7 @@ def audit_draw(
     resampling = resample_patients(held_out.patients, replicates=replicates, seed=0)
     measured = [measure(draw.runs(held_out, name, values), resampling) for name, values in scores.items()]
     metrics = [estimate for one in measured for estimate in estimate_metrics(one, confidence=confidence)]
-    target = next(one for one in measured if one.runs.target == "target")
+    target = next(one for one in measured if one.runs.attack.target == "target")
     others = [one for one in measured if one is not target]
     return metrics, estimate_excesses(target, others, confidence=confidence) if others else []
 
@@ -210,8 +207,8 @@ def count_verdicts(
     for repetition in range(repetitions):
         metrics, excesses = study.audit(np.random.default_rng([seed, repetition]), replicates)
         for counter, threshold in zip(counts, thresholds, strict=True):
-            policy = Policy(rules={study.attribute: PolicyRule(metric=metric, threshold=threshold)})
-            counter.update(verdict.verdict for verdict in judge(metrics, excesses, policy))
+            rules = {study.attribute: PolicyRule(metric=metric, threshold=threshold)}
+            counter.update(verdict.verdict for verdict in judge(metrics, excesses, rules))
     return counts
 
 
@@ -238,8 +235,8 @@ def measure_coverage(
     for repetition in range(repetitions):
         metrics, excesses = study.audit(np.random.default_rng([seed, repetition]), replicates)
         for m in metrics:
-            if m.target in truths:
-                rows.setdefault((m.target, m.metric), []).append(_covers(m, truths[m.target][m.metric]))
+            if m.attack.target in truths:
+                rows.setdefault((m.attack.target, m.metric), []).append(_covers(m, truths[m.attack.target][m.metric]))
         for e in excesses:
             if e.baseline == "pixels":
                 truth = truths["target"][e.metric] - truths["pixels"][e.metric]

@@ -43,7 +43,7 @@ def test_every_attack_has_every_metric(audit: AttributeAudit) -> None:
     assert len(audit.curves) == 1
     for m in audit.metrics:
         assert m.ci_low <= m.value <= m.ci_high
-        assert (m.n_seeds, m.n_scans) == (5, 150 if m.attribute == "site" else 144)
+        assert (m.n_seeds, m.n_scans) == (5, 150 if m.attack.attribute == "site" else 144)
         assert set(m.per_model) == (set() if m.n_models == 1 else {f"m-{i}" for i in range(m.n_models)})
         if m.per_model:
             assert np.mean(list(m.per_model.values())) == pytest.approx(m.value)
@@ -51,23 +51,27 @@ def test_every_attack_has_every_metric(audit: AttributeAudit) -> None:
 
 def test_every_target_is_held_against_every_baseline(audit: AttributeAudit) -> None:
     assert len(audit.excesses) == 2 * 2 * 2 * 3 * (5 + 4 + 4 + 1)  # targets, accesses, fractions, baselines, metrics
-    assert {e.target for e in audit.excesses} == {"central", "siloed"}
+    assert {e.attack.target for e in audit.excesses} == {"central", "siloed"}
     best = [e for e in audit.excesses if e.best_baseline]
     assert len(best) * 3 == len(audit.excesses)
 
 
 def test_verdicts_are_on_the_largest_fraction(audit: AttributeAudit) -> None:
-    assert [(v.target, v.attribute, v.access) for v in audit.verdicts] == [
+    assert [(v.attack.target, v.attack.attribute, v.attack.access) for v in audit.verdicts] == [
         (target, attribute, access)
         for attribute in ("site", "sex", "age_band", "age_years")
         for target in ("central", "siloed")
         for access in ("features", "outputs")
     ]
-    assert {v.fraction for v in audit.verdicts} == {0.25}
-    assert {v.verdict for v in audit.verdicts if v.target == "central"} == {"leak"}
-    by_key = {(m.target, m.access, m.attribute, m.fraction, m.metric): m for m in audit.metrics}
+    assert {v.attack.fraction for v in audit.verdicts} == {0.25}
+    assert {v.verdict for v in audit.verdicts if v.attack.target == "central"} == {"leak"}
+    by_key = {
+        (m.attack.target, m.attack.access, m.attack.attribute, m.attack.fraction, m.metric): m for m in audit.metrics
+    }
     for v in audit.verdicts:
-        assert v.value == by_key[v.target, v.access, v.attribute, v.fraction, v.metric].value
+        assert (
+            v.value == by_key[v.attack.target, v.attack.access, v.attack.attribute, v.attack.fraction, v.metric].value
+        )
 
 
 def test_it_survives_json(audit: AttributeAudit, tmp_path: Path) -> None:
@@ -101,14 +105,14 @@ def test_few_seeds_are_said(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_handful_of_patients_settles_nothing() -> None:
     found = audit_attributes(make_study(people=People(n=9, unknown=0)), make_curves(), config=CONFIG)
-    assert {v.verdict for v in found.verdicts if v.attribute != "age_years"} == {"inconclusive"}
+    assert {v.verdict for v in found.verdicts if v.attack.attribute != "age_years"} == {"inconclusive"}
 
 
 def test_a_policy_for_attributes_that_were_not_attacked_is_no_error(study: list[ScoreTable]) -> None:
     sites = study
     for table in study:
-        sites = change(sites, table.target, lambda b: b if b.key.attribute == "site" else None)
-    assert {v.attribute for v in audit_attributes(sites, make_curves(), config=CONFIG).verdicts} == {"site"}
+        sites = change(sites, table.target, lambda b: b if b.attack.attribute == "site" else None)
+    assert {v.attack.attribute for v in audit_attributes(sites, make_curves(), config=CONFIG).verdicts} == {"site"}
 
 
 def test_a_policy_fraction_that_was_not_audited(study: list[ScoreTable]) -> None:

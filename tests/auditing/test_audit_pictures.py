@@ -6,10 +6,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import confusion_matrix
 
-from flprivacy.auditing.confusions import confusions
-from flprivacy.auditing.curves import curves_with_bands
+from flprivacy.auditing.plots import confusions, curves_with_bands, scatters
 from flprivacy.auditing.runs import AttackRuns, collect_runs
-from flprivacy.auditing.scatters import scatters
 from flprivacy.core.errors import AuditError
 from tests.auditing.score_tables import make_curves, make_study
 
@@ -20,7 +18,7 @@ def runs() -> dict[str, list[AttackRuns]]:
 
 
 def test_confusion_is_the_mean_over_seeds_and_models(runs: dict[str, list[AttackRuns]]) -> None:
-    siloed = next(r for r in runs["site"] if r.target == "siloed")
+    siloed = next(r for r in runs["site"] if r.attack.target == "siloed")
     (found,) = confusions([siloed])
     predicted = siloed.scores.argmax(axis=-1)
     expected = np.mean([confusion_matrix(siloed.held_out.truth, p) for by_model in predicted for p in by_model], axis=0)
@@ -31,12 +29,12 @@ def test_confusion_is_the_mean_over_seeds_and_models(runs: dict[str, list[Attack
 
 def test_years_have_a_scatter_and_no_confusion(runs: dict[str, list[AttackRuns]]) -> None:
     everything = [r for of_attribute in runs.values() for r in of_attribute]
-    assert {c.attribute for c in confusions(everything)} == {"site", "sex", "age_band"}
+    assert {c.attack.attribute for c in confusions(everything)} == {"site", "sex", "age_band"}
     assert len(scatters(everything)) == len(runs["age_years"])
 
 
 def test_scatter_is_the_first_model_s_mean_over_seeds(runs: dict[str, list[AttackRuns]]) -> None:
-    siloed = next(r for r in runs["age_years"] if r.target == "siloed")
+    siloed = next(r for r in runs["age_years"] if r.attack.target == "siloed")
     (found,) = scatters([siloed])
     pairs = zip(siloed.held_out.truth, siloed.scores[0, :, :, 0].mean(axis=0), strict=True)
     assert np.allclose(sorted(pairs), list(zip(found.truth_years, found.predicted_years, strict=True)), rtol=1e-5)
@@ -46,7 +44,12 @@ def test_scatter_is_the_first_model_s_mean_over_seeds(runs: dict[str, list[Attac
 def test_curve_band_is_the_t_interval_over_seeds() -> None:
     curves = make_curves()
     (found,) = curves_with_bands(curves.sample(frac=1.0, random_state=0), confidence=0.95)
-    assert (found.target, found.attribute, found.access, found.fraction) == ("untrained", "site", "features", 0.25)
+    assert (found.attack.target, found.attack.attribute, found.attack.access, found.attack.fraction) == (
+        "untrained",
+        "site",
+        "features",
+        0.25,
+    )
     assert (found.metric, found.epochs) == ("f1_weighted", (0, 1, 2))
     by_seed = curves[curves["epoch"] == 2].groupby("seed")["value"].mean()
     reach = stats.t.ppf(0.975, 4) * by_seed.std() / np.sqrt(5)
@@ -77,7 +80,7 @@ def test_a_curve_without_a_column() -> None:
 
 
 def test_a_curve_that_lacks_a_point() -> None:
-    with pytest.raises(AuditError, match=r"has 29 points for 5 seed.*needs each epoch once"):
+    with pytest.raises(AuditError, match=r"29 points for 5 seed.*needs each epoch once"):
         curves_with_bands(make_curves().iloc[1:], confidence=0.95)
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from flprivacy.auditing.baselines import baselines_of
 from flprivacy.auditing.runs import AttackRuns, collect_runs
+from flprivacy.auditing.verdicts import baselines_of
 from flprivacy.core.errors import AuditError
 from tests.auditing.score_tables import make_study
 
@@ -17,43 +17,53 @@ def sites() -> list[AttackRuns]:
 
 @pytest.fixture(scope="module")
 def target(sites: list[AttackRuns]) -> AttackRuns:
-    return next(r for r in sites if (r.target, r.access, r.fraction) == ("central", "outputs", 0.25))
+    return next(
+        r for r in sites if (r.attack.target, r.attack.access, r.attack.fraction) == ("central", "outputs", 0.25)
+    )
 
 
 def test_same_access_or_no_model_at_the_same_fraction(sites: list[AttackRuns], target: AttackRuns) -> None:
     found = baselines_of(target, sites)
-    assert [(r.target, r.access) for r in found] == [("untrained", "outputs"), ("pixels", "none"), ("majority", "none")]
-    assert {r.fraction for r in found} == {0.25}
+    assert [(r.attack.target, r.attack.access) for r in found] == [
+        ("untrained", "outputs"),
+        ("pixels", "none"),
+        ("majority", "none"),
+    ]
+    assert {r.attack.fraction for r in found} == {0.25}
 
 
 @pytest.mark.parametrize("missing", ["pixels", "majority"])
 def test_a_missing_baseline_names_what_to_run(sites: list[AttackRuns], target: AttackRuns, missing: str) -> None:
     with pytest.raises(AuditError, match=f"no baseline '{missing}'; run the .* at this fraction"):
-        baselines_of(target, [r for r in sites if r.target != missing])
+        baselines_of(target, [r for r in sites if r.attack.target != missing])
 
 
 def test_fresh_weights_attacked_with_another_access_are_no_baseline(
     sites: list[AttackRuns], target: AttackRuns
 ) -> None:
-    others = [r for r in sites if (r.target, r.access) != ("untrained", "outputs")]
+    others = [r for r in sites if (r.attack.target, r.attack.access) != ("untrained", "outputs")]
     with pytest.raises(AuditError, match=r"attack an untrained target .* with access 'outputs'"):
         baselines_of(target, others)
 
 
 def test_a_single_initialisation_is_no_baseline(sites: list[AttackRuns], target: AttackRuns) -> None:
-    few = [replace(r, models=r.models[:1], scores=r.scores[:1]) if r.target == "untrained" else r for r in sites]
+    few = [replace(r, models=r.models[:1], scores=r.scores[:1]) if r.attack.target == "untrained" else r for r in sites]
     with pytest.raises(AuditError, match=r"'untrained' has 1 model; .* at least 2 initialisations"):
         baselines_of(target, few)
 
 
 def test_a_pretrained_baseline_of_one_model_joins_the_untrained(sites: list[AttackRuns], target: AttackRuns) -> None:
-    untrained = next(r for r in sites if (r.target, r.access, r.fraction) == ("untrained", "outputs", 0.25))
-    pretrained = replace(untrained, target="pretrained", models=("model",), scores=untrained.scores[:1])
-    assert "pretrained" in {r.target for r in baselines_of(target, [*sites, pretrained])}
+    untrained = next(
+        r for r in sites if (r.attack.target, r.attack.access, r.attack.fraction) == ("untrained", "outputs", 0.25)
+    )
+    pretrained = replace(
+        untrained, attack=untrained.attack.on("pretrained"), models=("model",), scores=untrained.scores[:1]
+    )
+    assert "pretrained" in {r.attack.target for r in baselines_of(target, [*sites, pretrained])}
 
 
 def test_other_seeds_cannot_be_paired(sites: list[AttackRuns], target: AttackRuns) -> None:
-    shifted = [replace(r, seeds=(5, 6, 7, 8, 9)) if r.target == "pixels" else r for r in sites]
+    shifted = [replace(r, seeds=(5, 6, 7, 8, 9)) if r.attack.target == "pixels" else r for r in sites]
     with pytest.raises(AuditError, match="attacker seeds 0, 1, 2, 3, 4, but baseline 'pixels' has 5, 6, 7, 8, 9"):
         baselines_of(target, shifted)
 
@@ -62,6 +72,8 @@ def test_fresh_weights_of_another_architecture_are_no_baseline(sites: list[Attac
     ours = replace(target, architecture="i3d")
     with pytest.raises(AuditError, match=r"no baseline with fresh weights of architecture 'i3d'"):
         baselines_of(ours, sites)
-    untrained = next(r for r in sites if (r.target, r.access, r.fraction) == ("untrained", "outputs", 0.25))
-    fitting = replace(untrained, target="untrained-i3d", architecture="i3d")
-    assert [r.target for r in baselines_of(ours, [*sites, fitting])] == ["pixels", "majority", "untrained-i3d"]
+    untrained = next(
+        r for r in sites if (r.attack.target, r.attack.access, r.attack.fraction) == ("untrained", "outputs", 0.25)
+    )
+    fitting = replace(untrained, attack=untrained.attack.on("untrained-i3d"), architecture="i3d")
+    assert [r.attack.target for r in baselines_of(ours, [*sites, fitting])] == ["pixels", "majority", "untrained-i3d"]

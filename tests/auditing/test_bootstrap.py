@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from flprivacy.auditing.bootstrap import bootstrap_rows, patient_variance, resample_patients
-from flprivacy.auditing.measures import measure
+from flprivacy.auditing.estimates import measure
+from flprivacy.auditing.uncertainty import patient_variance, resample_patients
 from tests.auditing.simulation import Attacker, Draw, heavy_tailed
 
 
@@ -22,7 +22,7 @@ def test_weights_count_patients(draw: Draw) -> None:
         for patient in range(found.n_patients):
             assert len(set(row[draw.patients == patient])) == 1
     of_patient = found.weights[:, np.unique(draw.patients, return_index=True)[1]]
-    assert (bootstrap_rows(of_patient, found).sum(axis=1) == 40).all()
+    assert (found.bootstrap_rows(of_patient).sum(axis=1) == 40).all()
     left_out = of_patient[31:] == 0
     assert left_out.any(axis=1).all()
     assert (left_out.sum(axis=0) == 1).all()  # each patient is left out once
@@ -104,4 +104,4 @@ def test_a_class_of_one_patient_has_variance() -> None:
                for c in (0, 1)]  # fmt: skip
     present = (found.weights[:, truth == 1].sum(axis=1) > 0).astype(float)
     balanced = (recalls[0] + recalls[1]) / (1 + present)
-    assert patient_variance(balanced, found) > 1.5 * bootstrap_rows(balanced, found).var(ddof=1)
+    assert patient_variance(balanced, found) > 1.5 * found.bootstrap_rows(balanced).var(ddof=1)

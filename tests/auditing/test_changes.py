@@ -7,6 +7,7 @@ import pytest
 
 from flprivacy.auditing.changes import adjusted, compare_with_before, judge_change
 from flprivacy.auditing.config import AuditConfig, Policy, PolicyRule
+from flprivacy.core.attributes import AttackKey
 from flprivacy.core.change import BETTER, NO_CHANGE, WORSE, AttackChange
 from flprivacy.core.errors import AuditError
 from flprivacy.core.scores import ScoreTable
@@ -73,10 +74,7 @@ def test_the_luck_of_training_widens_the_interval_and_both_are_told() -> None:
 
 def _change(p: float, value: float = 0.1) -> AttackChange:
     return AttackChange(
-        target="a",
-        attribute="site",
-        access="features",
-        fraction=0.25,
+        attack=AttackKey(target="a", attribute="site", access="features", fraction=0.25),
         metric="f1_weighted",
         before=0.3,
         now=0.3 + value,
@@ -116,15 +114,15 @@ def _tables(people: People, *, seeds: tuple[int, ...] = (0, 1, 2), signal: float
 def test_every_attack_with_a_rule_is_compared_at_the_largest_common_fraction() -> None:
     people = People()
     now, before = _tables(people, signal=0.9), _tables(people, seeds=(5, 6, 7, 8))
-    small = [replace(t, blocks=tuple(b for b in t.blocks if b.key.fraction == 0.1)) for t in before]
+    small = [replace(t, blocks=tuple(b for b in t.blocks if b.attack.fraction == 0.1)) for t in before]
     found = compare_with_before("central", now, before, config=CONFIG)
-    assert {(c.attribute, c.access) for c in found} == {
+    assert {(c.attack.attribute, c.attack.access) for c in found} == {
         (a, w) for a in ("site", "sex", "age_band", "age_years") for w in ("features", "outputs")
     }
-    assert {c.fraction for c in found} == {0.25}
-    assert {c.fraction for c in compare_with_before("central", now, small, config=CONFIG)} == {0.1}
+    assert {c.attack.fraction for c in found} == {0.25}
+    assert {c.attack.fraction for c in compare_with_before("central", now, small, config=CONFIG)} == {0.1}
     only = replace(CONFIG, policy=Policy(rules={"sex": PolicyRule(metric="f1_macro")}))
-    assert {(c.attribute, c.metric) for c in compare_with_before("central", now, before, config=only)} == {
+    assert {(c.attack.attribute, c.metric) for c in compare_with_before("central", now, before, config=only)} == {
         ("sex", "f1_macro")
     }
 
@@ -145,7 +143,7 @@ def test_what_cannot_be_compared_is_named() -> None:
         compare_with_before("missing", tables, tables, config=CONFIG)
     with pytest.raises(AuditError, match="at least 2 initialisations"):
         compare_with_before("central", tables[:1], tables, config=CONFIG)
-    outputs = [replace(t, blocks=tuple(b for b in t.blocks if b.key.access == "outputs")) for t in tables]
-    features = [replace(t, blocks=tuple(b for b in t.blocks if b.key.access == "features")) for t in tables]
+    outputs = [replace(t, blocks=tuple(b for b in t.blocks if b.attack.access == "outputs")) for t in tables]
+    features = [replace(t, blocks=tuple(b for b in t.blocks if b.attack.access == "features")) for t in tables]
     with pytest.raises(AuditError, match="no attack in common"):
         compare_with_before("central", outputs, features, config=CONFIG)

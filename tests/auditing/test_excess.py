@@ -19,7 +19,7 @@ def over(found: list[ExcessEstimate], baseline: str, metric: str = "f1_weighted"
 def test_it_is_the_difference_of_the_metrics(draw: Draw) -> None:
     scores = {"target": draw.scores(Attacker(strength=2.0), 3), "untrained": draw.scores(Attacker(strength=1.0), 2)}
     metrics, found = audit_draw(draw, scores, replicates=100)
-    values = {(m.target, m.metric): m.value for m in metrics}
+    values = {(m.attack.target, m.metric): m.value for m in metrics}
     assert {e.metric for e in found} == {metric for _, metric in values}
     for e in found:
         assert e.value == pytest.approx(values["target", e.metric] - values["untrained", e.metric])
@@ -30,7 +30,7 @@ def test_years_saved_are_positive() -> None:
     draw = Draw(np.random.default_rng(8), attribute="age_years", patients=80)
     good, bad = draw.scores(Attacker(strength=0.9, noise=0.1)), draw.scores(Attacker(strength=0.0))
     metrics, found = audit_draw(draw, {"target": good, "pixels": bad, "majority": draw.majority()}, replicates=100)
-    value = {m.target: m.value for m in metrics}
+    value = {m.attack.target: m.value for m in metrics}
     saved = over(found, "pixels", "mae_years")
     assert saved.value == pytest.approx(value["pixels"] - value["target"])
     assert saved.ci_low > 0
@@ -49,7 +49,7 @@ def test_the_strongest_baseline_is_marked_for_each_metric(draw: Draw) -> None:
     for metric in {m.metric for m in metrics}:
         marked = [e.baseline for e in found if e.metric == metric and e.best_baseline]
         strongest = max((m for m in metrics if m.metric == metric and m.role == "baseline"), key=lambda m: m.value)
-        assert marked == [strongest.target]
+        assert marked == [strongest.attack.target]
 
 
 def test_pairing_cancels_what_the_attacks_share(draw: Draw) -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flprivacy.auditing.intervals import effective_patients, least_variance, metric_interval
 from flprivacy.auditing.runs import HeldOut
-from flprivacy.auditing.variance import Uncertainty
+from flprivacy.auditing.uncertainty import Uncertainty, effective_patients, least_variance, metric_interval
+from flprivacy.core.attributes import attribute_of
 
 
 def people(sizes: tuple[int, ...], attribute: str = "site") -> HeldOut:
@@ -14,7 +14,7 @@ def people(sizes: tuple[int, ...], attribute: str = "site") -> HeldOut:
     truth = np.repeat(np.arange(len(sizes)), sizes).astype(float)
     names = np.arange(len(truth)).astype(str)
     return HeldOut(
-        attribute=attribute,
+        attribute=attribute_of(attribute),
         class_names=tuple("abcdefgh"[: len(sizes)]),
         scan_ids=names,
         patient_ids=names,

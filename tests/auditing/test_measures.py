@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from flprivacy.auditing.bootstrap import resample_patients
-from flprivacy.auditing.measures import measure, metric_names
+from flprivacy.auditing.estimates import measure
+from flprivacy.auditing.uncertainty import resample_patients
+from flprivacy.core.attributes import attribute_of
 from tests.auditing.simulation import Attacker, Draw, heavy_tailed
 
 OF_CLASSES = ("f1_weighted", "f1_macro", "balanced_accuracy", "accuracy")
@@ -21,7 +22,7 @@ OF_CLASSES = ("f1_weighted", "f1_macro", "balanced_accuracy", "accuracy")
     ],
 )
 def test_metric_names(attribute: str, n_classes: int, expected: tuple[str, ...]) -> None:
-    assert metric_names(attribute, n_classes) == expected
+    assert attribute_of(attribute).metrics_for(n_classes) == expected
 
 
 @pytest.mark.parametrize("n_classes", [3, 5])
@@ -29,7 +30,7 @@ def test_measured_metrics_are_the_named_ones(n_classes: int) -> None:
     draw = Draw(np.random.default_rng(1), frequencies=heavy_tailed(n_classes), patients=30)
     resampling = resample_patients(draw.patients, replicates=10, seed=0)
     measured = measure(draw.runs(draw.held_out(), "target", draw.scores(Attacker(), models=2)), resampling)
-    assert set(measured.values) == set(metric_names("site", n_classes))
+    assert set(measured.values) == set(attribute_of("site").metrics_for(n_classes))
     assert all(values.shape == (21, 2, 5) for values in measured.values.values())
     assert measured.point("accuracy") == pytest.approx(measured.by_seed("accuracy")[0].mean())
 
@@ -39,7 +40,12 @@ def test_only_a_baseline_of_several_models_is_a_draw_of_initialisations() -> Non
     resampling, held_out = resample_patients(draw.patients, replicates=10, seed=0), draw.held_out()
 
     def initialised(name: str, models: int) -> bool:
-        return measure(draw.runs(held_out, name, draw.scores(Attacker(), models)), resampling).initialised
+        return (
+            measure(draw.runs(held_out, name, draw.scores(Attacker(), models)), resampling).initialisations(
+                "accuracy", 1.0
+            )
+            != []
+        )
 
     assert initialised("untrained", 3)
     assert not initialised("untrained", 1)

@@ -29,22 +29,24 @@ def refused(tables: list[ScoreTable], message: str) -> None:
 def test_scores_are_aligned_by_scan_whatever_their_order(study: list[ScoreTable]) -> None:
     found = collect_runs(study)
     assert list(found) == ["site", "sex", "age_band", "age_years"]
-    runs = next(r for r in found["sex"] if (r.target, r.access, r.fraction) == ("siloed", "outputs", 0.25))
+    runs = next(
+        r for r in found["sex"] if (r.attack.target, r.attack.access, r.attack.fraction) == ("siloed", "outputs", 0.25)
+    )
     assert runs.scores.shape == (3, 5, 54, 2)
     assert runs.held_out.n_scans == 54
     assert runs.held_out.n_patients == len(set(runs.held_out.patient_ids))
-    block = next(b for b in study[1].blocks if b.key.model == "m-2" and b.key.seed == 4 and b.key.attribute == "sex"
-                 and b.key.access == "outputs" and b.key.fraction == 0.25)  # fmt: skip
+    block = next(b for b in study[1].blocks if b.model == "m-2" and b.seed == 4 and b.attack.attribute == "sex"
+                 and b.attack.access == "outputs" and b.attack.fraction == 0.25)  # fmt: skip
     for scan, scores, truth in zip(block.scan_ids, block.scores, block.truth, strict=True):
         position = runs.held_out.scan_ids.tolist().index(scan)
         np.testing.assert_array_equal(runs.scores[2, 4, position], scores)
         assert runs.held_out.truth[position] == truth
 
 
-def test_class_worth_is_harmonic() -> None:
+def test_patients_per_class_mean_is_harmonic() -> None:
     held_out = collect_runs(make_study(people=People(n=30)))["sex"][0].held_out
     patients = [len({p for p, t in zip(held_out.patient_ids, held_out.truth, strict=True) if t == c}) for c in (0, 1)]
-    assert held_out.class_worth == pytest.approx(4 / (1 / patients[0] + 1 / patients[1]))
+    assert held_out.patients_per_class_mean == pytest.approx(4 / (1 / patients[0] + 1 / patients[1]))
 
 
 def test_no_tables() -> None:
@@ -68,7 +70,7 @@ def test_unknown_role(study: list[ScoreTable]) -> None:
 
 
 def test_unknown_attribute(study: list[ScoreTable]) -> None:
-    spoilt = change(study, "pixels", lambda b: replace(b, key=replace(b.key, attribute=b.key.attribute + "s")))
+    spoilt = change(study, "pixels", lambda b: replace(b, attack=replace(b.attack, attribute=b.attack.attribute + "s")))
     refused(spoilt, "attribute 'sites' is unknown")
 
 
@@ -103,7 +105,7 @@ def test_a_scan_twice(study: list[ScoreTable]) -> None:
 
 
 def test_a_model_without_one_seed(study: list[ScoreTable]) -> None:
-    spoilt = change(study, "siloed", lambda b: None if (b.key.model, b.key.seed) == ("m-1", 3) else b)
+    spoilt = change(study, "siloed", lambda b: None if (b.model, b.seed) == ("m-1", 3) else b)
     refused(spoilt, "no scores for model 'm-1' and seed 3")
 
 
@@ -113,7 +115,7 @@ def test_one_seed() -> None:
 
 def test_a_single_class_attribute(study: list[ScoreTable]) -> None:
     def edit(block: ScoreBlock) -> ScoreBlock:
-        return replace(block, truth=np.zeros_like(block.truth)) if block.key.attribute == "sex" else block
+        return replace(block, truth=np.zeros_like(block.truth)) if block.attack.attribute == "sex" else block
 
     for table in study:
         study = change(study, table.target, edit)

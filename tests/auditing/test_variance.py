@@ -4,10 +4,22 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flprivacy.auditing.bootstrap import Resampling, resample_patients
-from flprivacy.auditing.variance import Uncertainty, uncertainty
+from flprivacy.auditing.uncertainty import Initialisations, Resampling, Uncertainty, resample_patients, uncertainty
 
 MEDIAN_UNBIASED = {n: (n - 1) / stats.chi2.median(n - 1) for n in (2, 4, 5, 6)}
+
+
+def of_seeds(
+    values: np.ndarray,
+    resampling: Resampling,
+    *,
+    drawn: np.ndarray | None = None,
+    share: float = 0.0,
+    floor: float = 0.0,
+) -> Uncertainty:
+    """The uncertainty of a mean over seeds, (row of weights, seed), that may rest on random initialisations."""
+    found = [] if drawn is None else [Initialisations(values=drawn, share=share)]
+    return uncertainty(values.mean(axis=1), [values], resampling, initialisations=found, floor=floor)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +34,7 @@ def alike(values: np.ndarray, resampling: Resampling) -> np.ndarray:
 
 def test_seeds_alone(resampling: Resampling) -> None:
     seeds = np.array([0.30, 0.36, 0.33, 0.41, 0.35])
-    found = uncertainty(alike(seeds, resampling), resampling)
+    found = of_seeds(alike(seeds, resampling), resampling)
     assert found.variance == pytest.approx(MEDIAN_UNBIASED[5] * seeds.var(ddof=1) / 5)
     assert found.degrees == pytest.approx(4)
 
@@ -30,7 +42,7 @@ def test_seeds_alone(resampling: Resampling) -> None:
 def test_patients_alone(resampling: Resampling) -> None:
     rng = np.random.default_rng(0)
     one = resampling.weights @ rng.normal(size=50) / resampling.weights.sum(axis=1)
-    found = uncertainty(np.stack([one] * 5, axis=1), resampling)
+    found = of_seeds(np.stack([one] * 5, axis=1), resampling)
     assert found.variance == pytest.approx(one[1:201].var(ddof=1), rel=0.2)
     assert found.degrees == pytest.approx(49)
 
@@ -42,7 +54,7 @@ def test_noise_of_the_patients_is_not_counted_as_the_seeds(resampling: Resamplin
     ratios = []
     for error in errors:
         values = resampling.weights @ error / resampling.weights.sum(axis=1, keepdims=True)
-        ratios.append(uncertainty(values, resampling).variance / (1 / 250))
+        ratios.append(of_seeds(values, resampling).variance / (1 / 250))
     assert 0.9 < np.mean(ratios) < 1.45  # counted twice, it would be above 2; cut off at 0, a little above 1
     assert np.median(ratios) < 1.25
 
@@ -50,8 +62,8 @@ def test_noise_of_the_patients_is_not_counted_as_the_seeds(resampling: Resamplin
 def test_initialisations_alone(resampling: Resampling) -> None:
     by_model = np.array([0.2, 0.3, 0.25, 0.4])
     values = np.repeat(by_model[:, None], 5, axis=1)
-    found = uncertainty(
-        alike(values.mean(axis=0), resampling), resampling, initialisations=alike(values, resampling), share=1 + 1 / 4
+    found = of_seeds(
+        alike(values.mean(axis=0), resampling), resampling, drawn=alike(values, resampling), share=1 + 1 / 4
     )
     assert found.variance == pytest.approx(1.25 * MEDIAN_UNBIASED[4] * by_model.var(ddof=1))
     assert found.degrees == pytest.approx(3)
@@ -64,7 +76,7 @@ def test_interaction_of_initialisations_and_seeds_equals_the_anova_table(resampl
     residual = sum((values[r, s] - rows[r] - columns[s] + grand) ** 2 for r in range(6) for s in range(5)) / 20
     by_hand = (between_rows - residual) / 5
     flat = np.full(5, grand)  # no spread over seeds: the initialisations alone are left
-    found = uncertainty(alike(flat, resampling), resampling, initialisations=alike(values, resampling), share=1.0)
+    found = of_seeds(alike(flat, resampling), resampling, drawn=alike(values, resampling), share=1.0)
     assert found.variance == pytest.approx(MEDIAN_UNBIASED[6] * by_hand)
 
 
@@ -72,15 +84,15 @@ def test_two_components_have_satterthwaite_degrees_between_theirs(resampling: Re
     rng = np.random.default_rng(0)
     one = resampling.weights @ rng.normal(size=50) / resampling.weights.sum(axis=1)
     seeds = np.sqrt(one[1:201].var() * 5 / MEDIAN_UNBIASED[5]) * np.array([-1.0, -1.0, 0.0, 1.0, 1.0])
-    patients = uncertainty(np.stack([one] * 5, axis=1), resampling).variance
-    found = uncertainty(one[:, None] + seeds, resampling)
+    patients = of_seeds(np.stack([one] * 5, axis=1), resampling).variance
+    found = of_seeds(one[:, None] + seeds, resampling)
     other = found.variance - patients
     assert found.degrees == pytest.approx(found.variance**2 / (patients**2 / 49 + other**2 / 4))
     assert 4 < found.degrees < 49
 
 
 def test_a_sample_in_which_nothing_varies_keeps_the_floor(resampling: Resampling) -> None:
-    found = uncertainty(alike(np.full(5, 0.5), resampling), resampling, floor=1e-4)
+    found = of_seeds(alike(np.full(5, 0.5), resampling), resampling, floor=1e-4)
     assert (found.variance, found.degrees) == (pytest.approx(1e-4), pytest.approx(49))
 
 

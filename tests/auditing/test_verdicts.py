@@ -6,6 +6,7 @@ import pytest
 
 from flprivacy.auditing.config import Policy, PolicyRule
 from flprivacy.auditing.verdicts import judge
+from flprivacy.core.attributes import AttackKey
 from flprivacy.core.audit import ExcessEstimate, MetricEstimate, Verdict
 from flprivacy.core.errors import AuditError
 
@@ -16,11 +17,8 @@ VALUES = {"central": 0.40, "untrained": 0.30, "pixels": 0.35, "majority": 0.20}
 def metrics(metric: str = "f1_weighted", attribute: str = "site") -> list[MetricEstimate]:
     return [
         MetricEstimate(
-            target=name,
+            attack=AttackKey(target=name, attribute=attribute, access=ACCESS[name], fraction=fraction),
             role="target" if name == "central" else "baseline",
-            attribute=attribute,
-            access=ACCESS[name],
-            fraction=fraction,
             metric=metric,
             value=value,
             ci_low=value - 0.05,
@@ -44,11 +42,8 @@ def excesses(
     """Excess over each baseline with half-width ``reach``; at fraction 0.1 the intervals are hopelessly wide."""
     return [
         ExcessEstimate(
-            target="central",
+            attack=AttackKey(target="central", attribute=attribute, access="features", fraction=fraction),
             baseline=name,
-            attribute=attribute,
-            access="features",
-            fraction=fraction,
             metric=metric,
             value=VALUES["central"] - VALUES[name],
             ci_low=VALUES["central"] - VALUES[name] - (half if fraction == 0.25 else 0.9),
@@ -63,7 +58,7 @@ def excesses(
 
 def verdict(threshold: float, *, untrained: float = 0.02, pixels: float = 0.02, note: str = "") -> Verdict:
     found = excesses({"untrained": untrained, "pixels": pixels, "majority": 0.02})
-    policy = Policy(rules={"site": PolicyRule(threshold=threshold)})
+    policy = {"site": PolicyRule(threshold=threshold)}
     (only,) = judge(metrics(), found, policy, note=note)
     return only
 
@@ -99,9 +94,9 @@ def test_one_baseline_that_may_explain_it_is_enough_for_doubt() -> None:
 
 
 def test_an_end_on_the_threshold_decides_nothing() -> None:
-    on_it = [replace(e, ci_low=0.02, ci_high=0.08) for e in excesses({"pixels": 0.02}) if e.fraction == 0.25]
+    on_it = [replace(e, ci_low=0.02, ci_high=0.08) for e in excesses({"pixels": 0.02}) if e.attack.fraction == 0.25]
     for threshold in (0.02, 0.08):
-        (found,) = judge(metrics(), on_it, Policy(rules={"site": PolicyRule(threshold=threshold)}))
+        (found,) = judge(metrics(), on_it, {"site": PolicyRule(threshold=threshold)})
         assert found.verdict == "inconclusive"
 
 
@@ -115,7 +110,12 @@ def test_a_note_joins_the_reason() -> None:
 
 def test_the_verdict_repeats_the_numbers_it_rests_on() -> None:
     found = verdict(0.02)
-    assert (found.target, found.attribute, found.access, found.metric) == ("central", "site", "features", "f1_weighted")
+    assert (found.attack.target, found.attack.attribute, found.attack.access, found.metric) == (
+        "central",
+        "site",
+        "features",
+        "f1_weighted",
+    )
     assert (found.value, found.value_ci_low, found.value_ci_high) == pytest.approx((0.40, 0.35, 0.45))
     assert (found.baseline, found.baseline_value) == ("pixels", 0.35)
     assert (found.excess, found.ci_low, found.ci_high) == pytest.approx((0.05, 0.03, 0.07))
@@ -123,38 +123,38 @@ def test_the_verdict_repeats_the_numbers_it_rests_on() -> None:
 
 
 def test_the_largest_fraction_decides_unless_the_rule_names_one() -> None:
-    assert verdict(0.02).fraction == 0.25
+    assert verdict(0.02).attack.fraction == 0.25
     found = excesses({"pixels": 0.02})
-    (named,) = judge(metrics(), found, Policy(rules={"site": PolicyRule(threshold=0.02, fraction=0.1)}))
-    assert (named.fraction, named.verdict) == (0.1, "inconclusive")
+    (named,) = judge(metrics(), found, {"site": PolicyRule(threshold=0.02, fraction=0.1)})
+    assert (named.attack.fraction, named.verdict) == (0.1, "inconclusive")
 
 
 def test_years_are_said_in_years() -> None:
     found = [replace(e, ci_low=0.55, ci_high=1.2) for e in excesses({"pixels": 0.1}, "mae_years", "age_years")]
-    (only,) = judge(metrics("mae_years", "age_years"), found, Policy())
+    (only,) = judge(metrics("mae_years", "age_years"), found, Policy().rules)
     assert only.reason.startswith(
         "lower end +0.55 years over the best baseline (pixels) is above the threshold 0.5 years"
     )
 
 
 def test_an_attribute_without_a_rule_gets_no_verdict() -> None:
-    assert judge(metrics(), excesses({"pixels": 0.02}), Policy(rules={"sex": PolicyRule()})) == []
+    assert judge(metrics(), excesses({"pixels": 0.02}), {"sex": PolicyRule()}) == []
 
 
 def test_a_rule_for_a_fraction_that_was_not_audited() -> None:
-    policy = Policy(rules={"site": PolicyRule(fraction=0.5)})
+    policy = {"site": PolicyRule(fraction=0.5)}
     with pytest.raises(AuditError, match=r"rules\.site\.fraction is 0\.5, .* audited are 0\.1, 0\.25: attack with it"):
         judge(metrics(), excesses({"pixels": 0.02}), policy)
 
 
 def test_a_fraction_that_only_some_targets_were_attacked_with() -> None:
     found = excesses({"pixels": 0.02})
-    found += [replace(e, target="siloed") for e in found if e.fraction == 0.1]
+    found += [replace(e, attack=e.attack.on("siloed")) for e in found if e.attack.fraction == 0.1]
     with pytest.raises(AuditError, match="was not audited for every target and access"):
-        judge(metrics(), found, Policy())
+        judge(metrics(), found, Policy().rules)
 
 
 def test_a_rule_for_a_metric_that_was_not_measured() -> None:
-    policy = Policy(rules={"site": PolicyRule(metric="top3_accuracy")})
+    policy = {"site": PolicyRule(metric="top3_accuracy")}
     with pytest.raises(AuditError, match=r"metric is 'top3_accuracy', .* choose from f1_weighted"):
         judge(metrics(), excesses({"pixels": 0.02}), policy)

@@ -19,12 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 
-from flprivacy.auditing.epsilon.clopper_pearson import clopper_pearson_bound, proven_epsilon
-from flprivacy.auditing.epsilon.f_dp import f_dp_bound
-from flprivacy.auditing.epsilon.gaussian_dp import gaussian_dp_bound
-from flprivacy.auditing.epsilon.guesses import guess, rank
-from flprivacy.auditing.epsilon.one_run import one_run_bound, one_run_epsilon
-from flprivacy.auditing.epsilon.trade_off import gaussian_epsilon
+from flprivacy.auditing.epsilon.f_dp import f_dp_bound, gaussian_epsilon
+from flprivacy.auditing.epsilon.independent import clopper_pearson_bound, gaussian_dp_bound, proven_epsilon
+from flprivacy.auditing.epsilon.one_run import guess, one_run_bound, one_run_epsilon, rank
 
 DELTA = 1e-5
 EPSILONS = (1.0, 2.0, 4.0, 8.0)
@@ -42,7 +39,7 @@ def main() -> int:
     print(f"{'mechanism':<20}{'epsilon':>8}  {'method':<40}{'too high':>9}{'median':>8}{'10%':>7}{'90%':>7}{'ms':>8}")
     for mechanism in ("randomised-response", "gaussian"):
         for epsilon in EPSILONS:
-            for name, bound in methods(mechanism, arguments.canaries).items():
+            for name, bound in methods(mechanism).items():
                 honest &= report(mechanism, epsilon, name, bound, arguments)
     return 0 if honest else 1
 
@@ -63,20 +60,18 @@ def report(mechanism: str, epsilon: float, name: str, bound: Bound, arguments: a
     return name.startswith("wrong") or wrong <= 0.05 * arguments.audits
 
 
-def methods(mechanism: str, canaries: int) -> dict[str, Bound]:
+def methods(mechanism: str) -> dict[str, Bound]:
     """Return the bounds that apply to a mechanism, and two that are wrong."""
     found: dict[str, Bound] = {}
     for correction in ("bonferroni", "split"):
         kinds: dict[str, Callable[..., object]] = {
             "clopper-pearson": clopper_pearson_bound,
             "one-run": one_run_bound,
-            "one-run f-dp, any mechanism": functools.partial(f_dp_bound, family="approximate"),
         }
         if mechanism == "gaussian":
             kinds |= {"gaussian-dp (*)": gaussian_dp_bound, "one-run f-dp, gaussian (*)": f_dp_bound}
         for kind, function in kinds.items():
             found[f"{kind}, {correction}"] = _bound(function, correction=correction)
-    found["one-run, m/8 guesses fixed"] = _bound(one_run_bound, n_guesses=canaries // 8)
     return found | {"wrong: best number of guesses, unpaid": unpaid, "wrong: point estimate": point_estimate}
 
 

@@ -61,7 +61,10 @@ def test_integers_are_taken_for_floats_and_text_is_not_converted() -> None:
         ({"cohort": {"shape": [16, 64, 512]}}, "must lie between"),
         ({"cohort": {"scans": 10}}, "at least 4 per site"),
         ({"audit": {"confidence": 95}}, "must be in"),
-        ({"audit": {"policy": {"rules": {"site": {"metric": "mae_years"}}}}}, "mae_years is the metric of age_years"),
+        (
+            {"audit": {"policy": {"rules": {"site": {"metric": "mae_years"}}}}},
+            "is 'mae_years'; choose from f1_weighted",
+        ),
         ({"audit": 3}, "audit: expected fields, got 3"),
     ],
 )

@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from flprivacy.core.attributes import AttackKey
 from flprivacy.core.errors import AuditError
-from flprivacy.core.scores import AttackKey, ScoreBlock, ScoreTable
+from flprivacy.core.scores import ScoreBlock, ScoreTable
 
 WIDTHS = {"site": 3, "sex": 2, "age_years": 1}
 
@@ -16,7 +17,9 @@ WIDTHS = {"site": 3, "sex": 2, "age_years": 1}
 def block(model: str, attribute: str, seed: int, *, n: int = 7, access: str = "features") -> ScoreBlock:
     rng = np.random.default_rng([seed, n])
     return ScoreBlock(
-        key=AttackKey(target="siloed", model=model, attribute=attribute, access=access, fraction=0.1, seed=seed),
+        attack=AttackKey(target="siloed", attribute=attribute, access=access, fraction=0.1),
+        model=model,
+        seed=seed,
         scan_ids=np.array([f"scan é {i}" for i in range(n)]),
         patient_ids=np.array([f"patient {i // 2}" for i in range(n)]),
         truth=rng.integers(0, WIDTHS[attribute], n) + (61.25 if attribute == "age_years" else 0.0),
@@ -70,9 +73,9 @@ def test_a_table_of_many_row_groups_survives_the_disk(tmp_path: Path) -> None:
 
 def test_a_whole_fraction_may_be_an_integer(tmp_path: Path) -> None:
     half, whole = block("model", "site", 0), block("model", "site", 1)
-    whole = replace(whole, key=replace(whole.key, fraction=1))
+    whole = replace(whole, attack=replace(whole.attack, fraction=1))
     table(half, whole).write(tmp_path / "scores.parquet")
-    assert [b.key.fraction for b in ScoreTable.read(tmp_path / "scores.parquet").blocks] == [0.1, 1.0]
+    assert [b.attack.fraction for b in ScoreTable.read(tmp_path / "scores.parquet").blocks] == [0.1, 1.0]
 
 
 def test_select_by_attribute_access_and_fraction() -> None:
@@ -96,7 +99,7 @@ def test_two_blocks_with_one_key_are_refused() -> None:
 def test_blocks_of_another_target_are_refused() -> None:
     stray = block("model", "site", 0)
     with pytest.raises(AuditError, match="holds scores of 'central'"):
-        table(replace(stray, key=replace(stray.key, target="central")))
+        table(replace(stray, attack=stray.attack.on("central")))
 
 
 def test_blocks_that_do_not_count_the_same_scans_are_refused() -> None:

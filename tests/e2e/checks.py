@@ -78,7 +78,7 @@ def audit_checks(audits: Sequence[tuple[Backend, Audit, str]], published: Publis
         assert not audit.failures, audit.failures
         names = {target.name for target in audit.targets if target.role == "target"}
         assert "central" in names
-        attacks = {(v.attribute, v.access) for v in audit.verdicts}
+        attacks = {(v.attack.attribute, v.attack.access) for v in audit.verdicts}
         assert len(audit.verdicts) == len(names) * len(attacks) >= 2 * 4
         assert "<html" in page[:200]
         assert all(name in page for name in names)
@@ -86,11 +86,13 @@ def audit_checks(audits: Sequence[tuple[Backend, Audit, str]], published: Publis
         assert 'href="http' not in page.replace('href="https://', "")
         yield f"audit of {', '.join(sorted(names))}: {len(audit.verdicts)} verdicts; report of {len(page) / 1e6:.1f} MB"
     first, second = (audit for _, audit, _ in audits)
-    central = [v for v in first.verdicts if v.target == "central"]
-    copy = [v for v in first.verdicts if v.target == "old"]
-    assert [(v.attribute, v.access, v.value) for v in central] == [(v.attribute, v.access, v.value) for v in copy]
+    central = [v for v in first.verdicts if v.attack.target == "central"]
+    copy = [v for v in first.verdicts if v.attack.target == "old"]
+    assert [(v.attack.attribute, v.attack.access, v.value) for v in central] == [
+        (v.attack.attribute, v.attack.access, v.value) for v in copy
+    ]
     yield "the foreign copy of central's weights measures exactly as central does"
-    again = [v for v in second.verdicts if v.target == "central"]
+    again = [v for v in second.verdicts if v.attack.target == "central"]
     assert [v.value for v in again] == [v.value for v in central]
     yield "central measures the same in the second audit"
 
@@ -131,7 +133,7 @@ def mlflow_checks(
     for run, (_, audit, page) in zip(parents, audits, strict=True):
         assert run.info.status == "FINISHED"
         for v in audit.verdicts:
-            assert run.data.metrics[f"{v.target}.{v.attribute}.{v.access}.{v.metric}"] == v.value
+            assert run.data.metrics[f"{v.attack.target}.{v.attack.attribute}.{v.attack.access}.{v.metric}"] == v.value
         nested = client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
         assert len(nested) == len(audit.verdicts)
         assert run.info.artifact_uri.startswith("mlflow-artifacts:/"), run.info.artifact_uri

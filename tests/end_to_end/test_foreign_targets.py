@@ -89,11 +89,11 @@ def test_every_file_is_attacked_beside_its_baselines(audited: tuple[Audit, Path]
     assert found["own"] == ("target", None, "custom", 6, 6)
     assert found["initial"] == ("baseline", "pretrained", "cnn3d_small", 20, 20)
     assert found["untrained-own"][:3] == ("baseline", "untrained", "custom")
-    attacks = {(m.target, m.access) for m in audit.metrics}
+    attacks = {(m.attack.target, m.attack.access) for m in audit.metrics}
     assert attacks >= {("own", "features"), ("own", "outputs"), ("part", "features"), ("part", "outputs")}
     assert ("initial", "features") in attacks
     assert ("initial", "outputs") not in attacks  # the file holds no head: they would be nobody's
-    excesses = {(e.target, e.baseline, e.access) for e in audit.excesses}
+    excesses = {(e.attack.target, e.baseline, e.attack.access) for e in audit.excesses}
     assert excesses >= {("part", "initial", "features"), ("own", "untrained-own", "outputs")}
 
 

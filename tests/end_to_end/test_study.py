@@ -36,11 +36,11 @@ def test_the_terminal_ends_with_the_table_and_the_reports_path(home: Path) -> No
 def test_the_audit_covers_the_whole_grid(home: Path) -> None:
     audit = Audit.read(home / "reports" / "tiny" / "audit.json")
     assert {t.name for t in audit.targets} == {"siloed", "central", "federated", "untrained", "pixels", "majority"}
-    grid = {(v.target, v.attribute, v.access) for v in audit.verdicts}
+    grid = {(v.attack.target, v.attack.attribute, v.attack.access) for v in audit.verdicts}
     attributes, accesses = ("site", "sex", "age_band", "age_years"), ("features", "outputs")
     assert grid == {(t, a, c) for t in ("siloed", "central", "federated") for a in attributes for c in accesses}
-    assert {m.fraction for m in audit.metrics} == {0.3, 0.6}
-    siloed = next(m for m in audit.metrics if m.target == "siloed")
+    assert {m.attack.fraction for m in audit.metrics} == {0.3, 0.6}
+    siloed = next(m for m in audit.metrics if m.attack.target == "siloed")
     assert (siloed.n_models, siloed.n_seeds, len(siloed.per_model)) == (3, 5, 3)
     assert all(np.isfinite([e.value, e.ci_low, e.ci_high, e.p_value]).all() for e in audit.excesses)
 

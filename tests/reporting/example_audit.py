@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from flprivacy.core.attributes import AttackKey
 from flprivacy.core.audit import (
     INCONCLUSIVE,
     LEAK,
@@ -130,9 +131,9 @@ def renamed(audit: Audit, names: dict[str, str]) -> Audit:
     """Return the audit with targets renamed everywhere."""
 
     def new(record):
-        values = {
-            f: names[getattr(record, f)] for f in ("name", "target", "baseline") if getattr(record, f, None) in names
-        }
+        values = {f: names[getattr(record, f)] for f in ("name", "baseline") if getattr(record, f, None) in names}
+        if hasattr(record, "attack"):
+            values["attack"] = record.attack.on(names.get(record.attack.target, record.attack.target))
         return replace(record, **values)
 
     parts = ("targets", "metrics", "excesses", "verdicts", "confusions", "scatters", "curves")
@@ -163,7 +164,8 @@ def _metrics(rng, member, attribute, access, fraction, level):
             per_model = dict(zip(member.models, (value + draws - draws.mean()).tolist(), strict=True))
         found.append(
             MetricEstimate(
-                target=member.name, role=member.role, attribute=attribute, access=access, fraction=fraction,
+                attack=AttackKey(target=member.name, attribute=attribute, access=access, fraction=fraction),
+                role=member.role,
                 metric=name, value=value, ci_low=value - half, ci_high=value + half, n_scans=412, n_patients=303,
                 n_seeds=5, n_models=len(member.models), per_model=per_model,
             )
@@ -178,7 +180,7 @@ def _curve(rng, member, attribute, access, fraction, level):
     mean[-1] = level
     half = abs(level - start) * (0.05 + 0.06 * np.exp(-steps / 6.0))
     return Curve(
-        target=member.name, attribute=attribute, access=access, fraction=fraction,
+        attack=AttackKey(target=member.name, attribute=attribute, access=access, fraction=fraction),
         metric="mae_years" if attribute == "age_years" else "f1_weighted", epochs=EPOCHS,
         mean=tuple(mean.tolist()), low=tuple((mean - half).tolist()), high=tuple((mean + half).tolist()),
     )  # fmt: skip
@@ -204,7 +206,7 @@ def _confusion(rng, member, attribute, access, fraction, level, n_sites):
         counts[:, int(np.argmax(sizes))] = sizes
     counts = np.round(counts * 5) / 5
     return ConfusionMatrix(
-        target=member.name, attribute=attribute, access=access, fraction=fraction, class_names=names,
+        attack=AttackKey(target=member.name, attribute=attribute, access=access, fraction=fraction), class_names=names,
         counts=tuple(tuple(row) for row in counts.tolist()),
     )  # fmt: skip
 
@@ -214,28 +216,28 @@ def _scatter(rng, member, access, fraction, level):
     pull = 0.0 if member.name == "majority" else 0.75 - (level - 9.5) * 0.14
     predicted = 59 + pull * (truth - 59) + rng.normal(0, 7.5 * (member.name != "majority"), 398)
     return AgeScatter(
-        target=member.name, access=access, fraction=fraction,
+        attack=AttackKey(target=member.name, attribute="age_years", access=access, fraction=fraction),
         truth_years=tuple(truth.tolist()), predicted_years=tuple(predicted.tolist()),
     )  # fmt: skip
 
 
 def _excesses(metrics):
-    by_key = {(m.target, m.attribute, m.access, m.fraction, m.metric): m for m in metrics}
+    by_key = {(m.attack, m.metric): m for m in metrics}
     found = []
     for m in metrics:
         if m.role == "baseline":
             continue
         rows = []
         for name in ("untrained", "pixels", "majority"):
-            access = m.access if name == "untrained" else "none"
-            b = by_key.get((name, m.attribute, access, m.fraction, m.metric))
+            access = m.attack.access if name == "untrained" else "none"
+            b = by_key.get((replace(m.attack, target=name, access=access), m.metric))
             if b is not None:
                 rows.append((b, (b.value - m.value) if m.metric == "mae_years" else (m.value - b.value)))
         for b, value in rows:
             half = 0.34 if m.metric == "mae_years" else 0.024
             found.append(
                 ExcessEstimate(
-                    target=m.target, baseline=b.target, attribute=m.attribute, access=m.access, fraction=m.fraction,
+                    attack=m.attack, baseline=b.attack.target,
                     metric=m.metric, value=value, ci_low=value - half, ci_high=value + half,
                     p_value=float(np.exp(-max(value, 0) / half * 3)), best_baseline=value == min(v for _, v in rows),
                 )
@@ -244,20 +246,20 @@ def _excesses(metrics):
 
 
 def _verdicts(metrics, excesses, fraction):
-    by_key = {(m.target, m.attribute, m.access, m.fraction, m.metric): m for m in metrics}
+    by_key = {(m.attack, m.metric): m for m in metrics}
     found = []
     for e in excesses:
-        metric = "mae_years" if e.attribute == "age_years" else "f1_weighted"
-        if not e.best_baseline or e.metric != metric or e.fraction != fraction:
+        metric = "mae_years" if e.attack.attribute == "age_years" else "f1_weighted"
+        if not e.best_baseline or e.metric != metric or e.attack.fraction != fraction:
             continue
-        m = by_key[e.target, e.attribute, e.access, e.fraction, e.metric]
-        access = e.access if e.baseline == "untrained" else "none"
-        b = by_key[e.baseline, e.attribute, access, e.fraction, e.metric]
-        threshold = THRESHOLDS[e.attribute]
+        m = by_key[e.attack, e.metric]
+        access = e.attack.access if e.baseline == "untrained" else "none"
+        b = by_key[replace(e.attack, target=e.baseline, access=access), e.metric]
+        threshold = THRESHOLDS[e.attack.attribute]
         word = LEAK if e.ci_low > threshold else NO_LEAK if e.ci_high < threshold else INCONCLUSIVE
         found.append(
             Verdict(
-                target=e.target, attribute=e.attribute, access=e.access, fraction=e.fraction, metric=e.metric,
+                attack=e.attack, metric=e.metric,
                 value=m.value, value_ci_low=m.ci_low, value_ci_high=m.ci_high, baseline=e.baseline,
                 baseline_value=b.value, excess=e.value, ci_low=e.ci_low, ci_high=e.ci_high, p_value=e.p_value,
                 threshold=threshold, verdict=word, reason=f"interval against the tolerated {threshold}",

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from example_audit import example_audit
 
-from flprivacy.auditing.epsilon.claim import check_claim
+from flprivacy.auditing.epsilon.audit import audit_epsilon
 from flprivacy.core.audit import Audit
 from flprivacy.core.dp_check import DpCheck
 from flprivacy.core.target import PrivacyStatement, Utility
@@ -55,7 +55,8 @@ def example_check(*, broken: bool) -> DpCheck:
     noise = 1.2 * np.sqrt(10.0) * (0.02 if broken else 1.0)
     marks = rng.binomial(10, 0.05, (20, 1000)) * included + noise * rng.normal(size=(20, 1000))
     scores = {"released": marks.sum(axis=0), "same-step": marks.max(axis=0)}
-    found = check_claim(included, scores, claimed_epsilon=3.38, delta=1e-5)
+    ins, outs = ({name: values[chosen] for name, values in scores.items()} for chosen in (included, ~included))
+    found = audit_epsilon(ins, outs, claimed_epsilon=3.38, delta=1e-5)
     return DpCheck(
         name="dp-check",
         target_digest="ab12" * 16,

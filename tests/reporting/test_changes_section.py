@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from flprivacy.core.attributes import AttackKey
 from flprivacy.core.audit import Audit
 from flprivacy.core.change import (
     BETTER,
@@ -22,10 +23,7 @@ from flprivacy.reporting.changes import change_lines, change_rows, change_table,
 from flprivacy.reporting.html import render
 
 ATTACK = AttackChange(
-    target="central",
-    attribute="site",
-    access="features",
-    fraction=0.25,
+    attack=AttackKey(target="central", attribute="site", access="features", fraction=0.25),
     metric="f1_weighted",
     before=0.31,
     now=0.52,
@@ -39,8 +37,8 @@ ATTACK = AttackChange(
     model_p_value=1e-6,
 )
 YEARS = replace(
-    ATTACK, attribute="age_years", metric="mae_years", before=10.0, now=10.4, value=-0.4, ci_low=-1.2, ci_high=0.4,
-    p_value=0.3, p_adjusted=0.6,
+    ATTACK, attack=replace(ATTACK.attack, attribute="age_years"), metric="mae_years", before=10.0,
+    now=10.4, value=-0.4, ci_low=-1.2, ci_high=0.4, p_value=0.3, p_adjusted=0.6,
 )  # fmt: skip
 PREVIOUS = PreviousAudit(run_id="r" * 32, target_digest="a" * 64, ended="2026-11-17T03:00:00+00:00")
 

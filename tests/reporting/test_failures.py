@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from flprivacy.core.audit import Audit, TargetFailure
-from flprivacy.reporting.failures import failure_lines
 from flprivacy.reporting.html import render
+from flprivacy.reporting.sentences import failure_lines
 from flprivacy.reporting.terminal import headline
 
 FAILURES = (
@@ -19,7 +19,7 @@ def test_each_is_a_sentence_and_only_what_may_pass_is_worth_another_try() -> Non
         verdicts=(), confusions=(), scatters=(), curves=(), failures=FAILURES,
     )  # fmt: skip
     fetching, training = failure_lines(audit)
-    assert fetching.endswith("fetching failed: s3://m/old: no answer; this may pass: try again")
+    assert fetching.endswith("fetching it failed: s3://m/old: no answer; the failure may be temporary: try again")
     assert training == "private was not audited, because training failed: the loss is no number in epoch 1"
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from flprivacy.core.attributes import AttackKey
 from flprivacy.core.audit import Audit, ConfusionMatrix
 from flprivacy.core.errors import AuditError
 from flprivacy.reporting.figures import confusion_matrix, confusion_overview
@@ -15,7 +16,7 @@ def _matrix(counts: list[list[float]]) -> ConfusionMatrix:
     names = tuple("abc"[: len(counts)])
     rows = tuple(map(tuple, counts))
     return ConfusionMatrix(
-        target="t", attribute="site", access="features", fraction=0.1, class_names=names, counts=rows
+        attack=AttackKey(target="t", attribute="site", access="features", fraction=0.1), class_names=names, counts=rows
     )
 
 
@@ -33,8 +34,8 @@ def test_overview_has_a_panel_per_target_and_baseline(audit: Audit) -> None:
     panels = {axes.get_title(loc="left"): axes for axes in figure.axes if axes.get_label() != "scale"}
     assert list(panels) == ["siloed", "central", "federated", "untrained", "pixels", "majority"]
     for matrix in confusions_of(audit, "site", "outputs"):
-        assert matrix.fraction == 0.25
-        image = panels[matrix.target].images[0]
+        assert matrix.attack.fraction == 0.25
+        image = panels[matrix.attack.target].images[0]
         np.testing.assert_allclose(image.get_array(), row_shares(matrix))
         assert (image.norm.vmin, image.norm.vmax) == (0.0, 1.0)
 
@@ -42,7 +43,7 @@ def test_overview_has_a_panel_per_target_and_baseline(audit: Audit) -> None:
 def test_few_classes_have_their_counts_in_the_overview(audit: Audit) -> None:
     figure = confusion_overview(audit, attribute="sex", access="features")
     central = next(axes for axes in figure.axes if axes.get_title(loc="left") == "central")
-    matrix = next(c for c in confusions_of(audit, "sex", "features") if c.target == "central")
+    matrix = next(c for c in confusions_of(audit, "sex", "features") if c.attack.target == "central")
     written = {t.get_position(): t.get_text() for t in central.texts if t.get_text().isdigit()}
     assert written == {(j, i): f"{matrix.counts[i][j]:.0f}" for i in range(2) for j in range(2)}
     assert [t.get_text() for t in central.get_yticklabels()] == ["F", "M"]
@@ -51,7 +52,7 @@ def test_few_classes_have_their_counts_in_the_overview(audit: Audit) -> None:
 def test_large_matrix_names_21_sites_and_counts_every_cell(audit: Audit) -> None:
     figure = confusion_matrix(audit, target="central", attribute="site", access="features")
     axes = figure.axes[0]
-    matrix = next(c for c in confusions_of(audit, "site", "features") if c.target == "central")
+    matrix = next(c for c in confusions_of(audit, "site", "features") if c.attack.target == "central")
     rows = [t.get_text() for t in axes.get_yticklabels()]
     assert rows[:2] == [f"site-00 (n={sum(matrix.counts[0]):.0f})", f"site-01 (n={sum(matrix.counts[1]):.0f})"]
     assert [t.get_text() for t in axes.get_xticklabels()] == list(matrix.class_names)
@@ -76,5 +77,5 @@ def test_unknown_target_is_refused(audit: Audit) -> None:
 
 
 def test_without_matrices_of_the_access_there_is_nothing(audit: Audit) -> None:
-    only_pixels = replace(audit, confusions=tuple(c for c in audit.confusions if c.access == "none"))
+    only_pixels = replace(audit, confusions=tuple(c for c in audit.confusions if c.attack.access == "none"))
     assert confusions_of(only_pixels, "site", "features") == ()

@@ -18,7 +18,8 @@ def _curve(audit: Audit, target: str, attribute: str, fraction: float, access: s
     (found,) = [
         c
         for c in audit.curves
-        if (c.target, c.attribute, c.fraction, c.access) == (target, attribute, fraction, access)
+        if (c.attack.target, c.attack.attribute, c.attack.fraction, c.attack.access)
+        == (target, attribute, fraction, access)
     ]
     return found
 
@@ -37,7 +38,7 @@ def test_lines_are_the_curve_means_in_one_panel_per_fraction(audit: Audit, attri
             curve = _curve(audit, name, attribute, fraction, "none" if name == "pixels" else access)
             np.testing.assert_array_equal(lines[name].get_xdata(), curve.epochs)
             np.testing.assert_array_equal(lines[name].get_ydata(), curve.mean)
-        majority = next(m for m in audit.metrics if m.target == "majority" and m.attribute == attribute)
+        majority = next(m for m in audit.metrics if m.attack.target == "majority" and m.attack.attribute == attribute)
         np.testing.assert_allclose(lines["majority"].get_ydata(), majority.value)
 
 
@@ -95,7 +96,7 @@ def test_each_line_is_labelled_with_its_last_value_and_labels_keep_apart(audit: 
 
 
 def test_metric_that_decides_is_drawn_if_it_has_curves(audit: Audit) -> None:
-    macro = tuple(replace(c, metric="f1_macro") for c in audit.curves if c.attribute == "site")
+    macro = tuple(replace(c, metric="f1_macro") for c in audit.curves if c.attack.attribute == "site")
     both = replace(audit, curves=(*macro, *audit.curves))
     assert {c.metric for c in curves_of(both, "site", "features")} == {"f1_weighted"}
     only_macro = replace(audit, curves=macro)

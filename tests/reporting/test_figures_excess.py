@@ -28,13 +28,13 @@ def test_forest_has_a_row_per_verdict_with_interval_and_colour(audit: Audit) -> 
     attributes = ("site", "sex", "age_band", "age_years")
     assert [a.get_title(loc="left") for a in figure.axes] == ["Site", "Sex", "Age band", "Age in years"]
     for axes, attribute in zip(figure.axes, attributes, strict=True):
-        rows = [v for v in verdicts(audit) if v.attribute == attribute]
+        rows = [v for v in verdicts(audit) if v.attack.attribute == attribute]
         names = [t.get_text() for t in axes.get_yticklabels()]
         marks = _marks(axes)
         assert len(marks) == len(names) == len(rows) == 6
         texts = [t.get_text() for t in axes.texts]
         for v in rows:
-            y = names.index(f"{v.target}, {v.access}")
+            y = names.index(f"{v.attack.target}, {v.attack.access}")
             assert marks[y].get_xdata()[0] == v.excess
             assert marks[y].get_ydata()[0] == y
             assert to_hex(marks[y].get_color()) == VERDICT_COLOURS[v.verdict]
@@ -47,8 +47,10 @@ def test_forest_marks_differ_by_shape_not_colour_alone(audit: Audit) -> None:
     figure = excess_forest(audit)
     for axes, attribute in zip(figure.axes, ("site", "sex", "age_band", "age_years"), strict=True):
         names = [t.get_text() for t in axes.get_yticklabels()]
-        for v in (v for v in audit.verdicts if v.attribute == attribute):
-            fills.setdefault(v.verdict, set()).add(_marks(axes)[names.index(f"{v.target}, {v.access}")].get_fillstyle())
+        for v in (v for v in audit.verdicts if v.attack.attribute == attribute):
+            fills.setdefault(v.verdict, set()).add(
+                _marks(axes)[names.index(f"{v.attack.target}, {v.attack.access}")].get_fillstyle()
+            )
     assert fills == {"leak": {"full"}, "inconclusive": {"left"}, "no leak found": {"none"}}
 
 
@@ -72,12 +74,12 @@ def test_utility_puts_each_verdict_at_its_auc_and_excess(audit: Audit) -> None:
     for axes, attribute in zip(figure.axes, ("site", "sex", "age_band", "age_years"), strict=True):
         marks = {line.get_label(): line for line in _marks(axes)}
         assert len(marks) == 6
-        for v in (v for v in audit.verdicts if v.attribute == attribute):
-            mark = marks[f"{v.target}/{v.access}"]
+        for v in (v for v in audit.verdicts if v.attack.attribute == attribute):
+            mark = marks[f"{v.attack.target}/{v.attack.access}"]
             assert mark.get_ydata()[0] == v.excess
-            assert mark.get_xdata()[0] == pytest.approx(auc[v.target], abs=0.002)
+            assert mark.get_xdata()[0] == pytest.approx(auc[v.attack.target], abs=0.002)
             assert (v.ci_low, v.ci_high) in _ranges(axes, "y")
-            assert to_hex(mark.get_color()) == styles[v.target].colour
+            assert to_hex(mark.get_color()) == styles[v.attack.target].colour
         assert "AUC" in axes.get_xlabel()
         assert {"siloed", "central", "federated"} <= {t.get_text() for t in axes.texts}
 

@@ -11,7 +11,11 @@ from flprivacy.reporting.figures.scatter import scatters_of
 
 def test_points_are_true_age_against_predicted(audit: Audit) -> None:
     figure = age_scatter(audit, access="features")
-    scatters = {s.target: s for s in audit.scatters if s.fraction == 0.25 and s.access in ("features", "none")}
+    scatters = {
+        s.attack.target: s
+        for s in audit.scatters
+        if s.attack.fraction == 0.25 and s.attack.access in ("features", "none")
+    }
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         "siloed", "central", "federated", "untrained", "pixels", "majority",
     ]  # fmt: skip
@@ -41,7 +45,7 @@ def test_error_is_the_audits(audit: Audit) -> None:
 
 def test_without_metrics_the_error_is_that_of_the_points(audit: Audit) -> None:
     bare = replace(audit, metrics=())
-    central = next(s for s in scatters_of(bare, "features") if s.target == "central")
+    central = next(s for s in scatters_of(bare, "features") if s.attack.target == "central")
     error = np.mean(np.abs(np.subtract(central.truth_years, central.predicted_years)))
     axes = next(a for a in age_scatter(bare, access="features").axes if a.get_title(loc="left") == "central")
     assert [t.get_text() for t in axes.texts] == [f"mean absolute error of these points {error:.2f} years"]

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from example_audit import example_audit
 
+from flprivacy.core.attributes import AttackKey
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit
 from flprivacy.reporting.findings import (
-    Attack,
     accesses,
     attacks,
     attributes,
@@ -45,7 +45,7 @@ def test_attacks_are_in_a_fixed_order(audit: Audit) -> None:
 
 def test_the_policys_fraction_decides_not_the_largest(audit: Audit) -> None:
     assert decisive_fraction(audit, "site") == 0.25
-    at_ten = replace(audit, verdicts=tuple(replace(v, fraction=0.1) for v in audit.verdicts))
+    at_ten = replace(audit, verdicts=tuple(replace(v, attack=replace(v.attack, fraction=0.1)) for v in audit.verdicts))
     assert decisive_fraction(at_ten, "site") == 0.1
     assert decisive_fraction(replace(audit, verdicts=()), "site") == 0.25
     assert decisive_fraction(audit, "shoe size") is None
@@ -53,7 +53,7 @@ def test_the_policys_fraction_decides_not_the_largest(audit: Audit) -> None:
 
 def test_the_policys_metric_decides(audit: Audit) -> None:
     macro = replace(
-        audit, verdicts=tuple(replace(v, metric="f1_macro") for v in audit.verdicts if v.attribute == "site")
+        audit, verdicts=tuple(replace(v, metric="f1_macro") for v in audit.verdicts if v.attack.attribute == "site")
     )
     assert decisive_metric(macro, "site") == "f1_macro"
     assert decisive_metric(macro, "sex") == "f1_weighted"
@@ -61,13 +61,13 @@ def test_the_policys_metric_decides(audit: Audit) -> None:
 
 
 def test_baselines_without_a_model_count_for_every_access(audit: Audit) -> None:
-    attack = Attack(attribute="site", access="outputs", fraction=0.25)
-    pixels, central = (estimate(audit, name, attack, "f1_weighted") for name in ("pixels", "central"))
+    attack = AttackKey(target="pixels", attribute="site", access="outputs", fraction=0.25)
+    pixels, central = (estimate(audit, attack.on(name), "f1_weighted") for name in ("pixels", "central"))
     assert pixels is not None
-    assert pixels.access == "none"
+    assert pixels.attack.access == "none"
     assert central is not None
-    assert central.access == "outputs"
-    assert estimate(audit, "nobody", attack, "f1_weighted") is None
+    assert central.attack.access == "outputs"
+    assert estimate(audit, attack.on("nobody"), "f1_weighted") is None
 
 
 def test_the_gravest_verdict_wins(audit: Audit) -> None:
@@ -80,7 +80,13 @@ def test_the_gravest_verdict_wins(audit: Audit) -> None:
 
 
 def test_glance_takes_the_largest_of_several_judged_fractions(audit: Audit) -> None:
-    both = replace(audit, verdicts=(*audit.verdicts, *(replace(v, fraction=0.1, excess=9.0) for v in audit.verdicts)))
+    both = replace(
+        audit,
+        verdicts=(
+            *audit.verdicts,
+            *(replace(v, attack=replace(v.attack, fraction=0.1), excess=9.0) for v in audit.verdicts),
+        ),
+    )
     assert glance(both) == glance(audit)
 
 

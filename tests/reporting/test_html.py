@@ -13,7 +13,7 @@ from report_page import Page
 import flprivacy.reporting.html as html_module
 from flprivacy.core.audit import Audit
 from flprivacy.core.errors import StorageError
-from flprivacy.reporting import words
+from flprivacy.reporting import sentences, words
 from flprivacy.reporting.findings import verdicts
 from flprivacy.reporting.html import render, write_report
 
@@ -61,11 +61,11 @@ def test_is_small_enough_to_mail(report: str) -> None:
 def test_every_target_has_its_headline(page: Page, audit: Audit) -> None:
     cards = [a["data-target"] for a in page.tags("article")]
     assert cards == ["siloed", "central", "federated"]
-    for headline in words.headlines(audit):
+    for headline in sentences.headlines(audit):
         assert headline.sentences in page.sections["found"]
-    assert words.weak_attacks(audit) in page.sections["found"]
-    assert words.overall(audit) in page.sections["found"]
-    assert words.conditions(audit) in " ".join(page.sections["found"].split())
+    assert sentences.weak_attacks(audit) in page.sections["found"]
+    assert sentences.overall(audit) in page.sections["found"]
+    assert sentences.conditions(audit) in " ".join(page.sections["found"].split())
 
 
 def test_verdict_table_states_the_audits_numbers(page: Page, audit: Audit) -> None:
@@ -79,9 +79,9 @@ def test_verdict_table_states_the_audits_numbers(page: Page, audit: Audit) -> No
     for v in audit.verdicts:
         digits = 2 if v.metric == "mae_years" else 3
         target, value, value_ci, baseline, excess, ci, p, verdict = stated[
-            v.target, f"{v.attribute} {v.access} {v.fraction}"
+            v.attack.target, f"{v.attack.attribute} {v.attack.access} {v.attack.fraction}"
         ]
-        assert target == v.target
+        assert target == v.attack.target
         assert float(value) == round(v.value, digits)
         assert _interval(value_ci) == (round(v.value_ci_low, digits), round(v.value_ci_high, digits))
         assert baseline == f"{v.baseline} {v.baseline_value:.{digits}f}"
@@ -126,9 +126,9 @@ def test_metrics_and_excesses_are_all_there(page: Page, audit: Audit) -> None:
     assert len(excesses) == len(audit.excesses)
     m, e = audit.metrics[7], audit.excesses[11]
     assert metrics[7] == [
-        m.target,
-        f"{words.attribute_name(m.attribute)}, {m.access}",
-        words.percent(m.fraction),
+        m.attack.target,
+        f"{words.attribute_name(m.attack.attribute)}, {m.attack.access}",
+        words.percent(m.attack.fraction),
         words.metric_name(m.metric),
         words.number(m.value, m.metric),
         words.interval(m.ci_low, m.ci_high, m.metric),
@@ -144,7 +144,9 @@ def test_baselines_are_explained_with_their_strength(page: Page, audit: Audit) -
     text = " ".join(page.sections["baselines"].split())
     for name in ("untrained", "pixels", "majority"):
         assert words.baseline_meaning(name) in text
-    pixels = next(m for m in audit.metrics if (m.target, m.attribute, m.fraction) == ("pixels", "site", 0.25))
+    pixels = next(
+        m for m in audit.metrics if (m.attack.target, m.attack.attribute, m.attack.fraction) == ("pixels", "site", 0.25)
+    )
     assert words.number(pixels.value, pixels.metric) in text
 
 
@@ -153,7 +155,7 @@ def test_siloed_models_have_minimum_mean_and_maximum(page: Page, audit: Audit) -
     site = next(
         m
         for m in audit.metrics
-        if (m.target, m.attribute, m.access, m.fraction, m.metric)
+        if (m.attack.target, m.attack.attribute, m.attack.access, m.attack.fraction, m.metric)
         == ("siloed", "site", "features", 0.25, "f1_weighted")
     )
     low, mean, high = table.rows[1][2:]

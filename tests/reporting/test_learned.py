@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from flprivacy.core.audit import LEAK, NO_LEAK, Audit
 from flprivacy.reporting.html import render
-from flprivacy.reporting.learned import learned_lines
+from flprivacy.reporting.sentences import learned_lines
 from flprivacy.reporting.terminal import headline
 from tests.reporting.example_audit import example_audit
 
@@ -14,12 +14,14 @@ def _audit(over_untrained: float, verdict: str) -> Audit:
     place = ("central", "site", "features")
     excesses = tuple(
         replace(e, value=over_untrained, ci_low=over_untrained - 0.03, ci_high=over_untrained + 0.03)
-        if (e.target, e.attribute, e.access, e.baseline) == (*place, "untrained") and e.metric == "f1_weighted"
+        if (e.attack.target, e.attack.attribute, e.attack.access, e.baseline) == (*place, "untrained")
+        and e.metric == "f1_weighted"
         else replace(e, ci_low=-0.5)
         for e in audit.excesses
     )
     verdicts = tuple(
-        replace(v, verdict=verdict if (v.target, v.attribute, v.access) == place else NO_LEAK) for v in audit.verdicts
+        replace(v, verdict=verdict if (v.attack.target, v.attack.attribute, v.attack.access) == place else NO_LEAK)
+        for v in audit.verdicts
     )
     return replace(audit, excesses=excesses, verdicts=verdicts)
 

@@ -2,20 +2,18 @@
 
 from dataclasses import replace
 
+from flprivacy.core.attributes import AttackKey
 from flprivacy.core.audit import Audit, ExcessEstimate
 from flprivacy.reporting.html import render
-from flprivacy.reporting.ranking import ranking_lines
+from flprivacy.reporting.sentences import ranking_lines
 from flprivacy.reporting.terminal import headline
 from tests.reporting.example_audit import example_audit
 
 
 def _comparison(first: str, other: str, metric: str, attribute: str, value: float) -> ExcessEstimate:
     return ExcessEstimate(
-        target=first,
+        attack=AttackKey(target=first, attribute=attribute, access="features", fraction=0.25),
         baseline=other,
-        attribute=attribute,
-        access="features",
-        fraction=0.25,
         metric=metric,
         value=value,
         ci_low=value - 0.1,
@@ -38,9 +36,9 @@ def _compared() -> Audit:
 
 def test_the_strongest_attack_leads_and_each_other_target_follows_with_its_interval() -> None:
     site, years = ranking_lines(_compared())
-    assert site.startswith("Most of site, from features: central (0.")
+    assert site.startswith("Most exposed, site from features: central (0.")
     assert "ahead of siloed by 0.178 [0.078, 0.278] and federated by 0.215 [0.115, 0.315]." in site
-    assert years.startswith("Most of age in years, from features: central (")
+    assert years.startswith("Most exposed, age in years from features: central (")
     assert "siloed by 1.20 [1.10, 1.30]" in years
 
 

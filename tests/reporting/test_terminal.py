@@ -8,9 +8,8 @@ from example_audit import example_audit
 from rich.console import Console
 
 from flprivacy.core.audit import Audit
-from flprivacy.reporting import words
-from flprivacy.reporting.learned import learned_lines
-from flprivacy.reporting.ranking import ranking_lines
+from flprivacy.reporting import sentences, words
+from flprivacy.reporting.sentences import learned_lines, ranking_lines
 from flprivacy.reporting.terminal import headline, summary_table
 
 
@@ -28,7 +27,7 @@ def test_every_verdict_is_a_row_at_110_columns(audit: Audit) -> None:
     rows = [line for line in lines if any(glyph in line for glyph in words.GLYPHS.values())]
     assert len(rows) == 24
     for v in audit.verdicts:
-        attack = f"{words.attribute_name(v.attribute)}, {v.access}"
+        attack = f"{words.attribute_name(v.attack.attribute)}, {v.attack.access}"
         numbers = (
             words.number(v.value, v.metric),
             f"{v.baseline} {words.number(v.baseline_value, v.metric)}",
@@ -82,7 +81,7 @@ def test_partly_loaded_targets_and_baselines_are_flagged() -> None:
 
 
 def test_target_without_verdict_is_not_hidden(audit: Audit) -> None:
-    without = replace(audit, verdicts=tuple(v for v in audit.verdicts if v.target != "central"))
+    without = replace(audit, verdicts=tuple(v for v in audit.verdicts if v.attack.target != "central"))
     assert re.search(r"central +not judged", _rendered(without, 110))
     assert "not judged" in _rendered(replace(audit, verdicts=()), 110)
 
@@ -95,10 +94,10 @@ def test_one_verdict_still_shows_the_utility(small_audit: Audit) -> None:
 
 def test_headline_is_the_pages(audit: Audit) -> None:
     lines = headline(audit)
-    assert lines[0] == words.overall(audit)
-    assert lines[-1] == words.conditions(audit)
-    assert lines[-2] == words.weak_attacks(audit)
-    of_targets = [f"{words.GLYPHS[h.verdict]} {h.sentences}" for h in words.headlines(audit)]
+    assert lines[0] == sentences.overall(audit)
+    assert lines[-1] == sentences.conditions(audit)
+    assert lines[-2] == sentences.weak_attacks(audit)
+    of_targets = [f"{words.GLYPHS[h.verdict]} {h.sentences}" for h in sentences.headlines(audit)]
     assert lines[1:-2] == [*of_targets, *learned_lines(audit), *ranking_lines(audit)]
 
 

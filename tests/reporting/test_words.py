@@ -5,15 +5,17 @@ from dataclasses import replace
 import pytest
 from example_audit import example_audit
 
+from flprivacy.core.attributes import AttackKey
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetSummary, Verdict
-from flprivacy.reporting import words
+from flprivacy.reporting import sentences, words
 
 
-def _verdict(word: str, attribute: str = "site", **numbers) -> Verdict:
+def _verdict(word: str, attribute: str = "site", access: str = "features", **numbers) -> Verdict:
     years = attribute == "age_years"
-    given = {"access": "features", "excess": 0.2, "ci_low": 0.15, "ci_high": 0.25, "threshold": 0.02} | numbers
+    given = {"excess": 0.2, "ci_low": 0.15, "ci_high": 0.25, "threshold": 0.02} | numbers
     return Verdict(
-        target="central", attribute=attribute, fraction=0.1, metric="mae_years" if years else "f1_weighted",
+        attack=AttackKey(target="central", attribute=attribute, access=access, fraction=0.1),
+        metric="mae_years" if years else "f1_weighted",
         value=0.5, value_ci_low=0.4, value_ci_high=0.6, baseline="pixels", baseline_value=0.3, p_value=0.01,
         verdict=word, reason="", **given,
     )  # fmt: skip
@@ -25,7 +27,7 @@ def _sentence(*verdicts: Verdict) -> str:
         targets=(TargetSummary(name="central", role="target"),), metrics=(), excesses=(), verdicts=verdicts,
         confusions=(), scatters=(), curves=(),
     )  # fmt: skip
-    (found,) = words.headlines(audit)
+    (found,) = sentences.headlines(audit)
     return found.sentences
 
 
@@ -45,7 +47,7 @@ def test_leak_mentions_the_other_attributes() -> None:
         _verdict(NO_LEAK, "age_years"),
     )
     assert "It also gives away the patient's sex (+0.200 [0.150, 0.250], from outputs)." in text
-    assert text.endswith("Not settled: age band. No leak found: age in years.")
+    assert text.endswith("Inconclusive: age band. No leak found: age in years.")
 
 
 def test_leak_from_one_access_is_a_leak_of_the_attribute() -> None:
@@ -63,13 +65,13 @@ def test_inconclusive_shows_the_interval_against_the_threshold() -> None:
     text = _sentence(_verdict(INCONCLUSIVE, ci_low=-0.01, ci_high=0.05))
     assert text == (
         "central could not be cleared of giving away site: the 90% interval of its excess (\N{MINUS SIGN}0.010 to "
-        "0.050, from features) reaches across the tolerated 0.020."
+        "0.050, from features) includes the tolerated 0.020."
     )
 
 
 def test_inconclusive_over_another_baseline_does_not_claim_that_the_interval_crosses() -> None:
     text = _sentence(_verdict(INCONCLUSIVE, ci_low=0.1))
-    assert "reaches across" not in text
+    assert "includes" not in text
     assert "not for every baseline" in text
 
 
@@ -94,9 +96,9 @@ def test_nothing_found_below_zero_is_not_called_a_negative_bound() -> None:
 
 def test_attacks_that_did_worse_than_a_baseline_are_owned_up_to(audit: Audit) -> None:
     weak = sum(v.ci_high < 0 for v in audit.verdicts)
-    assert words.weak_attacks(audit).startswith(f"{weak} of 24 attacks stay clearly below the best baseline")
+    assert sentences.weak_attacks(audit).startswith(f"{weak} of 24 attacks do clearly worse than the best baseline")
     strong = replace(audit, verdicts=tuple(v for v in audit.verdicts if v.ci_high >= 0))
-    assert words.weak_attacks(strong) == ""
+    assert sentences.weak_attacks(strong) == ""
 
 
 def test_without_a_rule_nothing_is_claimed() -> None:
@@ -104,7 +106,7 @@ def test_without_a_rule_nothing_is_claimed() -> None:
 
 
 def test_no_sentence_says_safe(audit: Audit) -> None:
-    lines = [words.overall(audit), words.conditions(audit), *(h.sentences for h in words.headlines(audit))]
+    lines = [sentences.overall(audit), sentences.conditions(audit), *(h.sentences for h in sentences.headlines(audit))]
     assert not any(word in line.lower() for line in lines for word in ("safe", "secure", "private", "proves"))
 
 
@@ -116,23 +118,23 @@ def test_no_sentence_says_safe(audit: Audit) -> None:
     ],
 )
 def test_overall(kept: tuple[str, ...], expected: str) -> None:
-    assert words.overall(example_audit(keep=kept)).startswith(expected)
+    assert sentences.overall(example_audit(keep=kept)).startswith(expected)
 
 
 def test_overall_without_leaks(audit: Audit) -> None:
     clear = replace(audit, verdicts=tuple(replace(v, verdict=NO_LEAK) for v in audit.verdicts))
-    assert words.overall(clear) == "No leak was found in 3 targets with these attacks."
-    assert words.overall(replace(audit, verdicts=())) == "The policy decided about none of the targets."
+    assert sentences.overall(clear) == "No leak was found in 3 targets with these attacks."
+    assert sentences.overall(replace(audit, verdicts=())) == "The policy has no rule for any of the targets."
 
 
 def test_conditions_name_what_was_exposed(audit: Audit) -> None:
-    assert "25% of the training scans exposed" in words.conditions(audit)
-    assert "stronger attack may find more" in words.conditions(audit)
+    assert "25% of the training scans exposed" in sentences.conditions(audit)
+    assert "stronger attack may find more" in sentences.conditions(audit)
 
 
 def test_partly_loaded_target_is_warned_about() -> None:
     audit = example_audit(n_sites=3, partial="central")
-    warnings = {h.target: h.warning for h in words.headlines(audit)}
+    warnings = {h.target: h.warning for h in sentences.headlines(audit)}
     assert "only 31 of 42 tensors loaded" in warnings["central"]
     assert not warnings["federated"]
 

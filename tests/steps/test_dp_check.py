@@ -15,8 +15,8 @@ from planted_bugs import CAUGHT, METHODS, RIGHT
 from private_examples import PRIVATE, private_run
 from tiny_training import tiny_manifest, write_tiny_cohort
 
-from flprivacy.auditing.epsilon.claim import METHODS as BOUNDS
-from flprivacy.auditing.epsilon.claim import check_claim
+from flprivacy.auditing.epsilon.audit import METHODS as BOUNDS
+from flprivacy.auditing.epsilon.audit import EpsilonAudit, audit_epsilon
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.dp_check import CONTRADICTED, NOT_CONTRADICTED, DpCheck
 from flprivacy.core.errors import AuditError, ConfigError
@@ -50,9 +50,15 @@ def test_broken_training_is_found_and_the_right_one_passes(name: str, scans: Coh
     included = rng.random(CANARIES) < 0.5
     marks = trained.memory[0]
     scores = {"released": marks.sum(axis=0), "same-step": marks.max(axis=0)}
-    found = check_claim(included, scores, claimed_epsilon=stated.epsilon, delta=stated.delta)
+    found = audited(included, scores, claimed_epsilon=stated.epsilon, delta=stated.delta)
     print(f"{name}: claimed {stated.epsilon:.2f}, proven {found.epsilon_lower:.2f}")
     assert (found.verdict == CONTRADICTED) == (name in CAUGHT)
+
+
+def audited(included: np.ndarray, scores: dict[str, np.ndarray], **settings: float) -> EpsilonAudit:
+    """Audit canaries by the coins that put them in."""
+    ins, outs = ({name: values[chosen] for name, values in scores.items()} for chosen in (included, ~included))
+    return audit_epsilon(ins, outs, **settings)  # type: ignore[arg-type]
 
 
 def marks_of(rate: float, steps: int, noise: float, canaries: int, seed: int) -> tuple[np.ndarray, dict]:
@@ -74,15 +80,15 @@ def test_a_right_training_is_contradicted_in_hardly_any_of_many_audits() -> None
     verdicts, caught = [], []
     for seed in range(60):
         included, scores = marks_of(0.1, 100, 0.8, 1000, seed)
-        verdicts.append(check_claim(included, scores, claimed_epsilon=claimed, delta=1e-5).verdict)
-        caught.append(check_claim(included, scores, claimed_epsilon=claimed / 8, delta=1e-5).verdict)
+        verdicts.append(audited(included, scores, claimed_epsilon=claimed, delta=1e-5).verdict)
+        caught.append(audited(included, scores, claimed_epsilon=claimed / 8, delta=1e-5).verdict)
     assert verdicts.count(CONTRADICTED) == 0
     assert caught.count(CONTRADICTED) > 50
 
 
 def test_every_bound_gets_its_share_of_the_error() -> None:
     included, scores = marks_of(0.1, 100, 0.8, 100, 0)
-    found = check_claim(included, scores, claimed_epsilon=5.0, delta=1e-5, confidence=0.9)
+    found = audited(included, scores, claimed_epsilon=5.0, delta=1e-5, confidence=0.9)
     assert len(found.bounds) == len(BOUNDS) * 2
     assert {round(b.confidence, 6) for b in found.bounds} == {round(1 - 0.1 / 8, 6)}
     assert found.epsilon_lower == found.bounds[0].epsilon_lower == max(b.epsilon_lower for b in found.bounds)
@@ -95,7 +101,7 @@ def test_every_bound_gets_its_share_of_the_error() -> None:
 )
 def test_scores_that_prove_nothing_are_refused(included: list[bool], scores: dict[str, range]) -> None:
     with pytest.raises(AuditError, match="insert more canaries"):
-        check_claim(included, {k: list(v) for k, v in scores.items()}, claimed_epsilon=1.0, delta=1e-5)
+        audited(np.array(included), {k: np.array(v) for k, v in scores.items()}, claimed_epsilon=1.0, delta=1e-5)
 
 
 PRESET = """

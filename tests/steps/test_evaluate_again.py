@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from flprivacy.auditing.curves import CURVE_COLUMNS
+from flprivacy.auditing.plots import CURVE_COLUMNS
 from flprivacy.core.artifacts import AUDIT_FILE
 from flprivacy.core.audit import Audit
 from flprivacy.core.scores import ScoreTable, write_scores
@@ -31,7 +31,9 @@ def _site_f1(tmp_path: Path, name: str, tables: list[ScoreTable]) -> float:
     )
     audit = Audit.read(tmp_path / f"audit-{name}" / AUDIT_FILE)
     return next(
-        m.value for m in audit.metrics if (m.target, m.attribute, m.metric) == ("central", "site", "f1_weighted")
+        m.value
+        for m in audit.metrics
+        if (m.attack.target, m.attack.attribute, m.metric) == ("central", "site", "f1_weighted")
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from flprivacy.core.dp_check import CONTRADICTED, CanaryBound, DpCheck
+from flprivacy.core.dp_check import CONTRADICTED, DpCheck, EpsilonBound
 from flprivacy.steps.log_mlflow import log_mlflow, sync_spool
 from flprivacy.tracking import spool
 
@@ -13,7 +13,7 @@ from flprivacy.tracking import spool
 @pytest.fixture
 def check(tmp_path: Path) -> Path:
     bounds = tuple(
-        CanaryBound(score=score, method="one-run", assumes="", epsilon_lower=low, confidence=0.975)
+        EpsilonBound(score=score, method="one-run", assumes="", epsilon_lower=low, confidence=0.975)
         for score, low in (("dot-product", 3.5), ("loss", 0.4))
     )
     DpCheck(

@@ -62,7 +62,11 @@ def test_the_experiment_is_the_cohort_and_the_parent_tells_what_leaks(audit: Aud
     assert MlflowClient(uri).get_experiment(parent.info.experiment_id).name == audit.cohort_name
     assert parent.data.tags["audit.cohort_digest"] == audit.cohort_digest
     assert parent.data.tags["audit.kfp_run"] == "kfp-1"
-    verdict = next(v for v in audit.verdicts if (v.target, v.attribute, v.access) == ("central", "site", "features"))
+    verdict = next(
+        v
+        for v in audit.verdicts
+        if (v.attack.target, v.attack.attribute, v.attack.access) == ("central", "site", "features")
+    )
     assert parent.data.metrics["central.site.features.excess_f1"] == pytest.approx(verdict.excess)
     assert parent.data.metrics["central.utility.auc_ovr"] > 0.5
     assert parent.inputs.dataset_inputs[0].dataset.digest == audit.cohort_digest[:36]
@@ -71,12 +75,12 @@ def test_the_experiment_is_the_cohort_and_the_parent_tells_what_leaks(audit: Aud
 def test_each_target_and_attack_is_a_child_with_its_figures(audit: Audit, uri: str, parent: Run) -> None:
     children = _children(uri, parent)
     assert len(children) == len(audit.verdicts)
-    names = {(v.target, v.attribute, v.access): v for v in audit.verdicts}
+    names = {(v.attack.target, v.attack.attribute, v.attack.access): v for v in audit.verdicts}
     for child in children:
         tags, metrics = child.data.tags, child.data.metrics
         verdict = names[(tags["audit.target"], tags["audit.attribute"], tags["audit.access"])]
         assert tags["audit.verdict"] == verdict.verdict
-        stem = f"{verdict.attribute}.{verdict.metric}"
+        stem = f"{verdict.attack.attribute}.{verdict.metric}"
         assert metrics[stem] == pytest.approx(verdict.value)
         assert metrics[f"{stem}.ci_low"] == pytest.approx(verdict.value_ci_low)
         assert f"{stem}.at_fraction_0.1" in metrics
@@ -92,7 +96,8 @@ def test_curves_are_steps_and_artifacts_are_filed(audit: Audit, uri: str, parent
     curve = next(
         c
         for c in audit.curves
-        if (c.target, c.attribute, c.access, c.fraction) == ("central", "site", "features", 0.25)
+        if (c.attack.target, c.attack.attribute, c.attack.access, c.attack.fraction)
+        == ("central", "site", "features", 0.25)
     )
     history = sorted(client.get_metric_history(child.info.run_id, "curve.site.f1_weighted"), key=lambda m: m.step)
     assert [m.step for m in history] == list(curve.epochs)

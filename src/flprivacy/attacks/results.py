@@ -13,8 +13,9 @@ from flprivacy.attacks.cache import load_arrays, save_arrays
 from flprivacy.attacks.features import Forward
 from flprivacy.attacks.learner import Trained
 from flprivacy.attacks.scenario import Exposure, Scenario
+from flprivacy.core.attributes import AttackKey
 from flprivacy.core.progress import progress
-from flprivacy.core.scores import AttackKey, ScoreBlock, ScoreTable
+from flprivacy.core.scores import ScoreBlock, ScoreTable
 
 CURVE_COLUMNS = ("target", "model", "attribute", "access", "fraction", "seed", "epoch", "metric", "value")
 _CURVES = "curves"
@@ -137,16 +138,17 @@ def _blocks(scenario: Scenario, done: Sequence[Finished], target: str) -> Iterat
         parts[one.name] = (known, ids["scan_id"][known], ids["patient_id"][known], truth)
     for some in done:
         for name, (known, scan_ids, patient_ids, truth) in parts.items():
-            key = AttackKey(
-                target=target,
+            yield ScoreBlock(
+                attack=AttackKey(
+                    target=target, attribute=name, access=some.access, fraction=some.exposure.fraction
+                ),
                 model=some.model,
-                attribute=name,
-                access=some.access,
-                fraction=some.exposure.fraction,
                 seed=some.exposure.sample.seed,
+                scan_ids=scan_ids,
+                patient_ids=patient_ids,
+                truth=truth,
+                scores=np.ascontiguousarray(some.scores[name][known]),
             )
-            scores = np.ascontiguousarray(some.scores[name][known])
-            yield ScoreBlock(key=key, scan_ids=scan_ids, patient_ids=patient_ids, truth=truth, scores=scores)
 
 
 def _curves(scenario: Scenario, done: Sequence[Finished], target: str) -> Iterator[pd.DataFrame]:

@@ -135,9 +135,7 @@ def audit_attribute(
     missing, caveats = _caveats(cell, patients is not None)
     rule = rule or config.policy.rules.get(described.name)
     rule = rule or PolicyRule(metric=described.metric, threshold=described.threshold)
-    (decision,) = judge(
-        found.metrics, found.excesses, {described.name: rule}, note="; ".join(caveats), missing=missing
-    )
+    (decision,) = judge(found.metrics, found.excesses, {described.name: rule}, note="; ".join(caveats), missing=missing)
     return AttributeResult(
         decision=decision,
         caveats=(*([missing] if missing else []), *caveats),
@@ -155,7 +153,9 @@ def _held_out(
     numbers = np.arange(len(values))
     of_patients = numbers if patients is None else np.asarray(patients)
     if of_patients.shape != values.shape:
-        raise AuditError(f"patients has shape {of_patients.shape}, truth {values.shape}; give one patient for each scan")
+        raise AuditError(
+            f"patients has shape {of_patients.shape}, truth {values.shape}; give one patient for each scan"
+        )
     n_classes = 0 if attribute.is_regression else scores.shape[-1] if scores.ndim else 1
     return held_out_scans(
         attribute,

@@ -148,8 +148,7 @@ def _of_attribute(target: str, runs: Sequence[AttackRuns], config: AuditConfig) 
         both = sorted(
             attack.fraction
             for attack in audited
-            if (attack.target, attack.access) == (target, access)
-            and attack.on(f"{target}{_BEFORE}") in audited
+            if (attack.target, attack.access) == (target, access) and attack.on(f"{target}{_BEFORE}") in audited
         )
         wanted = both[-1:] if rule.fraction is None else [f for f in both if f == rule.fraction]
         for fraction in wanted:
@@ -189,9 +188,7 @@ def _change(target: str, cell: Sequence[Measured], metric: str, confidence: floa
     )
 
 
-def _spread(
-    now: Measured, before: Measured, metric: str, initialisations: Sequence[Initialisations]
-) -> Uncertainty:
+def _spread(now: Measured, before: Measured, metric: str, initialisations: Sequence[Initialisations]) -> Uncertainty:
     one, other = now.by_seed(metric), before.by_seed(metric)
     paired = now.runs.seeds == before.runs.seeds  # else the seeds of the two are independent draws
     return uncertainty(

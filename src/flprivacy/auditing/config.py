@@ -35,10 +35,7 @@ class Policy:
 
     rules: dict[str, PolicyRule] = field(
         default_factory=lambda: {
-            "site": PolicyRule(threshold=0.02),
-            "sex": PolicyRule(threshold=0.02),
-            "age_band": PolicyRule(threshold=0.02),
-            "age_years": PolicyRule(metric="mae_years", threshold=0.5),
+            one.name: PolicyRule(metric=one.metric, threshold=one.threshold) for one in BY_NAME.values()
         }
     )
     fail_on_leak: bool = False
@@ -47,10 +44,8 @@ class Policy:
         known = set(BY_NAME)
         check(set(self.rules) <= known, "rules", sorted(self.rules), f"rules are for {', '.join(sorted(known))}")
         for attribute, rule in self.rules.items():
-            fits = rule.metric in BY_NAME[attribute].metrics
-            check(
-                fits, f"rules.{attribute}.metric", rule.metric, "mae_years is the metric of age_years and of it alone"
-            )
+            metrics = BY_NAME[attribute].metrics
+            check(rule.metric in metrics, f"rules.{attribute}.metric", rule.metric, f"choose from {', '.join(metrics)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -202,9 +202,7 @@ def compare_targets(measured: Sequence[Measured], *, confidence: float) -> list[
         if one.runs.attack.access == other.runs.attack.access and one.runs.seeds == other.runs.seeds:
             metric = one.runs.held_out.attribute.metric
             difference = paired_difference(one, other, metric, confidence)
-            found.append(
-                difference if difference.value >= 0.0 else paired_difference(other, one, metric, confidence)
-            )
+            found.append(difference if difference.value >= 0.0 else paired_difference(other, one, metric, confidence))
     return found
 
 

@@ -58,7 +58,7 @@ class HeldOut:
 
     @cached_property
     def patients_per_class_mean(self) -> float:
-        """How many patients a plain mean over classes rests on: C^2 / sum(1 / n_c) for C classes of n_c patients."""
+        """Effective number of patients of a plain mean over C classes of n_c patients: C^2 / sum(1 / n_c)."""
         pairs = np.unique(self.truth.astype(np.int64) * self.n_patients + self.patients)
         sizes = np.unique(pairs // self.n_patients, return_counts=True)[1]
         return float(len(sizes) ** 2 / (1.0 / sizes).sum())
@@ -162,8 +162,8 @@ def _class_names(tables: Iterable["ScoreTable"], attribute: Attribute) -> tuple[
     for table, names in used:
         if len(names) < 2 or names != expected:
             raise AuditError(
-                f"{attribute.name}: {table.target!r} has {len(names)} class name(s), {first.target!r} has {len(expected)}; "
-                "all score tables must name the same classes, at least 2, in the same order"
+                f"{attribute.name}: {table.target!r} has {len(names)} class name(s), {first.target!r} has "
+                f"{len(expected)}; all score tables must name the same classes, at least 2, in the same order"
             )
     return expected
 

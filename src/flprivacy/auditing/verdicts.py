@@ -174,9 +174,7 @@ def _find(
     )
 
 
-def _decide(
-    over: Sequence[ExcessEstimate], best: ExcessEstimate, rule: PolicyRule, missing: str
-) -> tuple[str, str]:
+def _decide(over: Sequence[ExcessEstimate], best: ExcessEstimate, rule: PolicyRule, missing: str) -> tuple[str, str]:
     """Return the verdict and its reason in plain words."""
     metric = METRICS[rule.metric]
     limit = f"the threshold {_number(rule.threshold, rule.threshold, metric)}"

@@ -54,9 +54,7 @@ METRICS = {
     for metric in (
         Metric(name="f1_weighted", title="weighted F1", key="f1"),
         Metric(name="f1_macro", title="macro F1", key="f1_macro", mean_over_classes=True),
-        Metric(
-            name="balanced_accuracy", title="balanced accuracy", key="balanced_accuracy", mean_over_classes=True
-        ),
+        Metric(name="balanced_accuracy", title="balanced accuracy", key="balanced_accuracy", mean_over_classes=True),
         Metric(name="accuracy", title="accuracy", key="accuracy"),
         Metric(name="top3_accuracy", title="top-3 accuracy", key="top3_accuracy"),
         Metric(
@@ -118,7 +116,7 @@ class Attribute:
         return tuple(name for name in CLASSIFICATION_METRICS if name != "top3_accuracy" or self.top_k)
 
     def metrics_for(self, n_classes: int) -> tuple[str, ...]:
-        """Return the metrics that say something about ``n_classes`` classes: of three, three guesses are always right."""
+        """Return the metrics for ``n_classes`` classes: of three classes, three guesses are always right."""
         return tuple(name for name in self.metrics if name != "top3_accuracy" or n_classes > TOP_K)
 
     @property
@@ -127,13 +125,9 @@ class Attribute:
         return self.metrics[0]
 
 
-SITE = Attribute(
-    name="site", secret="the hospital that a scan comes from", known_as="hospital", top_k=True
-)
+SITE = Attribute(name="site", secret="the hospital that a scan comes from", known_as="hospital", top_k=True)
 SEX = Attribute(name="sex", secret="the patient's sex")
-AGE_BAND = Attribute(
-    name="age_band", title="age band", secret="the patient's age band", known_as="age", asked_as="age"
-)
+AGE_BAND = Attribute(name="age_band", title="age band", secret="the patient's age band", known_as="age", asked_as="age")
 AGE_YEARS = Attribute(
     name="age_years",
     kind=YEARS,

@@ -57,7 +57,7 @@ class MetricEstimate:
         per_model: model -> mean over seeds, where there is more than one model.
     """
 
-    attack: AttackKey = inline()
+    attack: AttackKey = field(metadata=inline())
     role: str
     metric: str
     value: float
@@ -85,7 +85,7 @@ class ExcessEstimate:
         best_baseline: whether this baseline is the strongest in this metric.
     """
 
-    attack: AttackKey = inline()
+    attack: AttackKey = field(metadata=inline())
     baseline: str
     metric: str
     value: float
@@ -116,7 +116,7 @@ class Verdict:
         reason: the verdict in a sentence.
     """
 
-    attack: AttackKey = inline()
+    attack: AttackKey = field(metadata=inline())
     metric: str
     value: float
     value_ci_low: float
@@ -136,7 +136,7 @@ class Verdict:
 class ConfusionMatrix:
     """``counts[truth][prediction]`` in scans, the mean over attacker seeds and the target's models."""
 
-    attack: AttackKey = inline()
+    attack: AttackKey = field(metadata=inline())
     class_names: tuple[str, ...]
     counts: tuple[tuple[float, ...], ...]
 
@@ -145,7 +145,7 @@ class ConfusionMatrix:
 class AgeScatter:
     """True and predicted age in years, one pair a held-out scan (first model, mean over seeds)."""
 
-    attack: AttackKey = inline(attribute=AGE_YEARS.name)
+    attack: AttackKey = field(metadata=inline(attribute=AGE_YEARS.name))
     truth_years: tuple[float, ...]
     predicted_years: tuple[float, ...]
 
@@ -154,7 +154,7 @@ class AgeScatter:
 class Curve:
     """An attack's strength before each epoch: mean over seeds and models, with a band of 95% over seeds."""
 
-    attack: AttackKey = inline()
+    attack: AttackKey = field(metadata=inline())
     metric: str
     epochs: tuple[int, ...]
     mean: tuple[float, ...]
@@ -199,7 +199,7 @@ class Audit(JsonRecord):
         comparisons: targets set against each other: the more exposed one, with the other in place of the baseline.
         failures: targets without numbers, because a step on them failed.
         left_out: attribute -> held-out scans without a known value.
-        provenance: digests, seeds, versions and commands.
+        provenance: digests, seeds, versions, commands, processors and settings of TensorFlow.
     """
 
     _kind, _step = "an audit", "evaluate"

@@ -35,7 +35,7 @@ class AttackChange:
         model_p_value: two-sided, of no difference between these two models.
     """
 
-    attack: AttackKey = inline()
+    attack: AttackKey = field(metadata=inline())
     metric: str
     before: float
     now: float

@@ -12,13 +12,13 @@ T = typing.TypeVar("T")
 _INLINE = "inline"
 
 
-def inline(**implied: Any) -> Any:
-    """Declare a dataclass field whose own fields stand beside those of the record that holds it, not below a name.
+def inline(**implied: Any) -> Mapping[str, Any]:
+    """Return the metadata of a dataclass field whose own fields stand beside those of the record that holds it.
 
     Args:
         implied: fields of the inner record that are not written because they are the same in every record.
     """
-    return dataclasses.field(metadata={_INLINE: implied})
+    return {_INLINE: implied}
 
 
 def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:

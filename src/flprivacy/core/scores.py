@@ -62,9 +62,7 @@ class ScoreBlock:
                 f"scores of shape {self.scores.shape}; all must count the same scans"
             )
         if n == 0 or not np.isfinite(self.scores).all() or not np.isfinite(self.truth).all():
-            raise AuditError(
-                f"scores of {self}: empty or with scores that are not finite; look for a diverged attack"
-            )
+            raise AuditError(f"scores of {self}: empty or with scores that are not finite; look for a diverged attack")
 
     def __str__(self) -> str:
         return f"{self.attack}, model {self.model!r}, seed {self.seed}"
@@ -114,9 +112,7 @@ class ScoreTable:
                     f"score table of {self.target!r}: holds scores of {block.attack.target!r}; keep them apart"
                 )
             if block.key in keys:
-                raise AuditError(
-                    f"score table of {self.target!r}: scores twice for {block}; run the attack step again"
-                )
+                raise AuditError(f"score table of {self.target!r}: scores twice for {block}; run the attack step again")
             keys.add(block.key)
 
     def select(

@@ -7,7 +7,10 @@ from flprivacy.core.audit import (
     INCONCLUSIVE,
     LEAK,
     NO_LEAK,
+    AgeScatter,
     Audit,
+    ConfusionMatrix,
+    Curve,
     MetricEstimate,
     TargetSummary,
     Verdict,
@@ -24,7 +27,13 @@ def _ranked(names: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:
 
 def _attacked(audit: Audit) -> tuple[AttackKey, ...]:
     """Return the attack behind every number, with repetitions."""
-    records = (*audit.metrics, *audit.verdicts, *audit.curves, *audit.confusions, *audit.scatters)
+    records: tuple[MetricEstimate | Verdict | Curve | ConfusionMatrix | AgeScatter, ...] = (
+        *audit.metrics,
+        *audit.verdicts,
+        *audit.curves,
+        *audit.confusions,
+        *audit.scatters,
+    )
     return tuple(record.attack for record in records)
 
 

@@ -98,8 +98,9 @@ def weak_attacks(audit: Audit) -> str:
     weak = sum(v.ci_high < 0.0 for v in audit.verdicts)
     if not weak:
         return ""
+    verb = "does" if weak == 1 else "do"
     return (
-        f"{weak} of {len(audit.verdicts)} attacks {'does' if weak == 1 else 'do'} clearly worse than the best baseline, "
+        f"{weak} of {len(audit.verdicts)} attacks {verb} clearly worse than the best baseline, "
         "which does not use the trained model. That they found no leak says little about a better attack."
     )
 
@@ -130,7 +131,9 @@ def _leaking(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
     strongest = [_strongest(v) for v in _by_attribute(verdicts).values() if severity(v) == LEAK]
     first, others = strongest[0], strongest[1:]
     comparative = "better" if in_years(first.metric) else "higher"
-    means = "its weights to fine-tune" if first.attack.access == "finetune" else f"its {access_name(first.attack.access)}"
+    means = (
+        "its weights to fine-tune" if first.attack.access == "finetune" else f"its {access_name(first.attack.access)}"
+    )
     text = (
         f"{name} gives away {_secret(first)}: an attacker with {means} and {percent(first.attack.fraction)} "
         f"of the training scans reaches a {metric_name(first.metric)} of {_amount(first.value, first)}, "

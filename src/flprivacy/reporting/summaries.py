@@ -1,5 +1,6 @@
 """What the KFP UI shows of an audit: a few numbers and one confusion matrix."""
 
+from flprivacy.core.attributes import SITE
 from flprivacy.core.audit import Audit
 
 
@@ -7,7 +8,7 @@ def verdict_metrics(audit: Audit) -> dict[str, float]:
     """Return strength and excess of every attack at the deciding exposed fraction, by a readable name."""
     metrics: dict[str, float] = {}
     for v in audit.verdicts:
-        stem = f"{v.target}.{v.attribute}.{v.access}"
+        stem = f"{v.attack.target}.{v.attack.attribute}.{v.attack.access}"
         metrics[f"{stem}.{v.metric}"] = v.value
         metrics[f"{stem}.excess"] = v.excess
     return metrics
@@ -15,12 +16,9 @@ def verdict_metrics(audit: Audit) -> dict[str, float]:
 
 def strongest_confusion(audit: Audit) -> tuple[list[str], list[list[int]]] | None:
     """Return (site names, rounded counts [truth][prediction]) of the strongest site attack; None without one."""
-    sites = [v for v in audit.verdicts if v.attribute == "site"]
-    if not sites:
-        return None
-    best = max(sites, key=lambda v: v.value)
+    sites = [v for v in audit.verdicts if v.attack.attribute == SITE.name]
+    best = max(sites, key=lambda v: v.value, default=None)
     for matrix in audit.confusions:
-        same = (matrix.target, matrix.attribute, matrix.access) == (best.target, best.attribute, best.access)
-        if same and matrix.fraction == best.fraction:
+        if best is not None and matrix.attack == best.attack:
             return list(matrix.class_names), [[round(count) for count in row] for row in matrix.counts]
     return None

@@ -28,8 +28,8 @@ def check_policy(*, audit: Path, report: Path, fail_on_leak: bool = False) -> in
     if leaks and fail_on_leak:
         worst = max(leaks, key=lambda v: v.ci_low - v.threshold)
         raise AuditError(
-            f"{len(leaks)} attack(s) leak, such as {worst.attribute} from {worst.target} ({worst.access}): "
-            f"{worst.reason}; the run was asked to fail on a leak"
+            f"{len(leaks)} attack(s) leak, such as that on {worst.attack.target} for {worst.attack.attribute} "
+            f"({worst.attack.access}): {worst.reason}; the run was asked to fail on a leak"
         )
     if found.failures:
         listed = "; ".join(f"{f.target}: {f.reason}" for f in found.failures)

@@ -82,7 +82,7 @@ def judged(compared: list[TargetChange], world: FoundTargets) -> AuditChange:
 
 
 def _judge(one: TargetChange, attacks: list[AttackChange], confidence: float) -> TargetChange:
-    ours = tuple(attack for attack in attacks if attack.target == one.target)
+    ours = tuple(attack for attack in attacks if attack.attack.target == one.target)
     if not ours:
         return one
     verdict, reason = judge_change(ours, confidence=confidence)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from flprivacy import __version__
-from flprivacy.auditing.epsilon.claim import check_claim
+from flprivacy.auditing.epsilon.audit import audit_epsilon
 from flprivacy.core.artifacts import CHECK_FILE, REPORT_FILE
 from flprivacy.core.digests import digest_json
 from flprivacy.core.dp_check import CONTRADICTED, DpCheck
@@ -87,7 +87,8 @@ def check_target(target: Path, record: TargetRecord, *, confidence: float) -> Dp
     table = pd.read_parquet(part.folder / canaries)
     included = table["included"].to_numpy(dtype=bool)
     scores = {str(name): table[name].to_numpy(dtype=float) for name in table.columns if name not in _EXCEPT_SCORES}
-    found = check_claim(included, scores, claimed_epsilon=record.epsilon, delta=record.delta, confidence=confidence)
+    ins, outs = ({name: values[chosen] for name, values in scores.items()} for chosen in (included, ~included))
+    found = audit_epsilon(ins, outs, delta=record.delta, confidence=confidence, claimed_epsilon=record.epsilon)
     return DpCheck(
         name=record.name,
         target_digest=record.digest,
@@ -104,10 +105,7 @@ def check_target(target: Path, record: TargetRecord, *, confidence: float) -> Dp
         epsilon_lower=found.epsilon_lower,
         verdict=found.verdict,
         reason=found.reason,
-        scores={
-            name: {"in": tuple(values[included].tolist()), "out": tuple(values[~included].tolist())}
-            for name, values in scores.items()
-        },
+        scores={name: {"in": tuple(ins[name].tolist()), "out": tuple(outs[name].tolist())} for name in scores},
     )
 
 

@@ -25,7 +25,7 @@ def write_report(*, audit: Path, store: str, report: Path, page: Path) -> None:
 
     def make(work: Path, folder: Path) -> None:
         del work  # seconds of drawing: nothing to resume
-        from flprivacy.reporting.files import write_figures  # imports matplotlib: only when there is work
+        from flprivacy.reporting.figures import write_figures  # imports matplotlib: only when there is work
         from flprivacy.reporting.html import write_report as write
 
         found = Audit.read(file)

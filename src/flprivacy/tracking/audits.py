@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
+from flprivacy.core.attributes import METRICS
 from flprivacy.core.audit import Audit, Curve, ExcessEstimate, MetricEstimate, TargetSummary, Verdict
 from flprivacy.core.change import AuditChange
 from flprivacy.core.parsing import to_mapping
@@ -58,7 +60,7 @@ def log_audit(
 
         def fill(run: str) -> None:
             _log_parent(client, run, audit, folder, report, change)
-            verdicts = sorted(audit.verdicts, key=lambda v: (v.target, v.attribute, v.access))
+            verdicts = sorted(audit.verdicts, key=lambda v: (v.attack.target, v.attack.attribute, v.attack.access))
             for verdict in track(verdicts, "Logging to MLflow"):
                 _log_child(client, place.experiment_id, run, audit, verdict, digest, report)
 
@@ -107,14 +109,14 @@ def _log_parent(
     for target in audit.targets:
         metrics |= {f"{target.name}.{k}": v for k, v in _target_metrics(target).items()}
     for verdict in audit.verdicts:
-        stem = f"{verdict.target}.{verdict.attribute}.{verdict.access}"
+        stem = f"{verdict.attack.target}.{verdict.attack.attribute}.{verdict.attack.access}"
         metrics |= {
             f"{stem}.{verdict.metric}": verdict.value,
-            f"{stem}.excess_{_short(verdict.metric)}": verdict.excess,
+            f"{stem}.excess_{METRICS[verdict.metric].key}": verdict.excess,
         }
     for one in change.targets if change is not None else ():
         for c in one.attacks:
-            stem = f"{c.target}.{c.attribute}.{c.access}.change_{_short(c.metric)}"
+            stem = f"{c.attack.target}.{c.attack.attribute}.{c.attack.access}.change_{METRICS[c.metric].key}"
             metrics |= {stem: c.value, f"{stem}.ci_low": c.ci_low, f"{stem}.ci_high": c.ci_high}
             metrics[f"{stem}.p_adjusted"] = c.p_adjusted
     params = {
@@ -149,10 +151,6 @@ def _dataset(audit: Audit) -> DatasetInput:
     return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "audit")])
 
 
-def _short(metric: str) -> str:
-    return {"f1_weighted": "f1", "mae_years": "years"}.get(metric, metric)
-
-
 def _target_metrics(target: TargetSummary) -> dict[str, float]:
     metrics: dict[str, float] = {}
     if target.utility is not None:
@@ -169,12 +167,12 @@ def _target_metrics(target: TargetSummary) -> dict[str, float]:
 def _log_child(
     client: MlflowClient, experiment: str, parent: str, audit: Audit, verdict: Verdict, digest: str, report: Path
 ) -> None:
-    target = next(t for t in audit.targets if t.name == verdict.target)
+    target = next(t for t in audit.targets if t.name == verdict.attack.target)
     tags = {
         "audit.kind": "attack",
         "audit.target": target.name,
-        "audit.attribute": verdict.attribute,
-        "audit.access": verdict.access,
+        "audit.attribute": verdict.attack.attribute,
+        "audit.access": verdict.attack.access,
         "audit.topology": str(target.topology or "unknown"),
         "audit.target_digest": target.digest,
         "audit.cohort_digest": audit.cohort_digest,
@@ -188,33 +186,33 @@ def _log_child(
         "audit.target": target.name,
         "audit.topology": str(target.topology or "unknown"),
         "audit.architecture": str(target.architecture or "unknown"),
-        "audit.attribute": verdict.attribute,
-        "audit.access": verdict.access,
-        "audit.fraction": f"{verdict.fraction:g}",
+        "audit.attribute": verdict.attack.attribute,
+        "audit.access": verdict.attack.access,
+        "audit.fraction": f"{verdict.attack.fraction:g}",
         "audit.best_baseline": verdict.baseline,
         "audit.tensors_matched": f"{target.tensors_matched} of {target.tensors_total}",
     }
-    name = f"{target.name} x {verdict.attribute} ({verdict.access})"
+    name = f"{target.name} x {verdict.attack.attribute} ({verdict.attack.access})"
     with open_run(client, experiment, name, tags, parent=parent) as run:
         _log(client, run, _target_metrics(target) | _attack_metrics(audit, verdict), params)
-        _log_curves(client, run, [c for c in audit.curves if _same_attack(c, verdict)], verdict.fraction)
+        _log_curves(client, run, [c for c in audit.curves if _same_attack(c, verdict)], verdict.attack.fraction)
         for figure in _figures(report, verdict):
             client.log_artifact(run, str(figure))
 
 
 def _figures(report: Path, verdict: Verdict) -> list[Path]:
     """Return the drawn figures of one target and attack: its confusion matrix and the attack's curves."""
-    attack = f"{verdict.attribute}-{verdict.access}"
-    names = (f"confusion-{attack}-{verdict.target}.png", f"curves-{attack}.png")
+    attack = f"{verdict.attack.attribute}-{verdict.attack.access}"
+    names = (f"confusion-{attack}-{verdict.attack.target}.png", f"curves-{attack}.png")
     return [path for name in names if (path := report / "figures" / name).is_file()]
 
 
 def _same_attack(item: Curve | ExcessEstimate | MetricEstimate, verdict: Verdict) -> bool:
-    return (item.target, item.attribute, item.access) == (verdict.target, verdict.attribute, verdict.access)
+    return replace(item.attack, fraction=verdict.attack.fraction) == verdict.attack
 
 
 def _suffix(fraction: float, verdict: Verdict) -> str:
-    return "" if fraction == verdict.fraction else f".at_fraction_{fraction:g}"
+    return "" if fraction == verdict.attack.fraction else f".at_fraction_{fraction:g}"
 
 
 def _attack_metrics(audit: Audit, verdict: Verdict) -> dict[str, float]:
@@ -222,11 +220,11 @@ def _attack_metrics(audit: Audit, verdict: Verdict) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for m in audit.metrics:
         if _same_attack(m, verdict):
-            stem = f"{m.attribute}.{m.metric}{_suffix(m.fraction, verdict)}"
+            stem = f"{m.attack.attribute}.{m.metric}{_suffix(m.attack.fraction, verdict)}"
             metrics |= {stem: m.value, f"{stem}.ci_low": m.ci_low, f"{stem}.ci_high": m.ci_high}
     for e in audit.excesses:
         if _same_attack(e, verdict) and e.best_baseline:
-            stem = f"{e.attribute}.excess_{_short(e.metric)}{_suffix(e.fraction, verdict)}"
+            stem = f"{e.attack.attribute}.excess_{METRICS[e.metric].key}{_suffix(e.attack.fraction, verdict)}"
             metrics |= {stem: e.value, f"{stem}.ci_low": e.ci_low, f"{stem}.ci_high": e.ci_high}
             metrics[f"{stem}.p_value"] = e.p_value
     return metrics
@@ -246,8 +244,8 @@ def _log_curves(client: MlflowClient, run: str, curves: Sequence[Curve], fractio
     now = int(time.time() * 1000)
     rows: list[Metric] = []
     for curve in curves:
-        suffix = "" if curve.fraction == fraction else f".at_fraction_{curve.fraction:g}"
-        key = f"curve.{curve.attribute}.{curve.metric}{suffix}"
+        suffix = "" if curve.attack.fraction == fraction else f".at_fraction_{curve.attack.fraction:g}"
+        key = f"curve.{curve.attack.attribute}.{curve.metric}{suffix}"
         rows += [Metric(key, value, now, epoch) for epoch, value in zip(curve.epochs, curve.mean, strict=True)]
     for start in range(0, len(rows), _BATCH):
         client.log_batch(run, metrics=rows[start : start + _BATCH])

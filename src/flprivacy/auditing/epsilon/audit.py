@@ -1,12 +1,12 @@
 """What canaries prove about a mechanism's epsilon, by several methods together, and what that says of a claim.
 
 Several bounds are computed from several scores of the same canaries, and the strongest decides. That choice is
-corrected for: each bound gets an equal share of the error, so that all of them hold together with the stated confidence.
+corrected for: each bound gets an equal share of the error, so that all of them hold together with the stated
+confidence.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -95,7 +95,9 @@ def audit_epsilon(
     error = (1.0 - confidence) / (len(methods) * len(ins))
     settings = {"delta": delta, "confidence": 1.0 - error, "correction": correction, "seed": seed}
     found = [
-        replace(METHODS[method](ins[score], outs[score], **settings), score=score) for score in ins for method in methods
+        replace(METHODS[method](ins[score], outs[score], **settings), score=score)
+        for score in ins
+        for method in methods
     ]
     found.sort(key=lambda bound: -bound.epsilon_lower)
     verdict, reason = _judge(found[0], claimed_epsilon, confidence)
@@ -111,7 +113,7 @@ def audit_epsilon(
 
 def _named(scores: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> dict[str, npt.ArrayLike]:
     if isinstance(scores, Mapping):
-        return dict(cast(Mapping[str, npt.ArrayLike], scores))
+        return dict(scores)
     return {"": scores}
 
 
@@ -137,7 +139,10 @@ def _judge(best: EpsilonBound, claimed: float | None, confidence: float) -> tupl
     if claimed is None:
         return "", proven
     if best.epsilon_lower > claimed:
-        return CONTRADICTED, f"{proven}, which is more than the claimed {claimed:.3g}: the training does not keep its promise"
+        return (
+            CONTRADICTED,
+            f"{proven}, which is more than the claimed {claimed:.3g}: the training does not keep its promise",
+        )
     return NOT_CONTRADICTED, (
         f"{proven}, which the claimed {claimed:.3g} allows; that is no proof of the claim, since a better attack "
         "may prove more"

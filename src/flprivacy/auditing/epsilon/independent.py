@@ -3,15 +3,16 @@
 They are draws of one canary over many runs, or of many canaries that do not influence each other. Canaries of one run
 do, a little; the one-run estimators (:mod:`flprivacy.auditing.epsilon.one_run`) allow for that and these do not.
 
-**Clopper-Pearson.** (epsilon, delta)-DP bounds every attack: TPR <= e^epsilon FPR + delta, and the same for its mistakes
-the other way round (Kairouz, Oh and Viswanath, arXiv:1311.0776). Exact limits of the rates (Clopper and Pearson,
-Biometrika 1934) turn that into a lower bound of epsilon (Jagielski, Ullman and Oprea, arXiv:2006.07709).
+**Clopper-Pearson.** (epsilon, delta)-DP bounds every attack: TPR <= e^epsilon FPR + delta, and the same with members
+and non-members exchanged (Kairouz, Oh and Viswanath, arXiv:1311.0776). Exact limits of the rates (Clopper and
+Pearson, Biometrika 1934) turn that into a lower bound of epsilon (Jagielski, Ullman and Oprea, arXiv:2006.07709).
 
-**Gaussian DP.** DP-SGD with many steps is close to mu-Gaussian DP (Dong, Roth and Su, arXiv:1905.02383), and a full-batch
-or single Gaussian release is exactly that. Then one point on the curve fixes all of it: error rates in the middle, which
-a few hundred canaries pin down well, tell about the tail where epsilon at a small delta lives (Nasr et al.,
-arXiv:2302.07956). For other mechanisms the extrapolation is wrong in either direction: randomised response of epsilon 1
-is "shown" to have more. Use it where the mechanism is Gaussian by construction and only its parameters are in doubt.
+**Gaussian DP.** DP-SGD with many steps is close to mu-Gaussian DP (Dong, Roth and Su, arXiv:1905.02383), and a full-
+batch or single Gaussian release is exactly that. Then one point on the curve fixes all of it: error rates in the
+middle, which a few hundred canaries pin down well, tell about the tail, where epsilon at a small delta lives (Nasr et
+al., arXiv:2302.07956). For other mechanisms the extrapolation is wrong in either direction: randomised response of
+epsilon 1 is "shown" to have more. Use it where the mechanism is Gaussian by construction and only its parameters are
+in doubt.
 
 A threshold that looks best on the very scores that then prove something proves too much. Two ways to correct for it:
 

@@ -124,7 +124,9 @@ def _confusions(audit: Audit) -> list[Plate]:
             found.append(_overview(audit, attribute, access, matrices, prominent=prominent and n_access == 0))
             if len(matrices[0].class_names) > FEW_CLASSES and n_access == 0:
                 under_audit = {s.name for s in targets(audit)}
-                found += [_one_matrix(audit, matrix, access) for matrix in matrices if matrix.attack.target in under_audit]
+                found += [
+                    _one_matrix(audit, matrix, access) for matrix in matrices if matrix.attack.target in under_audit
+                ]
     return found
 
 
