@@ -62,7 +62,7 @@ def test_a_refusal_is_recorded_at_the_first_try(
     assert run(refuses, tmp_path / "out") is None
     failure = read_failure(tmp_path / "out")
     assert failure is not None
-    assert (failure.target, failure.step, failure.passing) == ("a", "refuses", False)
+    assert (failure.target, failure.step, failure.transient) == ("a", "refuses", False)
     assert failure.reason == "out: not a target"
     assert [f.name for f in (tmp_path / "out").iterdir()] == [FAILURE_FILE]
     with pytest.raises(TrainingError, match="a: refuses failed: out: not a target"):
@@ -88,7 +88,7 @@ def test_what_may_pass_is_left_to_the_cluster_until_its_last_try(
             assert run(step, out) is None
             failure = read_failure(out)
             assert failure is not None
-            assert failure.passing
+            assert failure.transient
 
 
 def test_a_foreign_message_is_not_recorded(tmp_path: Path) -> None:

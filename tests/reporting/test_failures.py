@@ -8,7 +8,7 @@ from flprivacy.reporting.sentences import failure_lines
 from flprivacy.reporting.terminal import headline
 
 FAILURES = (
-    TargetFailure(target="old<b>", step="pull_target", reason="s3://m/old: no answer", passing=True),
+    TargetFailure(target="old<b>", step="pull_target", reason="s3://m/old: no answer", transient=True),
     TargetFailure(target="private", step="train_target", reason="the loss is no number in epoch 1"),
 )
 

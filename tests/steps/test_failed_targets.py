@@ -18,7 +18,7 @@ from flprivacy.study.plan import Plan
 from flprivacy.training.config import TargetConfig
 from tests.cohorts.tiny_cohort import write_tiny
 
-LOST = TargetFailure(target="central", step="train_target", reason="out of memory", passing=True)
+LOST = TargetFailure(target="central", step="train_target", reason="out of memory", transient=True)
 
 
 def _failed(folder: Path, failure: TargetFailure) -> Path:
@@ -50,15 +50,15 @@ def test_nothing_can_be_said_without_a_baseline(tmp_path: Path) -> None:
         _evaluate(tmp_path, replace(LOST, target="fresh"))
 
 
-@pytest.mark.parametrize("passing", [True, False])
-def test_the_run_fails_at_its_end(tmp_path: Path, passing: bool) -> None:
+@pytest.mark.parametrize("transient", [True, False])
+def test_the_run_fails_at_its_end(tmp_path: Path, transient: bool) -> None:
     audit = Audit(
         name="x", cohort_name="c", cohort_digest="", cohort={}, config={}, targets=(), metrics=(), excesses=(),
-        verdicts=(), confusions=(), scatters=(), curves=(), failures=(replace(LOST, passing=passing),),
+        verdicts=(), confusions=(), scatters=(), curves=(), failures=(replace(LOST, transient=transient),),
     )  # fmt: skip
     audit.write(tmp_path / AUDIT_FILE)
     with pytest.raises(AuditError, match=r"1 target\(s\) could not be audited.*central: out of memory") as caught:
         check_policy(audit=tmp_path, report=tmp_path)
-    assert ("raise the parameter 'attempt'" in str(caught.value)) == passing
+    assert ("raise the parameter 'attempt'" in str(caught.value)) == transient
     replace(audit, failures=()).write(tmp_path / AUDIT_FILE)
     assert check_policy(audit=tmp_path, report=tmp_path) == 0

@@ -1,18 +1,11 @@
-"""Score tables in, numbers with intervals and verdicts out. Knows no model, no attack and no file.
+"""What attacks prove: scores in, numbers with intervals and verdicts out. Knows no model, no attack and no file.
 
 .. code-block:: text
 
-    runs        the repeats of one attack (models x attacker seeds), on the same held-out scans
-    bootstrap   weights that resample patients
-    measures    metrics of the runs under all those weights
-    variance    patients, attacker seeds and initialisations: what a number's uncertainty is made of
-    intervals   from a variance to an interval within the metric's range
-    estimates   metrics with intervals
-    baselines   which baselines a target is held against, and what is missing
-    excess      target minus baseline, paired, with interval and p-value
-    verdicts    the policy's word
-    confusions, scatters, curves   what the report draws
-    anonymous   score tables that may leave the house
-    changes     what changed since the last audit, from the score tables of both
-    attributes  all of it: :func:`~flprivacy.auditing.attributes.audit_attributes`
+    arrays, attributes   the audit of one attack on arrays, and of a study's score tables: audit_attribute(s)
+    runs, uncertainty    the repeats of an attack on the same held-out scans; what their intervals are made of
+    estimates, verdicts  metrics, excess over baselines, targets compared; the policy's decision
+    changes, plots       what changed since the last audit; what the report draws
+    anonymous, config    score tables without identifiers; confidence, bootstrap and policy
+    epsilon              lower bounds on epsilon from the scores of canaries: audit_epsilon
 """

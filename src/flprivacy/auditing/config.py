@@ -31,7 +31,12 @@ class PolicyRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What the hospital network tolerates: one rule per attribute (``site``, ``sex``, ``age_band``, ``age_years``)."""
+    """What the hospital network tolerates.
+
+    Attributes:
+        rules: attribute (``site``, ``sex``, ``age_band``, ``age_years``) -> its rule; one without a rule is attacked
+            and gets no verdict.
+    """
 
     rules: dict[str, PolicyRule] = field(
         default_factory=lambda: {

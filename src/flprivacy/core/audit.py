@@ -9,7 +9,7 @@ from typing import Any
 
 from flprivacy.core.attributes import AGE_YEARS, AttackKey
 from flprivacy.core.json_record import JsonRecord
-from flprivacy.core.parsing import inline
+from flprivacy.core.parsing import inline, was
 from flprivacy.core.target import PrivacyStatement, Utility
 
 LEAK, NO_LEAK, INCONCLUSIVE = "leak", "no leak found", "inconclusive"
@@ -170,13 +170,13 @@ class TargetFailure:
         target: its name.
         step: that failed.
         reason: one line.
-        passing: whether the failure may be transient, so that another attempt can succeed.
+        transient: whether another attempt may succeed, because the reason is not in the target.
     """
 
     target: str
     step: str
     reason: str
-    passing: bool = False
+    transient: bool = field(default=False, metadata=was("passing"))
 
 
 @dataclass(frozen=True, kw_only=True)

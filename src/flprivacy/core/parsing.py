@@ -9,7 +9,7 @@ from typing import Any
 from flprivacy.core.errors import ConfigError
 
 T = typing.TypeVar("T")
-_INLINE = "inline"
+_INLINE, _WAS = "inline", "was"
 
 
 def inline(**implied: Any) -> Mapping[str, Any]:
@@ -19,6 +19,11 @@ def inline(**implied: Any) -> Mapping[str, Any]:
         implied: fields of the inner record that are not written because they are the same in every record.
     """
     return {_INLINE: implied}
+
+
+def was(name: str) -> Mapping[str, Any]:
+    """Return the metadata of a dataclass field that older files know by another name."""
+    return {_WAS: name}
 
 
 def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:
@@ -58,8 +63,10 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:
 def _gathered(
     fields: Mapping[str, "dataclasses.Field[Any]"], hints: Mapping[str, Any], mapping: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    """Put the fields of inline records below the name of their field."""
+    """Put the fields of inline records below their field's name, and what had another name under its present one."""
     for name, field in fields.items():
+        if field.metadata.get(_WAS) in mapping:
+            mapping = {name if key == field.metadata[_WAS] else key: value for key, value in mapping.items()}
         if _INLINE in field.metadata:
             inner = {f.name for f in dataclasses.fields(hints[name])}
             outer = {key: value for key, value in mapping.items() if key not in inner}

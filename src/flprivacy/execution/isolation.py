@@ -62,8 +62,8 @@ def run_target_step(function: Callable[..., R], arguments: Mapping[str, Any], ou
 
 def _judge(error: Exception, step: str, whose: str) -> TargetFailure:
     """Return what to record of an error, or end the process so that the cluster tries again."""
-    passing = not isinstance(error, FlprivacyError) or isinstance(error, _MAY_PASS)
-    if passing and may_try_again():
+    transient = not isinstance(error, FlprivacyError) or isinstance(error, _MAY_PASS)
+    if transient and may_try_again():
         if isinstance(error, FlprivacyError):
             refuse(step, whose, error)
         raise error
@@ -73,7 +73,7 @@ def _judge(error: Exception, step: str, whose: str) -> TargetFailure:
     else:
         reason = f"the step broke ({type(error).__name__}); its log says where"  # a foreign message may name anything
         LOGGER.error("%s of %s broke", step, whose, exc_info=error)
-    return TargetFailure(target=whose, step=step, reason=reason, passing=passing)
+    return TargetFailure(target=whose, step=step, reason=reason, transient=transient)
 
 
 def may_try_again() -> bool:

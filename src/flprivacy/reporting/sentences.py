@@ -75,7 +75,7 @@ def failure_lines(audit: Audit) -> list[str]:
     """Return a sentence for every target without numbers: which, why, and what helps."""
     lines = []
     for failure in audit.failures:
-        remedy = "; the failure may be temporary: try again" if failure.passing else ""
+        remedy = "; the failure may be temporary: try again" if failure.transient else ""
         step = _STEPS.get(failure.step, failure.step)
         lines.append(f"{failure.target} was not audited, because {step} failed: {failure.reason}{remedy}")
     return lines

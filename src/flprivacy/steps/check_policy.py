@@ -33,6 +33,6 @@ def check_policy(*, audit: Path, report: Path, fail_on_leak: bool = False) -> in
         )
     if found.failures:
         listed = "; ".join(f"{f.target}: {f.reason}" for f in found.failures)
-        again = " (to try again, raise the parameter 'attempt')" if any(f.passing for f in found.failures) else ""
+        again = " (to try again, raise the parameter 'attempt')" if any(f.transient for f in found.failures) else ""
         raise AuditError(f"{len(found.failures)} target(s) could not be audited, the others were: {listed}{again}")
     return len(leaks)

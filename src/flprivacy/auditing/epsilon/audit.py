@@ -79,6 +79,9 @@ def audit_epsilon(
             better where scores take few values.
         seed: orders equal scores and draws the halves of ``split``.
 
+    Returns:
+        The bounds, and the verdict on the claim.
+
     Raises:
         AuditError: no canary in or none out, no score, scores of different names, scores that are not flat or not
             finite, an unknown method or correction, or a level out of range.

@@ -16,7 +16,6 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr, ndtri
 
 from flprivacy.auditing.epsilon.bound import GAUSSIAN, check_levels, checked_scores
@@ -146,6 +145,8 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
     """
     if mu < 0.0 or not 0.0 < delta < 1.0:
         raise AuditError(f"mu is {mu!r} and delta {delta!r}; mu must not be negative and delta be between 0 and 1")
+    from scipy.optimize import brentq  # slow to import: only where it is used
+
     if mu == 0.0 or _gaussian_log_delta(mu, 0.0) <= math.log(delta):
         return 0.0
     if _gaussian_log_delta(mu, _MOST_EPSILON) > math.log(delta):

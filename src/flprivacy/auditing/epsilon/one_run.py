@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
 from scipy.special import expit
 
 from flprivacy.auditing.epsilon.bound import check_levels, checked_scores, unknown_correction
@@ -170,6 +169,8 @@ def one_run_epsilon(canaries: int, guesses: int, correct: int, *, delta: float, 
     check_levels(confidence, delta)
     error = 1.0 - confidence
 
+    from scipy.optimize import brentq  # slow to import: only where it is used
+
     def excess(epsilon: float) -> float:
         return one_run_p_value(canaries, guesses, correct, epsilon=epsilon, delta=delta) - error
 
@@ -186,7 +187,7 @@ def one_run_p_value(canaries: int, guesses: int, correct: int, *, epsilon: float
 
     Theorem 3.1 of the paper: the binomial tail, plus 2 m delta times the steepest mean slope of the tail below it.
     """
-    from scipy.stats import binom  # a second to import: only where it is used
+    from scipy.stats import binom  # slow to import: only where it is used
 
     right = float(expit(epsilon))
     tail = float(binom.sf(correct - 1, guesses, right))

@@ -46,7 +46,7 @@ def canary_scores(check: DpCheck) -> Figure:
 
 @styled
 def bounds_against_claim(check: DpCheck) -> Figure:
-    """Draw every lower bound as a bar, and the claim as a line that none may cross."""
+    """Draw every lower bound as a bar, and the claim as a line that none should cross."""
     margins = Margins(left=2.9, right=0.9, top=0.3, bottom=0.62)
     width = PAGE_INCHES - margins.left - margins.right
     figure, (axes,) = stacked_panels([_ROW_INCHES * len(check.bounds)], width=width, margins=margins)
