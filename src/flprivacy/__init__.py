@@ -2,7 +2,8 @@
 
 As a library it works on arrays; nothing heavy is imported before it is used (docs/api.md has examples):
 
-- :func:`audit_attribute`: what an attribute attack proves about a model, held against baselines;
+- :func:`attack_features`: infer an attribute of scans from a model's features;
+- :func:`audit_attribute`: what such an attack proves about the model, held against baselines;
 - :func:`audit_epsilon`: lower bounds on epsilon from the scores of canaries;
 - :func:`account`: epsilon of recorded DP events.
 """
@@ -11,6 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flprivacy.attacks.config import LearnerConfig as LearnerConfig
+    from flprivacy.attacks.learner import attack_features as attack_features
     from flprivacy.auditing.arrays import AttributeResult as AttributeResult
     from flprivacy.auditing.arrays import audit_attribute as audit_attribute
     from flprivacy.auditing.config import AuditConfig as AuditConfig
@@ -37,6 +40,7 @@ __version__ = "0.1.0"
 # Where each public name lives; the imports above say the same to type checkers.
 _HOME = {
     "account": "privacy.accounting",
+    "attack_features": "attacks.learner",
     "audit_attribute": "auditing.arrays",
     "audit_epsilon": "auditing.epsilon.audit",
     "AttackError": "core.errors",
@@ -50,6 +54,7 @@ _HOME = {
     "EpsilonBound": "core.dp_check",
     "ExcessEstimate": "core.audit",
     "FlprivacyError": "core.errors",
+    "LearnerConfig": "attacks.config",
     "MetricEstimate": "core.audit",
     "Policy": "auditing.config",
     "PolicyRule": "auditing.config",
@@ -70,6 +75,7 @@ __all__ = [
     "EpsilonBound",
     "ExcessEstimate",
     "FlprivacyError",
+    "LearnerConfig",
     "MetricEstimate",
     "Policy",
     "PolicyRule",
@@ -78,6 +84,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "account",
+    "attack_features",
     "audit_attribute",
     "audit_epsilon",
 ]

@@ -139,9 +139,7 @@ def _blocks(scenario: Scenario, done: Sequence[Finished], target: str) -> Iterat
     for some in done:
         for name, (known, scan_ids, patient_ids, truth) in parts.items():
             yield ScoreBlock(
-                attack=AttackKey(
-                    target=target, attribute=name, access=some.access, fraction=some.exposure.fraction
-                ),
+                attack=AttackKey(target=target, attribute=name, access=some.access, fraction=some.exposure.fraction),
                 model=some.model,
                 seed=some.exposure.sample.seed,
                 scan_ids=scan_ids,

@@ -43,7 +43,6 @@ class Policy:
             one.name: PolicyRule(metric=one.metric, threshold=one.threshold) for one in BY_NAME.values()
         }
     )
-    fail_on_leak: bool = False
 
     def __post_init__(self) -> None:
         known = set(BY_NAME)

@@ -24,7 +24,6 @@ import numpy.typing as npt
 from flprivacy.core.checks import check
 from flprivacy.core.errors import ConfigError
 from flprivacy.privacy.events import PATIENT, SCAN, SITE, SampledGaussianSteps
-from flprivacy.privacy.mechanisms import discretisation, pld_accountant, rdp_epsilon
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -129,6 +128,8 @@ def privacy_profile(events: Sequence[SampledGaussianSteps], *, epsilons: FloatAr
         epsilons: (epsilon,) not negative.
         group_size: units that are added or removed together.
     """
+    from flprivacy.privacy.mechanisms import pld_accountant
+
     accountant = pld_accountant(events, group_size=group_size, interval=_interval(events, group_size, 1e-6))
     return np.array([accountant.get_delta(float(e)) for e in epsilons])
 
@@ -213,6 +214,8 @@ def _price(
 @lru_cache(maxsize=1024)
 def _epsilons(events: tuple[SampledGaussianSteps, ...], group_size: int, delta: float) -> tuple[float, float]:
     """Return epsilon by privacy loss distribution and by Renyi differential privacy."""
+    from flprivacy.privacy.mechanisms import pld_accountant, rdp_epsilon  # dp-accounting takes seconds to import
+
     interval = _interval(events, group_size, delta)
     accountant = pld_accountant(events, group_size=group_size, interval=interval)
     by_pld = _finite(accountant.get_epsilon(delta))
@@ -220,6 +223,8 @@ def _epsilons(events: tuple[SampledGaussianSteps, ...], group_size: int, delta: 
 
 
 def _interval(events: Sequence[SampledGaussianSteps], group_size: int, delta: float) -> float:
+    from flprivacy.privacy.mechanisms import discretisation, rdp_epsilon
+
     rough = _finite(rdp_epsilon(events, group_size=group_size, delta=delta))
     return discretisation(rough, sum(event.steps for event in events))
 
