@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import ConfigError, TargetError
 from flprivacy.core.parsing import to_mapping
-from flprivacy.core.publish import publish_folder, write_json
+from flprivacy.core.publish import link_or_copy, publish_folder, write_json
 from flprivacy.core.target import SCHEMA_VERSION, TARGET_FILE, ModelRecord, Origin, TargetRecord
 from flprivacy.core.target_source import CUSTOM
 from flprivacy.models.foreign.allowed import plain
 from flprivacy.models.foreign.checkpoint import open_checkpoint
 from flprivacy.models.weights import MOST_CLASSES, MOST_VOXELS, read_tensors, tensors_digest, vet_tensors
-from flprivacy.storage.links import link_or_copy
 
 if TYPE_CHECKING:
     from flprivacy.models.architecture import TargetModel

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from flprivacy.core.errors import ConfigError, TargetError
 from flprivacy.core.parsing import to_mapping
-from flprivacy.core.publish import write_json
+from flprivacy.core.publish import link_or_copy, write_json
 from flprivacy.core.target import TARGET_FILE
-from flprivacy.storage.links import link_or_copy
 from flprivacy.storage.upload import upload_files
 from flprivacy.storage.uris import is_remote, local_path
 from flprivacy.targets.folder import deliver_target, read_target
