@@ -28,7 +28,7 @@ from flprivacy.attacks.attribute import attack_attributes
 from flprivacy.attacks.baselines import majority
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.features import model_forward
-from flprivacy.attacks.labels import attribute_labels
+from flprivacy.attacks.scenario import attribute_labels
 from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.core.cohort import Cohort

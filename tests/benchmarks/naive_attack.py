@@ -14,8 +14,8 @@ from keras import layers
 
 from flprivacy.attacks.cache import ahead
 from flprivacy.attacks.config import AttackConfig
-from flprivacy.attacks.labels import AttributeLabels
 from flprivacy.attacks.samples import class_weights
+from flprivacy.attacks.scenario import AttributeLabels
 from flprivacy.cohorts.format import read_volumes
 from flprivacy.cohorts.preprocessing import test_view, train_view, view_keys
 from flprivacy.cohorts.sampling import exposed_rows

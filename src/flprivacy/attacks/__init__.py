@@ -11,8 +11,8 @@ intervals.
 
 - :mod:`~flprivacy.attacks.attribute`: the attacks on a target folder, all accesses.
 - :mod:`~flprivacy.attacks.baselines`: attackers without a model.
-- :mod:`~flprivacy.attacks.scenario`: what is the same for every model: :mod:`~flprivacy.attacks.labels`, from the
-  manifest, and the scans that the attacker holds.
+- :mod:`~flprivacy.attacks.scenario`: what is the same for every model: the attributes, from the manifest, and the scans
+  that the attacker holds.
 - :mod:`~flprivacy.attacks.features`, :mod:`~flprivacy.attacks.cache`: one forward pass a model, scan and view.
 - :mod:`~flprivacy.attacks.frozen`, :mod:`~flprivacy.attacks.finetune`: the attacker who leaves the trunk as it is, and
   the one who trains it on.

@@ -1,20 +1,24 @@
-"""What is the same for every model under attack: labels, exposed samples, held-out scans."""
+"""What is the same for every model under attack: attributes from the manifest, exposed samples, held-out scans."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.features import Views
-from flprivacy.attacks.labels import AttributeLabels, attribute_labels, check_learnable, check_scorable
+from flprivacy.attacks.heads import Head
 from flprivacy.attacks.samples import Sample
 from flprivacy.cohorts.sampling import exposed_rows
+from flprivacy.core.attributes import AGE_BAND, AGE_YEARS, SEX, SITE, Attribute
 from flprivacy.core.checks import check
-from flprivacy.core.cohort import TEST, Cohort
+from flprivacy.core.cohort import SEXES, TEST, Cohort
 from flprivacy.core.digests import digest_json
+from flprivacy.core.errors import AttackError
 from flprivacy.core.metrics import confusion_matrices, f1_weighted, mean_absolute_error
 from flprivacy.core.vocabulary import PROTOCOLS
 
@@ -23,7 +27,57 @@ IntArray = npt.NDArray[np.int64]
 
 _FORMAT = 2
 # These change speed and memory or choose among results; they are no part of a single result.
-_NOT_IN_KEYS = ("accesses", "fractions", "extraction_batch_size")
+_NOT_IN_KEYS = ("accesses", "fractions", "seeds", "extraction_batch_size")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttributeLabels:
+    """One attacked attribute of every scan of a cohort."""
+
+    attribute: Attribute
+    values: npt.NDArray[np.float64]  # (scan,) class index, or years; NaN where the manifest says nothing
+    class_names: tuple[str, ...]  # in the order of their indices; empty for years
+
+    @property
+    def name(self) -> str:
+        """Name of the attribute."""
+        return self.attribute.name
+
+    @property
+    def head(self) -> Head:
+        """What learns the attribute."""
+        return Head(attribute=self.attribute, n_classes=len(self.class_names))
+
+
+def attribute_labels(
+    cohort: Cohort, *, attributes: Sequence[str], age_edges_years: Sequence[float]
+) -> tuple[AttributeLabels, ...]:
+    """Return the labels of the configured attributes; ``age`` gives both bands and years.
+
+    An age on an edge belongs to the band above it.
+    """
+    manifest, edges = cohort.manifest, np.asarray(age_edges_years)
+    sites = manifest["site_id"].to_numpy(dtype=np.float64)
+    sexes = _floats(manifest["sex"].map({sex: float(i) for i, sex in enumerate(SEXES)}))
+    years = _floats(manifest["age_years"])
+    bands = np.where(np.isnan(years), np.nan, np.searchsorted(edges, years, side="right"))
+    known = {
+        SITE.name: AttributeLabels(attribute=SITE, values=sites, class_names=cohort.meta.site_names),
+        SEX.name: AttributeLabels(attribute=SEX, values=sexes, class_names=SEXES),
+        AGE_BAND.name: AttributeLabels(attribute=AGE_BAND, values=bands, class_names=band_names(age_edges_years)),
+        AGE_YEARS.name: AttributeLabels(attribute=AGE_YEARS, values=years, class_names=()),
+    }
+    return tuple(one for asked in attributes for one in known.values() if one.attribute.asked_as == asked)
+
+
+def _floats(column: "pd.Series[float]") -> npt.NDArray[np.float64]:
+    return pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def band_names(edges: Sequence[float]) -> tuple[str, ...]:
+    """Name the age bands between ``edges`` (years): ``<45``, ``45-60``, ``>=60``."""
+    inner = [f"{a:g}-{b:g}" for a, b in itertools.pairwise(edges)]
+    return (f"<{edges[0]:g}", *inner, f">={edges[-1]:g}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,17 +141,16 @@ def prepare(config: AttackConfig, cohort: Cohort, *, protocol: str) -> Scenario:
     """
     check(protocol in PROTOCOLS, "protocol", protocol, f"must be one of {', '.join(PROTOCOLS)}")
     labels = attribute_labels(cohort, attributes=config.attributes, age_edges_years=config.age_edges_years)
+    test = cohort.rows(TEST)
     for one in labels:
-        check_scorable(cohort, one)
+        _check_differs(one, test, "the held-out scans", "to be scored", "give a cohort in which it varies")
     return Scenario(
         config=config,
         cohort=cohort,
         protocol=protocol,
         labels=labels,
-        exposures=tuple(
-            _draw(cohort, labels, fraction, seed) for fraction in config.fractions for seed in config.seeds
-        ),
-        test=cohort.rows(TEST),
+        exposures=tuple(_draw(cohort, labels, *names) for names in itertools.product(config.fractions, config.seeds)),
+        test=test,
     )
 
 
@@ -105,6 +158,19 @@ def _draw(cohort: Cohort, labels: Sequence[AttributeLabels], fraction: float, se
     """Draw the exposed sample of a seed, which all attributes share."""
     rows = exposed_rows(cohort, fraction=fraction, seed=seed)
     for one in labels:
-        check_learnable(one, rows, fraction=fraction, seed=seed)
+        which = f"the exposed scans of fraction {fraction:g} and seed {seed}"
+        _check_differs(one, rows, which, "to learn from", "raise attack.fractions")
     values = np.stack([one.values[rows] for one in labels])
     return Exposure(fraction=fraction, rows=rows, sample=Sample.of([one.head for one in labels], values, seed=seed))
+
+
+def _check_differs(labels: AttributeLabels, rows: IntArray, which: str, purpose: str, remedy: str) -> None:
+    values = labels.values[rows]
+    known = values[~np.isnan(values)]
+    distinct = len(np.unique(known))
+    if distinct < 2:
+        raise AttackError(
+            f"attribute {labels.name}: {which} ({len(known)} with a value) hold {distinct} different value(s) and an "
+            f"attack needs at least 2 {purpose}; {remedy} or leave {labels.attribute.asked_as!r} out of "
+            "attack.attributes"
+        )
