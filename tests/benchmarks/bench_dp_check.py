@@ -26,11 +26,11 @@ def main() -> int:
     from planted_bugs import CAUGHT, METHODS, RIGHT
 
     from flprivacy.cohorts.phantom.generate import phantom_cohort
-    from flprivacy.presets import load_study
+    from flprivacy.presets import load_preset
 
     as_expected = True
     with tempfile.TemporaryDirectory() as folder:
-        config = load_study("demo").cohort
+        config = load_preset("demo").study.cohort
         assert config is not None
         cohort = Path(arguments.cohort or Path(folder) / "cohort")
         if not cohort.exists():
@@ -64,12 +64,12 @@ def check(name: str, cohort: Path, seed: int) -> dict[str, object]:
     from planted_bugs import METHODS
 
     from flprivacy.cohorts.format import open_cohort
-    from flprivacy.presets import load_study
+    from flprivacy.presets import load_preset
     from flprivacy.steps.dp_check import check_target
     from flprivacy.training.config import CanaryConfig
     from flprivacy.training.train import train_target
 
-    config = load_study("demo").dp_check.target
+    config = load_preset("demo").dp_check.target
     config = replace(config, canaries=replace(config.canaries or CanaryConfig(), seed=seed))
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -8,7 +8,7 @@ import pytest
 
 from flprivacy.core.errors import ConfigError
 from flprivacy.launch.arguments import overrides, study_arguments
-from flprivacy.presets import load_study, resolve_study
+from flprivacy.presets import load_preset, resolve_preset
 from flprivacy.steps.plan_audit import plan_audit
 from flprivacy.steps.plan_study import plan_study
 from flprivacy.steps.pull_target import pull_target
@@ -56,7 +56,7 @@ def test_many_overrides_are_kept_in_the_store_too(kfp: KfpState, flprivacy: Comm
     (run,) = kfp.runs.values()
     parameters = run["runtime_config"]["parameters"]
     assert set(parameters["overrides"]) == {REFERENCE}
-    study = resolve_study(parameters["preset"], parameters["overrides"])
+    study = resolve_preset(parameters["preset"], parameters["overrides"]).study
     assert list(study.attack.seeds) == seeds
 
 
@@ -78,7 +78,7 @@ def test_a_preset_of_one_s_own_is_kept_under_its_digest(kfp: KfpState, flprivacy
     assert (parameters["preset"], parameters["preset_digest"]) == (f"{store}/configs/{digest}/mine.yaml", digest)
     given = {k: parameters[k] for k in ("preset", "overrides", "preset_digest")}
     assert plan_study(**given, plan=tmp_path / "plan.json") == ["u"]
-    assert Plan.read(tmp_path / "plan.json").study == load_study(str(preset))
+    assert Plan.read(tmp_path / "plan.json").study == load_preset(str(preset)).study
     assert study_arguments(parameters["preset"], {}) == given  # the plan's command, given here, means the same
     flprivacy("submit", "study", "--no-wait", "--preset", parameters["preset"])
     assert list(kfp.runs.values())[1]["runtime_config"]["parameters"] == given

@@ -6,27 +6,28 @@ import pytest
 
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError
-from flprivacy.presets import load_study, preset_names
+from flprivacy.presets import load_preset, preset_names
+from flprivacy.study.config import DpCheckConfig
 
 
 def test_every_preset_is_valid_and_has_its_baseline() -> None:
     assert {"demo", "paper"} <= set(preset_names())
     for name in preset_names():
-        study = load_study(name)
+        study = load_preset(name).study
         assert study.name == name
         topologies = {t.topology for t in study.targets.values()}
         assert {"untrained", "siloed", "central", "federated"} <= topologies
 
 
 def test_the_demo_is_the_grid_that_make_audit_promises() -> None:
-    study = load_study("demo")
+    study = load_preset("demo").study
     assert set(study.attack.attributes) == {"site", "sex", "age"}
     assert len(study.attack.fractions) >= 2
     assert len(study.attack.seeds) >= 5
 
 
 def test_overrides_replace_single_fields_and_null_removes_a_target() -> None:
-    study = load_study("demo", {"cohort": {"scans": 400}, "targets": {"siloed": None}})
+    study = load_preset("demo", {"cohort": {"scans": 400}, "targets": {"siloed": None}}).study
     assert study.cohort is not None
     assert study.cohort.scans == 400
     assert study.cohort.sites == 21
@@ -36,9 +37,9 @@ def test_overrides_replace_single_fields_and_null_removes_a_target() -> None:
 def test_a_file_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("targets: {a: {topology: central}}\n")
-    assert load_study(str(path), digest=digest_file(path)).name == "mine"
+    assert load_preset(str(path), digest=digest_file(path)).study.name == "mine"
     with pytest.raises(ConfigError, match=r"mine\.yaml: changed since the run was started"):
-        load_study(str(path), digest="0" * 64)
+        load_preset(str(path), digest="0" * 64)
 
 
 @pytest.mark.parametrize(
@@ -49,12 +50,26 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str, message: str) -> None
     path = tmp_path / "broken.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message) as error:
-        load_study(str(path))
+        load_preset(str(path))
     assert str(path) in str(error.value)
+
+
+def test_the_check_of_private_training_stands_beside_the_study() -> None:
+    changed = {"dp_check": {"target": {"epochs": 3}}}
+    assert load_preset("demo", changed).dp_check.target.epochs == 3
+    assert load_preset("demo", changed).study == load_preset("demo").study
+    assert load_preset("paper").dp_check == DpCheckConfig()
+    with pytest.raises(ConfigError, match=r"preset demo\.dp_check: unknown field 'confidense'"):
+        load_preset("demo", {"dp_check": {"confidense": 0.9}})
+
+
+def test_a_policy_does_not_say_whether_a_run_fails() -> None:
+    with pytest.raises(ConfigError, match=r"'fail_on_leak' is not part of a policy; .* --fail-on-leak"):
+        load_preset("demo", {"audit": {"policy": {"fail_on_leak": True}}})
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"preset 'dmo' is unknown; choose demo, paper or give a \.yaml file"):
-        load_study("dmo")
+        load_preset("dmo")
     with pytest.raises(ConfigError, match="cannot be read"):
-        load_study("/nowhere/x.yaml")
+        load_preset("/nowhere/x.yaml")

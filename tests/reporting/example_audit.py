@@ -293,7 +293,7 @@ def _config(attributes, accesses, fractions):
         "name": "demo",
         "protocol": "standard",
         "attack": {"accesses": list(accesses), "fractions": list(fractions), "seeds": [0, 1, 2, 3, 4], "epochs": 20},
-        "audit": {"confidence": 0.95, "bootstrap": 1000, "seed": 0, "policy": {"rules": rules, "fail_on_leak": False}},
+        "audit": {"confidence": 0.95, "bootstrap": 1000, "seed": 0, "policy": {"rules": rules}},
     }
 
 

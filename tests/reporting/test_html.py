@@ -179,7 +179,7 @@ def test_limits_are_stated(page: Page) -> None:
 
 def test_provenance_is_whole(page: Page, audit: Audit) -> None:
     text = page.sections["provenance"]
-    for fact in (audit.provenance["command"], audit.cohort_digest, "3.15.0", "0123456789abcdef", "fail_on_leak: false"):
+    for fact in (audit.provenance["command"], audit.cohort_digest, "3.15.0", "0123456789abcdef", "bootstrap: 1000"):
         assert fact in text
 
 

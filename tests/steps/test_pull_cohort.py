@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from flprivacy.cohorts.format import open_cohort, read_volumes, verify_cohort
-from flprivacy.cohorts.remote import look_at_cohort, push_cohort
+from flprivacy.cohorts.remote import find_cohort, push_cohort
 from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.cohorts.selection import PRESENT_FILE
 from flprivacy.core.cohort import Cohort
@@ -99,11 +99,11 @@ def test_without_fractions_the_whole_cohort_comes(source: Cohort, tmp_path: Path
 
 
 def test_nothing_moves_again_while_nothing_changed(source: Cohort, scripted: ScriptedS3, tmp_path: Path) -> None:
-    resolved = look_at_cohort(URI).version
+    resolved = find_cohort(URI).version
     assert volume_bytes(scripted) == 0
     _pull(tmp_path / "out", resolved=resolved)
     scripted.sent.clear()
-    assert look_at_cohort(URI).version == resolved
+    assert find_cohort(URI).version == resolved
     _pull(tmp_path / "again", resolved=resolved)
     assert volume_bytes(scripted) == 0
     assert verify_cohort(tmp_path / "again").meta == source.meta
@@ -120,7 +120,7 @@ def test_more_seeds_are_another_selection_of_the_same_cohort(source: Cohort, tmp
 
 @pytest.mark.parametrize("name", ["cohort.json", "manifest.parquet", "volumes/Site B.npy"])
 def test_any_change_changes_what_is_resolved(source: Cohort, scripted: ScriptedS3, tmp_path: Path, name: str) -> None:
-    resolved = look_at_cohort(URI).version
+    resolved = find_cohort(URI).version
     data = scripted.objects["bucket"][f"data/cohort/{name}"]
     if name == "cohort.json":
         changed = json.dumps(json.loads(data) | {"name": "other"}).encode()
@@ -131,7 +131,7 @@ def test_any_change_changes_what_is_resolved(source: Cohort, scripted: ScriptedS
     else:
         changed = data[:-1] + bytes([data[-1] ^ 1])
     scripted.objects["bucket"][f"data/cohort/{name}"] = changed
-    assert look_at_cohort(URI).version != resolved
+    assert find_cohort(URI).version != resolved
     with pytest.raises(ChangedObjectError, match="changed since it was resolved; run again"):
         _pull(tmp_path / "out", resolved=resolved)
     assert not (tmp_path / "out").exists()
@@ -140,7 +140,7 @@ def test_any_change_changes_what_is_resolved(source: Cohort, scripted: ScriptedS
 def test_a_cohort_on_this_disk_is_linked_whole(source: Cohort, tmp_path: Path) -> None:
     for number, location in enumerate((str(source.folder), f"file://{source.folder}")):
         out = tmp_path / f"out{number}"
-        resolved = look_at_cohort(location).version
+        resolved = find_cohort(location).version
         assert _pull(out, location=location, resolved=resolved) == source.meta.digest
         assert open_cohort(out).places is None
         shard = next((out / "volumes").iterdir())
@@ -177,9 +177,9 @@ def test_a_pulled_cohort_can_be_handed_on_but_not_published(
         ({"splits": ["trian"]}, ConfigError, "choose from train, test"),
         ({"fractions": [10]}, ConfigError, "a fraction, not percent"),
         ({"seeds": [-1]}, ConfigError, "must not be negative"),
-        ({"cohort": "http://host/cohort"}, StorageError, "not a location"),
-        ({"cohort": "s3://bucket/none"}, MissingObjectError, "s3://bucket/none/cohort.json: no such object"),
-        ({"cohort": "s3://elsewhere/none"}, MissingObjectError, "no such bucket"),
+        ({"location": "http://host/cohort"}, StorageError, "not a location"),
+        ({"location": "s3://bucket/none"}, MissingObjectError, "s3://bucket/none/cohort.json: no such object"),
+        ({"location": "s3://elsewhere/none"}, MissingObjectError, "no such bucket"),
     ],
 )
 def test_wrong_arguments_are_one_line(
@@ -278,13 +278,13 @@ def test_on_a_real_server(bucket: str, tmp_path: Path, monkeypatch: pytest.Monke
     sent = push_cohort(folder=cohort.folder, uri=uri)
     assert sent == sum(path.stat().st_size for path in cohort.folder.rglob("*") if path.is_file())
     assert push_cohort(folder=cohort.folder, uri=uri) == 0
-    resolved = look_at_cohort(uri).version
+    resolved = find_cohort(uri).version
     assert _pull(tmp_path / "out", location=uri, resolved=resolved) == cohort.meta.digest
     assert verify_cohort(tmp_path / "out").places is not None
-    assert look_at_cohort(f"{uri}/").version == resolved
+    assert find_cohort(f"{uri}/").version == resolved
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret-key")
     with pytest.raises(StorageError, match="the secret key does not fit") as caught:
-        look_at_cohort(uri)
+        find_cohort(uri)
     assert "very-secret-key" not in str(caught.value)
 
 
@@ -292,6 +292,6 @@ def test_on_google_cloud_storage(gcs: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("FLPRIVACY_HOME", str(tmp_path / "home"))
     cohort = write_source(tmp_path / "source")
     push_cohort(folder=cohort.folder, uri=gcs)
-    resolved = look_at_cohort(gcs).version
+    resolved = find_cohort(gcs).version
     assert _pull(tmp_path / "out", location=gcs, resolved=resolved) == cohort.meta.digest
     assert verify_cohort(tmp_path / "out").places is not None

@@ -10,7 +10,7 @@ from botocore.config import Config
 from google.auth.credentials import CredentialsWithRegionalAccessBoundary
 from storage_examples import one_line
 
-from flprivacy.cohorts.remote import look_at_cohort, push_cohort
+from flprivacy.cohorts.remote import find_cohort, push_cohort
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import StorageError
 from flprivacy.steps.pull_cohort import pull_cohort
@@ -31,7 +31,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 def _stops(uri: str, cohort: Cohort, folder: Path, *words: str, push: bool = True) -> None:
     """Check that resolving, pulling and publishing there is refused with these words."""
     acts: list[Callable[[], object]] = [
-        lambda: look_at_cohort(uri),
+        lambda: find_cohort(uri),
         lambda: pull_cohort(location=uri, cohort=folder / "out", store=str(folder / "store")),
     ]
     if push:

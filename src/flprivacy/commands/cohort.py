@@ -30,9 +30,9 @@ def cohort_make(folder: Path, preset: str, changes: tuple[str, ...]) -> None:
     from flprivacy.cohorts.phantom.generate import phantom_cohort
     from flprivacy.launch.arguments import overrides
     from flprivacy.launch.direct import drawing_here
-    from flprivacy.presets import load_study
+    from flprivacy.presets import load_preset
 
-    config = load_study(preset, overrides(changes)).cohort
+    config = load_preset(preset, overrides(changes)).study.cohort
     if config is None:
         raise ConfigError(f"preset {preset!r} has no cohort section; add one or choose another preset")
     if folder.exists():

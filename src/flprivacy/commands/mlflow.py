@@ -55,6 +55,8 @@ def ui(port: int, host: str) -> None:
     Example:
       flprivacy ui --port 5001
     """
+    from flprivacy.core.extras import require_extras
     from flprivacy.launch.local import serve_ui
 
+    require_extras("tracking")
     raise SystemExit(serve_ui(host, port))

@@ -15,9 +15,11 @@ def presets(name: str | None) -> None:
     import yaml
 
     from flprivacy.core.parsing import to_mapping
-    from flprivacy.presets import load_study, preset_names
+    from flprivacy.presets import load_preset, preset_names
 
     if name is None:
         click.echo("\n".join(preset_names()))
     else:
-        click.echo(yaml.safe_dump(to_mapping(load_study(name)), sort_keys=False), nl=False)
+        preset = load_preset(name)
+        whole = to_mapping(preset.study) | {"dp_check": to_mapping(preset.dp_check)}
+        click.echo(yaml.safe_dump(whole, sort_keys=False), nl=False)

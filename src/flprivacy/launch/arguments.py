@@ -10,7 +10,7 @@ from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.target_source import parse_source
 from flprivacy.launch.targets import target_source
-from flprivacy.presets import preset_names, resolve_study
+from flprivacy.presets import preset_names, resolve_preset
 from flprivacy.storage.parameters import digest_in
 from flprivacy.storage.uris import is_remote, local_path
 
@@ -40,7 +40,7 @@ def overrides(changes: Sequence[str]) -> dict[str, Any]:
 
 def study_arguments(preset: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of pipeline ``study``; refuses a wrong configuration before anything starts."""
-    resolve_study(preset, fields, digest=digest_in(preset) if "://" in preset else "")
+    resolve_preset(preset, fields, digest=digest_in(preset) if "://" in preset else "")
     return {"preset": _absolute(preset), "overrides": _without_nulls(fields), "preset_digest": _preset_digest(preset)}
 
 
@@ -53,7 +53,7 @@ def audit_arguments(
         ConfigError: no cohort, no target, or a target that is not ``name=location``, or has wrong facts.
         StorageError: a URI of a kind that is not supported.
     """
-    resolve_study(preset, fields, digest=digest_in(preset) if "://" in preset else "")
+    resolve_preset(preset, fields, digest=digest_in(preset) if "://" in preset else "")
     if not cohort or not targets:
         raise ConfigError("privacy_audit needs --cohort FOLDER and at least one --target NAME=LOCATION")
     return {
@@ -74,7 +74,7 @@ def re_audit_arguments(
         ConfigError: no cohort, nothing to audit, or a target that is not ``name=location``, or has wrong facts.
         StorageError: a URI of a kind that is not supported.
     """
-    resolve_study(preset, fields, digest=digest_in(preset) if "://" in preset else "")
+    resolve_preset(preset, fields, digest=digest_in(preset) if "://" in preset else "")
     if not cohort or not (targets or targets_from):
         raise ConfigError("re_audit needs --cohort FOLDER and at least one --targets-from LOCATION or --target")
     return {

@@ -12,7 +12,7 @@ from flprivacy.core.digests import digest_bytes
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import from_mapping
 from flprivacy.storage.parameters import read_object, resolve_mapping
-from flprivacy.study.config import StudyConfig
+from flprivacy.study.config import DpCheckConfig, Preset, StudyConfig
 
 
 def preset_names() -> list[str]:
@@ -21,8 +21,8 @@ def preset_names() -> list[str]:
     return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
 
 
-def load_study(preset: str, overrides: Mapping[str, Any] | None = None, *, digest: str = "") -> StudyConfig:
-    """Return the study of a preset's name or of a YAML file's path, with some fields replaced.
+def load_preset(preset: str, overrides: Mapping[str, Any] | None = None, *, digest: str = "") -> Preset:
+    """Return the preset of a name or of a YAML file's path, with some fields replaced.
 
     Args:
         preset: ``demo``, ``paper`` ... or the path of a YAML file.
@@ -46,10 +46,27 @@ def load_study(preset: str, overrides: Mapping[str, Any] | None = None, *, diges
     targets = merged.get("targets")
     if isinstance(targets, dict):
         merged["targets"] = {k: v for k, v in targets.items() if v not in (None, "null")}
-    return from_mapping(StudyConfig, merged, where)
+    check = from_mapping(DpCheckConfig, merged.pop("dp_check", {}), f"{where}.dp_check")
+    _refuse_flags(merged, where)
+    return Preset(study=from_mapping(StudyConfig, merged, where), dp_check=check)
 
 
-def resolve_study(preset: str, overrides: Mapping[str, Any], *, digest: str = "") -> StudyConfig:
+def _refuse_flags(merged: Mapping[str, Any], where: str) -> None:
+    """Refuse a field that is no longer one.
+
+    Raises:
+        ConfigError: the policy says whether a run fails.
+    """
+    audit = merged.get("audit")
+    policy = audit.get("policy") if isinstance(audit, Mapping) else None
+    if isinstance(policy, Mapping) and "fail_on_leak" in policy:
+        raise ConfigError(
+            f"{where}.audit.policy: 'fail_on_leak' is not part of a policy; remove it, and give the run "
+            "--fail-on-leak (parameter fail_on_leak) instead"
+        )
+
+
+def resolve_preset(preset: str, overrides: Mapping[str, Any], *, digest: str = "") -> Preset:
     """Return the configuration of a run, whose preset or fields may lie in the store.
 
     Args:
@@ -63,7 +80,7 @@ def resolve_study(preset: str, overrides: Mapping[str, Any], *, digest: str = ""
     """
     fields = resolve_mapping(overrides, "overrides")
     if "://" not in preset:
-        return load_study(preset, fields, digest=digest)
+        return load_preset(preset, fields, digest=digest)
     if not digest:
         raise ConfigError(
             f"preset {preset}: its preset_digest is missing; give its SHA-256, as 'flprivacy submit' does"
@@ -71,7 +88,7 @@ def resolve_study(preset: str, overrides: Mapping[str, Any], *, digest: str = ""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / preset.rpartition("/")[2]
         path.write_bytes(read_object(preset, digest))
-        return load_study(str(path), fields, digest=digest)
+        return load_preset(str(path), fields, digest=digest)
 
 
 def is_file(preset: str) -> bool:

@@ -47,7 +47,7 @@ def dp_check(*, plan: Path, target: Path, store: str, check: Path, page: Path) -
     """
     need_success(target)
     run, record = Plan.read(plan), read_target(target)
-    confidence = run.study.dp_check.confidence
+    confidence = run.study.audit.confidence
     inputs = {"target": record.digest, "claim": [record.epsilon, record.delta], "confidence": confidence}
 
     def make(work: Path, folder: Path) -> None:

@@ -12,7 +12,7 @@ from flprivacy.core.errors import StorageError
 from flprivacy.core.events import emit
 from flprivacy.core.target import TargetRecord
 from flprivacy.execution.container import StepResult
-from flprivacy.presets import resolve_study
+from flprivacy.presets import resolve_preset
 from flprivacy.steps.log_mlflow import sync_spool
 from flprivacy.study.audit_keys import audit_key
 from flprivacy.study.config import StudyConfig
@@ -70,7 +70,7 @@ def find_targets(
     source = find_cohort(cohort)
     words = latest_targets(targets_from, resolve_targets(targets))
     records = {name: target_record(word, store) for name, word in words.items()}
-    base = resolve_study(preset, overrides, digest=preset_digest)
+    base = resolve_preset(preset, overrides, digest=preset_digest).study
     study = audit_study(base, {name: record.architecture for name, record in records.items()}, words)
     world = FoundTargets(
         cohort_name=source.meta.name,

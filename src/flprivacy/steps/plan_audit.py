@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flprivacy.core.errors import ConfigError
-from flprivacy.presets import resolve_study
+from flprivacy.presets import resolve_preset
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.plan import Plan, audit_study, repeat_command
 from flprivacy.targets.given import target_record
@@ -47,7 +47,7 @@ def plan_audit(
     targets, overrides = resolve_targets(targets), resolve_mapping(overrides, "overrides")
     if not targets:
         raise ConfigError("targets is empty; give at least one as name=folder")
-    base = resolve_study(preset, overrides, digest=preset_digest)
+    base = resolve_preset(preset, overrides, digest=preset_digest).study
     study = audit_study(
         base, {name: target_record(word, store).architecture for name, word in targets.items()}, targets
     )

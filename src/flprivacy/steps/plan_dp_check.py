@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from flprivacy.auditing.config import AuditConfig
 from flprivacy.core.errors import ConfigError
-from flprivacy.presets import resolve_study
+from flprivacy.presets import resolve_preset
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan, repeat_command
@@ -28,15 +29,16 @@ def plan_dp_check(*, preset: str, overrides: dict[str, Any], plan: Path, preset_
         ConfigError: a wrong preset or field, or no cohort to make.
     """
     overrides = resolve_mapping(overrides, "overrides")
-    study = resolve_study(preset, overrides, digest=preset_digest)
+    found = resolve_preset(preset, overrides, digest=preset_digest)
+    study, check = found.study, found.dp_check
     if study.cohort is None:
         raise ConfigError(f"preset {preset!r}: no cohort to make; add a 'cohort' section")
     trained = StudyConfig(
         name=study.name,
         cohort=study.cohort,
         protocol=study.protocol,
-        targets={TARGET_NAME: study.dp_check.target},
-        dp_check=study.dp_check,
+        targets={TARGET_NAME: check.target},
+        audit=AuditConfig(confidence=check.confidence),
     )
     Plan(pipeline="dp_check", command=repeat_command("dp_check", preset, overrides), study=trained).write(plan)
     return TARGET_NAME

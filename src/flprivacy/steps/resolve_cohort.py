@@ -8,7 +8,7 @@ from flprivacy.study.plan import Plan
 
 
 def resolve_cohort(*, location: str, plan: Path) -> StepResult:
-    """Say what an audit will pull: which cohort is behind a location now, from ``cohort.json``; never cached.
+    """Say what an audit will pull: which cohort is behind a location now (only cohort.json is read); never cached.
 
     Args:
         location: folder of the cohort: a path, or a URI that starts with file://, s3:// or gs://.

@@ -48,7 +48,6 @@ class StudyConfig:
         targets: name -> how it is trained; an ``untrained`` one is the baseline of its architecture.
         attack: the grid of attribute attacks.
         audit: intervals and policy.
-        dp_check: the training that pipeline ``dp_check`` checks on the same cohort.
     """
 
     name: str
@@ -57,7 +56,6 @@ class StudyConfig:
     targets: dict[str, TargetConfig]
     attack: AttackConfig = field(default_factory=AttackConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
-    dp_check: DpCheckConfig = field(default_factory=DpCheckConfig)
 
     def __post_init__(self) -> None:
         check(self.protocol in PROTOCOLS, "protocol", self.protocol, f"must be one of {', '.join(PROTOCOLS)}")
@@ -67,3 +65,16 @@ class StudyConfig:
         for name in self.targets:
             fits = name.replace("-", "").replace("_", "").isalnum() and name == name.lower()
             check(fits, "target name", name, "use lower-case letters, digits, '-' and '_'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """What a preset describes.
+
+    Attributes:
+        study: the study, whose parts other pipelines use too.
+        dp_check: the training that pipeline ``dp_check`` checks on the same cohort.
+    """
+
+    study: StudyConfig
+    dp_check: DpCheckConfig
