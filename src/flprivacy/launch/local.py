@@ -20,7 +20,7 @@ import flprivacy
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import ConfigError, FlprivacyError, StorageError
 from flprivacy.core.events import ENVIRONMENT_VARIABLE, EventReader
-from flprivacy.core.tensorflow_environment import share_cores
+from flprivacy.core.tensorflow_environment import numeric_settings, share_cores
 from flprivacy.launch.watch import Watch
 from flprivacy.storage.code_fingerprint import fingerprint
 from flprivacy.storage.places import home
@@ -171,7 +171,7 @@ def _failure(error: BaseException, watch: Watch, log: Path) -> FlprivacyError:
 
 
 def _cache_folder(file: Path) -> Path:
-    return home() / "cache" / digest_json([fingerprint(_ALL_PARTS), digest_file(file)])[:16]
+    return home() / "cache" / digest_json([fingerprint(_ALL_PARTS), digest_file(file), numeric_settings()])[:16]
 
 
 class _Worker(threading.Thread):
