@@ -55,7 +55,7 @@ sbom: $(STAMP) ## write the images' bills of materials and licences to build/ima
 	@$(IMAGES) --bill
 
 e2e: $(STAMP) ## from nothing: build the images, run an audit in them against S3, PostgreSQL and MLflow
-	@$(BIN)/python -m tests.e2e.run $(if $(BASE),--base $(BASE))
+	@$(BIN)/python -m tests.in_images.run $(if $(BASE),--base $(BASE))
 
 format: $(STAMP) ## format the sources
 	$(BIN)/ruff format .

@@ -9,7 +9,7 @@ import pytest
 from flprivacy.core.tensorflow_environment import share_cores
 
 _LONGEST = (
-    "tests/end_to_end/",
+    "tests/whole_runs/",
     "tests/fuzz/",
     "tests/storage/test_faults.py",
     "tests/tracking/",

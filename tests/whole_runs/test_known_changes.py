@@ -32,7 +32,7 @@ from flprivacy.steps.find_targets import find_targets
 from flprivacy.steps.log_mlflow import log_mlflow
 from flprivacy.steps.plan_audit import plan_audit
 from flprivacy.steps.write_report import write_report
-from tests.end_to_end.test_known_truths import _cohort, _fresh, _keys, _linear
+from tests.whole_runs.test_known_truths import _cohort, _fresh, _keys, _linear
 
 NET = "cnn3d_small"  # what the records call the linear network
 OVERRIDES: dict[str, Any] = {

@@ -26,10 +26,10 @@ from flprivacy.core.errors import StorageError
 from flprivacy.steps.pull_cohort import pull_cohort
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.train import train_target
-from tests.end_to_end.commands import TINY, events, flprivacy
-from tests.end_to_end.planted_scans import KEY, PLANTED, PSEUDONYM, SECRET, files_below, plant, search
 from tests.services.ceph import Gateway
 from tests.services.fixtures import clear_environment, new_bucket, use_ceph
+from tests.whole_runs.commands import TINY, events, flprivacy
+from tests.whole_runs.planted_scans import KEY, PLANTED, PSEUDONYM, SECRET, files_below, plant, search
 
 _PRESET = """
 targets: {untrained: {topology: untrained, initialisations: 2}}

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from images.docker import docker
-from tests.e2e.pod import Pod
+from tests.in_images.pod import Pod
 
 MANIFESTS = Path(__file__).parents[2] / "k8s" / "base" / "mlflow"
 _READY_SECONDS = 240.0

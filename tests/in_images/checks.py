@@ -10,14 +10,14 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from components.pattern import AUDIT_IMAGE
+from components.images import AUDIT_IMAGE
 from flprivacy.core.audit import Audit
-from tests.e2e.backend import Backend
-from tests.e2e.data import COHORT, Published
-from tests.e2e.mlflow_server import Server
-from tests.e2e.objects import Objects
-from tests.e2e.pod import Pod
-from tests.images.step_imports import IMAGES, import_steps_script
+from tests.images.step_imports import STEPS, import_steps_script
+from tests.in_images.backend import Backend
+from tests.in_images.data import COHORT, Published
+from tests.in_images.mlflow_server import Server
+from tests.in_images.objects import Objects
+from tests.in_images.pod import Pod
 
 # What KFP mounts into a step's pod, and /tmp.
 _MOUNTS = ("/tmp", "/gcs", "/s3", "/minio", "/.local", "/.cache", "/.config")
@@ -68,7 +68,7 @@ def container_checks(profile: str, image: str, work: Path) -> Iterator[str]:
         log = work / f"{profile}-version.txt"
         code, _ = Pod(image=image, command=["flprivacy", "--version"], folders=folders).run(f"version-{profile}", log)
         assert code == 0, log.read_text(errors="replace")
-        yield f"{image}: {log.read_text().strip()}; {len(IMAGES)} steps in all"
+        yield f"{image}: {log.read_text().strip()}; {len(STEPS)} steps in all"
 
 
 def audit_checks(audits: Sequence[tuple[Backend, Audit, str]], published: Published) -> Iterator[str]:

@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from tests.e2e.objects import Objects
-from tests.e2e.pod import USER, Pod
+from tests.in_images.objects import Objects
+from tests.in_images.pod import USER, Pod
 
 _INPUT = re.compile(r"\{\{\$\.inputs\.parameters\['([^']+)'\]\}\}")
 _METADATA = "/tmp/kfp_outputs/output_metadata.json"

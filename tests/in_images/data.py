@@ -11,7 +11,7 @@ from flprivacy.targets.folder import load_model
 from flprivacy.targets.push import push_target
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.train import train_target
-from tests.e2e.objects import Objects
+from tests.in_images.objects import Objects
 
 COHORT = "phantom-e2e"
 _SHAPE = (8, 32, 40)

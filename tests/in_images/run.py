@@ -1,6 +1,6 @@
 """From nothing to an audit in MLflow, with every part real but the cluster: ``make e2e``; see docs/e2e.md.
 
-Usage, as root on Debian 12: ``python -m tests.e2e.run [--base IMAGE] [--keep]``. What it finds goes to ``build/e2e``.
+Usage, as root on Debian 12: ``python -m tests.in_images.run [--base IMAGE] [--keep]``. What it finds goes to ``build/e2e``.
 """
 
 import argparse
@@ -27,12 +27,12 @@ from images.base import make_stand_in
 from images.docker import DockerError, docker, has_image
 from images.names import read_names
 from pipelines.compile import COMPILED
-from tests.e2e import checks
-from tests.e2e.backend import Backend, Namespace, Values
-from tests.e2e.browser import browser
-from tests.e2e.data import COHORT, OVERRIDES, Published, publish
-from tests.e2e.mlflow_server import Server, mlflow_server
-from tests.e2e.objects import Objects
+from tests.in_images import checks
+from tests.in_images.backend import Backend, Namespace, Values
+from tests.in_images.browser import browser
+from tests.in_images.data import COHORT, OVERRIDES, Published, publish
+from tests.in_images.mlflow_server import Server, mlflow_server
+from tests.in_images.objects import Objects
 from tests.services.ceph import ceph_gateway
 from tests.services.debian_packages import need_programs
 from tests.services.docker_daemon import docker_daemon
@@ -172,7 +172,7 @@ def _pictures(server: Server, parents: list[Run], audits: list[tuple[Backend, Au
 
 def main(words: list[str] | None = None) -> int:
     """Run everything; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.e2e.run", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.in_images.run", description=__doc__)
     parser.add_argument("--base", default="", help=f"base image ({_BASE}, or a stand-in where no registry has it)")
     parser.add_argument("--no-build", action="store_true", help="take the images that are on this machine")
     parser.add_argument("--keep", action="store_true", help="serve MLflow on until Enter is pressed")

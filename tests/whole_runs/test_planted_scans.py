@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from tests.end_to_end.planted_scans import PLANTED, PSEUDONYM, SECRET, files_below, patient, search
+from tests.whole_runs.planted_scans import PLANTED, PSEUDONYM, SECRET, files_below, patient, search
 
 _TEXT = f"{SECRET}-id-1"
 

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from flprivacy.core.audit import Audit
 from flprivacy.core.change import AuditChange
-from tests.end_to_end.commands import STUDY, TINY, events, flprivacy, kill_when
+from tests.whole_runs.commands import STUDY, TINY, events, flprivacy, kill_when
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Servers that the end-to-end tests talk to."""
+"""Servers that tests of whole runs talk to."""
 
 from tests.services.fixtures import bucket, ceph, clean_environment
 
