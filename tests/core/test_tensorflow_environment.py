@@ -90,3 +90,13 @@ def test_the_processor_is_named_with_its_instruction_sets(tmp_path: Path, monkey
     monkeypatch.setattr(environment, "_PROCESSOR_FILE", file)
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
     assert environment.describe_compute().startswith("Some CPU avx2; TF_ENABLE_ONEDNN_OPTS=1; ")
+
+
+def test_a_step_imports_keras_alone_and_may_import_the_rest_later() -> None:
+    script = (
+        "import sys; from flprivacy.core.tensorflow_environment import import_keras; import_keras(); "
+        "print('keras' in sys.modules, 'matplotlib' in sys.modules, 'sklearn' in sys.modules); "
+        "import matplotlib, sklearn"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "True False False"

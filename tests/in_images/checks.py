@@ -7,10 +7,10 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from components.images import AUDIT_IMAGE
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from components.images import AUDIT_IMAGE
 from flprivacy.core.audit import Audit
 from tests.images.step_imports import STEPS, import_steps_script
 from tests.in_images.backend import Backend

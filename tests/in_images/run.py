@@ -1,6 +1,7 @@
 """From nothing to an audit in MLflow, with every part real but the cluster: ``make e2e``; see docs/e2e.md.
 
-Usage, as root on Debian 12: ``python -m tests.in_images.run [--base IMAGE] [--keep]``. What it finds goes to ``build/e2e``.
+Usage, as root on Debian 12: ``python -m tests.in_images.run [--base IMAGE] [--keep]``. What it finds goes to
+``build/e2e``.
 """
 
 import argparse

@@ -8,6 +8,7 @@ from flprivacy.cohorts.metadata import read_meta
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.scores import write_scores
 from flprivacy.core.target import TARGET_FILE
+from flprivacy.core.tensorflow_environment import import_keras
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
 from flprivacy.study.plan import Plan
@@ -39,6 +40,7 @@ def attack_attributes(
     }
 
     def make(work: Path, folder: Path) -> None:
+        import_keras()
         from flprivacy.attacks.attribute import attack_attributes as attack  # imports Keras: only when there is work
 
         table, curves = attack(study.attack, open_cohort(cohort), target, protocol=study.protocol, work=work)

@@ -8,6 +8,7 @@ from flprivacy.cohorts.metadata import read_meta
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.target import TargetRecord
+from flprivacy.core.tensorflow_environment import import_keras
 from flprivacy.execution.container import StepResult
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
@@ -54,6 +55,7 @@ def train_target(
     }
 
     def make(work: Path, folder: Path) -> None:
+        import_keras()
         from flprivacy.training.train import train_target as train  # imports Keras: only when there is work
 
         train(target_name, config, open_cohort(cohort), protocol=study.protocol, work=work, out=folder)
