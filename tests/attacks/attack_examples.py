@@ -7,9 +7,9 @@ import pandas as pd
 
 from flprivacy.attacks.heads import Head
 from flprivacy.attacks.samples import Sample
-from flprivacy.cohorts.format import write_cohort
 from flprivacy.core.attributes import BY_NAME
-from flprivacy.core.cohort import Cohort, CohortMeta
+from flprivacy.core.cohort import Cohort
+from tests.cohort_builder import build_cohort, cohort_meta
 
 SHAPE = (8, 32, 40)
 SITE_NAMES = ("north", "south", "west")
@@ -42,20 +42,13 @@ def bare_cohort(table=None, *, sites=3):
 
 
 def meta(*, sites=3, shape=SHAPE):
-    return CohortMeta(
-        name="tiny",
-        shape=shape,
-        window_hu=(-1000.0, 400.0),
-        spacing_mm=None,
-        site_names=SITE_NAMES[:sites],
-        class_names=("a", "b", "c"),
-    )
+    return cohort_meta(shape, SITE_NAMES[:sites], classes="abc")
 
 
 def written_cohort(folder, *, scans=96, seed=0, shape=SHAPE):
     """A cohort on disk; a scan's texture depends on its site, its brightness on age, one corner on sex."""
     table = manifest(scans, seed=seed)
-    return write_cohort(folder, meta=meta(shape=shape), manifest=table, volumes=_volumes(table, shape, seed))
+    return build_cohort(folder, table, meta(shape=shape), _volumes(table, shape, seed))
 
 
 def _volumes(table, shape, seed):
@@ -65,7 +58,7 @@ def _volumes(table, shape, seed):
         volume = rng.normal(0, 4 + 8 * one.site_id, shape) + 100
         volume[1:4, 6:20, 8:30] += 0 if np.isnan(one.age_years) else one.age_years
         volume[5:, :9, -12:] += 60 * (one.sex == "F")
-        yield row, volume.clip(0, 255).astype(np.uint8)
+        yield volume.clip(0, 255).astype(np.uint8)
 
 
 def sample_for(values_by_name, classes, rows, *, seed):

@@ -9,35 +9,27 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from flprivacy.cohorts.format import cohort_digest, write_cohort
+from flprivacy.cohorts.format import cohort_digest
 from flprivacy.core.cohort import Cohort, CohortMeta
 from flprivacy.core.parsing import from_mapping
+from tests.cohort_builder import build_cohort, cohort_meta, scan_table
 
 SHAPE = (3, 4, 5)
-META = CohortMeta(
-    name="tiny",
-    shape=SHAPE,
-    window_hu=(-1000.0, 400.0),
-    spacing_mm=(5.0, 0.8, 0.7),
-    site_names=("Basel", "Lima", "Osaka"),
-    class_names=("normal", "covid"),
-)
+META = cohort_meta(SHAPE, ("Basel", "Lima", "Osaka"), classes=("normal", "covid"), spacing_mm=(5.0, 0.8, 0.7))
 
 
 def manifest(scans: int = 24) -> pd.DataFrame:
     """Two scans a patient, sites in turn by patient, every fourth patient held out, some sex and age missing."""
     number = np.arange(scans)
     patient = number // 2
-    return pd.DataFrame(
-        {
-            "scan_id": [f"scan-secret-{i}" for i in number],
-            "patient_id": [f"patient-secret-{i}" for i in patient],
-            "site_id": patient % 3,
-            "split": np.where(patient // 3 % 4 == 3, "test", "train"),
-            "label": number % 2,
-            "sex": [None if i % 5 == 0 else "FM"[i % 2] for i in patient],
-            "age_years": [np.nan if i % 7 == 0 else 40.0 + i / 3 for i in patient],
-        }
+    return scan_table(
+        scans,
+        scan_id=[f"scan-secret-{i}" for i in number],
+        patient_id=[f"patient-secret-{i}" for i in patient],
+        site_id=patient % 3,
+        split=np.where(patient // 3 % 4 == 3, "test", "train"),
+        sex=[None if i % 5 == 0 else "FM"[i % 2] for i in patient],
+        age_years=[np.nan if i % 7 == 0 else 40.0 + i / 3 for i in patient],
     )
 
 
@@ -46,8 +38,7 @@ def volumes(scans: int = 24, shape: tuple[int, int, int] = SHAPE) -> npt.NDArray
 
 
 def write_tiny(folder: Path, scans: int = 24, meta: CohortMeta = META) -> Cohort:
-    data = volumes(scans, meta.shape)
-    return write_cohort(folder, meta=meta, manifest=manifest(scans), volumes=iter(enumerate(data)))
+    return build_cohort(folder, manifest(scans), meta, volumes(scans, meta.shape))
 
 
 def change_manifest(

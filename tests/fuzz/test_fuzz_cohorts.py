@@ -13,7 +13,7 @@ import pytest
 from file_mutations import memory_growth, mutations
 
 from flprivacy.cohorts.export import export_nifti
-from flprivacy.cohorts.format import open_cohort, verify_cohort, write_cohort
+from flprivacy.cohorts.format import open_cohort, verify_cohort
 from flprivacy.cohorts.importing.array_pickle import read_array_pickle
 from flprivacy.cohorts.importing.build import import_cohort
 from flprivacy.cohorts.importing.config import ImportConfig
@@ -24,8 +24,8 @@ from flprivacy.cohorts.importing.pickles import find_pickles
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
 from flprivacy.cohorts.importing.resample import resample
 from flprivacy.cohorts.importing.table import DICOM_KEYS, read_table
-from flprivacy.core.cohort import CohortMeta
 from flprivacy.core.errors import CohortError, FlprivacyError
+from tests.cohort_builder import build_cohort, cohort_meta, scan_table
 
 for folder in ("cohorts/importing", "cohorts"):
     sys.path.append(str(Path(__file__).parents[1] / folder))
@@ -128,28 +128,15 @@ def test_tables(tmp_path: Path) -> None:
 
 
 def _cohort(folder: Path) -> None:
-    rows = 6
-    manifest = pd.DataFrame(
-        {
-            "scan_id": [f"s-{n}" for n in range(rows)],
-            "patient_id": [f"{SECRET}{n}" for n in range(rows)],
-            "site_id": [0] * rows,
-            "split": ["train", "test"] * 3,
-            "label": [0, 0, 1] * 2,
-            "sex": ["F", "M", None] * 2,
-            "age_years": [50.0, None, 61.0] * 2,
-        }
+    table = scan_table(
+        6,
+        patient_id=[f"{SECRET}{n}" for n in range(6)],
+        split=["train", "test"] * 3,
+        label=[0, 0, 1] * 2,
+        sex=["F", "M", None] * 2,
+        age_years=[50.0, None, 61.0] * 2,
     )
-    meta = CohortMeta(
-        name="x",
-        shape=(2, 3, 4),
-        window_hu=(-1000.0, 400.0),
-        spacing_mm=None,
-        site_names=("A",),
-        class_names=("normal", "covid"),
-    )
-    volumes = np.random.default_rng(0).integers(0, 256, (rows, 2, 3, 4), dtype=np.uint8)
-    write_cohort(folder, meta=meta, manifest=manifest, volumes=iter(enumerate(volumes)))
+    build_cohort(folder, table, cohort_meta((2, 3, 4), "A", classes=("normal", "covid")))
 
 
 @pytest.mark.parametrize("name", ["cohort.json", "manifest.parquet", "volumes/A.npy"])

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from flprivacy.cohorts.format import open_cohort, read_volumes, verify_cohort, write_cohort
+from flprivacy.cohorts.format import open_cohort, read_volumes, verify_cohort
 from flprivacy.cohorts.sampling import exposed_rows
-from flprivacy.core.cohort import Cohort, CohortMeta
+from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import FlprivacyError
 from flprivacy.steps.pull_cohort import pull_cohort
+from tests.cohort_builder import build_cohort, cohort_meta, scan_table
 from tests.services.failing_server import FAULTS, Script, serving
 from tests.services.fault_sides import SIDES, GcsSide, S3Side, read_folder
 
@@ -94,27 +94,15 @@ class Outcome:
 def make_source(folder: Path) -> Cohort:
     """Write the cohort that all runs pull: three sites, some test patients."""
     number = np.arange(_SCANS)
-    manifest = pd.DataFrame(
-        {
-            "scan_id": [f"scan-{i}" for i in number],
-            "patient_id": [f"patient-{i // 2}" for i in number],
-            "site_id": number % 3,
-            "split": np.where(number // 2 % 5 == 4, "test", "train"),
-            "label": number % 2,
-            "sex": ["F" if i % 3 else "M" for i in number],
-            "age_years": 30.0 + number / 2,
-        }
+    table = scan_table(
+        _SCANS,
+        patient_id=[f"patient-{i // 2}" for i in number],
+        site_id=number % 3,
+        split=np.where(number // 2 % 5 == 4, "test", "train"),
+        sex=["F" if i % 3 else "M" for i in number],
+        age_years=30.0 + number / 2,
     )
-    meta = CohortMeta(
-        name="faults",
-        shape=_SHAPE,
-        window_hu=(-1000.0, 400.0),
-        spacing_mm=None,
-        site_names=("A", "B", "C"),
-        class_names=("x", "y"),
-    )
-    data = np.random.default_rng(3).integers(0, 256, (_SCANS, *_SHAPE), dtype=np.uint8)
-    return write_cohort(folder, meta=meta, manifest=manifest, volumes=iter(enumerate(data)))
+    return build_cohort(folder, table, cohort_meta(_SHAPE, "ABC", name="faults"), 3)
 
 
 @contextlib.contextmanager

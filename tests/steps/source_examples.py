@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from flprivacy.cohorts.format import write_cohort
 from flprivacy.cohorts.sampling import exposed_rows
-from flprivacy.core.cohort import Cohort, CohortMeta
+from flprivacy.core.cohort import Cohort
+from tests.cohort_builder import build_cohort, cohort_meta, scan_table
 from tests.services.scripted_s3 import ScriptedS3
 
 SHAPE = (3, 20, 30)
@@ -20,27 +19,18 @@ def write_source(folder: Path, scans: int = 120, sites: int = 3, seed: int = 5) 
     """Write a cohort of uneven sites; the first has 2 of 4 scans, and every fourth patient is held out."""
     number = np.arange(scans)
     site = np.where(number < scans // 2, 0, number % sites)
-    manifest = pd.DataFrame(
-        {
-            "scan_id": [f"scan-secret-{i}" for i in number],
-            "patient_id": [f"patient-secret-{i // 2}" for i in number],
-            "site_id": site,
-            "split": np.where(number // 2 % 4 == 3, "test", "train"),
-            "label": number % 2,
-            "sex": [None if i % 9 == 0 else "FM"[i % 2] for i in number],
-            "age_years": 20.0 + number % 60,
-        }
+    table = scan_table(
+        scans,
+        scan_id=[f"scan-secret-{i}" for i in number],
+        patient_id=[f"patient-secret-{i // 2}" for i in number],
+        site_id=site,
+        split=np.where(number // 2 % 4 == 3, "test", "train"),
+        sex=[None if i % 9 == 0 else "FM"[i % 2] for i in number],
+        age_years=20.0 + number % 60,
     )
-    meta = CohortMeta(
-        name="source",
-        shape=SHAPE,
-        window_hu=(-1000.0, 400.0),
-        spacing_mm=(5.0, 0.8, 0.7),
-        site_names=tuple(f"Site {chr(65 + i)}" for i in range(sites)),
-        class_names=("normal", "covid"),
-    )
-    data = np.random.default_rng(seed).integers(0, 256, (scans, *SHAPE), dtype=np.uint8)
-    return write_cohort(folder, meta=meta, manifest=manifest, volumes=iter(enumerate(data)))
+    names = [f"Site {chr(65 + i)}" for i in range(sites)]
+    meta = cohort_meta(SHAPE, names, name="source", classes=("normal", "covid"), spacing_mm=(5.0, 0.8, 0.7))
+    return build_cohort(folder, table, meta, seed)
 
 
 def serve(server: ScriptedS3, folder: Path, prefix: str = "data/cohort") -> None:

@@ -6,11 +6,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from flprivacy.cohorts.format import write_cohort
-from flprivacy.core.cohort import CohortMeta
+from tests.cohort_builder import build_cohort, cohort_meta, scan_table
 from tests.services.scripted_s3 import ScriptedS3
 from tests.steps.source_examples import URI, serve
 
@@ -33,27 +31,9 @@ print((peak() - before) / 1024)
 
 def test_it_is_bounded(scripted: ScriptedS3, tmp_path: Path) -> None:
     number = np.arange(_SCANS)
-    manifest = pd.DataFrame(
-        {
-            "scan_id": [f"scan-{i}" for i in number],
-            "patient_id": [f"patient-{i}" for i in number],
-            "site_id": number % 2,
-            "split": np.where(number % 4 == 3, "test", "train"),
-            "label": number % 2,
-            "sex": "F",
-            "age_years": 50.0,
-        }
-    )
-    meta = CohortMeta(
-        name="large",
-        shape=_SHAPE,
-        window_hu=(-1000.0, 400.0),
-        spacing_mm=None,
-        site_names=("A", "B"),
-        class_names=("x", "y"),
-    )
+    table = scan_table(_SCANS, site_id=number % 2, split=np.where(number % 4 == 3, "test", "train"))
     volume = np.random.default_rng(0).integers(0, 256, _SHAPE, dtype=np.uint8)
-    write_cohort(tmp_path / "source", meta=meta, manifest=manifest, volumes=((i, volume + np.uint8(i)) for i in number))
+    build_cohort(tmp_path / "source", table, cohort_meta(_SHAPE, "AB"), (volume + np.uint8(i) for i in number))
     serve(scripted, tmp_path / "source")
     words = [sys.executable, "-c", _PULL, URI, str(tmp_path / "out"), str(tmp_path / "store")]
     done = subprocess.run(words, env=os.environ, capture_output=True, text=True, timeout=120, check=False)

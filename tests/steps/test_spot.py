@@ -6,18 +6,16 @@ import signal
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from flprivacy.attacks.config import AttackConfig
-from flprivacy.cohorts.format import write_cohort
-from flprivacy.core.cohort import CohortMeta
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.storage.checkpoints import RemoteCheckpoints
 from flprivacy.storage.objects import open_objects
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan
 from flprivacy.training.config import TargetConfig
+from tests.cohort_builder import build_cohort, cohort_meta, scan_table
 from tests.services.spot_lives import TERMINATED, Ending, Life, Task, live, unlike
 
 SHAPE, SCANS = (8, 32, 40), 48
@@ -45,27 +43,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a cohort of three sites and a plan."""
     folder = tmp_path_factory.mktemp("spot")
     number = np.arange(SCANS)
-    manifest = pd.DataFrame(
-        {
-            "scan_id": [f"scan-{i}" for i in number],
-            "patient_id": [f"jones-{i}" for i in number],
-            "site_id": number % 3,
-            "split": np.where(number // 3 % 4 == 3, "test", "train"),
-            "label": number // 3 % 2,
-            "sex": np.where(number % 2, "F", "M"),
-            "age_years": 30.0 + number,
-        }
+    table = scan_table(
+        SCANS,
+        patient_id=[f"jones-{i}" for i in number],
+        site_id=number % 3,
+        split=np.where(number // 3 % 4 == 3, "test", "train"),
+        label=number // 3 % 2,
+        sex=np.where(number % 2, "F", "M"),
+        age_years=30.0 + number,
     )
-    meta = CohortMeta(
-        name="tiny",
-        shape=SHAPE,
-        window_hu=(-1000.0, 400.0),
-        spacing_mm=None,
-        site_names=("a", "b", "c"),
-        class_names=("x", "y"),
-    )
-    volumes = np.random.default_rng(3).integers(0, 256, (SCANS, *SHAPE), dtype=np.uint8)
-    write_cohort(folder / "cohort", meta=meta, manifest=manifest, volumes=iter(enumerate(volumes)))
+    build_cohort(folder / "cohort", table, cohort_meta(SHAPE, "abc"), 3)
     write_plan(folder, STUDY)
     return folder
 

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pandas as pd
 
-from flprivacy.cohorts.format import write_cohort
-from flprivacy.core.cohort import Cohort, CohortMeta
+from flprivacy.core.cohort import Cohort
 from flprivacy.training.method import Method, compile_step, shuffled_batches
+from tests.cohort_builder import build_cohort, cohort_meta
 
 SHAPE = (8, 32, 40)  # (depth, height, width), no two alike
 TRAIN_SIZES = (13, 6, 3)
@@ -34,24 +34,17 @@ def tiny_manifest(train_sizes: tuple[int, ...] = TRAIN_SIZES, n_classes: int = 2
     return pd.DataFrame(rows)
 
 
-def tiny_volumes(manifest: pd.DataFrame) -> Iterator[tuple[int, np.ndarray]]:
+def tiny_volumes(manifest: pd.DataFrame) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(5)
-    for row, label in enumerate(manifest["label"].tolist()):
+    for label in manifest["label"].tolist():
         volume = rng.integers(60, 110, size=SHAPE)
         volume[:4, :16, 8:32] += 90 * label
-        yield row, volume.astype(np.uint8)
+        yield volume.astype(np.uint8)
 
 
 def write_tiny_cohort(folder: Path, manifest: pd.DataFrame) -> Cohort:
-    meta = CohortMeta(
-        name="tiny",
-        shape=SHAPE,
-        window_hu=(-1000.0, 400.0),
-        spacing_mm=None,
-        site_names=("a", "b", "c"),
-        class_names=tuple(f"class-{c}" for c in range(int(manifest["label"].max()) + 1)),
-    )
-    return write_cohort(folder, meta=meta, manifest=manifest, volumes=tiny_volumes(manifest))
+    classes = [f"class-{c}" for c in range(int(manifest["label"].max()) + 1)]
+    return build_cohort(folder, manifest, cohort_meta(SHAPE, "abc", classes=classes), tiny_volumes(manifest))
 
 
 def tiny_network(seed: int) -> keras.Model:

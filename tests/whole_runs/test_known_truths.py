@@ -18,10 +18,10 @@ from flprivacy.attacks.results import Source, tables
 from flprivacy.attacks.scenario import prepare
 from flprivacy.auditing.attributes import audit_attributes
 from flprivacy.auditing.config import AuditConfig
-from flprivacy.cohorts.format import write_cohort
 from flprivacy.core.audit import LEAK, Verdict
-from flprivacy.core.cohort import Cohort, CohortMeta
+from flprivacy.core.cohort import Cohort
 from flprivacy.core.scores import ScoreTable
+from tests.cohort_builder import build_cohort, cohort_meta, scan_table
 
 SHAPE, SITES, SCANS = (8, 32, 40), 4, 480
 CONFIG = AttackConfig(attributes=("site",), accesses=("features",), fractions=(0.25,))
@@ -36,25 +36,15 @@ def _keys() -> FloatArray:
 def _cohort(folder: Path, amplitude: float) -> Cohort:
     rng = np.random.default_rng(2)
     sites = np.arange(SCANS) % SITES
-    table = pd.DataFrame(
-        {
-            "scan_id": [f"scan{i:04d}" for i in range(SCANS)],
-            "patient_id": [f"patient{i:04d}" for i in range(SCANS)],
-            "site_id": sites,
-            "split": np.where(np.arange(SCANS) // SITES % 4 == 3, "test", "train"),
-            "label": rng.integers(0, 3, SCANS),
-            "sex": np.where(rng.random(SCANS) < 0.5, "F", "M"),
-            "age_years": rng.uniform(20, 90, SCANS).round(1),
-        }
+    table = scan_table(
+        SCANS,
+        site_id=sites,
+        split=np.where(np.arange(SCANS) // SITES % 4 == 3, "test", "train"),
+        label=rng.integers(0, 3, SCANS),
+        sex=np.where(rng.random(SCANS) < 0.5, "F", "M"),
+        age_years=rng.uniform(20, 90, SCANS).round(1),
     )
-    meta = CohortMeta(
-        name="planted",
-        shape=SHAPE,
-        window_hu=(-1000.0, 400.0),
-        spacing_mm=None,
-        site_names=tuple(f"s{i}" for i in range(SITES)),
-        class_names=("a", "b", "c"),
-    )
+    meta = cohort_meta(SHAPE, [f"s{i}" for i in range(SITES)], name="planted", classes="abc")
     keys = _keys()
 
     def volume(scan: int) -> npt.NDArray[np.uint8]:
@@ -62,7 +52,7 @@ def _cohort(folder: Path, amplitude: float) -> Cohort:
         anatomy = 120.0 + 25.0 * own.standard_normal() + 15.0 * own.standard_normal(SHAPE)
         return np.clip(np.rint(anatomy + amplitude * keys[sites[scan]]), 0, 255).astype(np.uint8)
 
-    return write_cohort(folder, meta=meta, manifest=table, volumes=((i, volume(i)) for i in range(SCANS)))
+    return build_cohort(folder, table, meta, map(volume, range(SCANS)))
 
 
 def _linear(weights: FloatArray) -> Source:

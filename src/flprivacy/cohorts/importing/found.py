@@ -101,7 +101,7 @@ DAMAGE: tuple[type[Exception], ...] = (
     csv.Error, struct.error, zlib.error,
 )  # fmt: skip
 _OF_LIBRARIES = {
-    "pydicom.errors": ("InvalidDicomError",),
+    "pydicom.errors": ("BytesLengthException", "InvalidDicomError"),
     "nibabel.filebasedimages": ("ImageFileError",),
     "nibabel.spatialimages": ("HeaderDataError",),
     "nibabel.wrapstruct": ("WrapStructError",),
