@@ -24,6 +24,7 @@ from flprivacy.cohorts.metadata import checked_meta
 from flprivacy.cohorts.sampling import split_patients
 from flprivacy.core.cohort import Cohort, CohortMeta
 from flprivacy.core.errors import CohortError, ConfigError, StorageError
+from flprivacy.core.extras import naming_extras
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import progress, track
 from flprivacy.core.publish import publish_file
@@ -98,13 +99,15 @@ def _find(source: str, root: Path, *, config: ImportConfig, pseudonyms: Pseudony
     if pseudonyms is None:
         raise ConfigError(f"no pseudonym key; {source} files name patients, so importing them needs one")
     if source == "dicom":
-        from flprivacy.cohorts.importing.dicom import find_dicom  # imports pydicom
+        with naming_extras():
+            from flprivacy.cohorts.importing.dicom import find_dicom  # imports pydicom
 
         rows = read_table(table, DICOM_KEYS) if table else None
         return find_dicom(root, config=config, pseudonyms=pseudonyms, table=rows)
     if table is None:
         raise ConfigError("no table; NIfTI files do not say whose they are, so give one with 'file' and 'patient_id'")
-    from flprivacy.cohorts.importing.nifti import find_nifti  # imports nibabel
+    with naming_extras():
+        from flprivacy.cohorts.importing.nifti import find_nifti  # imports nibabel
 
     return find_nifti(root, config=config, pseudonyms=pseudonyms, table=read_table(table, NIFTI_KEYS))
 
