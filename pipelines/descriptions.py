@@ -1,4 +1,4 @@
-"""What the form of a run says of each parameter, in one place for all pipelines."""
+"""The description of each parameter in the form of a run, in one place for all pipelines."""
 
 from collections.abc import Callable
 from inspect import signature
@@ -7,15 +7,15 @@ from typing import TypeVar
 F = TypeVar("F", bound=Callable[..., object])
 
 DESCRIPTIONS = {
-    "cohort": "Folder of the cohort: the scans that the models were trained on, and held-out ones. A path, or a URI that starts with file://, s3:// or gs://.",
-    "targets": 'Name of each model and where it is, as JSON: a target folder, a .keras, .weights.h5 or .h5 file (a path, s3:// or gs:// URI), or an MLflow URI; facts that a file does not hold follow, separated by commas. For example {"central": "s3://models/central", "old": "s3://models/old.h5,architecture=i3d,shape=24x256x256", "live": "models:/chest-ct@production"}.',
-    "preset": "Whose attack and audit sections to use: demo, paper, or the path of a YAML file.",
-    "overrides": 'Fields of the configuration to replace, as JSON, for example {"attack": {"fractions": [0.1]}}.',
-    "preset_digest": 'SHA-256 of the YAML file, if preset is one, so that a changed file is read again. "flprivacy run" fills it in.',
-    "store": "Folder of finished artifacts and checkpoints: what is unchanged is not made again. Empty: the container's default.",
-    "fail_on_leak": "Let the run fail if any target leaks more than the policy tolerates.",
-    "fail_on_worse": "Let the run fail if any target changed for the worse since its last audit.",
-    "attempt": "Increment to try targets again that failed for a transient reason, such as a lost node: it bypasses cached results; finished work is taken from the store.",
+    "cohort": "Folder of the cohort, with the scans that the models were trained on and held-out ones: a path, or a URI that starts with file://, s3:// or gs://.",
+    "targets": 'Name and location of each model, as JSON: a target folder, a .keras, .weights.h5 or .h5 file (a path, s3:// or gs:// URI), or an MLflow URI; facts that the file does not contain follow, separated by commas. For example {"central": "s3://models/central", "old": "s3://models/old.h5,architecture=i3d,shape=24x256x256", "live": "models:/chest-ct@production"}.',
+    "preset": "Preset whose attack and audit sections are used: demo, paper, or the path of a YAML file.",
+    "overrides": 'Configuration fields to replace, as JSON, for example {"attack": {"fractions": [0.1]}}.',
+    "preset_digest": 'SHA-256 of the YAML file if preset is one, so that a changed file is read again; "flprivacy run" sets it.',
+    "store": "Location of finished artifacts and checkpoints; what has not changed is not computed again. Empty: the container's default.",
+    "fail_on_leak": "Fail the run if any target leaks more than the policy tolerates.",
+    "fail_on_worse": "Fail the run if any target has changed for the worse since its last audit.",
+    "attempt": "Increment to retry targets that failed for a transient reason, such as a lost node: cached results are bypassed, and finished work is taken from the store.",
     "gpu_count": 'GPUs of each step that trains or attacks, as text; "0" runs them without.',
     "gpu_node_selector": 'Labels of the GPU nodes, as JSON, for example {"cloud.google.com/gke-accelerator": "nvidia-l4"}.',
     "gpu_tolerations": "Taints of the GPU nodes that these steps tolerate, as a JSON list.",

@@ -17,13 +17,13 @@ from pipelines.descriptions import described
 # Not "dp-check": kfp would take the component of that name for the pipeline when it loads the compiled file.
 @dsl.pipeline(
     name="dp-check-pipeline",
-    description="Train privately with canaries and set what they prove against the claimed epsilon.",
+    description="Train privately with canaries and compare the claimed epsilon with the lower bound that they prove.",
     pipeline_config=KEPT,
 )
 @described(
-    preset="Whose cohort and dp_check sections to use: demo, paper, or the path of a YAML file.",
+    preset="Preset whose cohort and dp_check sections are used: demo, paper, or the path of a YAML file.",
     overrides='Fields of the configuration to replace, as JSON, for example {"dp_check": {"target": {"epochs": 20}}}.',
-    fail_on_leak="Let the run fail if the canaries contradict the claimed epsilon.",
+    fail_on_leak="Fail the run if the canaries contradict the claimed epsilon.",
 )
 def dp_check(
     preset: str = "demo",
@@ -40,7 +40,7 @@ def dp_check(
     audit_cpu: str = "2",
     audit_memory: str = "8Gi",
 ) -> NamedTuple("Outputs", check=dsl.Artifact):
-    """Train privately with canaries and set what they prove against the claimed epsilon."""
+    """Train privately with canaries and compare the claimed epsilon with the lower bound that they prove."""
     nodes = Nodes(
         gpu_count=gpu_count,
         gpu_node_selector=gpu_node_selector,

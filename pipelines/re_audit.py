@@ -16,7 +16,7 @@ from pipelines.given_targets import AuditInputs, audit_given
 )
 @described(
     targets_from='Where targets are published, as a JSON list: prefixes of target folders (a path, s3:// or gs:// URI), of which the newest of each name counts, by the number, version or date in the folder\'s name, or MLflow URIs. For example ["s3://models/published", "models:/chest-ct@production"].',
-    targets="Name and location of targets that stay in one place, as JSON, in addition.",
+    targets="In addition, name and location of targets that stay in one place, as JSON.",
 )
 def re_audit(
     cohort: str,

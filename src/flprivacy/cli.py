@@ -1,4 +1,4 @@
-"""The command line: thin, and quick to answer; the commands lie in :mod:`flprivacy.commands`."""
+"""The command line: thin, and quick to start; the commands are in :mod:`flprivacy.commands`."""
 
 from typing import Any
 
@@ -21,10 +21,10 @@ EXIT_INTERRUPTED = 130
 
 
 class Commands(click.Group):
-    """A group whose commands end in one line, not in a traceback, on an error that the user can mend."""
+    """A group whose commands end in one line, not in a traceback, on an error that the user can fix."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; exit 2 on a mendable error, 130 on Ctrl-C."""
+        """Run the command; exit 2 on an error that the user can fix, 130 on Ctrl-C."""
         try:
             with naming_extras():
                 return super().invoke(ctx)
@@ -32,7 +32,7 @@ class Commands(click.Group):
             click.echo(f"flprivacy: {error}", err=True)
             ctx.exit(EXIT_ERROR)
         except KeyboardInterrupt:
-            click.echo("flprivacy: interrupted; the same command carries on from here", err=True)
+            click.echo("flprivacy: interrupted; repeat the command to carry on from here", err=True)
             ctx.exit(EXIT_INTERRUPTED)
 
 
@@ -47,12 +47,12 @@ def main() -> None:
       flprivacy run study --set cohort.scans=800 --set attack.seeds=[0,1,2,3,4,5,6]
       flprivacy run privacy_audit --cohort data/cohort --target central=models/central
       flprivacy cohort verify data/cohort
-      flprivacy ui                               MLflow on what was run
+      flprivacy ui                               the MLflow UI on your runs
       flprivacy submit study --host URL          the same on a cluster, with Kubeflow Pipelines
-      flprivacy schedule list                    what runs there at set times
+      flprivacy schedule list                    what runs there on a schedule
 
-    Exit codes: 0 done, 2 something that you can mend (one line says what), 3 a run on a cluster failed,
-    130 interrupted, 1 a defect of ours.
+    Exit codes: 0 success, 1 a bug in flprivacy, 2 an error that you can fix (one line says how) or a result that
+    --fail-on-... does not tolerate, 3 a run on a cluster failed, 130 interrupted.
     """
 
 

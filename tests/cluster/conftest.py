@@ -23,7 +23,7 @@ def kfp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[KfpState]:
     for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(Client, "_LOCAL_KFP_CONTEXT", str(tmp_path / "no-context.json"))
-    monkeypatch.setattr("flprivacy.cluster.requests.sleep", lambda seconds: None)
+    monkeypatch.setattr("flprivacy.cluster.api.sleep", lambda seconds: None)
     with kfp_api() as state:
         yield state
     assert state.violations == []
@@ -45,11 +45,11 @@ def flprivacy(kfp: KfpState) -> Command:
 @pytest.fixture
 def pipelines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Return a folder with a copy of the compiled pipelines that the command line takes its own from."""
-    from flprivacy.launch.local import PIPELINES_VARIABLE, compiled_pipeline
+    from flprivacy.launch.compiled import PIPELINES_VARIABLE, compiled_file
 
     folder = tmp_path / "compiled"
     folder.mkdir()
-    for file in compiled_pipeline("study").parent.glob("*.yaml"):
+    for file in compiled_file("study").parent.glob("*.yaml"):
         (folder / file.name).write_bytes(file.read_bytes())
     monkeypatch.setenv(PIPELINES_VARIABLE, str(folder))
     return folder

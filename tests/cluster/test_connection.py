@@ -48,7 +48,7 @@ def test_a_token_comes_from_a_pod_s_file_and_is_read_again_for_each_request(
 
 def test_several_users_need_a_namespace(kfp: KfpState, flprivacy: Command) -> None:
     kfp.multi_user = True
-    assert "say with --namespace (KFP_NAMESPACE)" in flprivacy(*LIST, code=2).output
+    assert "give your profile's namespace with --namespace" in flprivacy(*LIST, code=2).output
     flprivacy("submit", "study", "--no-wait", "--namespace", "team-a")
     flprivacy(*LIST, "--namespace", "team-a")
     assert {p["namespace"] for p in (*kfp.pipelines.values(), *kfp.experiments.values())} == {"team-a"}
@@ -60,7 +60,7 @@ def test_an_unreachable_host_is_named(kfp: KfpState) -> None:
         host = f"http://127.0.0.1:{taken.getsockname()[1]}"
         line = _without_host("--host", host)
     assert line.startswith(f"flprivacy: {host}: cannot connect: Kubeflow Pipelines cannot be reached (")
-    assert "3 tries); check --host (KFP_ENDPOINT)" in line
+    assert "3 attempts); check --host (KFP_ENDPOINT)" in line
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_wrong_address_is_named_without_what_is_secret(kfp: KfpState, host: st
 
 def test_a_page_to_sign_in_is_not_taken_for_the_api(kfp: KfpState, flprivacy: Command) -> None:
     kfp.faults = [Fault("HealthzService_GetHealthz", 200, body=b"<html>sign in</html>", kind="text/html")]
-    assert "answers with a page, not with the API" in flprivacy(*LIST, code=2).output
+    assert "answers with a web page, not with the API" in flprivacy(*LIST, code=2).output
 
 
 def test_a_ca_that_is_not_there_is_named(kfp: KfpState, flprivacy: Command, monkeypatch: pytest.MonkeyPatch) -> None:

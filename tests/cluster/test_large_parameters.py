@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from flprivacy.core.errors import ConfigError
-from flprivacy.launch.arguments import overrides, study_arguments
+from flprivacy.launch.compiled import read_compiled
+from flprivacy.launch.parameters import RunOptions, overrides, parameters_of
 from flprivacy.presets import load_preset, resolve_preset
 from flprivacy.steps.plan_audit import plan_audit
 from flprivacy.steps.plan_study import plan_study
@@ -79,7 +80,8 @@ def test_a_preset_of_one_s_own_is_kept_under_its_digest(kfp: KfpState, flprivacy
     given = {k: parameters[k] for k in ("preset", "overrides", "preset_digest")}
     assert plan_study(**given, plan=tmp_path / "plan.json") == ["u"]
     assert Plan.read(tmp_path / "plan.json").study == load_preset(str(preset)).study
-    assert study_arguments(parameters["preset"], {}) == given  # the plan's command, given here, means the same
+    asked = RunOptions(preset=parameters["preset"])
+    assert parameters_of(read_compiled("study"), asked) == given  # the plan's command, given here, means the same
     flprivacy("submit", "study", "--no-wait", "--preset", parameters["preset"])
     assert list(kfp.runs.values())[1]["runtime_config"]["parameters"] == given
 

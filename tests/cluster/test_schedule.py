@@ -48,7 +48,7 @@ def test_five_fields_get_their_seconds_and_a_zone_is_written_in_the_cluster_s(
     assert " 02:30:00 Asia/Tokyo" in result.output
     berlin = ("schedule", "create", "b", "study", "--cron", "0 0 2 * * *", "--timezone", "Europe/Berlin")
     refused = flprivacy(*berlin, code=2).output
-    assert "its clock moves against UTC" in refused
+    assert "its offset from UTC, which schedules follow, varies" in refused
     assert "cronScheduleTimezone: Europe/Berlin" in refused
     assert len(kfp.schedules) == 1
     flprivacy(*berlin, "--cluster-timezone", "Europe/Berlin")
@@ -134,9 +134,9 @@ def test_a_paused_schedule_is_replaced_by_an_enabled_one_and_that_is_said(kfp: K
     flprivacy(*CREATE)
     flprivacy("schedule", "pause", "nightly")
     assert [s["status"] for s in kfp.schedules.values()] == ["DISABLED"]
-    assert "it was paused, and is enabled now" in flprivacy(*CHANGED).output
+    assert "it was paused, and is now enabled" in flprivacy(*CHANGED).output
     flprivacy("schedule", "pause", "nightly")
-    assert "it was paused, and is enabled now" in flprivacy(*CHANGED).output  # the same one, resumed
+    assert "it was paused, and is now enabled" in flprivacy(*CHANGED).output  # the same one, resumed
     assert [s["status"] for s in kfp.schedules.values()] == ["ENABLED"]
     flprivacy("schedule", "pause", "nightly")
     flprivacy("schedule", "resume", "nightly")
@@ -145,10 +145,10 @@ def test_a_paused_schedule_is_replaced_by_an_enabled_one_and_that_is_said(kfp: K
 
 def test_what_others_made_is_left_alone(kfp: KfpState, flprivacy: Command) -> None:
     foreign = kfp.add_schedule("nightly")
-    assert "was not made by flprivacy; choose another name" in flprivacy(*CREATE, code=2).output
+    assert "was not created by flprivacy; choose another name" in flprivacy(*CREATE, code=2).output
     for verb in ("pause", "resume", "delete", "run"):
-        assert "there is none that flprivacy made" in flprivacy("schedule", verb, "nightly", code=2).output
-    assert "no schedule that flprivacy made" in flprivacy("schedule", "list").output
+        assert "there is none that flprivacy created" in flprivacy("schedule", verb, "nightly", code=2).output
+    assert "no schedule that flprivacy created" in flprivacy("schedule", "list").output
     assert list(kfp.schedules) == [foreign]
 
 
@@ -193,7 +193,7 @@ def test_deleting_deletes_all_of_the_name_and_what_is_gone_is_no_error(kfp: KfpS
     assert len(kfp.schedules) == 1  # the one that the server called missing
     flprivacy("schedule", "delete", "nightly")
     assert kfp.schedules == {}
-    assert "there is none that flprivacy made" in flprivacy("schedule", "delete", "nightly", code=2).output
+    assert "there is none that flprivacy created" in flprivacy("schedule", "delete", "nightly", code=2).output
 
 
 def test_pausing_pauses_what_a_killed_replacement_left_too(kfp: KfpState, flprivacy: Command) -> None:

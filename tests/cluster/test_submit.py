@@ -3,15 +3,16 @@
 import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from rich.console import Console
 
-from flprivacy.cluster.compiled import read_compiled
-from flprivacy.cluster.connection import connect
-from flprivacy.cluster.uploads import ensure_experiment, ensure_version
+from flprivacy.cluster.api import connect
+from flprivacy.cluster.versions import ensure_experiment, ensure_version
 from flprivacy.cluster.watching import watch_run
+from flprivacy.launch.compiled import read_compiled
 from tests.cluster.command import Command
 from tests.services.kfp_state import Fault, KfpState, task
 
@@ -52,7 +53,7 @@ def test_a_version_is_found_beyond_the_first_page(
         other = {"pipeline_id": pipeline, "pipeline_version_id": f"v{number}", "name": f"{number}"}
         kfp.versions[f"v{number}"] = other | {"display_name": f"{number}"}
     kfp.versions |= own
-    monkeypatch.setattr("flprivacy.cluster.uploads.named", lambda name: "")
+    monkeypatch.setattr("flprivacy.cluster.versions.named", lambda name: "")
     assert "(unchanged)" in flprivacy(*STUDY, "--no-wait").output
     assert kfp.count("PipelineService_ListPipelineVersions") >= 3 + 1
 
@@ -85,16 +86,19 @@ def test_parameters_are_typed_and_only_those_that_were_given(kfp: KfpState, flpr
         (("study", "--cohort", "s3://a/b"), "--cohort is not for study"),
         (("study", "--set", "attack.fractions=[1.5]"), "exposed fraction is 1.5"),
         (("privacy_audit", "--cohort", "s3://a/b"), "privacy_audit needs targets; give it with --target"),
-        (("privacy_audit", "--cohort", "data/cohort", "--target", "a=s3://m/a"), "no pod can read this machine's disk"),
-        (("privacy_audit", "--cohort", "s3://a/b", "--target", "a=m/a"), "no pod can read this machine's disk"),
+        (
+            ("privacy_audit", "--cohort", "data/cohort", "--target", "a=s3://m/a"),
+            "pods cannot read this machine's disk",
+        ),
+        (("privacy_audit", "--cohort", "s3://a/b", "--target", "a=m/a"), "pods cannot read this machine's disk"),
         (("study", "--fail-on-worse"), "--fail-on-worse is not for study"),
         (
             ("privacy_audit", "--cohort", "s3://a/b", "--targets-from", "s3://m"),
             "--targets-from is not for privacy_audit",
         ),
         (("re_audit", "--cohort", "s3://a/b"), "needs --targets-from LOCATION or --target"),
-        (("re_audit", "--cohort", "s3://a/b", "--targets-from", "models"), "no pod can read this machine's disk"),
-        (("study", "--store", "here"), "no pod can read this machine's disk"),
+        (("re_audit", "--cohort", "s3://a/b", "--targets-from", "models"), "pods cannot read this machine's disk"),
+        (("study", "--store", "here"), "pods cannot read this machine's disk"),
     ],
 )
 def test_what_is_wrong_is_said_before_the_server_is_asked(
@@ -173,7 +177,7 @@ def test_an_interrupted_watch_leaves_the_run_going(
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("flprivacy.cluster.watching.watch_run.__kwdefaults__", {"pause": interrupt})
+    monkeypatch.setattr("flprivacy.cluster.watching.time", SimpleNamespace(sleep=interrupt))
     result = flprivacy(*STUDY, code=130)
     assert "stopped watching; the run goes on: http" in result.output
     assert kfp.count("RunService_GetRun") == 1
@@ -198,7 +202,7 @@ def test_failures_that_may_pass_are_tried_again_and_nothing_is_made_twice(kfp: K
 def test_tries_are_bounded(kfp: KfpState, flprivacy: Command) -> None:
     kfp.faults = [Fault("RunService_CreateRun", 503) for _ in range(20)]
     result = flprivacy(*STUDY, code=2)
-    assert "unavailable (503) in 5 tries: injected; try again later" in result.output
+    assert "unavailable (503) in 5 attempts: injected; try again later" in result.output
     assert kfp.count("RunService_CreateRun") == 5
     assert kfp.runs == {}
 
@@ -208,9 +212,9 @@ def test_tries_are_bounded(kfp: KfpState, flprivacy: Command) -> None:
     [
         (401, "not signed in (401); set KFP_TOKEN"),
         (403, "not allowed (403); ask for access"),
-        (404, "no such thing (404)"),
-        (400, "refused (400): injected; mend what it names"),
-        (500, "refused (500): injected; look into the API server's log"),
+        (404, "not found (404)"),
+        (400, "refused (400): injected; correct what the message names"),
+        (500, "refused (500): injected; check the API server's log"),
     ],
 )
 def test_refusals_are_one_line_and_not_tried_again(

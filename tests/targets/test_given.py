@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from flprivacy.core.errors import ConfigError, FlprivacyError, StorageError, TargetError, TrackingError
 from flprivacy.core.target_source import parse_source
-from flprivacy.launch.targets import target_source
+from flprivacy.launch.parameters import target_source
 from flprivacy.models.registry import build
 from flprivacy.steps.plan_audit import plan_audit
 from flprivacy.steps.plan_baselines import plan_baselines

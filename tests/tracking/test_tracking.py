@@ -205,5 +205,5 @@ def _parents(client: MlflowClient) -> list[Run]:
 
 def test_no_server_named_is_said(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(TrackingError, match="no MLflow server is named; set MLFLOW_TRACKING_URI"):
+    with pytest.raises(TrackingError, match="no MLflow server is given; set MLFLOW_TRACKING_URI"):
         sync(audit=folders[0], report=folders[1])

@@ -178,7 +178,7 @@ def test_an_unreachable_mlflow_server_does_not_lose_the_audit(home: Path) -> Non
         (("--set", "attack.fractions=[1.5]"), "exposed fraction is 1.5; must be above 0 and at most 1"),
         (("--set", "targets.untrained=null"), "has no untrained target to compare with"),
         (("--preset", "nonsense"), "preset 'nonsense' is unknown; choose demo"),
-        (("--cohort", "x"), "belong to privacy_audit"),
+        (("--cohort", "x"), "--cohort is not for study"),
     ],
 )
 def test_bad_input_gets_one_line_and_exit_code_2(tmp_path: Path, words: tuple[str, ...], message: str) -> None:

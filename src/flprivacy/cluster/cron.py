@@ -1,9 +1,9 @@
 """Cron expressions as Kubeflow Pipelines reads them: six fields, seconds first, in one time zone for all schedules.
 
 The backend parses with robfig/cron 1.2, whose rules these are: numbers, names, ``*``, ``?``, ranges, lists and steps;
-day of month and day of week both have to match where one of them is a star, either of them where none is. It knows
-no zone of a single schedule: the controller's setting ``cronScheduleTimezone`` (UTC as shipped) holds for all.
-A time that the clock skips in spring is skipped by the schedule, too.
+if day of month or day of week is a star, both must match, otherwise either. A single schedule has no time zone: the
+controller's setting ``cronScheduleTimezone`` (UTC by default) holds for all of them. A time that the clock skips in
+spring is skipped by the schedule, too.
 """
 
 from collections.abc import Iterator
@@ -41,18 +41,13 @@ _Sets = tuple[frozenset[int], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Cron:
-    """A checked cron expression.
+    """A checked cron expression."""
 
-    Attributes:
-        text: its six fields, as the API takes them.
-        added_seconds: it was given with five fields.
-    """
-
-    text: str
-    added_seconds: bool = False
+    text: str  # its six fields, as the API takes them
+    added_seconds: bool = False  # whether it was given with five fields
 
     def next_after(self, moment: datetime, zone: ZoneInfo) -> datetime | None:
-        """Return when it next fires after ``moment``, read in ``zone``; None if that is not within five years."""
+        """Return when it next fires after ``moment``, in ``zone``; None if not within five years."""
         sets, stars = _parse(self.text)
         first = moment.astimezone(zone).date()
         for day in (first + timedelta(days=n) for n in range(_MOST_DAYS)):
@@ -64,14 +59,16 @@ class Cron:
 
 
 def read_cron(text: str) -> Cron:
-    """Return a cron expression of six fields, of five (fired at second 0), or by a nickname such as ``@daily``.
+    """Return a cron expression given as six fields, as five (then at second 0), or as a nickname such as ``@daily``.
 
     Raises:
-        ConfigError: it is none; the message names the field.
+        ConfigError: it is not one; the message names the field.
     """
     words = _NICKNAMES.get(text.strip().lower(), text).split()
     if text.strip().startswith("@") and len(words) < len(_FIELDS):
-        raise ConfigError(f"--cron {text!r}: no such nickname; choose {', '.join(_NICKNAMES)} or write six fields")
+        raise ConfigError(
+            f"--cron {text!r}: no such nickname; choose one of {', '.join(_NICKNAMES)} or write six fields"
+        )
     added = len(words) == len(_FIELDS) - 1
     full = " ".join(["0", *words] if added else words)
     _parse(full, text)
@@ -94,7 +91,7 @@ def in_cluster_zone(cron: Cron, zone: ZoneInfo, cluster: ZoneInfo, now: datetime
     """Return the expression that fires in the cluster's zone exactly when ``cron`` fires in ``zone``.
 
     Raises:
-        ConfigError: there is none, because one of the zones moves its clocks, or the fields cannot be shifted.
+        ConfigError: there is none, because the zones' offset varies, or the fields cannot be shifted.
     """
     hours_ahead = range(0, _YEARS_AHEAD * 366 * 24, 6)
     shifts = {_shift_minutes(now + timedelta(hours=n), zone, cluster) for n in hours_ahead}
@@ -109,7 +106,7 @@ def in_cluster_zone(cron: Cron, zone: ZoneInfo, cluster: ZoneInfo, now: datetime
     )
     if len(shifts) > 1:
         raise ConfigError(
-            f"--timezone {zone.key}: its clock moves against {cluster.key}, which schedules follow; {remedy}"
+            f"--timezone {zone.key}: its offset from {cluster.key}, which schedules follow, varies; {remedy}"
         )
     shifted = _shifted(cron, shifts.pop())
     if shifted is None:
@@ -183,7 +180,7 @@ def _range(part: str, low: int, high: int, names: dict[str, int]) -> range:
         first = _number(start, names)
         last = _number(end, names) if dash else high if slash else first
     if not low <= first <= last <= high or step < 1:
-        raise ValueError("out of range" if step >= 1 else "a step is 1 or more")
+        raise ValueError("out of range" if step >= 1 else "a step must be 1 or more")
     return range(first, last + 1, step)
 
 

@@ -1,6 +1,7 @@
-"""Start a run of a version, and what the server tells of a run: its steps, how it ended, and what failed."""
+"""Start a run of a version, and read from the server how it goes: its steps, how it ended, and what failed."""
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,8 +10,7 @@ from typing import Any
 from kfp_server_api import V2beta1PipelineVersionReference, V2beta1Run, V2beta1RuntimeConfig
 
 from flprivacy import __version__
-from flprivacy.cluster.connection import Cluster
-from flprivacy.cluster.requests import ClusterError, named
+from flprivacy.cluster.api import Cluster, ClusterError, named
 
 SUCCEEDED, FAILED, SKIPPED, CANCELED, RUNNING = "SUCCEEDED", "FAILED", "SKIPPED", "CANCELED", "RUNNING"
 FINISHED = (SUCCEEDED, FAILED, SKIPPED, CANCELED)
@@ -19,46 +19,41 @@ _DRIVER = "-driver"
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """What to run.
+    """What to run, once or on a schedule."""
 
-    Attributes:
-        pipeline_id: of the pipeline.
-        version_id: of its version.
-        experiment_id: where to file the run.
-        name: of the run; need not be unique.
-        parameters: typed values by name.
-        service_account: of the steps' pods; empty: the installation's default.
-        plugins_input: of the backend's plugins, such as ``{"mlflow": {"experiment_name": "audits"}}``.
-        reason: one line for the description.
-    """
+    pipeline_id: str  # of the pipeline
+    version_id: str  # of its version
+    experiment_id: str  # where to file the run
+    name: str  # of the run or schedule; that of a run need not be unique
+    parameters: Mapping[str, Any]  # typed values by name
+    service_account: str = ""  # of the steps' pods; empty: the installation's default
+    plugins_input: Mapping[str, Any] | None = None  # of the backend's plugins: ``{"mlflow": {"experiment_name": ...}}``
 
-    pipeline_id: str
-    version_id: str
-    experiment_id: str
-    name: str
-    parameters: Mapping[str, Any]
-    service_account: str = ""
-    plugins_input: Mapping[str, Any] | None = None
-    reason: str = "submitted"
+    def fields(self) -> dict[str, Any]:
+        """Return the fields that the API's runs and recurring runs have in common."""
+        return {
+            "display_name": self.name,
+            "experiment_id": self.experiment_id,
+            "pipeline_version_reference": V2beta1PipelineVersionReference(
+                pipeline_id=self.pipeline_id, pipeline_version_id=self.version_id
+            ),
+            "runtime_config": V2beta1RuntimeConfig(parameters=dict(self.parameters)),
+            "service_account": self.service_account or None,
+            "plugins_input": dict(self.plugins_input) if self.plugins_input else None,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """The state of a step, over all its repetitions in a loop.
+    """The state of a step, over all its iterations in a loop."""
 
-    Attributes:
-        name: of the step.
-        counts: how many repetitions are in each state.
-        seconds: from the first start to the last end, or to now.
-    """
-
-    name: str
-    counts: Mapping[str, int]
-    seconds: float | None
+    name: str  # of the step
+    counts: Mapping[str, int]  # how many iterations are in each state
+    seconds: float | None  # from the first start to the last end, or to now
 
     @property
     def state(self) -> str:
-        """Return the state that tells most: failed, else running, else what all repetitions came to."""
+        """Return the state that says most: failed, else running, else how all iterations ended."""
         for state in (FAILED, CANCELED, RUNNING, "PENDING"):
             if self.counts.get(state):
                 return state
@@ -67,21 +62,13 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStatus:
-    """What the server tells of a run.
+    """What the server says of a run."""
 
-    Attributes:
-        run_id: of the run.
-        state: such as ``RUNNING``.
-        steps: those that the backend lists, in the order in which they began.
-        failures: ``step: message`` of each that failed.
-        links: of what the backend's plugins filed, such as the MLflow run.
-    """
-
-    run_id: str
-    state: str
-    steps: tuple[Step, ...]
-    failures: tuple[str, ...]
-    links: Mapping[str, str]
+    run_id: str  # of the run
+    state: str  # for example ``RUNNING``
+    steps: tuple[Step, ...]  # those that the backend lists, in the order in which they began
+    failures: tuple[str, ...]  # ``step: message`` of each that failed
+    links: Mapping[str, str]  # of what the backend's plugins filed, such as the MLflow run
 
     @property
     def finished(self) -> bool:
@@ -89,31 +76,18 @@ class RunStatus:
         return self.state in FINISHED
 
 
-def start_run(cluster: Cluster, start: Start) -> str:
-    """Start a run and return its id. A lost answer does not start it twice.
-
-    Raises:
-        ClusterError: the server refuses.
-    """
-    mark = f"flprivacy {__version__}, {start.reason}, submission {uuid.uuid4().hex}"
-    body = V2beta1Run(
-        display_name=start.name,
-        description=mark,
-        experiment_id=start.experiment_id,
-        pipeline_version_reference=V2beta1PipelineVersionReference(
-            pipeline_id=start.pipeline_id, pipeline_version_id=start.version_id
-        ),
-        runtime_config=V2beta1RuntimeConfig(parameters=dict(start.parameters)),
-        service_account=start.service_account or None,
-        plugins_input=dict(start.plugins_input) if start.plugins_input else None,
-    )
+def start_run(cluster: Cluster, start: Start, reason: str = "submitted") -> str:
+    """Start a run, its description saying why, and return its id. A lost answer does not start it twice."""
+    mark = f"flprivacy {__version__}, {reason}, submission {uuid.uuid4().hex}"
+    api = cluster.client.runs
 
     def find() -> Any:
         words = {"experiment_id": start.experiment_id, "filter": named(start.name)}
-        listed = cluster.call.pages("list runs", cluster.client.runs.run_service_list_runs, "runs", **words)
+        listed = cluster.call.pages("list runs", api.run_service_list_runs, "runs", **words)
         return next((run for run in listed if run.description == mark), None)
 
-    made = cluster.call("start the run", cluster.client.runs.run_service_create_run, body, found=find)
+    body = V2beta1Run(description=mark, **start.fields())
+    made = cluster.call("start the run", api.run_service_create_run, body, found=find)
     if not made.run_id:
         raise ClusterError(f"{cluster.call.host}: started no run; check that --host is the API's address")
     return str(made.run_id)
@@ -129,9 +103,8 @@ def run_status(cluster: Cluster, run_id: str, steps: Sequence[str]) -> RunStatus
 
     Raises:
         AbsentError: there is no such run.
-        ClusterError: the server refuses.
     """
-    run = cluster.call("look at the run", cluster.client.runs.run_service_get_run, run_id)
+    run = cluster.call("look up the run", cluster.client.runs.run_service_get_run, run_id)
     details = (run.run_details.task_details if run.run_details else None) or []
     by_name = {name: [task for task in details if task.display_name == name] for name in steps}
     began = sorted((tasks for tasks in by_name.values() if tasks), key=_first_start)
@@ -148,10 +121,7 @@ def _first_start(tasks: Sequence[Any]) -> datetime:
 
 
 def _step(name: str, tasks: Sequence[Any]) -> Step:
-    counts: dict[str, int] = {}
-    for task in tasks:
-        state = task.state or "PENDING"
-        counts[state] = counts.get(state, 0) + 1
+    counts = Counter(task.state or "PENDING" for task in tasks)
     starts = [time for task in tasks if (time := _time(task.start_time))]
     ends = [_time(task.end_time) for task in tasks]
     seconds = None
@@ -177,7 +147,7 @@ def _failures(details: Sequence[Any], steps: Sequence[str]) -> list[str]:
         name = _step_of(task, owner, steps)
         if name:
             lines[name] = lines.get(name, "") or _message(task)
-    return [f"{name}: {message or 'failed, for a reason that its log tells'}" for name, message in lines.items()]
+    return [f"{name}: {message or 'failed; its log says why'}" for name, message in lines.items()]
 
 
 def _step_of(task: Any, owner: Mapping[str, Any], steps: Sequence[str]) -> str:
@@ -200,8 +170,8 @@ def _children(task: Any) -> list[str]:
 def _message(task: Any) -> str:
     if task.error and task.error.message:
         return _line(task.error.message)
-    told = [status.error.message for status in task.state_history or () if status.error and status.error.message]
-    return _line(told[-1]) if told else ""
+    said = [status.error.message for status in task.state_history or () if status.error and status.error.message]
+    return _line(said[-1]) if said else ""
 
 
 def _line(text: str) -> str:

@@ -1,27 +1,18 @@
-"""Schedules: recurring runs of ours, found by name. The API cannot change one, so a new one takes an old one's place.
+"""Schedules: our recurring runs, found by name. The API cannot change one, so a new one replaces the old one.
 
-The new recurring run is made, enabled, before the old one is deleted: at no moment is there none. Whoever is stopped
-in between leaves two; the same command again finds the one that is as wanted, and deletes the others.
+The new recurring run is created, enabled, before the old one is deleted, so there is always one. A replacement that is
+stopped in between leaves two; repeating the command keeps the one that is as wanted and deletes the others.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from kfp_server_api import (
-    RecurringRunMode,
-    V2beta1CronSchedule,
-    V2beta1PipelineVersionReference,
-    V2beta1RecurringRun,
-    V2beta1RuntimeConfig,
-    V2beta1Trigger,
-)
+from kfp_server_api import RecurringRunMode, V2beta1CronSchedule, V2beta1RecurringRun, V2beta1Trigger
 
 from flprivacy import __version__
-from flprivacy.cluster.connection import Cluster
-from flprivacy.cluster.requests import AbsentError, ClusterError, named
+from flprivacy.cluster.api import AbsentError, Cluster, ClusterError, named
 from flprivacy.cluster.runs import Start, start_run
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import ConfigError
@@ -34,21 +25,12 @@ ENABLED = "ENABLED"
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A schedule as it shall be.
+    """A schedule as it should be; one of each name is kept."""
 
-    Attributes:
-        name: of the schedule; one of each name is kept.
-        cron: six fields, in the cluster's zone.
-        written: the cron expression as it was given, for people.
-        zone: the zone it was given in.
-        start: what to run.
-    """
-
-    name: str
-    cron: str
-    written: str
-    zone: str
-    start: Start
+    cron: str  # six fields, in the cluster's time zone
+    written: str  # the cron expression as it was given, for people
+    zone: str  # the time zone it was given in
+    start: Start  # what to run; its name is the schedule's
 
     @property
     def digest(self) -> str:
@@ -62,82 +44,65 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A recurring run of ours.
+    """A recurring run of ours."""
 
-    Attributes:
-        schedule_id: of the recurring run.
-        name: of the schedule.
-        enabled: it is not paused.
-        cron: six fields, in the cluster's zone; empty if it has another trigger.
-        written: the cron expression as it was given.
-        zone: the zone it was given in.
-        digest: of what it was made as (:attr:`Wanted.digest`).
-        created: when.
-        start: what it runs.
-    """
+    schedule_id: str  # of the recurring run
+    enabled: bool  # whether it is not paused
+    cron: str  # six fields, in the cluster's time zone; empty if it has another trigger
+    written: str  # the cron expression as it was given
+    zone: str  # the time zone it was given in
+    digest: str  # of what it was created from (:attr:`Wanted.digest`)
+    created: datetime  # when
+    start: Start  # what it runs; its name is the schedule's
 
-    schedule_id: str
-    name: str
-    enabled: bool
-    cron: str
-    written: str
-    zone: str
-    digest: str
-    created: datetime
-    start: Start
+    @property
+    def name(self) -> str:
+        """Return the schedule's name."""
+        return self.start.name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replaced:
-    """What :func:`put_schedule` did.
+    """What :func:`put_schedule` did."""
 
-    Attributes:
-        schedule_id: the one that is there now.
-        created: it was made by this call.
-        removed: ids of those it took the place of.
-        resumed: one of them was paused.
-    """
-
-    schedule_id: str
-    created: bool
-    removed: tuple[str, ...]
-    resumed: bool
+    schedule_id: str  # the one that is there now
+    created: bool  # whether this call created it
+    removed: tuple[str, ...]  # ids of those that it replaced
+    resumed: bool  # whether all of those were paused
 
 
 def list_schedules(cluster: Cluster, name: str = "") -> list[Schedule]:
-    """Return the schedules that flprivacy made, oldest first; with a name, those of that name.
-
-    Raises:
-        ClusterError: the server refuses.
-    """
+    """Return the schedules that flprivacy created, oldest first; with a name, those of that name."""
     return [found for item in _listed(cluster, name) if (found := _schedule(item)) is not None]
 
 
 def all_named(cluster: Cluster, name: str) -> list[Schedule]:
-    """Return the schedule of that name; of several, which a stopped replacement left, the one that counts is last.
+    """Return the schedule of that name; of several, left by a stopped replacement, the last is the one that counts.
 
     Raises:
-        ConfigError: there is none that flprivacy made.
-        ClusterError: the server refuses.
+        ConfigError: there is none that flprivacy created.
     """
     found = list_schedules(cluster, name)
     if not found:
-        raise ConfigError(f"schedule {name!r}: there is none that flprivacy made; 'flprivacy schedule list' shows them")
+        raise ConfigError(
+            f"schedule {name!r}: there is none that flprivacy created; 'flprivacy schedule list' shows them"
+        )
     return found
 
 
 def put_schedule(cluster: Cluster, wanted: Wanted) -> Replaced:
-    """Make the schedule, in place of any of that name, without a moment without one.
+    """Create the schedule, or replace the one of that name with it; at no moment is there none.
 
     Raises:
-        ConfigError: a recurring run of that name was made by something else.
-        ClusterError: the server refuses; what was there before is there still.
+        ConfigError: a recurring run of that name was created by something else.
+        ClusterError: the server refuses; what was there before is still there.
     """
-    items = _listed(cluster, wanted.name)
+    name = wanted.start.name
+    items = _listed(cluster, name)
     there = [found for item in items if (found := _schedule(item)) is not None]
     if len(there) < len(items):
         raise ConfigError(
-            f"schedule {wanted.name!r}: a recurring run of that name was not made by flprivacy; choose another name"
+            f"schedule {name!r}: a recurring run of that name was not created by flprivacy; choose another name"
         )
     same = [schedule for schedule in there if schedule.digest == wanted.digest]
     kept = max(same, key=lambda schedule: (schedule.enabled, schedule.created), default=None)
@@ -159,11 +124,7 @@ def put_schedule(cluster: Cluster, wanted: Wanted) -> Replaced:
 
 
 def set_enabled(cluster: Cluster, schedule: Schedule, *, enabled: bool) -> None:
-    """Pause or resume a schedule.
-
-    Raises:
-        ClusterError: the server refuses.
-    """
+    """Pause or resume a schedule."""
     api = cluster.client.recurring_runs
     change = (
         api.recurring_run_service_enable_recurring_run if enabled else api.recurring_run_service_disable_recurring_run
@@ -172,11 +133,7 @@ def set_enabled(cluster: Cluster, schedule: Schedule, *, enabled: bool) -> None:
 
 
 def delete_schedule(cluster: Cluster, schedule: Schedule) -> None:
-    """Delete a schedule; its runs, those under way too, stay. One that is gone already is no error.
-
-    Raises:
-        ClusterError: the server refuses.
-    """
+    """Delete a schedule; its runs stay, running ones too. One that is already gone is no error."""
     delete = cluster.client.recurring_runs.recurring_run_service_delete_recurring_run
     what = f"delete schedule {schedule.name!r}"
     try:
@@ -186,38 +143,19 @@ def delete_schedule(cluster: Cluster, schedule: Schedule) -> None:
 
 
 def run_now(cluster: Cluster, schedule: Schedule, name: str) -> str:
-    """Start a run of the schedule's own version with its own parameters, beside its times; return the run's id.
-
-    Raises:
-        ClusterError: the server refuses.
-    """
-    start = schedule.start
-    return start_run(
-        cluster,
-        Start(
-            pipeline_id=start.pipeline_id,
-            version_id=start.version_id,
-            experiment_id=start.experiment_id,
-            name=name,
-            parameters=start.parameters,
-            service_account=start.service_account,
-            plugins_input=start.plugins_input,
-            reason=f"now, of schedule {schedule.schedule_id}",
-        ),
-    )
+    """Start an extra run of the schedule's own version with its own parameters; return the run's id."""
+    return start_run(cluster, replace(schedule.start, name=name), f"now, of schedule {schedule.schedule_id}")
 
 
 def _listed(cluster: Cluster, name: str) -> list[Any]:
     listing = cluster.client.recurring_runs.recurring_run_service_list_recurring_runs
-    words: dict[str, Any] = {"filter": named(name)} if name else {}
-    if cluster.namespace:
-        words["namespace"] = cluster.namespace
+    words: dict[str, Any] = ({"filter": named(name)} if name else {}) | cluster.of_namespace()
     items = list(cluster.call.pages("list schedules", listing, "recurring_runs", sort_by="created_at asc", **words))
     return [item for item in items if not name or item.display_name == name]
 
 
 def _schedule(item: Any) -> Schedule | None:
-    """Return a recurring run as a schedule, if flprivacy made it."""
+    """Return a recurring run as a schedule, if flprivacy created it."""
     mark = _MARK.match(item.description or "")
     reference = item.pipeline_version_reference
     if mark is None or reference is None:
@@ -226,7 +164,6 @@ def _schedule(item: Any) -> Schedule | None:
     config = item.runtime_config
     return Schedule(
         schedule_id=item.recurring_run_id,
-        name=item.display_name,
         enabled=item.status == ENABLED,
         cron=cron or "",
         written=mark["cron"],
@@ -246,30 +183,22 @@ def _schedule(item: Any) -> Schedule | None:
 
 
 def _create(cluster: Cluster, wanted: Wanted) -> str:
-    start = wanted.start
+    name = wanted.start.name
     mark = f"flprivacy schedule {wanted.digest}; {wanted.written} ({wanted.zone}); flprivacy {__version__}"
-    plugins: Mapping[str, Any] | None = start.plugins_input
     body = V2beta1RecurringRun(
-        display_name=wanted.name,
         description=mark,
-        experiment_id=start.experiment_id,
-        pipeline_version_reference=V2beta1PipelineVersionReference(
-            pipeline_id=start.pipeline_id, pipeline_version_id=start.version_id
-        ),
-        runtime_config=V2beta1RuntimeConfig(parameters=dict(start.parameters)),
-        service_account=start.service_account or None,
         trigger=V2beta1Trigger(cron_schedule=V2beta1CronSchedule(cron=wanted.cron)),
         mode=RecurringRunMode.ENABLE,
         max_concurrency="1",
         no_catchup=True,
-        plugins_input=dict(plugins) if plugins else None,
+        **wanted.start.fields(),
     )
 
     def find() -> Any:
-        return next((item for item in _listed(cluster, wanted.name) if item.description == mark), None)
+        return next((item for item in _listed(cluster, name) if item.description == mark), None)
 
     create = cluster.client.recurring_runs.recurring_run_service_create_recurring_run
-    made = cluster.call(f"make schedule {wanted.name!r}", create, body, found=find)
+    made = cluster.call(f"create schedule {name!r}", create, body, found=find)
     if not made.recurring_run_id:
-        raise ClusterError(f"{cluster.call.host}: made no schedule {wanted.name!r}; look into the API server's log")
+        raise ClusterError(f"{cluster.call.host}: created no schedule {name!r}; check the API server's log")
     return str(made.recurring_run_id)

@@ -1,7 +1,9 @@
 """Show a run on the cluster until it ends: a live table of its steps on a terminal, a line per change elsewhere."""
 
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,80 +11,86 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from flprivacy.cluster.connection import Cluster
-from flprivacy.cluster.requests import RETRY, Caller
+from flprivacy.cluster.api import RETRY, Cluster
 from flprivacy.cluster.runs import CANCELED, FAILED, RUNNING, SUCCEEDED, RunStatus, Step, run_status
+from flprivacy.core.errors import TrackingError
 
 # A run lasts hours, and the API server may be restarted meanwhile.
 _PATIENT = replace(RETRY, attempts=20, longest_delay_seconds=30.0)
 _MARKS = {SUCCEEDED: "[green]✓[/green]", FAILED: "[red]✗[/red]", CANCELED: "[yellow]■[/yellow]", RUNNING: "…"}
+_RUN_TAG = "audit.kfp_run"
+_TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 
 
 def watch_run(
-    cluster: Cluster,
-    run_id: str,
-    steps: Sequence[str],
-    console: Console,
-    *,
-    every_seconds: float,
-    pause: Callable[[float], None] = time.sleep,
+    cluster: Cluster, run_id: str, steps: Sequence[str], console: Console, *, every_seconds: float
 ) -> RunStatus:
     """Return the state in which a run ended, showing its steps until then.
 
     Raises:
         ClusterError: the server refuses, or stays away for minutes; the run goes on.
     """
-    cluster = replace(cluster, call=Caller(cluster.call.host, _PATIENT))
-    if not console.is_terminal:
-        return _lines(cluster, run_id, steps, console, every_seconds, pause)
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
+    cluster = replace(cluster, call=replace(cluster.call, retry=_PATIENT))
+    shown: dict[str, str] = {}
+    live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+    with live or nullcontext():
         while True:
             status = run_status(cluster, run_id, steps)
-            live.update(step_table(status))
+            if live is not None:
+                live.update(_table(status))
+            else:
+                _print_changes(status, shown, console)
             if status.finished:
                 break
-            pause(every_seconds)
-    console.print(step_table(status))
+            time.sleep(every_seconds)
+    if live is not None:
+        console.print(_table(status))
     return status
 
 
-def step_table(status: RunStatus) -> Table:
-    """Return a table of a run's steps."""
+def mlflow_lines(run_id: str, links: Mapping[str, str]) -> list[str]:
+    """Return a line for each MLflow run of a pipeline run.
+
+    Args:
+        run_id: of the pipeline run.
+        links: what the backend's own MLflow plugin filed, by name.
+
+    The steps' own runs are looked up if ``$MLFLOW_TRACKING_URI`` names a server; without one, or if it does not
+    answer, the line gives the tag to look for.
+    """
+    lines = [f"{name}: {link}" for name, link in links.items()]
+    tagged = f"the audit's run has the tag {_RUN_TAG} = {run_id}"
+    if not os.environ.get(_TRACKING_VARIABLE, "").startswith(("http://", "https://")):
+        return [*lines, f"{tagged} (set {_TRACKING_VARIABLE} for its link)"]
+    from flprivacy.tracking import run_pages
+
+    try:
+        pages = run_pages(run_id)
+    except TrackingError as error:
+        return [*lines, f"{error}; {tagged}"]
+    return [*lines, *(pages or [f"no run has the tag {_RUN_TAG} = {run_id}"])]
+
+
+def _table(status: RunStatus) -> Table:
     title = f"run {status.run_id} · {status.state.lower()}"
-    table = Table(title=title, title_justify="left", min_width=len(title) + 1)
-    table.add_column("")
-    table.add_column("step")
-    table.add_column("state")
+    table = Table("", "step", "state", title=title, title_justify="left", min_width=len(title) + 1)
     table.add_column("time", justify="right")
     for step in status.steps:
         table.add_row(_MARKS.get(step.state, "·"), step.name, _state(step), _duration(step))
     return table
 
 
-def _lines(
-    cluster: Cluster,
-    run_id: str,
-    steps: Sequence[str],
-    console: Console,
-    every_seconds: float,
-    pause: Callable[[float], None],
-) -> RunStatus:
-    shown: dict[str, str] = {}
-    while True:
-        status = run_status(cluster, run_id, steps)
-        for step in status.steps:
-            state = _state(step)
-            if shown.get(step.name) != state:
-                shown[step.name] = state
-                time_taken = f" [dim]{_duration(step)}[/dim]" if step.state in (SUCCEEDED, FAILED) else ""
-                console.print(f"  {_MARKS.get(step.state, '·')} {step.name}: {state}{time_taken}", highlight=False)
-        if status.finished:
-            return status
-        pause(every_seconds)
+def _print_changes(status: RunStatus, shown: dict[str, str], console: Console) -> None:
+    for step in status.steps:
+        state = _state(step)
+        if shown.get(step.name) != state:
+            shown[step.name] = state
+            took = f" [dim]{_duration(step)}[/dim]" if step.state in (SUCCEEDED, FAILED) else ""
+            console.print(f"  {_MARKS.get(step.state, '·')} {step.name}: {state}{took}", highlight=False)
 
 
 def _state(step: Step) -> str:
-    """Return ``running``, or ``2 succeeded, 1 running`` of a step in a loop."""
+    """Return ``running``, or ``2 succeeded, 1 running`` for a step in a loop."""
     if sum(step.counts.values()) == 1:
         return step.state.lower()
     return ", ".join(f"{count} {state.lower()}" for state, count in sorted(step.counts.items(), reverse=True))

@@ -1,25 +1,31 @@
 """``flprivacy cohort``: make, import, look at, check, export and publish cohorts."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from flprivacy.commands.console import console
+from flprivacy.commands.options import changes as changes_option
+from flprivacy.commands.options import preset as preset_option
 from flprivacy.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from flprivacy.core.cohort import Cohort
+
+_FOLDER = click.argument("folder", type=click.Path(path_type=Path))
 
 
 @click.group()
 def cohort() -> None:
-    """Make, import, look at, check, export and publish cohorts."""
+    """Create, import, inspect, verify, export and publish cohorts."""
 
 
 @cohort.command("make")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--preset", default="demo", show_default=True, help="Name of a preset, or path of a YAML file.")
-@click.option(
-    "--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Replace a field, such as cohort.scans=400."
-)
+@_FOLDER
+@preset_option
+@changes_option
 def cohort_make(folder: Path, preset: str, changes: tuple[str, ...]) -> None:
     """Generate a phantom cohort.
 
@@ -28,22 +34,21 @@ def cohort_make(folder: Path, preset: str, changes: tuple[str, ...]) -> None:
       flprivacy cohort make data/phantom --set cohort.scans=400 --set cohort.signature_strength=0
     """
     from flprivacy.cohorts.phantom.generate import phantom_cohort
-    from flprivacy.launch.arguments import overrides
-    from flprivacy.launch.direct import drawing_here
+    from flprivacy.launch.parameters import DEFAULT_PRESET, overrides
+    from flprivacy.launch.progress import drawing_here
     from flprivacy.presets import load_preset
 
-    config = load_preset(preset, overrides(changes)).study.cohort
+    config = load_preset(preset or DEFAULT_PRESET, overrides(changes)).study.cohort
     if config is None:
         raise ConfigError(f"preset {preset!r} has no cohort section; add one or choose another preset")
-    if folder.exists():
-        raise ConfigError(f"{folder}: exists already; give a new folder, or remove this one first")
-    with drawing_here(console()):
-        made = phantom_cohort(config, folder)
-    click.echo(f"{folder}: {len(made.manifest)} scans, digest {made.meta.digest}")
+    check_new(folder)
+    with drawing_here():
+        created = phantom_cohort(config, folder)
+    click.echo(f"{folder}: {len(created.manifest)} scans, digest {created.meta.digest}")
 
 
 @cohort.command("show")
-@click.argument("folder", type=click.Path(path_type=Path))
+@_FOLDER
 def cohort_show(folder: Path) -> None:
     """Show a cohort's sites, splits and attributes.
 
@@ -52,26 +57,26 @@ def cohort_show(folder: Path) -> None:
       flprivacy cohort show data/phantom
     """
     from flprivacy.cohorts.format import open_cohort
-    from flprivacy.launch.show import cohort_table
+    from flprivacy.launch.progress import console
 
-    console().print(cohort_table(open_cohort(folder)))
+    console().print(_cohort_table(open_cohort(folder)))
 
 
 @cohort.command("verify")
-@click.argument("folder", type=click.Path(path_type=Path))
+@_FOLDER
 def cohort_verify(folder: Path) -> None:
-    """Check a cohort to the last byte: manifest, digest, patient splits and every volume's hash.
+    """Verify a cohort completely: manifest, digest, patient splits and the hash of every volume.
 
     \b
     Example:
       flprivacy cohort verify data/phantom
     """
     from flprivacy.cohorts.format import verify_cohort
-    from flprivacy.launch.direct import drawing_here
+    from flprivacy.launch.progress import drawing_here
 
-    with drawing_here(console()):
+    with drawing_here():
         checked = verify_cohort(folder)
-    click.echo(f"{folder}: sound, {len(checked.manifest)} scans, digest {checked.meta.digest}")
+    click.echo(f"{folder}: valid, {len(checked.manifest)} scans, digest {checked.meta.digest}")
 
 
 def _numbers(kind: type[int] | type[float], count: int, names: str) -> Any:
@@ -93,13 +98,13 @@ def _numbers(kind: type[int] | type[float], count: int, names: str) -> Any:
 
 @cohort.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.argument("folder", type=click.Path(path_type=Path))
+@_FOLDER
 @click.option(
     "--from",
     "kind",
     required=True,
     type=click.Choice(["dicom", "nifti", "reference-pickles", "flprivacy"]),
-    help="What SOURCE holds; flprivacy is another word for reference-pickles.",
+    help="What SOURCE holds; flprivacy is an older name of reference-pickles.",
 )
 @click.option(
     "--table",
@@ -109,10 +114,12 @@ def _numbers(kind: type[int] | type[float], count: int, names: str) -> Any:
 @click.option(
     "--key-file",
     type=click.Path(path_type=Path),
-    help="Secret file with the pseudonym key [default: FLPRIVACY_PSEUDONYM_KEY].",
+    help="Secret file with the key of the pseudonyms [default: $FLPRIVACY_PSEUDONYM_KEY].",
 )
 @click.option("--name", help="Name of the cohort [default: the folder's].")
-@click.option("--shape", metavar="D,H,W", callback=_numbers(int, 3, "depth, height, width"), help="Voxels of a volume.")
+@click.option(
+    "--shape", metavar="D,H,W", callback=_numbers(int, 3, "depth, height, width"), help="Size of a volume in voxels."
+)
 @click.option(
     "--spacing",
     metavar="D,H,W",
@@ -125,18 +132,27 @@ def _numbers(kind: type[int] | type[float], count: int, names: str) -> Any:
     default="-1000,400",
     show_default=True,
     callback=_numbers(float, 2, "two intensities in HU"),
-    help="Intensities in HU that become 0 and 255.",
+    help="Intensities in HU that are mapped to 0 and 255.",
 )
 @click.option("--site", default="", help="Site of all scans.")
-@click.option("--site-tag", default="", metavar="KEYWORD", help="DICOM tag that tells sites apart, by pseudonym.")
+@click.option(
+    "--site-tag",
+    default="",
+    metavar="KEYWORD",
+    help="DICOM tag that identifies the site; its value is replaced by a pseudonym.",
+)
 @click.option("--classes", default="", metavar="A,B,...", help="Names of the classes, in order.")
 @click.option("--label-tag", default="", metavar="KEYWORD", help="DICOM tag whose value is one of --classes.")
 @click.option("--series", type=click.Choice(["most-slices", "all"]), default="most-slices", show_default=True)
-@click.option("--min-slices", default=10, show_default=True, help="Leave out series with fewer slices.")
-@click.option("--max-missing", default=0.0, show_default=True, help="Fraction of missing slices to interpolate.")
-@click.option("--patients-per-site", is_flag=True, help="Patient ids are unique within a site only.")
-@click.option("--test-fraction", default=0.2, show_default=True, help="Patients held out, where no table says it.")
-@click.option("--seed", default=0, show_default=True, help="Draws them.")
+@click.option("--min-slices", default=10, show_default=True, help="Skip series with fewer slices.")
+@click.option(
+    "--max-missing", default=0.0, show_default=True, help="Largest fraction of missing slices to interpolate."
+)
+@click.option("--patients-per-site", is_flag=True, help="Patient ids are unique only within a site.")
+@click.option(
+    "--test-fraction", default=0.2, show_default=True, help="Fraction of patients to hold out, if no table says which."
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of that draw.")
 @click.option("--report", type=click.Path(path_type=Path), help="File to write [default: FOLDER.import.json].")
 def cohort_import(
     source: Path,
@@ -151,7 +167,7 @@ def cohort_import(
 ) -> None:
     """Import a cohort from DICOM series, NIfTI files or the reference study's pickles.
 
-    Patient ids become keyed pseudonyms; no other identifier is kept. Interrupted and repeated, it carries on.
+    Patient ids become keyed pseudonyms; no other identifier is kept. An interrupted import carries on when repeated.
 
     \b
     Examples:
@@ -163,10 +179,9 @@ def cohort_import(
     from flprivacy.cohorts.importing.config import ImportConfig
     from flprivacy.cohorts.importing.pseudonyms import Pseudonyms, read_key
     from flprivacy.cohorts.importing.report import import_tables
-    from flprivacy.launch.direct import drawing_here
+    from flprivacy.launch.progress import console, drawing_here
 
-    if folder.exists():
-        raise ConfigError(f"{folder}: exists already; give a new folder, or remove this one first")
+    check_new(folder)
     files = kind in ("reference-pickles", "flprivacy")
     shape = settings.pop("shape") or (None if files else (24, 256, 256))
     config = ImportConfig(
@@ -178,21 +193,21 @@ def cohort_import(
         **settings,
     )
     pseudonyms = None if files else Pseudonyms(read_key(key_file))
-    with drawing_here(console()):
-        made, told = import_cohort(
+    with drawing_here():
+        created, summary = import_cohort(
             kind, source, folder, config=config, pseudonyms=pseudonyms, table=table, report=report
         )
-    for part in import_tables(told):
+    for part in import_tables(summary):
         console().print(part)
-    click.echo(f"{folder}: {len(made.manifest)} scans, digest {made.meta.digest}")
+    click.echo(f"{folder}: {len(created.manifest)} scans, digest {created.meta.digest}")
 
 
 @cohort.command("export")
-@click.argument("folder", type=click.Path(path_type=Path))
+@_FOLDER
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--row", "rows", multiple=True, type=int, help="Row number of a scan; may repeat [default: all].")
+@click.option("--row", "rows", multiple=True, type=int, help="Row number of a scan; repeatable [default: all].")
 def cohort_export(folder: Path, out: Path, rows: tuple[int, ...]) -> None:
-    """Write a cohort's scans as NIfTI files with a table, to look at them.
+    """Write a cohort's scans as NIfTI files with a table, to view them.
 
     \b
     Example:
@@ -202,29 +217,56 @@ def cohort_export(folder: Path, out: Path, rows: tuple[int, ...]) -> None:
 
     from flprivacy.cohorts.export import export_nifti
     from flprivacy.cohorts.format import open_cohort
-    from flprivacy.launch.direct import drawing_here
+    from flprivacy.launch.progress import drawing_here
 
-    with drawing_here(console()):
+    with drawing_here():
         count = export_nifti(open_cohort(folder), out, rows=np.array(rows) if rows else None)
     click.echo(f"{out}: {count} scans as NIfTI, and scans.csv")
 
 
 @cohort.command("push")
-@click.argument("folder", type=click.Path(path_type=Path))
+@_FOLDER
 @click.argument("uri")
 def cohort_push(folder: Path, uri: str) -> None:
     """Publish a cohort where others can pull it: s3://, gs:// or a folder.
 
-    Every volume is hashed first. What is published is whole or not there, and never changed afterwards; interrupted and
-    repeated, it carries on.
+    Every volume is hashed first. A cohort is published completely or not at all, and never changes afterwards; an
+    interrupted push carries on when it is repeated.
 
     \b
     Example:
       flprivacy cohort push data/cohort s3://bucket/cohort
     """
     from flprivacy.cohorts.remote import push_cohort
-    from flprivacy.launch.direct import drawing_here
+    from flprivacy.launch.progress import drawing_here
 
-    with drawing_here(console()):
+    with drawing_here():
         sent = push_cohort(folder=folder, uri=uri)
     click.echo(f"{uri}: published, {sent} bytes sent")
+
+
+def check_new(folder: Path) -> None:
+    """Raise ConfigError if the folder exists."""
+    if folder.exists():
+        raise ConfigError(f"{folder}: already exists; give a new folder, or remove this one first")
+
+
+def _cohort_table(found: "Cohort") -> "Table":
+    """Return a table of a cohort's sites: scans by split, classes, sexes and ages."""
+    from rich.table import Table
+
+    meta, manifest = found.meta, found.manifest
+    title = (
+        f"{meta.name}: {len(manifest)} scans of {' x '.join(map(str, meta.shape))} voxels, digest {meta.digest[:12]}"
+    )
+    table = Table("site", title=title, title_justify="left")
+    for column in ("train", "test", "patients", *meta.class_names, "female", "male", "mean age"):
+        table.add_column(column, justify="right")
+    for site_id, name in enumerate(meta.site_names):
+        rows = manifest[manifest["site_id"] == site_id]
+        counts = [(rows["split"] == "train").sum(), (rows["split"] == "test").sum(), rows["patient_id"].nunique()]
+        counts += [(rows["label"] == label).sum() for label in range(len(meta.class_names))]
+        counts += [(rows["sex"] == sex).sum() for sex in ("F", "M")]
+        age = rows["age_years"].mean()
+        table.add_row(name, *map(str, counts), "unknown" if age != age else f"{age:.0f}")
+    return table

@@ -1,11 +1,11 @@
-"""``flprivacy mlflow`` and ``flprivacy ui``: what was filed in MLflow."""
+"""``flprivacy mlflow`` and ``flprivacy ui``: what is logged in MLflow."""
 
 from pathlib import Path
 
 import click
 
-from flprivacy.commands.console import console
 from flprivacy.core.errors import ConfigError
+from flprivacy.core.extras import require_extras
 
 
 @click.group()
@@ -15,10 +15,10 @@ def mlflow() -> None:
 
 @mlflow.command("sync")
 @click.option("--store", default="", help="Store whose spool to log [default: $FLPRIVACY_STORE or .flprivacy/store].")
-@click.option("--audit", type=click.Path(path_type=Path), help="Folder of an audit.json to log, and not the spool.")
+@click.option("--audit", type=click.Path(path_type=Path), help="Log this folder's audit.json instead of the spool.")
 @click.option("--report", type=click.Path(path_type=Path), help="Folder of its report.html and figures.")
 def mlflow_sync(store: str, audit: Path | None, report: Path | None) -> None:
-    """Log what could not be logged when it was made. Logging it twice, or twice at once, does no harm.
+    """Log results that could not be logged when they were computed. Repeating it is harmless, even concurrently.
 
     \b
     Examples:
@@ -26,14 +26,14 @@ def mlflow_sync(store: str, audit: Path | None, report: Path | None) -> None:
       flprivacy mlflow sync --store s3://bucket/store
       flprivacy mlflow sync --audit .flprivacy/reports/demo --report .flprivacy/reports/demo
     """
-    from flprivacy.launch.direct import drawing_here
     from flprivacy.launch.local import default_tracking
+    from flprivacy.launch.progress import drawing_here
     from flprivacy.steps.log_mlflow import sync, sync_spool
 
     if (audit is None) != (report is None):
         raise ConfigError("--audit and --report belong together; give both, or neither to log the spool")
     default_tracking()
-    with drawing_here(console()):
+    with drawing_here():
         if audit is not None and report is not None:
             logged = [sync(audit=audit, report=report)]
         else:
@@ -42,21 +42,20 @@ def mlflow_sync(store: str, audit: Path | None, report: Path | None) -> None:
         word = "already logged" if one.found else "logged"
         click.echo(f"{word} as run {one.name} ({one.run_id}) of experiment {one.experiment} at {one.tracking_uri}")
     if not logged:
-        click.echo("nothing waits to be logged")
+        click.echo("nothing is waiting to be logged")
 
 
 @click.command()
 @click.option("--port", default=5000, show_default=True, help="Port on this machine.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 def ui(port: int, host: str) -> None:
-    """Open the MLflow UI on what was run here.
+    """Open the MLflow UI on the runs of this machine.
 
     \b
     Example:
       flprivacy ui --port 5001
     """
-    from flprivacy.core.extras import require_extras
+    require_extras("tracking")
     from flprivacy.launch.local import serve_ui
 
-    require_extras("tracking")
     raise SystemExit(serve_ui(host, port))

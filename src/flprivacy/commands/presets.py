@@ -6,7 +6,7 @@ import click
 @click.command()
 @click.argument("name", required=False)
 def presets(name: str | None) -> None:
-    """List the presets, or print one in full, defaults filled in.
+    """List the presets, or print one in full, with defaults filled in.
 
     \b
     Example:

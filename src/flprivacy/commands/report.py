@@ -1,10 +1,8 @@
-"""``flprivacy report``: the report of a finished audit again."""
+"""``flprivacy report``: render the report of a finished audit again."""
 
 from pathlib import Path
 
 import click
-
-from flprivacy.commands.console import console
 
 
 @click.command()
@@ -13,14 +11,15 @@ from flprivacy.commands.console import console
     "--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True, help="File to write."
 )
 def report(audit: Path, out: Path) -> None:
-    """Write the HTML report of a finished audit again, and show its table.
+    """Render the HTML report of a finished audit again, and show its summary table.
 
     \b
     Example:
       flprivacy report .flprivacy/reports/demo/audit.json --out report.html
     """
     from flprivacy.core.audit import Audit
-    from flprivacy.launch.show import show_audit
+    from flprivacy.launch.progress import console
+    from flprivacy.launch.results import show_audit
     from flprivacy.reporting.html import write_report
 
     found = Audit.read(audit)

@@ -1,21 +1,23 @@
 """``flprivacy schedule``: pipelines on a cluster at set times."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from flprivacy.commands.cluster_options import PIPELINES, watching, what, where
-from flprivacy.commands.console import console
-from flprivacy.commands.submit import follow
+from flprivacy.commands.options import PIPELINES, filing, watching, what, where
+from flprivacy.commands.submit import follow, run_title
+from flprivacy.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from rich.table import Table
 
-    from flprivacy.cluster.connection import Cluster
+    from flprivacy.cluster.api import Cluster
     from flprivacy.cluster.schedules import Schedule
+    from flprivacy.launch.parameters import RunOptions
 
 _CLUSTER_ZONE = click.option(
     "--cluster-timezone",
@@ -28,7 +30,7 @@ _CLUSTER_ZONE = click.option(
 
 @click.group()
 def schedule() -> None:
-    """Run pipelines on a cluster at set times. A schedule is pinned to the version it was made with.
+    """Run pipelines on a cluster at set times. A schedule is pinned to the version that it was created with.
 
     \b
     Examples:
@@ -45,9 +47,10 @@ def schedule() -> None:
 @click.option(
     "--cron", required=True, help='Second minute hour day month weekday, such as "0 0 2 * * 1"; or five fields.'
 )
-@click.option("--timezone", default="", help="Zone that --cron is meant in [default: the cluster's].")
+@click.option("--timezone", default="", help="Time zone that --cron is in [default: the cluster's].")
 @_CLUSTER_ZONE
 @what
+@filing
 @where
 def create(
     name: str,
@@ -55,27 +58,24 @@ def create(
     cron: str,
     timezone: str,
     cluster_timezone: str,
-    host: str,
-    namespace: str,
-    **words: Any,
+    asked: "RunOptions",
+    connect: Callable[[], "Cluster"],
+    **filed: str,
 ) -> None:
-    """Make a schedule, or put it in place of the one of that name, without a moment without one.
+    """Create a schedule, or replace the one of that name with it; at no moment is there none.
 
-    One run goes at a time; of several times that were missed only the latest is made up for.
+    Runs do not overlap; of several times that were missed, only the latest is made up for.
 
     \b
     Examples:
       flprivacy schedule create weekly privacy_audit --cron "30 2 * * 1" --timezone Asia/Tokyo \\
           --cohort s3://data/cohort --target live=models:/chest-ct@production
     """
-    from flprivacy.cluster.compiled import read_compiled
-    from flprivacy.cluster.connection import connect
     from flprivacy.cluster.cron import in_cluster_zone, read_cron, read_zone
     from flprivacy.cluster.parameters import run_parameters
-    from flprivacy.cluster.requesting import request_of, start_of
     from flprivacy.cluster.schedules import Wanted, put_schedule
-    from flprivacy.cluster.uploads import ensure_version
-    from flprivacy.core.errors import ConfigError
+    from flprivacy.cluster.versions import ensure_version, start_of
+    from flprivacy.launch.compiled import read_compiled
 
     if not name.strip():
         raise ConfigError(f"schedule {name!r}: give it a name, such as nightly")
@@ -86,14 +86,13 @@ def create(
     fires = in_cluster_zone(given, zone, cluster_zone, now)
     following = fires.next_after(now, cluster_zone)
     if following is None:
-        raise ConfigError(f"--cron {cron!r}: fires at no time within five years; check day and month")
+        raise ConfigError(f"--cron {cron!r}: never fires within five years; check day and month")
     compiled = read_compiled(pipeline)
-    parameters = run_parameters(compiled, request_of(words))
-    cluster = connect(host, namespace)
+    parameters = run_parameters(compiled, asked)
+    cluster = connect()
     version = ensure_version(cluster, compiled)
-    start = start_of(cluster, compiled, version, parameters, name, words)
-    wanted = Wanted(name=name, cron=fires.text, written=given.text, zone=zone.key, start=start)
-    done = put_schedule(cluster, wanted)
+    start = start_of(cluster, compiled, version, parameters, name=name, **filed)
+    done = put_schedule(cluster, Wanted(cron=fires.text, written=given.text, zone=zone.key, start=start))
     if given.added_seconds:
         click.echo(f"cron:       {cron!r} has five fields; taken as {given.text!r}, at second 0")
     if fires.text != given.text:
@@ -101,7 +100,7 @@ def create(
     click.echo(f"schedule:   {name} · {_what_was_done(done.created, len(done.removed))} · {done.schedule_id}")
     click.echo(f"            {cluster.schedule_link(done.schedule_id)}")
     if done.resumed:
-        click.echo("            it was paused, and is enabled now")
+        click.echo("            it was paused, and is now enabled")
     click.echo(f"pinned to:  {compiled.title} · version {version.name}")
     click.echo(f"next run:   {_moment(following, zone)}")
 
@@ -109,17 +108,17 @@ def create(
 @schedule.command("list")
 @_CLUSTER_ZONE
 @where
-def list_(cluster_timezone: str, host: str, namespace: str) -> None:
-    """List the schedules that flprivacy made, and when they run next."""
-    from flprivacy.cluster.connection import connect
+def list_(cluster_timezone: str, connect: Callable[[], "Cluster"]) -> None:
+    """List the schedules that flprivacy created, and when they run next."""
     from flprivacy.cluster.cron import read_zone
     from flprivacy.cluster.schedules import list_schedules
+    from flprivacy.launch.progress import console
 
     zone = read_zone(cluster_timezone, "--cluster-timezone")
-    cluster = connect(host, namespace)
+    cluster = connect()
     found = list_schedules(cluster)
     if not found:
-        click.echo("no schedule that flprivacy made; 'flprivacy schedule create' makes one")
+        click.echo("no schedule that flprivacy created; 'flprivacy schedule create' creates one")
         return
     console().print(_table(cluster, found, zone))
 
@@ -127,28 +126,27 @@ def list_(cluster_timezone: str, host: str, namespace: str) -> None:
 @schedule.command("pause")
 @click.argument("name")
 @where
-def pause(name: str, host: str, namespace: str) -> None:
-    """Let a schedule rest until it is resumed; a run under way goes on."""
-    _set_enabled(name, host, namespace, enabled=False)
+def pause(name: str, connect: Callable[[], "Cluster"]) -> None:
+    """Pause a schedule until it is resumed; a run in progress goes on."""
+    _set_enabled(connect(), name, enabled=False)
 
 
 @schedule.command("resume")
 @click.argument("name")
 @where
-def resume(name: str, host: str, namespace: str) -> None:
-    """Let a paused schedule run again; of the times that it missed at most the latest is made up for."""
-    _set_enabled(name, host, namespace, enabled=True)
+def resume(name: str, connect: Callable[[], "Cluster"]) -> None:
+    """Resume a paused schedule; of the times that it missed, at most the latest is made up for."""
+    _set_enabled(connect(), name, enabled=True)
 
 
 @schedule.command("delete")
 @click.argument("name")
 @where
-def delete(name: str, host: str, namespace: str) -> None:
-    """Delete a schedule; its runs stay, and one under way goes on."""
-    from flprivacy.cluster.connection import connect
+def delete(name: str, connect: Callable[[], "Cluster"]) -> None:
+    """Delete a schedule; its runs stay, and one in progress goes on."""
     from flprivacy.cluster.schedules import all_named, delete_schedule
 
-    cluster = connect(host, namespace)
+    cluster = connect()
     for found in all_named(cluster, name):
         delete_schedule(cluster, found)
     click.echo(f"deleted:    {name}")
@@ -158,27 +156,23 @@ def delete(name: str, host: str, namespace: str) -> None:
 @click.argument("name")
 @watching
 @where
-def run_(name: str, wait: bool, poll: float, host: str, namespace: str) -> None:
-    """Run now what the schedule runs: its own version, with its own parameters. Its times stay as they are."""
-    from flprivacy.cluster.connection import connect
-    from flprivacy.cluster.requesting import run_title
+def run_(name: str, wait: bool, poll: float, connect: Callable[[], "Cluster"]) -> None:
+    """Run now what the schedule runs: its own version, with its own parameters. Its times do not change."""
     from flprivacy.cluster.schedules import all_named, run_now
-    from flprivacy.cluster.uploads import version_steps
+    from flprivacy.cluster.versions import version_steps
 
-    cluster = connect(host, namespace)
+    cluster = connect()
     found = all_named(cluster, name)[-1]
     steps = version_steps(cluster, found.start.pipeline_id, found.start.version_id)
     title = run_title(name)
     follow(cluster, run_now(cluster, found, title), steps, wait=wait, poll=poll, name=title)
 
 
-def _set_enabled(name: str, host: str, namespace: str, *, enabled: bool) -> None:
-    from flprivacy.cluster.connection import connect
+def _set_enabled(cluster: "Cluster", name: str, *, enabled: bool) -> None:
     from flprivacy.cluster.schedules import all_named, set_enabled
 
-    cluster = connect(host, namespace)
     *stale, current = all_named(cluster, name)
-    for old in stale if not enabled else ():  # what a stopped replacement left must not go on alone
+    for old in stale if not enabled else ():  # what a stopped replacement left must not go on running
         set_enabled(cluster, old, enabled=False)
     set_enabled(cluster, current, enabled=enabled)
     click.echo(f"{'resumed' if enabled else 'paused'}:    {name}")
@@ -194,7 +188,7 @@ def _table(cluster: "Cluster", found: "list[Schedule]", zone: "ZoneInfo") -> "Ta
     from rich.table import Table
 
     from flprivacy.cluster.cron import read_cron
-    from flprivacy.cluster.uploads import version_name
+    from flprivacy.cluster.versions import version_name
 
     table = Table(title=f"schedules at {cluster.call.host}", title_justify="left")
     for column in ("name", "state", "cron", "next run", "version", "id"):

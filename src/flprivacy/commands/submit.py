@@ -1,14 +1,16 @@
 """``flprivacy submit``: a pipeline on a cluster."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
-from flprivacy.commands.cluster_options import PIPELINES, watching, what, where
-from flprivacy.commands.console import console
+from flprivacy.commands.options import PIPELINES, filing, watching, what, where
 
 if TYPE_CHECKING:
-    from flprivacy.cluster.connection import Cluster
+    from flprivacy.cluster.api import Cluster
+    from flprivacy.launch.parameters import RunOptions
 
 EXIT_RUN_FAILED = 3
 EXIT_INTERRUPTED = 130
@@ -17,10 +19,19 @@ EXIT_INTERRUPTED = 130
 @click.command()
 @click.argument("pipeline", type=click.Choice(PIPELINES))
 @what
+@filing
 @click.option("--run-name", default="", help="Name of the run [default: pipeline, date and time].")
 @watching
 @where
-def submit(pipeline: str, run_name: str, wait: bool, poll: float, host: str, namespace: str, **words: Any) -> None:
+def submit(
+    pipeline: str,
+    asked: "RunOptions",
+    run_name: str,
+    wait: bool,
+    poll: float,
+    connect: Callable[[], "Cluster"],
+    **filed: str,
+) -> None:
     """Run a pipeline on a cluster with Kubeflow Pipelines, and show its steps until it ends.
 
     The compiled pipeline is uploaded if its content is not there yet. Interrupting this command does not stop the run.
@@ -33,34 +44,36 @@ def submit(pipeline: str, run_name: str, wait: bool, poll: float, host: str, nam
       flprivacy submit study --preset my-study.yaml --store s3://data/flprivacy --param gpu_count=2 --no-wait
 
     Exit codes: 0 the run succeeded (or was started, with --no-wait), 3 it failed or was cancelled or skipped,
-    2 something that you can mend, 130 interrupted while the run goes on.
+    2 an error that you can fix, 130 interrupted while the run goes on.
     """
-    from flprivacy.cluster.compiled import read_compiled
-    from flprivacy.cluster.connection import connect
     from flprivacy.cluster.parameters import run_parameters
-    from flprivacy.cluster.requesting import request_of, run_title, start_of
     from flprivacy.cluster.runs import start_run
-    from flprivacy.cluster.uploads import ensure_version
+    from flprivacy.cluster.versions import ensure_version, start_of
+    from flprivacy.launch.compiled import read_compiled
 
     compiled = read_compiled(pipeline)
-    request = request_of(words)
-    parameters = run_parameters(compiled, request)
-    cluster = connect(host, namespace)
+    parameters = run_parameters(compiled, asked)
+    cluster = connect()
     version = ensure_version(cluster, compiled)
     word = "uploaded" if version.uploaded else "unchanged"
     click.echo(f"pipeline:   {compiled.title} · version {version.name} ({word})")
-    start = start_of(cluster, compiled, version, parameters, run_name or run_title(pipeline), words)
+    start = start_of(cluster, compiled, version, parameters, name=run_name or run_title(pipeline), **filed)
     run_id = start_run(cluster, start)
-    click.echo(f"experiment: {words['experiment'] or compiled.title}")
+    click.echo(f"experiment: {filed['experiment'] or compiled.title}")
     follow(cluster, run_id, compiled.steps, wait=wait, poll=poll, name=start.name)
+
+
+def run_title(subject: str) -> str:
+    """Return the name of a run that was given none."""
+    return f"{subject} {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def follow(cluster: "Cluster", run_id: str, steps: tuple[str, ...], *, wait: bool, poll: float, name: str) -> None:
     """Show a run until it ends, if that is wanted, and end the command with the run's result."""
-    from flprivacy.cluster.links import mlflow_lines
-    from flprivacy.cluster.requests import ClusterError
+    from flprivacy.cluster.api import ClusterError
     from flprivacy.cluster.runs import SUCCEEDED
-    from flprivacy.cluster.watching import watch_run
+    from flprivacy.cluster.watching import mlflow_lines, watch_run
+    from flprivacy.launch.progress import console
 
     link = cluster.run_link(run_id)
     click.echo(f"run:        {name} · {run_id}\n            {link}")

@@ -1,33 +1,36 @@
-"""``flprivacy target``: look at the models under investigation, make target folders of foreign files, publish them."""
+"""``flprivacy target``: inspect the models under investigation, import foreign files, and publish targets."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
+from flprivacy.commands.cohort import check_new
+from flprivacy.commands.options import store as store_option
+
 _FACTS = (
-    ("--architecture", str, "i3d, cnn3d, slices2d, cnn3d_small, or custom; default: what the file tells."),
-    ("--shape", str, "DEPTHxHEIGHTxWIDTH of its scans; default: what the file tells."),
-    ("--classes", int, "Disease classes; default: what the file tells."),
-    ("--protocol", str, "Preprocessing it was trained with: standard (the default) or flprivacy-2023."),
-    ("--feature-layer", str, "Of a network of your own: the layer whose output is its features."),
-    ("--trunk-layer", str, "Layer of the file's network that holds the trunk; default: found by names."),
-    ("--role", str, "target (the default), or baseline for weights that no patient of the cohort went into."),
+    ("--architecture", str, "i3d, cnn3d, slices2d, cnn3d_small, or custom [default: read from the file]."),
+    ("--shape", str, "DEPTHxHEIGHTxWIDTH of its scans [default: read from the file]."),
+    ("--classes", int, "Number of disease classes [default: read from the file]."),
+    ("--protocol", str, "Preprocessing it was trained with: standard or flprivacy-2023 [default: standard]."),
+    ("--feature-layer", str, "For a network of your own: the layer whose output is its features."),
+    ("--trunk-layer", str, "Layer of the file's network that holds the trunk [default: found by weight names]."),
+    ("--role", str, "target, or baseline for weights not trained on the cohort's patients [default: target]."),
     ("--topology", str, "How it was trained: siloed, central, federated or pretrained."),
-    ("--epsilon", float, "Privacy budget that its owner states."),
+    ("--epsilon", float, "Privacy budget stated by its owner."),
     ("--n-train", int, "Scans it was trained on."),
 )
 
 
 @click.group()
 def target() -> None:
-    """Look at targets, the models under investigation, import foreign ones, and publish them."""
+    """Inspect targets (the models under investigation), import foreign ones, and publish them."""
 
 
 @target.command("show")
 @click.argument("location")
 def target_show(location: str) -> None:
-    """Show a target folder's record, or what a foreign file holds and how it fits. Nothing in it is run.
+    """Show a target folder's record, or what a foreign file holds and how it fits. No code in it is run.
 
     LOCATION is a path, an s3:// or gs:// URI, an MLflow URI or a YAML file, with ",field=value" as for import.
 
@@ -39,7 +42,7 @@ def target_show(location: str) -> None:
     """
     import json
 
-    from flprivacy.launch.targets import target_source
+    from flprivacy.launch.parameters import target_source
     from flprivacy.targets.show import show_target
 
     source = target_source(location)
@@ -57,11 +60,13 @@ def _facts(command: Any) -> Any:
 @click.argument("location")
 @click.argument("folder", type=click.Path(path_type=Path))
 @_facts
-@click.option("--allow-partial", is_flag=True, help="Take a file that lacks tensors of the trunk; every table says so.")
-@click.option("--weights-only", is_flag=True, help="Take the tensors of a network with layers of code; none is run.")
-@click.option("--store", default="", help="Folder or URI of artifacts and checkpoints [default: .flprivacy/store].")
+@click.option("--allow-partial", is_flag=True, help="Accept a file that lacks trunk tensors; every table says so.")
+@click.option(
+    "--weights-only", is_flag=True, help="Take only the tensors of a network with Lambda layers; no code is run."
+)
+@store_option
 def target_import(location: str, folder: Path, store: str, **facts: Any) -> None:
-    """Make a target folder of a .keras, .weights.h5 or legacy .h5 file, or of a model in MLflow.
+    """Create a target folder from a .keras, .weights.h5 or legacy .h5 file, or from a model in MLflow.
 
     \b
     Examples:
@@ -70,15 +75,13 @@ def target_import(location: str, folder: Path, store: str, **facts: Any) -> None
       flprivacy target import mine.keras targets/mine --feature-layer embedding
       flprivacy target import models:/chest-ct@production targets/production
     """
-    from flprivacy.core.errors import ConfigError
     from flprivacy.core.target_source import source_of
-    from flprivacy.launch.targets import target_source
+    from flprivacy.launch.parameters import target_source
     from flprivacy.steps.pull_target import pull_target
     from flprivacy.targets.folder import read_target
     from flprivacy.targets.given import describe_match
 
-    if folder.exists():
-        raise ConfigError(f"{folder}: exists already; give a new folder, or remove this one first")
+    check_new(folder)
     source = target_source(location)
     _use_mlflow(source)
     given = {name: value for name, value in facts.items() if value not in (None, False)}
@@ -96,31 +99,30 @@ def target_import(location: str, folder: Path, store: str, **facts: Any) -> None
     "members_uri",
     default="",
     metavar="PRIVATE_URI",
-    help="Send what auditors keep (members, seeds, losses, canaries) to a private location of its own.",
+    help="Send what auditors keep (members, seeds, losses, canaries) to a separate, private location.",
 )
 def target_push(folder: Path, uri: str, members_uri: str) -> None:
-    """Publish a target folder where others can pull it: s3://, gs:// or a folder. It is whole or not there.
+    """Publish a target folder, completely or not at all, where others can pull it: s3://, gs:// or a folder.
 
-    Weights and target.json are all that is published. Who the members were stays in the folder.
+    Only weights and target.json are published. Who the members were stays in the folder.
 
     \b
     Examples:
       flprivacy target push targets/hospital s3://models/hospital
       flprivacy target push targets/hospital s3://models/hospital --with-members s3://auditors/hospital
     """
-    from flprivacy.commands.console import console
-    from flprivacy.launch.direct import drawing_here
+    from flprivacy.launch.progress import drawing_here
     from flprivacy.targets.push import push_target
 
-    with drawing_here(console()):
+    with drawing_here():
         pushed = push_target(folder=folder, uri=uri, members_uri=members_uri)
     click.echo(f"{uri}: published, {pushed.bytes_sent} bytes sent")
     if pushed.kept:
-        click.echo(f"{folder}: {', '.join(pushed.kept)} and all seeds stay here and are not published")
+        click.echo(f"{folder}: {', '.join(pushed.kept)} and all seeds stay here; they are not published")
 
 
 def _use_mlflow(source: Any) -> None:
-    """Name the MLflow server that local runs use, if one is needed and none is named."""
+    """Use the MLflow server of local runs, if one is needed and none is named."""
     from flprivacy.launch.local import default_tracking
 
     if source.is_mlflow:

@@ -1,10 +1,10 @@
-"""Runs that are filed once, whatever dies on the way.
+"""Runs that are filed once, even if a process or server dies on the way.
 
 MLflow has no transactions and nothing unique but names, so filing something is an *attempt*: a run of its own that
-holds everything and is set to FINISHED last. What counts is the run of a digest that was finished first. Whoever
+holds everything and is set to FINISHED last. The run of a digest that was finished first counts. Whoever
 finishes an attempt looks at all of them: those finished later are deleted with their children, and so are those that
-failed or whose process is gone. Nobody deletes the one finished first, so however many file the same thing at once,
-and whichever of them or of the servers die, one is left as soon as one has got through, and only one.
+failed or whose process is gone. Nobody deletes the one finished first, so no matter how many file the same thing at
+once, and which of them or of the servers die, exactly one is left as soon as one has succeeded.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from flprivacy.tracking.server import URI_VARIABLE, all_experiments, refusals
+from flprivacy.tracking.server import all_experiments, connected
 
 LOGGER = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def file_once(
     parent: str | None,
     fill: Callable[[str], None],
 ) -> tuple[str, bool]:
-    """Return the id of the one finished run with a digest, and whether it was there before.
+    """Return the id of the one finished run with a digest, and whether it was already there.
 
     Args:
         client: of the server.
@@ -51,7 +51,7 @@ def file_once(
         digest: of what is filed; the key.
         tags: of a new run.
         parent: id of the run that a new one nests under; None for none.
-        fill: logs everything into the run whose id it gets.
+        fill: logs everything into the run with the given id.
 
     Raises:
         MlflowException: the server refuses or cannot be reached.
@@ -71,7 +71,7 @@ def settle(client: MlflowClient, digest: str, *, done: str = "") -> str | None:
     Args:
         client: of the server.
         digest: the key.
-        done: an owner that has nothing under way any more. What is left open in its name are runs that were made twice,
+        done: an owner with no work in progress. What is left open in its name are runs that were created twice,
             because the answer to the first request was lost.
     """
     attempts = _search(client, all_experiments(client), f"tags.`{DIGEST_TAG}` = '{digest}'")
@@ -134,12 +134,12 @@ def open_run(
 
 
 def owner() -> str:
-    """Return what names this process on this machine."""
+    """Return the name of this process on this machine."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def owner_lives(named: str) -> bool:
-    """Say whether the process of an owner may still be at work on a run; of another machine that is not known."""
+    """Say whether the process of an owner may still be working on a run; for another machine, assume so."""
     host, _, pid = named.rpartition(":")
     if host != socket.gethostname():
         return bool(host)
@@ -171,7 +171,5 @@ def close_runs_of_dead_processes(*, wait_for: Iterable[int], seconds: float = 10
     deadline = time.monotonic() + seconds
     while any(Path(f"/proc/{pid}").exists() for pid in wait_for) and time.monotonic() < deadline:
         time.sleep(0.1)
-    uri = os.environ.get(URI_VARIABLE, "")
-    with refusals(uri):
-        client = MlflowClient(tracking_uri=uri)
+    with connected() as (client, _):
         return close_stale_runs(client, all_experiments(client))

@@ -1,4 +1,4 @@
-"""What is filed of an audit: a run for the whole, a child for each target and attack."""
+"""How an audit is filed: a run for the whole, a child for each target and attack."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,8 @@ from flprivacy.core.audit import Audit, Curve, ExcessEstimate, MetricEstimate, T
 from flprivacy.core.change import AuditChange
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import track
-from flprivacy.tracking.attempts import close_stale_runs, file_once, open_run
-from flprivacy.tracking.place import Filing, LoggedRun, find_place
-from flprivacy.tracking.server import refusals, server_uri, without_password
+from flprivacy.tracking.attempts import open_run
+from flprivacy.tracking.filing import Filing, LoggedRun, log_once
 
 AUDIT_FILE = "audit.json"
 SCORES_FOLDER = "scores"
@@ -43,48 +42,32 @@ def log_audit(
         digest: SHA-256 of the audit's file; a finished run with this digest is found, not logged again.
         folder: with ``audit.json`` and ``scores``, logged as artifacts.
         report: folder with ``report.html`` and ``figures``, logged as artifacts.
-        change: what changed since the last audit; None where that was not asked.
+        change: what changed since the last audit; None if that was not asked.
         filing: for which pipeline run; None for none.
-        tracking_uri: the MLflow server or database; ``$MLFLOW_TRACKING_URI`` if None.
 
     Raises:
-        TrackingError: no server is named, it cannot be reached, or it refuses. A later call begins anew and leaves
+        TrackingError: no server is given, it cannot be reached, or it refuses. A later call starts over and leaves
             one run.
     """
-    uri, filing = server_uri(tracking_uri), filing or Filing()
-    with refusals(uri):
-        client = MlflowClient(tracking_uri=uri)
-        place = find_place(client, audit.cohort_name, uri, filing)
-        close_stale_runs(client, [place.experiment_id], kfp_run=filing.kfp_run)
-        name = f"{audit.name}-{digest[:8]}"
 
-        def fill(run: str) -> None:
-            _log_parent(client, run, audit, folder, report, change)
-            verdicts = sorted(audit.verdicts, key=lambda v: (v.attack.target, v.attack.attribute, v.attack.access))
-            for verdict in track(verdicts, "Logging to MLflow"):
-                _log_child(client, place.experiment_id, run, audit, verdict, digest, report)
+    def fill(client: MlflowClient, experiment: str, run: str) -> None:
+        _log_parent(client, run, audit, folder, report, change)
+        verdicts = sorted(audit.verdicts, key=lambda v: (v.attack.target, v.attack.attribute, v.attack.access))
+        for verdict in track(verdicts, "Logging to MLflow"):
+            _log_child(client, experiment, run, audit, verdict, digest, report)
 
-        run, found = file_once(
-            client,
-            place.experiment_id,
-            name=name,
-            digest=digest,
-            tags=_parent_tags(audit, change, filing),
-            parent=place.parent,
-            fill=fill,
-        )
-        info = client.get_run(run).info
-        return LoggedRun(
-            run_id=run,
-            name=name,
-            experiment=client.get_experiment(info.experiment_id).name,
-            experiment_id=str(info.experiment_id),
-            tracking_uri=without_password(uri),
-            found=found,
-        )
+    return log_once(
+        cohort=audit.cohort_name,
+        name=f"{audit.name}-{digest[:8]}",
+        digest=digest,
+        tags=_parent_tags(audit, change),
+        fill=fill,
+        filing=filing,
+        tracking_uri=tracking_uri,
+    )
 
 
-def _parent_tags(audit: Audit, change: AuditChange | None, filing: Filing) -> dict[str, str]:
+def _parent_tags(audit: Audit, change: AuditChange | None) -> dict[str, str]:
     keys = audit.provenance.get("keys", {})
     tags = {
         "audit.kind": "audit",
@@ -99,7 +82,7 @@ def _parent_tags(audit: Audit, change: AuditChange | None, filing: Filing) -> di
     if change is not None:
         tags |= {"audit.change": change.verdict, "mlflow.note.content": f"{change.verdict}: {change.reason}"}
         tags |= {f"audit.change.{one.target}": one.verdict for one in change.targets}
-    return tags | ({"audit.kfp_run": filing.kfp_run} if filing.kfp_run else {})
+    return tags
 
 
 def _log_parent(
@@ -236,6 +219,10 @@ def _log(client: MlflowClient, run: str, metrics: Mapping[str, float], params: M
     client.log_batch(
         run, params=[Param(k, v[:_PARAM_LENGTH]) for k, v in params.items()], tags=[RunTag("audit.schema", "1")]
     )
+    _log_rows(client, run, rows)
+
+
+def _log_rows(client: MlflowClient, run: str, rows: Sequence[Metric]) -> None:
     for start in range(0, len(rows), _BATCH):
         client.log_batch(run, metrics=rows[start : start + _BATCH])
 
@@ -247,5 +234,4 @@ def _log_curves(client: MlflowClient, run: str, curves: Sequence[Curve], fractio
         suffix = "" if curve.attack.fraction == fraction else f".at_fraction_{curve.attack.fraction:g}"
         key = f"curve.{curve.attack.attribute}.{curve.metric}{suffix}"
         rows += [Metric(key, value, now, epoch) for epoch, value in zip(curve.epochs, curve.mean, strict=True)]
-    for start in range(0, len(rows), _BATCH):
-        client.log_batch(run, metrics=rows[start : start + _BATCH])
+    _log_rows(client, run, rows)

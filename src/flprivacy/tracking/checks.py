@@ -1,4 +1,4 @@
-"""What is filed of a check of private training: one run."""
+"""How a check of private training is filed: as one run."""
 
 import time
 from pathlib import Path
@@ -7,9 +7,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
 from flprivacy.core.dp_check import DpCheck
-from flprivacy.tracking.attempts import close_stale_runs, file_once
-from flprivacy.tracking.place import Filing, LoggedRun, find_place
-from flprivacy.tracking.server import refusals, server_uri, without_password
+from flprivacy.tracking.filing import Filing, LoggedRun, log_once
 
 _NO_COHORT = "dp_check"
 
@@ -24,40 +22,21 @@ def log_check(
         digest: SHA-256 of the check's file; a finished run with this digest is found, not logged again.
         folder: with ``dp_check.json`` and ``report.html``, logged as artifacts.
         filing: for which pipeline run; None for none.
-        tracking_uri: the MLflow server or database; ``$MLFLOW_TRACKING_URI`` if None.
-
-    Raises:
-        TrackingError: no server is named, it cannot be reached, or it refuses.
     """
-    uri, filing = server_uri(tracking_uri), filing or Filing()
-    with refusals(uri):
-        client = MlflowClient(tracking_uri=uri)
-        cohort = str(check.provenance.get("cohort", "")) or _NO_COHORT
-        place = find_place(client, cohort, uri, filing)
-        close_stale_runs(client, [place.experiment_id], kfp_run=filing.kfp_run)
-        name = f"{check.name}-dp-check-{digest[:8]}"
-        run, found = file_once(
-            client,
-            place.experiment_id,
-            name=name,
-            digest=digest,
-            tags=_tags(check, cohort, filing),
-            parent=place.parent,
-            fill=lambda run: _fill(client, run, check, folder),
-        )
-        info = client.get_run(run).info
-        return LoggedRun(
-            run_id=run,
-            name=name,
-            experiment=client.get_experiment(info.experiment_id).name,
-            experiment_id=str(info.experiment_id),
-            tracking_uri=without_password(uri),
-            found=found,
-        )
+    cohort = str(check.provenance.get("cohort", "")) or _NO_COHORT
+    return log_once(
+        cohort=cohort,
+        name=f"{check.name}-dp-check-{digest[:8]}",
+        digest=digest,
+        tags=_tags(check, cohort),
+        fill=lambda client, _, run: _fill(client, run, check, folder),
+        filing=filing,
+        tracking_uri=tracking_uri,
+    )
 
 
-def _tags(check: DpCheck, cohort: str, filing: Filing) -> dict[str, str]:
-    tags = {
+def _tags(check: DpCheck, cohort: str) -> dict[str, str]:
+    return {
         "audit.kind": "dp_check",
         "audit.cohort": cohort,
         "audit.cohort_digest": check.cohort_digest,
@@ -67,7 +46,6 @@ def _tags(check: DpCheck, cohort: str, filing: Filing) -> dict[str, str]:
         "audit.privacy_unit": check.unit,
         "mlflow.note.content": check.reason,
     }
-    return tags | ({"audit.kfp_run": filing.kfp_run} if filing.kfp_run else {})
 
 
 def _fill(client: MlflowClient, run: str, check: DpCheck, folder: Path) -> None:

@@ -1,10 +1,9 @@
-"""Audits that were filed before: by what was audited, and by name."""
+"""Audits that were filed before: by what was audited, by name, and by pipeline run."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 
@@ -12,26 +11,18 @@ from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import AuditError
 from flprivacy.tracking.attempts import DIGEST_TAG
 from flprivacy.tracking.audits import AUDIT_FILE, KEY_TAG, SCORES_FOLDER, TARGET_TAG
-from flprivacy.tracking.server import all_experiments, refusals, server_uri
+from flprivacy.tracking.server import all_experiments, connected, without_password
 
 
 @dataclass(frozen=True, kw_only=True)
 class FiledAudit:
-    """A finished audit in MLflow, as far as it is about one target.
+    """A finished audit in MLflow, as far as it concerns one target."""
 
-    Attributes:
-        run_id: its run.
-        digest: SHA-256 of its ``audit.json``.
-        cohort_digest: of the cohort.
-        target_digest: of the target as it was then.
-        ended: when it was filed, in ISO 8601 with time zone.
-    """
-
-    run_id: str
-    digest: str
-    cohort_digest: str
-    target_digest: str
-    ended: str
+    run_id: str  # its run
+    digest: str  # SHA-256 of its ``audit.json``
+    cohort_digest: str  # of the cohort
+    target_digest: str  # of the target as it was then
+    ended: str  # when it was filed, in ISO 8601 with time zone
 
 
 def same_audit(target: str, key: str, *, tracking_uri: str | None = None) -> FiledAudit | None:
@@ -40,10 +31,6 @@ def same_audit(target: str, key: str, *, tracking_uri: str | None = None) -> Fil
     Args:
         target: its name.
         key: what it depends on, as a digest.
-        tracking_uri: the MLflow server or database; ``$MLFLOW_TRACKING_URI`` if None.
-
-    Raises:
-        TrackingError: no server is named, or it cannot be reached.
     """
     return _latest(target, f"tags.`{KEY_TAG}.{target}` = '{key}'", tracking_uri)
 
@@ -51,11 +38,7 @@ def same_audit(target: str, key: str, *, tracking_uri: str | None = None) -> Fil
 def last_audit(
     target: str, *, cohort_name: str, cohort_digest: str, tracking_uri: str | None = None
 ) -> FiledAudit | None:
-    """Return the latest audit of a target of that name, on the same cohort if there is one, else on one of its name.
-
-    Raises:
-        TrackingError: no server is named, or it cannot be reached.
-    """
+    """Return the latest audit of a target of that name, on the same cohort if there is one, else on one of its name."""
     any_digest = f"tags.`{TARGET_TAG}.{target}` != ''"
     name = cohort_name.replace("'", "''")
     same = _latest(target, f"{any_digest} and tags.`audit.cohort_digest` = '{cohort_digest}'", tracking_uri)
@@ -63,9 +46,7 @@ def last_audit(
 
 
 def _latest(target: str, query: str, tracking_uri: str | None) -> FiledAudit | None:
-    server = server_uri(tracking_uri)
-    with refusals(server):
-        client = MlflowClient(tracking_uri=server)
+    with connected(tracking_uri) as (client, _):
         found = client.search_runs(
             all_experiments(client),
             f"tags.`audit.kind` = 'audit' and attributes.status = 'FINISHED' and {query}",
@@ -91,18 +72,14 @@ def fetch_audit(run_id: str, digest: str, folder: Path, *, tracking_uri: str | N
 
     Args:
         run_id: its run.
-        digest: that its ``audit.json`` must have.
+        digest: which its ``audit.json`` must have.
         folder: to fill.
-        tracking_uri: the MLflow server or database; ``$MLFLOW_TRACKING_URI`` if None.
 
     Raises:
         AuditError: it is no longer there as it was filed.
-        TrackingError: MLflow cannot be reached.
     """
-    server = server_uri(tracking_uri)
     folder.mkdir(parents=True, exist_ok=True)
-    with refusals(server, about=f"run {run_id}"):
-        client = MlflowClient(tracking_uri=server)
+    with connected(tracking_uri, about=f"run {run_id}") as (client, server):
         there = {artifact.path for artifact in client.list_artifacts(run_id)}
         for name in (AUDIT_FILE, SCORES_FOLDER):
             if name in there:
@@ -110,3 +87,16 @@ def fetch_audit(run_id: str, digest: str, folder: Path, *, tracking_uri: str | N
     if not (folder / AUDIT_FILE).is_file() or digest_file(folder / AUDIT_FILE) != digest:
         raise AuditError(f"run {run_id}: its {AUDIT_FILE} is missing or not the one that was filed; delete the run")
     return folder
+
+
+def run_pages(kfp_run: str, *, tracking_uri: str | None = None) -> list[str]:
+    """Return the address of the page of each audit that a pipeline run filed, latest first.
+
+    Args:
+        kfp_run: id of the pipeline run.
+    """
+    with connected(tracking_uri) as (client, server):
+        query = f"tags.`audit.kfp_run` = '{kfp_run}' and tags.`audit.kind` = 'audit'"
+        found = client.search_runs(all_experiments(client), query, order_by=["attributes.start_time DESC"])
+    place = without_password(server).rstrip("/")
+    return [f"{place}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}" for run in found]

@@ -1,4 +1,4 @@
-"""The MLflow server: which one, how long to wait for it, and errors that name it without its password."""
+"""The connection to the MLflow server, and errors that name it without its password."""
 
 import os
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def server_uri(tracking_uri: str | None = None) -> str:
     """
     uri = tracking_uri or os.environ.get(URI_VARIABLE, "")
     if not uri:
-        raise TrackingError(f"no MLflow server is named; set {URI_VARIABLE}")
+        raise TrackingError(f"no MLflow server is given; set {URI_VARIABLE}")
     return uri
 
 
@@ -32,12 +32,20 @@ def without_password(uri: str) -> str:
 
 
 @contextmanager
-def refusals(uri: str, about: str = "") -> Iterator[None]:
-    """Turn what MLflow raises into errors of one line.
+def connected(tracking_uri: str | None = None, *, about: str = "") -> Iterator[tuple[MlflowClient, str]]:
+    """Yield a client of the given server, or the environment's, and its URI; what MLflow raises becomes one line.
 
     Raises:
-        TrackingError: the server cannot be reached, or refuses.
+        TrackingError: no server is named, it cannot be reached, or it refuses.
     """
+    uri = server_uri(tracking_uri)
+    with _one_line(uri, about):
+        yield MlflowClient(tracking_uri=uri), uri
+
+
+@contextmanager
+def _one_line(uri: str, about: str) -> Iterator[None]:
+    """Turn what MLflow raises into errors of one line."""
     shown = f"{without_password(uri)}: {about}" if about else without_password(uri)
     try:
         yield

@@ -1,8 +1,8 @@
-"""The spool: results that could not be filed in MLflow when they were made, whole, in the store until they are.
+"""The spool: complete results that could not be filed in MLflow at once, kept in the store until they are.
 
-Layout: ``<store>/spool/<key>/`` holds ``audit/``, ``report/`` and, written last, ``filing.json``: without it an entry
-is not there. An entry is removed once MLflow has it; one that is left over does no harm, for MLflow's own
-digests decide what was filed.
+Layout: ``<store>/spool/<key>/`` holds ``audit/``, ``report/`` and, written last, ``filing.json``: without it there is
+no entry. An entry is removed once MLflow has it; one that is left over does no harm, because MLflow's own digests
+decide what was filed.
 """
 
 import json
@@ -25,7 +25,7 @@ from flprivacy.storage.objects import ChangedObjectError, MissingObjectError, op
 from flprivacy.storage.places import STORE_VARIABLE, home
 from flprivacy.storage.upload import upload_files
 from flprivacy.storage.uris import is_remote, join, local_path
-from flprivacy.tracking import Filing
+from flprivacy.tracking.filing import Filing
 
 LOGGER = logging.getLogger(__name__)
 _FOLDER, _FILING = "spool", "filing.json"
@@ -38,17 +38,11 @@ class DamagedEntryError(StorageError):
 
 @dataclass(frozen=True, kw_only=True)
 class Spooled:
-    """One entry, brought to this machine.
+    """One entry, brought to this machine."""
 
-    Attributes:
-        audit: folder of ``audit.json`` or ``dp_check.json``.
-        report: folder of the report.
-        filing: for which pipeline run.
-    """
-
-    audit: Path
-    report: Path
-    filing: Filing
+    audit: Path  # folder of ``audit.json`` or ``dp_check.json``
+    report: Path  # folder of the report
+    filing: Filing  # for which pipeline run
 
 
 def spool_uri(store: str = "") -> str:

@@ -1,4 +1,4 @@
-"""The watch turns events into lines that a person can follow."""
+"""Events become lines that a person can follow; bytes are shown as bytes with their rate."""
 
 import io
 import json
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
-from flprivacy.core.events import ENVIRONMENT_VARIABLE, EventReader
+from flprivacy.core.events import ENVIRONMENT_VARIABLE
 from flprivacy.core.progress import track
-from flprivacy.launch.direct import drawing_here
-from flprivacy.launch.watch import Watch
+from flprivacy.launch.progress import AmountColumn, Watch, amount_text, drawing_here
 
 
 def _write(folder: Path, *events: dict[str, object]) -> None:
@@ -24,7 +24,7 @@ def _write(folder: Path, *events: dict[str, object]) -> None:
 @pytest.mark.parametrize("terminal", [False, True])
 def test_steps_their_progress_and_their_end_are_shown(tmp_path: Path, terminal: bool) -> None:
     out = io.StringIO()
-    watch = Watch(EventReader(tmp_path), Console(file=out, force_terminal=terminal, width=120))
+    watch = Watch(tmp_path, Console(file=out, force_terminal=terminal, width=120))
     _write(
         tmp_path,
         {"kind": "step", "step": "train_target", "detail": "central"},
@@ -49,7 +49,7 @@ def test_steps_their_progress_and_their_end_are_shown(tmp_path: Path, terminal: 
 
 
 def test_a_refusal_is_kept_for_the_end(tmp_path: Path) -> None:
-    watch = Watch(EventReader(tmp_path), Console(file=io.StringIO()))
+    watch = Watch(tmp_path, Console(file=io.StringIO()))
     _write(
         tmp_path,
         {"kind": "step", "step": "evaluate", "detail": ""},
@@ -61,6 +61,30 @@ def test_a_refusal_is_kept_for_the_end(tmp_path: Path) -> None:
 
 def test_work_in_this_process_draws_and_restores_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
-    with drawing_here(Console(file=io.StringIO())):
+    with drawing_here():
         assert sum(track([1, 2, 3], "Adding")) == 6
     assert ENVIRONMENT_VARIABLE not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("description", "done", "total", "rate", "text"),
+    [
+        ("intervals", 3, 7, 2.0, "3 of 7"),
+        ("pulling 9 volumes (bytes)", 1_200_000_000, 2_000_000_000, 2.4e8, "1.2 GB of 2.0 GB, 240.0 MB/s"),
+        ("pulling 9 volumes (bytes)", 0, 6256, None, "0 bytes of 6.3 kB"),
+        ("anything", 0, None, None, ""),
+    ],
+)
+def test_text(description: str, done: float, total: float | None, rate: float | None, text: str) -> None:
+    assert amount_text(description, done, total, rate) == text
+
+
+def test_a_transfers_bar_shows_bytes_and_rate() -> None:
+    out, now = io.StringIO(), [0.0]
+    bars = Progress(AmountColumn(), console=Console(file=out, force_terminal=True), get_time=lambda: now[0])
+    task = bars.add_task("pulling (bytes)", total=4_000_000)
+    for second in (1.0, 2.0, 3.0):
+        now[0] = second
+        bars.update(task, advance=1_000_000)
+    bars.console.print(bars.get_renderable())
+    assert "3.0 MB of 4.0 MB, 1.0 MB/s" in out.getvalue()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from flprivacy.cluster.links import mlflow_lines
-from flprivacy.tracking.links import run_pages
+from flprivacy.cluster.watching import mlflow_lines
+from flprivacy.tracking import run_pages
 
 
 def test_pages_are_those_of_the_audits_of_the_run(tmp_path: Path) -> None:

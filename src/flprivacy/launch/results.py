@@ -1,0 +1,80 @@
+"""Show what a run found, and where its report is."""
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, CHECK_FILE, REPORT_FILE
+from flprivacy.core.audit import Audit
+from flprivacy.core.change import AuditChange
+from flprivacy.core.dp_check import DpCheck
+from flprivacy.launch.local import LocalRun
+from flprivacy.storage.artifact_store import deliver
+from flprivacy.storage.places import home
+
+
+def show_run(result: LocalRun, *, name: str, screen: Console) -> None:
+    """Put what a run found where it is found by name, and print it and where it is.
+
+    Args:
+        result: of a run; one without outputs had nothing to audit.
+        name: of the folder of its report.
+        screen: where to print.
+    """
+    folder = None
+    if "check" in result.outputs:
+        folder = home() / "reports" / f"{name}-dp-check"
+        deliver(result.outputs["check"], folder)
+        _show_check(DpCheck.read(folder / CHECK_FILE), screen)
+    elif result.outputs:
+        folder = home() / "reports" / name
+        deliver(result.outputs["report"], folder)
+        shutil.copytree(result.outputs["audit"], folder, dirs_exist_ok=True)
+        show_audit(Audit.read(folder / AUDIT_FILE), screen)
+        if (folder / CHANGE_FILE).exists():
+            _show_change(AuditChange.read(folder / CHANGE_FILE), screen)
+    screen.print()
+    for note in result.notes:
+        screen.print(note, highlight=False, markup=False, soft_wrap=True)
+    for warning in result.warnings:
+        screen.print(f"[yellow]warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
+    screen.print(f"log:    {_shown(result.log)}", highlight=False, soft_wrap=True)
+    if folder is not None:
+        screen.print(f"[bold]report: {_shown(folder / REPORT_FILE)}[/bold]", highlight=False, soft_wrap=True)
+
+
+def show_audit(audit: Audit, screen: Console) -> None:
+    """Print the headline and the summary table of an audit."""
+    from flprivacy.reporting.terminal import headline, summary_table
+
+    screen.print()
+    _show(summary_table(audit), headline(audit), screen)
+
+
+def _show_change(change: AuditChange, screen: Console) -> None:
+    from flprivacy.reporting.changes import change_lines, change_table
+
+    _show(change_table(change), change_lines(change), screen)
+
+
+def _show_check(check: DpCheck, screen: Console) -> None:
+    from flprivacy.reporting.dp_check import check_lines, check_table
+
+    screen.print()
+    _show(check_table(check), check_lines(check), screen)
+
+
+def _show(table: Table | None, lines: Iterable[str], screen: Console) -> None:
+    if table is not None:
+        screen.print(table)
+    for line in lines:
+        screen.print(f"• {line}", highlight=False, markup=False)
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,142 @@
+"""Where a result is filed: the experiment, and as parent the run of the backend's own plugin if there is one."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from flprivacy.tracking.attempts import close_stale_runs, file_once
+from flprivacy.tracking.server import connected, without_password
+
+LOGGER = logging.getLogger(__name__)
+
+PLUGIN_RUN_VARIABLE = "MLFLOW_RUN_ID"
+_MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such run, or no id of one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filing:
+    """What is known of the pipeline run for which something is filed."""
+
+    kfp_run: str = ""  # id of the pipeline run; empty if there is none
+    plugin_run: str = ""  # id of the run that the backend's own MLflow plugin created for the step, if enabled
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedRun:
+    """Where something was filed. ``found`` is true if an earlier call had already filed it."""
+
+    run_id: str
+    name: str
+    experiment: str
+    experiment_id: str
+    tracking_uri: str
+    found: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """An experiment, and the run to nest under."""
+
+    experiment_id: str
+    parent: str | None = None
+
+
+def filing_from_environment(kfp_run: str = "") -> Filing:
+    """Return what the environment says about the plugin's run."""
+    return Filing(kfp_run=kfp_run, plugin_run=os.environ.get(PLUGIN_RUN_VARIABLE, ""))
+
+
+def log_once(
+    *,
+    cohort: str,
+    name: str,
+    digest: str,
+    tags: Mapping[str, str],
+    fill: Callable[[MlflowClient, str, str], None],
+    filing: Filing | None,
+    tracking_uri: str | None,
+) -> LoggedRun:
+    """File a result once: in the experiment of a cohort, or under the run of the backend's own plugin.
+
+    Args:
+        cohort: its name.
+        name: of the run.
+        digest: of the result; a finished run with this digest is found, not logged again.
+        tags: of the run.
+        fill: logs everything; takes a client, the experiment's id and the run's.
+        filing: for which pipeline run; None for none.
+
+    Raises:
+        TrackingError: no server is given, it cannot be reached, or it refuses. A later call starts over and leaves
+            one run.
+    """
+    filing = filing or Filing()
+    with connected(tracking_uri) as (client, uri):
+        place = _find_place(client, cohort, uri, filing)
+        close_stale_runs(client, [place.experiment_id], kfp_run=filing.kfp_run)
+        run, found = file_once(
+            client,
+            place.experiment_id,
+            name=name,
+            digest=digest,
+            tags={**tags, **({"audit.kfp_run": filing.kfp_run} if filing.kfp_run else {})},
+            parent=place.parent,
+            fill=lambda run: fill(client, place.experiment_id, run),
+        )
+        info = client.get_run(run).info
+        return LoggedRun(
+            run_id=run,
+            name=name,
+            experiment=client.get_experiment(info.experiment_id).name,
+            experiment_id=str(info.experiment_id),
+            tracking_uri=without_password(uri),
+            found=found,
+        )
+
+
+def _find_place(client: MlflowClient, cohort_name: str, uri: str, filing: Filing) -> Place:
+    """Return the plugin's experiment and run if there is one, else the cohort's experiment, created if need be.
+
+    A nested run must be in the experiment of its parent, or MLflow's UI shows them apart.
+    """
+    if filing.plugin_run:
+        try:
+            run = client.get_run(filing.plugin_run)
+        except MlflowException as error:
+            if error.error_code not in _MISSING:
+                raise
+            LOGGER.warning(
+                "%s is %s, which %s does not have; filed as a top-level run",
+                PLUGIN_RUN_VARIABLE,
+                filing.plugin_run,
+                without_password(uri),
+            )
+        else:
+            if run.info.lifecycle_stage == "active":
+                return Place(experiment_id=str(run.info.experiment_id), parent=filing.plugin_run)
+    return Place(experiment_id=_experiment(client, cohort_name, uri))
+
+
+def _experiment(client: MlflowClient, name: str, uri: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=_artifact_location(uri, name)))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        found = client.get_experiment_by_name(name)  # another process created it meanwhile
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def _artifact_location(uri: str, name: str) -> str | None:
+    """Return a folder beside a local database; a server knows its own place (None)."""
+    path = uri.removeprefix("sqlite:///")
+    return (Path(path).absolute().parent / "mlartifacts" / name).as_uri() if path != uri else None
