@@ -12,56 +12,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flprivacy.attacks.config import LearnerConfig as LearnerConfig
-    from flprivacy.attacks.learner import attack_features as attack_features
-    from flprivacy.auditing.arrays import AttributeResult as AttributeResult
-    from flprivacy.auditing.arrays import audit_attribute as audit_attribute
-    from flprivacy.auditing.config import AuditConfig as AuditConfig
-    from flprivacy.auditing.config import Policy as Policy
-    from flprivacy.auditing.config import PolicyRule as PolicyRule
-    from flprivacy.auditing.epsilon.audit import EpsilonAudit as EpsilonAudit
-    from flprivacy.auditing.epsilon.audit import audit_epsilon as audit_epsilon
-    from flprivacy.core.attributes import AttackKey as AttackKey
-    from flprivacy.core.attributes import Attribute as Attribute
-    from flprivacy.core.audit import ExcessEstimate as ExcessEstimate
-    from flprivacy.core.audit import MetricEstimate as MetricEstimate
-    from flprivacy.core.audit import Verdict as Verdict
-    from flprivacy.core.dp_check import EpsilonBound as EpsilonBound
-    from flprivacy.core.errors import AttackError as AttackError
-    from flprivacy.core.errors import AuditError as AuditError
-    from flprivacy.core.errors import ConfigError as ConfigError
-    from flprivacy.core.errors import FlprivacyError as FlprivacyError
-    from flprivacy.privacy.accounting import PrivacySpent as PrivacySpent
-    from flprivacy.privacy.accounting import account as account
-    from flprivacy.privacy.events import SampledGaussianSteps as SampledGaussianSteps
+    from flprivacy.attacks.config import LearnerConfig
+    from flprivacy.attacks.learner import attack_features
+    from flprivacy.auditing.arrays import AttributeResult, audit_attribute
+    from flprivacy.auditing.config import AuditConfig, Policy, PolicyRule
+    from flprivacy.auditing.epsilon.audit import EpsilonAudit, audit_epsilon
+    from flprivacy.core.attributes import AttackKey, Attribute
+    from flprivacy.core.audit import ExcessEstimate, MetricEstimate, Verdict
+    from flprivacy.core.dp_check import EpsilonBound
+    from flprivacy.core.errors import AttackError, AuditError, ConfigError, FlprivacyError
+    from flprivacy.privacy.accounting import PrivacySpent, account
+    from flprivacy.privacy.events import SampledGaussianSteps
 
 __version__ = "0.1.0"
 
 # Where each public name lives; the imports above say the same to type checkers.
-_HOME = {
-    "account": "privacy.accounting",
-    "attack_features": "attacks.learner",
-    "audit_attribute": "auditing.arrays",
-    "audit_epsilon": "auditing.epsilon.audit",
-    "AttackError": "core.errors",
-    "AttackKey": "core.attributes",
-    "Attribute": "core.attributes",
-    "AttributeResult": "auditing.arrays",
-    "AuditConfig": "auditing.config",
-    "AuditError": "core.errors",
-    "ConfigError": "core.errors",
-    "EpsilonAudit": "auditing.epsilon.audit",
-    "EpsilonBound": "core.dp_check",
-    "ExcessEstimate": "core.audit",
-    "FlprivacyError": "core.errors",
-    "LearnerConfig": "attacks.config",
-    "MetricEstimate": "core.audit",
-    "Policy": "auditing.config",
-    "PolicyRule": "auditing.config",
-    "PrivacySpent": "privacy.accounting",
-    "SampledGaussianSteps": "privacy.events",
-    "Verdict": "core.audit",
+_NAMES = {
+    "attacks.config": ("LearnerConfig",),
+    "attacks.learner": ("attack_features",),
+    "auditing.arrays": ("AttributeResult", "audit_attribute"),
+    "auditing.config": ("AuditConfig", "Policy", "PolicyRule"),
+    "auditing.epsilon.audit": ("EpsilonAudit", "audit_epsilon"),
+    "core.attributes": ("AttackKey", "Attribute"),
+    "core.audit": ("ExcessEstimate", "MetricEstimate", "Verdict"),
+    "core.dp_check": ("EpsilonBound",),
+    "core.errors": ("AttackError", "AuditError", "ConfigError", "FlprivacyError"),
+    "privacy.accounting": ("PrivacySpent", "account"),
+    "privacy.events": ("SampledGaussianSteps",),
 }
+_HOME = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = [
     "AttackError",

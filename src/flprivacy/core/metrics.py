@@ -192,23 +192,6 @@ def top_k_hits(truth: npt.ArrayLike, scores: npt.ArrayLike, k: int) -> FloatArra
     return hits
 
 
-def top_k_accuracy(
-    truth: npt.ArrayLike, scores: npt.ArrayLike, k: int, weights: npt.ArrayLike | None = None
-) -> FloatArray:
-    """Return the fraction of scans whose true class is among the ``k`` highest scores, ties broken evenly.
-
-    Args:
-        truth: (scan,) class indices.
-        scores: (..., scan, class) scores, higher for likelier.
-        k: how many guesses the attacker has.
-        weights: (..., scan) weights of the scans; 1 where None.
-
-    Returns:
-        (...) values in [0, 1].
-    """
-    return weighted_mean(top_k_hits(truth, scores, k), weights)
-
-
 def mean_absolute_error(
     truth: npt.ArrayLike, predicted: npt.ArrayLike, weights: npt.ArrayLike | None = None
 ) -> FloatArray:
