@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from flprivacy.storage.objects import open_objects
 
 from flprivacy.cli import main
 from flprivacy.core.cohort import Cohort
@@ -20,6 +19,7 @@ from flprivacy.steps.dp_check import dp_check
 from flprivacy.steps.log_mlflow import log_mlflow
 from flprivacy.steps.plan_dp_check import plan_dp_check
 from flprivacy.steps.pull_target import pull_target
+from flprivacy.storage.objects import open_objects
 from flprivacy.targets.folder import read_target, target_digest, verify_target, weights_digests
 from flprivacy.targets.given import given_private_part
 from flprivacy.targets.lineage import private_part

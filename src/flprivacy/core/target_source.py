@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import yaml
@@ -167,11 +167,6 @@ def parse_source_file(text: str, where: str) -> TargetSource:
         raise ConfigError(f"{where}: not a target; give it a line 'location: PATH_OR_URI'")
     facts = {str(name): value for name, value in mapping.items() if name != "location"}
     return source_of(mapping["location"], facts, where)
-
-
-def relocated(source: TargetSource, location: str) -> TargetSource:
-    """Return the same target at another location."""
-    return replace(source, location=location)
 
 
 def _value(name: str, text: str, where: str) -> Any:

@@ -3,6 +3,7 @@
 .. code-block:: text
 
     folder      the folder that a target is kept in: target.json and weights
+    lineage     the private part that auditors keep: members, seeds, losses, canaries; and what a record may say
     importing   a weights file of others, made into a target folder
     given       a target wherever it lives, brought into the store as a folder
     latest      which targets are published now

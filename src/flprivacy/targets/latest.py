@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from flprivacy.core.errors import ConfigError, TargetError
 from flprivacy.core.target import TARGET_FILE
-from flprivacy.core.target_source import parse_source, relocated
+from flprivacy.core.target_source import parse_source
 from flprivacy.storage.objects import open_objects
 from flprivacy.storage.uris import is_remote, join, local_path
 
@@ -48,7 +49,7 @@ def _pinned(word: str) -> str:
     from flprivacy.tracking import pinned_version  # imports MLflow: only when asked for
 
     source = parse_source(word)
-    return str(relocated(source, pinned_version(source.location))) if source.is_mlflow else word
+    return str(replace(source, location=pinned_version(source.location))) if source.is_mlflow else word
 
 
 def _published(word: str) -> dict[str, str]:

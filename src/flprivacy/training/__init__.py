@@ -2,26 +2,22 @@
 
 .. code-block:: text
 
-    train.py         train_target: config + cohort -> published target folder
-    topology.py      Run and TrainedModel: what a topology is given and gives back
-    pool.py          the training scans; a client's data is a set of indices into them
-    batches.py       how an epoch is cut into batches of one fixed size
-    method.py        what one optimisation step does: the seam for differential privacy
-    adam.py          the plain method: cross-entropy and Adam
-    local.py         Learner: one compiled model that trains on one client after another
-    partition.py     who holds which scans
-    aggregation.py   weighted average of client weights
-    central.py, siloed.py, federated.py, untrained.py   one topology each
-    draws.py         named random streams
-    determinism.py   same bits for the same configuration
-    checkpoint.py    what a killed run carries on from
-    utility.py       how well a model does the disease task
-    publication.py   weights, history, members and target.json
+    config             how one target comes about
+    train              train_target: config + cohort -> target folder
+    topology           Run and TrainedModel: what a topology is given and gives back
+    alone, federated   the topologies: central, siloed and untrained; FedAvg
+    pool               the scans, and who holds which: a client's data is a set of indices into them
+    draws              named random streams, and where in a run a pass stands
+    method             what one optimisation step does: the seam for differential privacy; Adam on shuffled batches
+    dp_sgd             the private method
+    private_run        the plan of one private run, and the secret that draws its noise
+    local              Learner: one compiled model that trains on one client after another
+    canaries           records put in by fair coins, scored after training; gradient_canaries: those without a scan
+    checkpoint         what a killed run carries on from
+    utility            how well a model does the disease task
+    publication        the target folder: weights and target.json, and the private part that auditors keep
+    given_baseline     baselines made from given files
 
 Synthetic scans enter by a larger :class:`~flprivacy.training.pool.Pool` and clients that hold indices into its added
 part; differential privacy by another :class:`~flprivacy.training.method.Method`. Neither touches a topology.
 """
-
-from flprivacy.core.tensorflow_environment import prepare_tensorflow
-
-prepare_tensorflow()
