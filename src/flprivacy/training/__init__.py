@@ -21,3 +21,7 @@
 Synthetic scans enter by a larger :class:`~flprivacy.training.pool.Pool` and clients that hold indices into its added
 part; differential privacy by another :class:`~flprivacy.training.method.Method`. Neither touches a topology.
 """
+
+from flprivacy.core.tensorflow_environment import prepare_tensorflow
+
+prepare_tensorflow()
