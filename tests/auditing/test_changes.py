@@ -139,7 +139,7 @@ def test_what_cannot_be_compared_is_named() -> None:
     other = [replace(table, cohort_digest="other") for table in tables]
     with pytest.raises(AuditError, match="come from different cohorts"):
         compare_with_before("central", tables, other, config=CONFIG)
-    with pytest.raises(AuditError, match="without scores of it"):
+    with pytest.raises(AuditError, match="has no scores of it"):
         compare_with_before("missing", tables, tables, config=CONFIG)
     with pytest.raises(AuditError, match="at least 2 initialisations"):
         compare_with_before("central", tables[:1], tables, config=CONFIG)
