@@ -8,9 +8,8 @@ import pytest
 from phantom_cases import SHAPE, anatomy, grid_of, person, region
 from scipy import stats
 
-from flprivacy.cohorts.phantom.generate import plan_scans
+from flprivacy.cohorts.phantom.generate import plan_scans, render_plan
 from flprivacy.cohorts.phantom.grid import Field
-from flprivacy.cohorts.phantom.render import render_plan
 from flprivacy.cohorts.phantom.sites import draw_sites
 
 PEOPLE = 8

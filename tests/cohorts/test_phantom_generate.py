@@ -9,8 +9,7 @@ import pytest
 from flprivacy.cohorts.format import read_volumes, verify_cohort
 from flprivacy.cohorts.phantom import generate
 from flprivacy.cohorts.phantom.config import PhantomConfig
-from flprivacy.cohorts.phantom.generate import phantom_cohort, plan_scans
-from flprivacy.cohorts.phantom.render import render_plan
+from flprivacy.cohorts.phantom.generate import phantom_cohort, plan_scans, render_plan
 from flprivacy.cohorts.phantom.sites import draw_sites, site_sizes
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import CohortError, ConfigError

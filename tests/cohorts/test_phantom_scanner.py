@@ -7,7 +7,7 @@ import pytest
 from phantom_cases import PLAIN, anatomy, person, still
 
 from flprivacy.cohorts.phantom.grid import Field, make_grid
-from flprivacy.cohorts.phantom.render import render_anatomy
+from flprivacy.cohorts.phantom.render import render_scan
 from flprivacy.cohorts.phantom.scanner import (
     TRAITS,
     WINDOW_HU,
@@ -101,7 +101,9 @@ def test_field_of_view_zooms_the_patient() -> None:
     patient = person()
     wide = still(patient)
     tight = dataclasses.replace(wide, pose=dataclasses.replace(wide.pose, fov_mm=0.9 * wide.pose.fov_mm))
-    body = [(to_window(render_anatomy(SHAPE, patient, a, (1,)))[4:] > 100).mean() for a in (wide, tight)]
+    body = [
+        (render_scan(SHAPE, patient, a, patient_seeds=(1,), scan_seeds=(2,))[4:] > 100).mean() for a in (wide, tight)
+    ]
     assert body[1] == pytest.approx(body[0] / 0.9**2, rel=0.1)
 
 

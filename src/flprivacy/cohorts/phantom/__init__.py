@@ -8,7 +8,7 @@
     thorax, trunk, skeleton, mediastinum, lungs, vessels    anatomy
     disease      what the label does to the lungs
     scanner      what a site's scanner makes of it
-    grid, tubes  coordinates and implicit shapes
+    grid         coordinates and implicit shapes
 
 Phantoms show whether an audit finds what was put there. They do not show how much a model of real scans leaks.
 """

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -16,8 +17,8 @@ import pandas as pd
 from flprivacy.cohorts.format import write_cohort
 from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.cohorts.phantom.patients import CLASS_NAMES, Patient, draw_patient
-from flprivacy.cohorts.phantom.render import ScanPlan, render_plan, render_plans
-from flprivacy.cohorts.phantom.scanner import WINDOW_HU
+from flprivacy.cohorts.phantom.render import render_scan
+from flprivacy.cohorts.phantom.scanner import WINDOW_HU, Acquisition, draw_acquisition
 from flprivacy.cohorts.phantom.sites import Site, draw_sites
 from flprivacy.cohorts.sampling import split_patients
 from flprivacy.core.checks import check
@@ -32,6 +33,29 @@ _REPEAT_STREAM, _PATIENT_STREAM, _ANATOMY_STREAM, _ACQUISITION_STREAM, _NOISE_ST
 
 _CHUNK_VOXELS = 3 << 20  # of one task: large enough to hide its overhead, small enough to keep memory low
 _WORTH_VOXELS = 6 << 20  # less work than this is done before worker processes have started
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanPlan:
+    """Everything that one scan is rendered from.
+
+    Attributes:
+        site: index of its site.
+        patient_id: pseudonym.
+        repeat: 0 for the patient's first scan, 1 for the second.
+        patient: the patient.
+        acquisition: the scanner's settings.
+        patient_seeds: draw what is the same in each of the patient's scans.
+        scan_seeds: draw this scan's noise.
+    """
+
+    site: int
+    patient_id: str
+    repeat: int
+    patient: Patient
+    acquisition: Acquisition
+    patient_seeds: tuple[int, ...]
+    scan_seeds: tuple[int, ...]
 
 
 def phantom_cohort(config: PhantomConfig, folder: Path, *, workers: int | None = None) -> Cohort:
@@ -84,7 +108,7 @@ def _usable_cores() -> int:
 
 
 def plan_scans(sites: Sequence[Site], seed: int) -> tuple[ScanPlan, ...]:
-    """Draw every site's patients and plan their scans, in the order of the manifest."""
+    """Draw every site's patients and the settings of every scan, in the order of the manifest."""
     plans: list[ScanPlan] = []
     index = 0
     for number, site in enumerate(sites):
@@ -100,13 +124,13 @@ def plan_scans(sites: Sequence[Site], seed: int) -> tuple[ScanPlan, ...]:
 
 def _plan_scan(site: Site, number: int, patient: Patient, key: tuple[int, int, int]) -> ScanPlan:
     seed, index, repeat = key
+    settings = np.random.default_rng((seed, _ACQUISITION_STREAM, index, repeat))
     return ScanPlan(
         site=number,
         patient_id="p-" + hashlib.sha256(f"{seed}/{index}".encode()).hexdigest()[:12],
         repeat=repeat,
         patient=patient,
-        scanner=site.scanner,
-        acquisition_seeds=(seed, _ACQUISITION_STREAM, index, repeat),
+        acquisition=draw_acquisition(settings, site.scanner, patient),
         patient_seeds=(seed, _ANATOMY_STREAM, index),
         scan_seeds=(seed, _NOISE_STREAM, index, repeat),
     )
@@ -125,6 +149,17 @@ def _manifest(plans: Sequence[ScanPlan], config: PhantomConfig) -> pd.DataFrame:
             "age_years": [round(plan.patient.age_years, 1) for plan in plans],
         }
     )
+
+
+def render_plan(plan: ScanPlan, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    """Render one scan, uint8 (depth, height, width)."""
+    return render_scan(
+        shape, plan.patient, plan.acquisition, patient_seeds=plan.patient_seeds, scan_seeds=plan.scan_seeds
+    )
+
+
+def _render_chunk(plans: Sequence[ScanPlan], shape: tuple[int, int, int]) -> list[npt.NDArray[np.uint8]]:
+    return [render_plan(plan, shape) for plan in plans]
 
 
 def _render(
@@ -149,7 +184,7 @@ def _pool(plans: Sequence[ScanPlan], shape: tuple[int, int, int], workers: int) 
     ahead: deque[Future[list[npt.NDArray[np.uint8]]]] = deque()
     try:
         for chunk in chunks:
-            ahead.append(executor.submit(render_plans, chunk, shape))
+            ahead.append(executor.submit(_render_chunk, chunk, shape))
             if len(ahead) > 2 * workers:
                 yield from ahead.popleft().result()
         while ahead:

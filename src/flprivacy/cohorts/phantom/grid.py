@@ -9,7 +9,6 @@ Shapes are signed distances in reference millimetres, negative inside; :meth:`Gr
 the fraction of a voxel that lies inside, which is what partial volume does to a scan.
 """
 
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,6 @@ import numpy.typing as npt
 
 Field = npt.NDArray[np.float32]
 Box = tuple[slice, slice, slice]
-Points = npt.NDArray[np.float64]
 
 LUNG_HEIGHT_MM = 270.0
 
@@ -49,7 +47,7 @@ class Pose:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Grid:
-    """Reference coordinates of every voxel centre, of a whole scan or of a window of its slices.
+    """Reference coordinates of every voxel centre.
 
     Attributes:
         x: (height, width), towards the patient's left.
@@ -59,8 +57,7 @@ class Grid:
         v: (height,) as ``u``, downwards.
         pixel_mm: (height, width) size of a pixel.
         slice_mm: slice thickness.
-        to_index: (2, 3) affine from (x, y, 1) to fractional (row, column) of the whole slice.
-        origin: (row, column) of the whole slice where this window starts.
+        to_index: (2, 3) affine from (x, y, 1) to fractional (row, column).
     """
 
     x: Field
@@ -71,14 +68,13 @@ class Grid:
     pixel_mm: tuple[float, float]
     slice_mm: float
     to_index: npt.NDArray[np.float64]
-    origin: tuple[int, int] = (0, 0)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(depth, height, width)."""
         return (len(self.z), *self.x.shape)
 
-    @functools.cached_property
+    @property
     def ramp_mm(self) -> float:
         """Width over which an edge blurs: one pixel."""
         return float(np.sqrt(self.pixel_mm[0] * self.pixel_mm[1]))
@@ -87,60 +83,31 @@ class Grid:
         """Return an empty (depth, height, width) field."""
         return np.zeros(self.shape, dtype=np.float32)
 
-    @functools.cached_property
-    def first_mm(self) -> float:
-        """z of the first slice."""
-        return float(self.z[0])
-
-    @functools.cached_property
-    def spacing_mm(self) -> float:
-        """Distance between slices."""
-        return float(self.z[1] - self.z[0])
-
-    @functools.cached_property
-    def _rows_and_columns(self) -> list[tuple[list[float], int, int]]:
-        return list(zip(self.to_index.tolist(), self.origin, self.x.shape, strict=True))
-
-    def crop(self, window: Box) -> "Grid":
-        """Return the grid of a window that holds all slices."""
-        _, rows, columns = window
-        return replace(
-            self,
-            x=np.ascontiguousarray(self.x[rows, columns]),
-            y=np.ascontiguousarray(self.y[rows, columns]),
-            u=self.u[columns],
-            v=self.v[rows],
-            origin=(self.origin[0] + rows.start, self.origin[1] + columns.start),
-        )
-
-    def index(self, x: Points, y: Points) -> Points:
-        """Return (2, point) the fractional row and column, in the whole slice, of reference coordinates (point,)."""
+    def index(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return (2, point) the fractional row and column of reference coordinates (point,)."""
         m = self.to_index
         return np.stack([m[0, 0] * x + m[0, 1] * y + m[0, 2], m[1, 0] * x + m[1, 1] * y + m[1, 2]])
 
     def coverage(self, distance_mm: Field, *, ramp_mm: float | None = None) -> Field:
         """Return the fraction of each voxel inside a shape: a linear ramp one pixel (or ``ramp_mm``) wide."""
         ramp = self.ramp_mm if ramp_mm is None else max(ramp_mm, self.ramp_mm)
-        inside: Field = distance_mm * np.float32(1.0 / ramp)
-        np.subtract(0.5, inside, out=inside)
-        return inside.clip(0.0, 1.0, out=inside)
+        inside: Field = np.clip(0.5 - distance_mm * np.float32(1.0 / ramp), 0.0, 1.0)
+        return inside
 
     def box(self, low: Sequence[float], high: Sequence[float], margin_mm: float = 0.0) -> Box | None:
         """Return the index box around the reference box ``low`` .. ``high`` (x, y, z); None if it misses the grid."""
         pad = margin_mm + self.ramp_mm
-        first = max(math.ceil((low[2] - margin_mm - self.first_mm) / self.spacing_mm), 0)
-        last = min(math.floor((high[2] + margin_mm - self.first_mm) / self.spacing_mm), len(self.z) - 1)
-        if last < first:
-            return None
-        west, east, front, back = low[0] - pad, high[0] + pad, low[1] - pad, high[1] + pad
+        spacing = float(self.z[1] - self.z[0])
+        first = max(math.ceil((low[2] - margin_mm - float(self.z[0])) / spacing), 0)
+        last = min(math.floor((high[2] + margin_mm - float(self.z[0])) / spacing), len(self.z) - 1)
         spans = []
-        for (a, b, c), origin, size in self._rows_and_columns:
-            near = c + min(a * west, a * east) + min(b * front, b * back)
-            far = c + max(a * west, a * east) + max(b * front, b * back)
-            start, stop = max(math.floor(near) - origin, 0), min(math.ceil(far) + 1 - origin, size)
-            if stop <= start:
-                return None
+        for (a, b, c), size in zip(self.to_index.tolist(), self.x.shape, strict=True):
+            ends_x, ends_y = (a * (low[0] - pad), a * (high[0] + pad)), (b * (low[1] - pad), b * (high[1] + pad))
+            start = max(math.floor(c + min(ends_x) + min(ends_y)), 0)
+            stop = min(math.ceil(c + max(ends_x) + max(ends_y)) + 1, size)
             spans.append(slice(start, stop))
+        if last < first or any(span.stop <= span.start for span in spans):
+            return None
         return slice(first, last + 1), spans[0], spans[1]
 
     def at(self, box: Box) -> tuple[Field, Field, Field]:
@@ -183,18 +150,13 @@ def make_grid(shape: tuple[int, int, int], pose: Pose) -> Grid:
 def paint(volume: Field, alpha: Field, value: float | np.float32 | Field, box: Box | None = None) -> None:
     """Mix ``value`` into ``volume`` (or its ``box``) by the fraction ``alpha``, in place."""
     view = volume if box is None else volume[box]
-    change = value - view
-    change *= alpha
-    view += change
+    view += alpha * (value - view)
 
 
-@functools.lru_cache(maxsize=64)
-def rotation(yaw: float, pitch: float) -> Points:
+def rotation(yaw: float, pitch: float) -> npt.NDArray[np.float64]:
     """Return a matrix whose rows are an ellipsoid's axes, turned ``yaw`` in the slice, then ``pitch`` to the feet."""
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
-    axes = np.array([[cp * cy, cp * sy, sp], [-sy, cy, 0.0], [-sp * cy, -sp * sy, cp]])
-    axes.flags.writeable = False
-    return axes
+    return np.array([[cp * cy, cp * sy, sp], [-sy, cy, 0.0], [-sp * cy, -sp * sy, cp]])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,16 +197,42 @@ class Ellipsoid:
         axes = rotation(self.yaw, self.pitch).astype(np.float32)
         norm = slope = np.float32(0.0)
         for axis, radius in zip(axes, self.radii, strict=True):
-            # An axis that lies in the slices, or along z, is worked out for one slice, or one column, alone.
-            along = functools.reduce(np.add, [part * o for part, o in zip(axis, offsets, strict=True) if part != 0.0])
-            along *= np.float32(1.0 / radius)
-            along *= along
-            norm = norm + along
-            slope = slope + along * np.float32(1.0 / radius**2)
+            along = (axis[0] * offsets[0] + axis[1] * offsets[1] + axis[2] * offsets[2]) * np.float32(1.0 / radius)
+            squared = along * along
+            norm = norm + squared
+            slope = slope + squared * np.float32(1.0 / radius**2)
         length = np.sqrt(norm)
-        distance: Field = length * (length - 1.0)
-        distance /= np.maximum(np.sqrt(slope), np.float32(1e-6))
+        distance: Field = length * (length - 1.0) / np.maximum(np.sqrt(slope), np.float32(1e-6))
         return distance
+
+
+def tube_distance(
+    x: Field, y: Field, z: Field, points: npt.NDArray[np.float64], radii: npt.NDArray[np.float64]
+) -> Field:
+    """Return the signed distance to a tube along a polyline.
+
+    Args:
+        x: broadcasts with ``y`` and ``z`` to (depth, height, width).
+        y: as ``x``.
+        z: as ``x``.
+        points: (point, 3) of the centre line, at least two.
+        radii: (point,) of the tube at each point.
+    """
+    start, axis = points[:-1], np.diff(points, axis=0)
+    columns = np.concatenate(
+        [start.T, axis.T, [1.0 / np.maximum((axis**2).sum(axis=1), 1e-6), radii[:-1], np.diff(radii)]]
+    )
+    sx, sy, sz, ax, ay, az, scale, radius, growth = columns.astype(np.float32)[..., None, None, None]
+    px, py, pz = x - sx, y - sy, z - sz  # each broadcasts to (segment, depth, height, width)
+    h = np.clip((px * ax + py * ay + pz * az) * scale, 0.0, 1.0)
+    squared = (px - h * ax) ** 2 + (py - h * ay) ** 2 + (pz - h * az) ** 2
+    distance: Field = (np.sqrt(squared) - (radius + h * growth)).min(axis=0)
+    return distance
+
+
+def tube_box(grid: Grid, points: npt.NDArray[np.float64], radius_mm: float) -> Box | None:
+    """Return the index box around a tube of at most ``radius_mm``."""
+    return grid.box((points.min(axis=0) - radius_mm).tolist(), (points.max(axis=0) + radius_mm).tolist())
 
 
 def smooth_noise(rng: np.random.Generator, grid: Grid, wavelength_mm: float, *, waves: int = 20) -> Field:

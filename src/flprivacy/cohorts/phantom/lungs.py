@@ -1,19 +1,22 @@
 """The lungs: their extent between chest wall, mediastinum, heart and diaphragm, and their tissue."""
 
 import numpy as np
+import numpy.typing as npt
 
-from flprivacy.cohorts.phantom.grid import LUNG_HEIGHT_MM, Field, Grid, Points
+from flprivacy.cohorts.phantom.grid import LUNG_HEIGHT_MM, Field, Grid, smooth_noise
 from flprivacy.cohorts.phantom.mediastinum import PERICARDIUM, scaled_heart
 from flprivacy.cohorts.phantom.patients import Patient
-from flprivacy.cohorts.phantom.thorax import Array, cavity_radius, dome_z, mediastinum_border
+from flprivacy.cohorts.phantom.thorax import Contours, cavity_radius, dome_z, mediastinum_border
+
+Points = npt.NDArray[np.float64]
 
 _BORDER_BINS, _BORDER_REACH_MM = 1024, 130.0
 _CORNER_MM = 14.0
 _DEPENDENT_HU_PER_MM = 0.42  # the back of the lung is denser, by gravity
 
 
-def lung_coverage(grid: Grid, cavity: Field, patient: Patient, heart: Field, below: Field) -> Field:
-    """Return (depth, height, width) the share of lung in every voxel, in the pleural cavity's signed distance."""
+def lung_coverage(grid: Grid, contours: Contours, patient: Patient, heart: Field, below: Field) -> Field:
+    """Return (depth, height, width) the share of lung in every voxel."""
     level = grid.z.astype(np.float64)[:, None] / LUNG_HEIGHT_MM
     bins = np.linspace(-_BORDER_REACH_MM, _BORDER_REACH_MM, _BORDER_BINS)
     centre, width = mediastinum_border(bins[None, :], level, patient)
@@ -22,52 +25,24 @@ def lung_coverage(grid: Grid, cavity: Field, patient: Patient, heart: Field, bel
     half = width.astype(np.float32).take(index, axis=1)
     beside = half - np.abs(grid.x[None] - centre.astype(np.float32)[:, :, None])
     # A rounded corner where chest wall and mediastinum meet, as the pleura turns over.
-    gap = np.maximum(np.float32(_CORNER_MM) - np.abs(cavity - beside), 0.0)
-    lung = grid.coverage(np.maximum(cavity, beside) + gap * gap * np.float32(0.25 / _CORNER_MM))
+    gap = np.maximum(np.float32(_CORNER_MM) - np.abs(contours.cavity - beside), 0.0)
+    lung = grid.coverage(np.maximum(contours.cavity, beside) + gap * gap * np.float32(0.25 / _CORNER_MM))
     lung *= 1.0 - heart
     lung *= 1.0 - below
     return lung
 
 
-def depth_in_lung(points: Points, patient: Patient) -> Points:
+def depth_in_lung(points: Points, patient: Patient) -> npt.NDArray[np.float64]:
     """Return (point,) how deep (mm) points (point, 3) lie inside a lung; negative outside."""
-    beside = np.minimum(_wall_distance(points), _border_distance(points, patient))
-    depth = np.minimum(beside, np.minimum(_heart_distance(points, patient), _dome_distance(points)))
-    inside: Points = np.minimum(depth, points[:, 2] + 4.0)
+    x, y, z = points.T
+    level = z / LUNG_HEIGHT_MM
+    wall = cavity_radius(np.arctan2(y, x), level) - np.hypot(x, y)
+    centre, width = mediastinum_border(y, level, patient)
+    coordinates = (c.astype(np.float32) for c in (x, y, z))
+    heart = scaled_heart(PERICARDIUM, patient).distance(*coordinates)
+    depth = np.minimum(np.minimum(wall, np.abs(x - centre) - width), np.minimum(heart, dome_z(x, y, 0.0) - z))
+    inside: npt.NDArray[np.float64] = np.minimum(depth, z + 4.0)
     return inside
-
-
-def _wall_distance(points: Points) -> Array:
-    x, y, z = points.T
-    distance: Array = cavity_radius(np.arctan2(y, x), z / LUNG_HEIGHT_MM) - np.hypot(x, y)
-    return distance
-
-
-def _border_distance(points: Points, patient: Patient) -> Array:
-    x, y, z = points.T
-    centre, width = mediastinum_border(y, z / LUNG_HEIGHT_MM, patient)
-    distance: Array = np.abs(x - centre) - width
-    return distance
-
-
-def _heart_distance(points: Points, patient: Patient) -> Field:
-    x, y, z = points.T.astype(np.float32)
-    return scaled_heart(PERICARDIUM, patient).distance(x, y, z)
-
-
-def _dome_distance(points: Points) -> Array:
-    x, y, z = points.T
-    distance: Array = dome_z(x, y, 0.0) - z
-    return distance
-
-
-def _deep_enough(points: Points, patient: Patient, depth_mm: float) -> Points:
-    """Return the points more than ``depth_mm`` deep: those of :func:`depth_in_lung`, dearer tests on what is left."""
-    points = points[points[:, 2] + 4.0 > depth_mm]
-    points = points[_heart_distance(points, patient) > depth_mm]
-    points = points[_dome_distance(points) > depth_mm]
-    points = points[_wall_distance(points) > depth_mm]
-    return points[_border_distance(points, patient) > depth_mm]
 
 
 def sample_lung(rng: np.random.Generator, patient: Patient, side: float, count: int, depth_mm: float) -> Points:
@@ -77,7 +52,7 @@ def sample_lung(rng: np.random.Generator, patient: Patient, side: float, count: 
     while missing > 0:
         trial = rng.uniform((4.0, -100.0, 0.0), (142.0, 88.0, 1.04 * LUNG_HEIGHT_MM), (4 * count, 3))
         trial[:, 0] *= side
-        inside = _deep_enough(trial, patient, depth_mm)[:missing]
+        inside = trial[depth_in_lung(trial, patient) > depth_mm][:missing]
         found.append(inside)
         missing -= len(inside)
     return np.concatenate(found)
@@ -101,3 +76,8 @@ def parenchyma(grid: Grid, patient: Patient, shift_hu: float, fine: Field, coars
         holes = np.clip((fine + 0.7 * coarse) * upper - threshold, 0.0, 1.0)
         hu += holes * (np.float32(-965.0) - hu)
     return hu
+
+
+def noise_pair(rng: np.random.Generator, grid: Grid) -> tuple[Field, Field]:
+    """Return the patient's (fine, coarse) smooth noise: lobules of 15 mm and segments of 55 mm."""
+    return smooth_noise(rng, grid, 15.0, waves=28), smooth_noise(rng, grid, 55.0, waves=16)

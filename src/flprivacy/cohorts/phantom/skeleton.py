@@ -3,10 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.cohorts.phantom.grid import LUNG_HEIGHT_MM, Field, Grid, paint
+from flprivacy.cohorts.phantom.grid import LUNG_HEIGHT_MM, Field, Grid, paint, tube_box, tube_distance
 from flprivacy.cohorts.phantom.patients import Patient
 from flprivacy.cohorts.phantom.thorax import FRONT, WALL_MM, Contours, cavity_radius
-from flprivacy.cohorts.phantom.tubes import Tube, tube_distances
 
 _RIB_SPACING_MM, _RIB_DROP_MM_PER_RAD = 27.0, 46.0
 _RIB_HALF_THICKNESS_MM, _RIB_HALF_HEIGHT_MM = 4.2, 6.0
@@ -83,9 +82,13 @@ def _paint_sternum(volume: Field, grid: Grid, patient: Patient) -> None:
 
 
 def _paint_clavicles(volume: Field, grid: Grid, patient: Patient) -> None:
-    line = np.array([(24, -62, 44), (60, -64, 27), (105, -34, 10), (150, -4, -4), (175, 4, -10)], dtype=np.float64)
-    right = Tube(points=line * (-1.0, 1.0, 1.0), radii=np.array([8.5, 6.5, 5.5, 6.0, 6.5]))
-    for _, box, distance in tube_distances(grid, (right, Tube(points=line, radii=right.radii)), radius_mm=7.0):
+    for side in (-1.0, 1.0):
+        line = np.array([(24, -62, 44), (60, -64, 27), (105, -34, 10), (150, -4, -4), (175, 4, -10)], dtype=np.float64)
+        line[:, 0] *= side
+        box = tube_box(grid, line, 7.0)
+        if box is None:
+            continue
+        distance = tube_distance(*grid.at(box), line, np.array([8.5, 6.5, 5.5, 6.0, 6.5]))
         _paint_bone(volume[box], grid.coverage(distance), -distance, patient.bone_hu, _cortex(patient), 1.8)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 
-from flprivacy.cohorts.phantom.grid import LUNG_HEIGHT_MM, Box, Field, Grid
+from flprivacy.cohorts.phantom.grid import LUNG_HEIGHT_MM, Field, Grid
 from flprivacy.cohorts.phantom.patients import Patient
 
 Array = npt.NDArray[np.floating]
@@ -19,7 +19,6 @@ Array = npt.NDArray[np.floating]
 BACK, FRONT = np.pi / 2.0, -np.pi / 2.0
 WALL_MM = 10.5  # ribs and intercostal muscles
 _ANGLES = 1024
-_TURN = (np.arange(_ANGLES) + 0.5) / _ANGLES * 2.0 * np.pi - np.pi
 
 # Half-width and depth to front and back (mm) of the pleural cavity, from the apex (0) to the base (1).
 _LEVELS = (-0.05, 0.0, 0.05, 0.10, 0.17, 0.25, 0.35, 0.50, 0.65, 0.80, 0.92, 1.05)
@@ -84,11 +83,11 @@ def muscle_thickness(angle: Array, level: Array, muscle: float) -> Array:
     return 2.5 + muscle * (spine + pectoral + flank + trapezius) + (0.6 + 0.4 * muscle) * shoulder
 
 
-def fat_thickness(angle: Array, level: Array, patient: Patient, breast: Array) -> Array:
-    """Thickness (mm) of fat between muscle and skin, breasts (:func:`breast_profile`) included."""
+def fat_thickness(angle: Array, level: Array, patient: Patient) -> Array:
+    """Thickness (mm) of fat between muscle and skin, breasts included."""
     around = 0.75 + 0.45 * _both(angle, 0.3, 0.5) + 0.25 * _bump(angle, BACK, 0.5)
     lower = 0.65 + 0.45 * (1.0 - _fade(level, 0.0, 0.9))
-    mound = 38.0 * patient.breast * breast
+    mound = 38.0 * patient.breast * breast_profile(angle, level)
     return 3.0 + patient.fat_mm * around * lower + mound
 
 
@@ -124,27 +123,15 @@ def dome_z(x: Array, y: Array, lift_mm: float) -> Array:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Profile:
-    """Radii (mm) of a patient's contours in each slice of a grid: (depth, angle), angles even from -pi to pi.
+class Contours:
+    """Signed distances (depth, height, width) in mm to the contours of a grid's slices, negative inside.
 
     Attributes:
         cavity: pleural cavity with the mediastinum.
         muscle: outside of the muscles.
         skin: outside of the body, before the table flattens it.
-        breast: in [0, 1], how far into a breast's mound a direction points.
-    """
-
-    cavity: Array
-    muscle: Array
-    skin: Array
-    breast: Array
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Contours:
-    """A :class:`Profile` on a grid: signed distances (depth, height, width) in mm, negative inside, and ``breast``.
-
-    ``angle`` is the angle of every voxel column (height, width), in radians.
+        angle: (height, width) angle of every voxel column, in radians.
+        breast: (depth, height, width) in [0, 1], how far into a breast's mound a direction points.
     """
 
     cavity: Field
@@ -154,28 +141,13 @@ class Contours:
     breast: Field
 
 
-def make_profile(grid: Grid, patient: Patient) -> Profile:
-    """Work out a patient's contours for the slices of a grid."""
-    level = grid.z.astype(np.float64)[:, None] / LUNG_HEIGHT_MM
-    cavity = cavity_radius(_TURN, level)
-    muscle = cavity + WALL_MM + muscle_thickness(_TURN, level, patient.muscle)
-    breast = breast_profile(_TURN, level)
-    skin = muscle + fat_thickness(_TURN, level, patient, breast)
-    return Profile(cavity=cavity, muscle=muscle, skin=skin, breast=breast)
-
-
-def window(grid: Grid, radius: Array, front: float, back: float) -> Box:
-    """Return the window of a grid around a contour (depth, angle) and what lies between y ``front`` and ``back``."""
-    outermost = radius.max(axis=0)
-    x, y = outermost * np.cos(_TURN), outermost * np.sin(_TURN)
-    low, high = (x.min(), min(float(y.min()), front), grid.z[0]), (x.max(), max(float(y.max()), back), grid.z[-1])
-    box = grid.box(low, high, 2.0)
-    everything = (slice(None), slice(0, grid.x.shape[0]), slice(0, grid.x.shape[1]))
-    return everything if box is None else (slice(None), box[1], box[2])
-
-
-def contours(grid: Grid, profile: Profile) -> Contours:
+def contours(grid: Grid, patient: Patient) -> Contours:
     """Sample every contour on a grid."""
+    angles = (np.arange(_ANGLES) + 0.5) / _ANGLES * 2.0 * np.pi - np.pi
+    level = grid.z.astype(np.float64)[:, None] / LUNG_HEIGHT_MM
+    cavity = cavity_radius(angles, level)
+    muscle = cavity + WALL_MM + muscle_thickness(angles, level, patient.muscle)
+    skin = muscle + fat_thickness(angles, level, patient)
     angle = np.arctan2(grid.y, grid.x)
     rho = np.sqrt(grid.x**2 + grid.y**2)
     index = ((angle + np.float32(np.pi)) * np.float32(_ANGLES / (2.0 * np.pi))).astype(np.intp) % _ANGLES
@@ -184,17 +156,12 @@ def contours(grid: Grid, profile: Profile) -> Contours:
         values: Field = table.astype(np.float32).take(index, axis=1)
         return values
 
-    def inside(table: Array) -> Field:
-        values = look_up(table)
-        np.subtract(rho, values, out=values)
-        return values
-
     return Contours(
-        cavity=inside(profile.cavity),
-        muscle=inside(profile.muscle),
-        skin=inside(profile.skin),
+        cavity=rho - look_up(cavity),
+        muscle=rho - look_up(muscle),
+        skin=rho - look_up(skin),
         angle=angle,
-        breast=look_up(profile.breast),
+        breast=look_up(breast_profile(angles, level)),
     )
 
 
@@ -202,13 +169,12 @@ def body_half_width(patient: Patient) -> float:
     """Return half the true width (mm) of the body at the level of the heart, which the field of view is fitted to."""
     side, level = np.zeros(1), np.full(1, 0.6)
     radius = cavity_radius(side, level) + WALL_MM + muscle_thickness(side, level, patient.muscle)
-    fat = fat_thickness(side, level, patient, breast_profile(side, level))
-    return float((radius + fat)[0] * patient.size[0])
+    return float((radius + fat_thickness(side, level, patient))[0] * patient.size[0])
 
 
 def body_back(patient: Patient) -> float:
     """Return the true depth (mm) of the back behind the centre, flattened by lying on it; the table is there."""
     side, level = np.array([BACK - 0.45, BACK]), np.full(2, 0.55)
     radius = cavity_radius(side, level) + WALL_MM + muscle_thickness(side, level, patient.muscle)
-    radius = radius + 0.8 * fat_thickness(side, level, patient, breast_profile(side, level))
+    radius = radius + 0.8 * fat_thickness(side, level, patient)
     return float((radius * np.sin(side)).min() * patient.size[1])

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.cohorts.phantom.grid import Field, Grid, Points
+from flprivacy.cohorts.phantom.grid import Field, Grid
 from flprivacy.cohorts.phantom.lungs import sample_lung
 from flprivacy.cohorts.phantom.patients import Patient
+
+Points = npt.NDArray[np.float64]
 
 _GOLDEN_RAD = 2.399963
 _LOBES, _TWIGS, _LEAVES = 10, 8, 800
@@ -40,9 +42,8 @@ def _curves(start: Points, heading: Points, end: Points, r0: Points, r1: Points,
 def _squared(points: Points, anchors: Points) -> npt.NDArray[np.float64]:
     """Return (point, anchor) squared distances, less the points' own squares."""
     result: npt.NDArray[np.float64] = np.tile((anchors**2).sum(axis=1), (len(points), 1))
-    product = np.empty_like(result)
     for axis in range(3):
-        result -= np.multiply.outer(2.0 * points[:, axis], anchors[:, axis], out=product)
+        result -= np.multiply.outer(2.0 * points[:, axis], anchors[:, axis])
     return result
 
 
@@ -51,8 +52,9 @@ def _nearest(points: Points, anchors: Points) -> npt.NDArray[np.intp]:
     return nearest
 
 
-def _spread(rng: np.random.Generator, points: Points, between: Points, count: int) -> Points:
-    """Choose ``count`` points far from each other; ``between`` are their (point, point) squared distances."""
+def _spread(rng: np.random.Generator, points: Points, count: int) -> Points:
+    """Choose ``count`` points far from each other."""
+    between = _squared(points, points) + (points**2).sum(axis=1)[:, None]
     chosen = [int(rng.integers(len(points)))]
     gap = between[chosen[0]].copy()
     for _ in range(count - 1):
@@ -72,15 +74,13 @@ def grow_tree(
     count = _LEAVES if step_mm < _COARSE_STEP_MM else _SEEDS
     leaves = sample_lung(rng, patient, side, count, 2.5)
     seeds = leaves[:_SEEDS]
-    between = _squared(seeds, seeds)
-    between += (seeds**2).sum(axis=1)[:, None]
-    lobes = _spread(rng, seeds, between, _LOBES)
+    lobes = _spread(rng, seeds, _LOBES)
     lobe_ends = hilum + 0.52 * (lobes - hilum)
     heading = lobes - hilum
     heading /= np.linalg.norm(heading, axis=1, keepdims=True)
     start = np.repeat(hilum[None], _LOBES, axis=0)
     stem, direction = _curves(start, heading, lobe_ends, np.full(_LOBES, 4.4), np.full(_LOBES, 3.0), step_mm)
-    twigs = _spread(rng, seeds, between, _LOBES * _TWIGS)
+    twigs = _spread(rng, seeds, _LOBES * _TWIGS)
     parent = _nearest(twigs, 0.5 * (lobe_ends + lobes))
     twig_ends = lobe_ends[parent] + 0.62 * (twigs - lobe_ends[parent])
     n = len(twigs)
@@ -119,15 +119,16 @@ def deposit(grid: Grid, tree: Tree, *, scale: float = 1.0) -> Field:
     reach = radii[owner] * np.sqrt((spoke + 0.5) / wanted[owner])  # a sunflower's pattern fills the disc evenly
     turn = _GOLDEN_RAD * spoke
     x, y = points[owner, 0] + reach * np.cos(turn), points[owner, 1] + reach * np.sin(turn)
-    total = _bilinear(grid.index(x, y), crossed[owner], (volume / wanted)[owner], grid)
+    total = _bilinear(grid.index(x, y), crossed[owner], (volume / wanted)[owner], grid.shape)
     return np.minimum(total, 1.0).astype(np.float32).reshape(grid.shape)
 
 
-def _bilinear(plane: Points, slices: npt.NDArray[np.intp], weight: Points, grid: Grid) -> npt.NDArray[np.float64]:
-    depth, height, width = grid.shape
+def _bilinear(
+    plane: Points, slices: npt.NDArray[np.intp], weight: Points, shape: tuple[int, int, int]
+) -> npt.NDArray[np.float64]:
+    depth, height, width = shape
     low = np.floor(plane).astype(np.intp)
     part = plane - low
-    low -= np.array(grid.origin)[:, None]
     inside = (low >= 0).all(axis=0) & (low[0] < height - 1) & (low[1] < width - 1)
     (row, column), (down, right) = low[:, inside], part[:, inside]
     first, weight = (slices[inside] * height + row) * width + column, weight[inside]
