@@ -144,7 +144,8 @@ def private_step(arguments: argparse.Namespace) -> Step:
     import keras
     import numpy as np
 
-    from flprivacy.privacy.gradients import DpSgdConfig, DpSgdRule, prepare_process
+    from flprivacy.privacy.config import DpSgdConfig
+    from flprivacy.privacy.gradients import DpSgdRule, prepare_process
 
     prepare_process()
     physical = arguments.batch + arguments.batch // 2

@@ -6,7 +6,8 @@ from scipy import stats
 from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.models.registry import ARCHITECTURES, build
 from flprivacy.privacy.compatibility import freeze_batch_normalization
-from flprivacy.privacy.gradients import DpSgdConfig, DpSgdRule
+from flprivacy.privacy.config import DpSgdConfig
+from flprivacy.privacy.gradients import DpSgdRule
 from tests.privacy.small_networks import CLASSES, SHAPE, batch, clipped_sum, naive_gradients, network
 
 HUGE = 1e6

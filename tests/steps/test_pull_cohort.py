@@ -15,7 +15,7 @@ from flprivacy.cohorts.selection import PRESENT_FILE
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import CohortError, ConfigError, FlprivacyError, StorageError
 from flprivacy.steps.pull_cohort import pull_cohort
-from flprivacy.storage.objects import ChangedObjectError, MissingObjectError
+from flprivacy.storage.backends.contract import ChangedObjectError, MissingObjectError
 from tests.cohorts.tiny_cohort import change_manifest
 from tests.services.scripted_s3 import ScriptedS3
 from tests.steps.source_examples import URI, VOLUME_BYTES, exposed, serve, volume_bytes, write_source

@@ -8,10 +8,11 @@ from storage_examples import QUICK, one_line, sha256, some_bytes
 
 from flprivacy.core.errors import StorageError
 from flprivacy.core.retry import RetryConfig
+from flprivacy.storage.backends.contract import ChangedObjectError
 from flprivacy.storage.config import StorageConfig
 from flprivacy.storage.download import download, fetch_files
 from flprivacy.storage.fetch import fetch
-from flprivacy.storage.objects import ChangedObjectError, ObjectStore, open_objects
+from flprivacy.storage.objects import ObjectStore, open_objects
 from flprivacy.storage.ranges import Block
 from tests.services.scripted_s3 import Script, ScriptedS3
 

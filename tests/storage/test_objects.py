@@ -9,8 +9,9 @@ from storage_examples import one_line, some_bytes, written
 
 from flprivacy.core.errors import StorageError
 from flprivacy.core.extras import MissingExtraError
+from flprivacy.storage.backends.contract import ChangedObjectError, MissingObjectError
 from flprivacy.storage.download import download
-from flprivacy.storage.objects import ChangedObjectError, MissingObjectError, open_objects
+from flprivacy.storage.objects import open_objects
 from flprivacy.storage.upload import upload_files
 
 

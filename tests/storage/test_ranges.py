@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flprivacy.storage.objects import ObjectStat
+from flprivacy.storage.backends.contract import ObjectStat
 from flprivacy.storage.ranges import Block, RangedRead, plan_reads
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from flprivacy.core.errors import StorageError
 from flprivacy.core.retry import RetryConfig
-from flprivacy.storage.objects import MissingObjectError
+from flprivacy.storage.backends.contract import MissingObjectError
 from flprivacy.storage.retry import Contact, InterruptedTransferError, Retries, TransientError
 
 

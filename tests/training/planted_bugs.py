@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from flprivacy.privacy.gradients import DpSgdConfig, DpSgdRule, StepResult
+from flprivacy.privacy.config import DpSgdConfig
+from flprivacy.privacy.gradients import DpSgdRule, StepResult
 from flprivacy.privacy.randomness import NOISE, generator
 from flprivacy.privacy.sampling import Chunk
 from flprivacy.training.dp_sgd import dp_sgd

@@ -20,9 +20,10 @@ from flprivacy.cohorts.volumes import HEAD_BYTES, check_shard_name, shard_header
 from flprivacy.core.cohort import TEST, TRAIN, Cohort, CohortMeta
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import AttackError, CohortError, ConfigError, StorageError
+from flprivacy.storage.backends.contract import MissingObjectError, ObjectStat
 from flprivacy.storage.download import fetch_files
 from flprivacy.storage.fetch import Moved, fetch
-from flprivacy.storage.objects import MissingObjectError, ObjectStat, ObjectStore, open_objects
+from flprivacy.storage.objects import ObjectStore, open_objects
 from flprivacy.storage.ranges import Block
 from flprivacy.storage.upload import upload_files
 from flprivacy.storage.uris import is_remote, join, local_path

@@ -72,3 +72,31 @@ def without_fields(mapping: Mapping[str, Any], names: tuple[str, ...]) -> dict[s
     """Return a nested mapping without the fields of these names, at any depth."""
     kept = {name: value for name, value in mapping.items() if name not in names}
     return {name: without_fields(value, names) if isinstance(value, Mapping) else value for name, value in kept.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DpSgdConfig:
+    """What one private step does.
+
+    Attributes:
+        clip_norm: bound on the L2 norm of a unit's gradient; positive.
+        noise_multiplier: noise standard deviation over ``clip_norm``; 0 adds none, which no event can record.
+        expected_batch: units a step on average, ``sampling_rate * n``: the fixed denominator.
+        unit: what is clipped as one: ``scan``, or ``patient`` (the sum over a drawn patient's scans).
+        loss_scale: the loss is multiplied by it before, and the gradient divided by it after, differentiation; some
+            1024 keeps a ``mixed_float16`` network's gradients from vanishing, others need none.
+    """
+
+    clip_norm: float
+    noise_multiplier: float
+    expected_batch: float
+    unit: str = "scan"
+    loss_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check(self.unit in ("scan", "patient"), "unit", self.unit, "must be scan or patient")
+        for name in ("clip_norm", "expected_batch", "loss_scale"):
+            value = getattr(self, name)
+            check(0.0 < value < math.inf, name, value, "must be positive and finite")
+        value = self.noise_multiplier
+        check(0.0 <= value < math.inf, "noise_multiplier", value, "must not be negative, and finite")

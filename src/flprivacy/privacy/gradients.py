@@ -14,48 +14,20 @@ The compiled loop is in :mod:`flprivacy.privacy.gradients_tensorflow`.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.core.checks import check
 from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.privacy.compatibility import validate
+from flprivacy.privacy.config import DpSgdConfig
 from flprivacy.privacy.events import PATIENT, SCAN
 from flprivacy.privacy.randomness import NOISE, noise_seed
 
 FloatArray = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DpSgdConfig:
-    """What one private step does.
-
-    Attributes:
-        clip_norm: bound on the L2 norm of a unit's gradient; positive.
-        noise_multiplier: noise standard deviation over ``clip_norm``; 0 adds none, which no event can record.
-        expected_batch: units a step on average, ``sampling_rate * n``: the fixed denominator.
-        unit: what is clipped as one: ``scan``, or ``patient`` (the sum over a drawn patient's scans).
-        loss_scale: the loss is multiplied by it before, and the gradient divided by it after, differentiation; some
-            1024 keeps a ``mixed_float16`` network's gradients from vanishing, others need none.
-    """
-
-    clip_norm: float
-    noise_multiplier: float
-    expected_batch: float
-    unit: str = SCAN
-    loss_scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        check(self.unit in (SCAN, PATIENT), "unit", self.unit, f"must be {SCAN} or {PATIENT}")
-        for name in ("clip_norm", "expected_batch", "loss_scale"):
-            value = getattr(self, name)
-            check(0.0 < value < math.inf, name, value, "must be positive and finite")
-        value = self.noise_multiplier
-        check(0.0 <= value < math.inf, "noise_multiplier", value, "must not be negative, and finite")
 
 
 class StepResult(NamedTuple):

@@ -21,7 +21,7 @@ from flprivacy.core.tensorflow_environment import threads
 from flprivacy.privacy.events import PATIENT
 
 if TYPE_CHECKING:
-    from flprivacy.privacy.gradients import DpSgdConfig
+    from flprivacy.privacy.config import DpSgdConfig
 
 LOGGER = logging.getLogger(__name__)
 FloatArray = npt.NDArray[np.float32]

@@ -9,8 +9,8 @@ from flprivacy.core.cohort import TRAIN
 from flprivacy.core.events import emit
 from flprivacy.execution.container import StepResult
 from flprivacy.storage.artifact_store import deliver
+from flprivacy.storage.backends.contract import ChangedObjectError
 from flprivacy.storage.fetch import Moved
-from flprivacy.storage.objects import ChangedObjectError
 from flprivacy.storage.places import open_store
 from flprivacy.storage.uris import is_remote, local_path
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from flprivacy.core.errors import StorageError
 from flprivacy.core.publish import write_json
+from flprivacy.storage.backends.contract import ChangedObjectError, MissingObjectError, ObjectStat
 from flprivacy.storage.inventory import (
     Content,
     DamagedContentError,
@@ -23,7 +24,7 @@ from flprivacy.storage.inventory import (
     read_inventory,
     to_json,
 )
-from flprivacy.storage.objects import ChangedObjectError, MissingObjectError, ObjectStat, ObjectStore
+from flprivacy.storage.objects import ObjectStore
 from flprivacy.storage.uris import join
 
 LOGGER = logging.getLogger(__name__)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from flprivacy.core.errors import StorageError
 from flprivacy.core.publish import publish_file
+from flprivacy.storage.backends.contract import ObjectStat
 from flprivacy.storage.checksums import fits
 from flprivacy.storage.fetch import Moved, fetch
-from flprivacy.storage.objects import ObjectStat, ObjectStore, open_objects
+from flprivacy.storage.objects import ObjectStore, open_objects
 from flprivacy.storage.ranges import Block
 
 _JOURNAL = ".parts.jsonl"

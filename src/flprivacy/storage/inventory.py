@@ -14,8 +14,9 @@ from typing import Any
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import StorageError
 from flprivacy.core.publish import link_or_copy
+from flprivacy.storage.backends.contract import MissingObjectError, ObjectStat
 from flprivacy.storage.download import DamagedObjectError, fetch_files
-from flprivacy.storage.objects import MissingObjectError, ObjectStat, ObjectStore
+from flprivacy.storage.objects import ObjectStore
 from flprivacy.storage.uris import checked_name
 
 FORMAT = 1

@@ -1,69 +1,26 @@
 """Objects behind paths, ``s3://`` and ``gs://`` URIs: one interface to look at, list, read, store and remove them."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import StorageError
 from flprivacy.core.extras import naming_extras
+from flprivacy.storage.backends.contract import (
+    Backend,
+    ChangedObjectError,
+    MissingObjectError,
+    ObjectStat,
+)
 from flprivacy.storage.config import StorageConfig
 from flprivacy.storage.retry import Contact, Retries, TransientError
-from flprivacy.storage.uris import FILE, S3, relative_name, scheme_of, split_bucket
+from flprivacy.storage.uris import FILE, S3, relative_name, scheme_of
 
 T = TypeVar("T")
 R = TypeVar("R")
-SHA256_METADATA = "flprivacy-sha256"  # user metadata of what we upload
-
-
-class MissingObjectError(StorageError):
-    """There is no such object or bucket."""
-
-
-class ChangedObjectError(StorageError):
-    """An object is no longer the one that was looked at before."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObjectStat:
-    """What is known of an object without reading it.
-
-    Attributes:
-        uri: where it is.
-        size: in bytes.
-        version: changes whenever the content does (ETag, generation, or a file's time and size); opaque.
-        checksum: ``sha256:`` or ``md5:`` in hexadecimal or ``crc32c:`` in base64; empty where the storage tells none.
-    """
-
-    uri: str
-    size: int
-    version: str
-    checksum: str = ""
-
-
-class Backend(Protocol):
-    """One kind of storage. Every call is one try; failures that may pass are :class:`TransientError`."""
-
-    def stat(self, uri: str) -> ObjectStat:
-        """Look at an object; MissingObjectError if there is none."""
-
-    def list(self, uri: str) -> Iterator[ObjectStat]:
-        """Yield every object below a folder's URI, in order of name; markers of empty folders are left out."""
-
-    def read(self, stat: ObjectStat, start: int, stop: int) -> Generator[bytes, None, None]:
-        """Yield bytes ``start`` to ``stop`` (excluded) in chunks of about a MiB; close the iterator to stop early.
-
-        ChangedObjectError if the object is no longer that of ``stat``, TransientError if the bytes end early.
-        """
-
-    def upload(self, path: Path, uri: str, sha256: str) -> None:
-        """Store a file as an object, whole or not at all, and have the storage check what it received."""
-
-    def delete(self, uri: str) -> None:
-        """Remove an object; MissingObjectError if there is none, where the storage tells."""
 
 
 class ObjectStore:
@@ -220,19 +177,6 @@ def _backend(scheme: str, config: StorageConfig, contact: Contact) -> Backend:
     from flprivacy.storage.backends.gcs import GcsBackend
 
     return GcsBackend(config)
-
-
-def bucket_and_key(uri: str) -> tuple[str, str]:
-    """Return where a single object is; MissingObjectError if the URI is a folder's."""
-    bucket, key = split_bucket(uri)
-    if not key or key.endswith("/"):
-        raise MissingObjectError(f"{uri}: names a folder, not an object; give the whole name")
-    return bucket, key
-
-
-def changed_while_read(uri: str) -> ChangedObjectError:
-    """Return the error about an object that was replaced between a look at it and the end of a read."""
-    return ChangedObjectError(f"{uri}: changed while it was being read; run again once it is finished")
 
 
 def file_state(path: Path) -> tuple[int, int]:

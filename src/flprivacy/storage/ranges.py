@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flprivacy.storage.objects import ObjectStat
+from flprivacy.storage.backends.contract import ObjectStat
 
 # Bytes between two blocks that are fetched along rather than spending a request on each.
 _LONGEST_GAP_BYTES = 1 << 20

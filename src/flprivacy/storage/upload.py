@@ -6,8 +6,9 @@ from pathlib import Path
 
 from flprivacy.core.errors import StorageError
 from flprivacy.core.progress import progress
+from flprivacy.storage.backends.contract import ObjectStat
 from flprivacy.storage.checksums import fits
-from flprivacy.storage.objects import ObjectStat, ObjectStore, file_state, open_objects
+from flprivacy.storage.objects import ObjectStore, file_state, open_objects
 from flprivacy.storage.uris import join
 
 

@@ -13,8 +13,9 @@ from flprivacy.core.events import emit
 from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource, parse_source
 from flprivacy.storage.artifact_store import ArtifactStore
+from flprivacy.storage.backends.contract import ObjectStat
 from flprivacy.storage.download import fetch_files
-from flprivacy.storage.objects import ObjectStat, ObjectStore, open_objects
+from flprivacy.storage.objects import ObjectStore, open_objects
 from flprivacy.storage.places import open_store
 from flprivacy.storage.uris import is_remote, join, local_path
 from flprivacy.targets.folder import deliver_target, read_target, verify_target

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.core.errors import TrainingError
+from flprivacy.privacy.config import DpSgdConfig
 from flprivacy.privacy.events import PATIENT, SampledGaussianSteps
-from flprivacy.privacy.gradients import DpSgdConfig, DpSgdRule
+from flprivacy.privacy.gradients import DpSgdRule
 from flprivacy.privacy.sampling import Chunk, patient_chunks, physical_batch, scan_chunks
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.draws import Place

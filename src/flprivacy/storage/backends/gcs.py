@@ -16,14 +16,14 @@ from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
 from flprivacy.core.errors import StorageError
-from flprivacy.storage.config import StorageConfig
-from flprivacy.storage.objects import (
+from flprivacy.storage.backends.contract import (
     SHA256_METADATA,
     MissingObjectError,
     ObjectStat,
     bucket_and_key,
     changed_while_read,
 )
+from flprivacy.storage.config import StorageConfig
 from flprivacy.storage.retry import TransientError
 from flprivacy.storage.uris import split_folder
 

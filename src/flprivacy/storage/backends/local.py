@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flprivacy.core.errors import StorageError
 from flprivacy.core.publish import publish_file
-from flprivacy.storage.objects import ChangedObjectError, MissingObjectError, ObjectStat, changed_while_read
+from flprivacy.storage.backends.contract import ChangedObjectError, MissingObjectError, ObjectStat, changed_while_read
 from flprivacy.storage.uris import join, local_path
 
 _CHUNK_BYTES = 1 << 20

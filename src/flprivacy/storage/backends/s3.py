@@ -20,15 +20,15 @@ from botocore.session import get_session
 
 from flprivacy import __version__
 from flprivacy.core.errors import ConfigError, StorageError
-from flprivacy.storage.backends.s3_errors import translate
-from flprivacy.storage.config import StorageConfig
-from flprivacy.storage.objects import (
+from flprivacy.storage.backends.contract import (
     SHA256_METADATA,
     MissingObjectError,
     ObjectStat,
     bucket_and_key,
     changed_while_read,
 )
+from flprivacy.storage.backends.s3_errors import translate
+from flprivacy.storage.config import StorageConfig
 from flprivacy.storage.retry import Contact, Retries, TransientError
 from flprivacy.storage.uris import split_folder
 

@@ -6,7 +6,7 @@ from typing import Any
 from botocore import exceptions as sdk
 
 from flprivacy.core.errors import StorageError
-from flprivacy.storage.objects import MissingObjectError, changed_while_read
+from flprivacy.storage.backends.contract import MissingObjectError, changed_while_read
 from flprivacy.storage.retry import TransientError
 
 _TRANSIENT = re.compile(
