@@ -92,7 +92,7 @@ def test_training_ends_with_the_bits_of_an_undisturbed_one(
     endings = [Ending(at="stored", count=1), Ending(at="batch", count=9, number=signal.SIGTERM)]
     lives(training(place, "federated"), endings, store=f"{bucket}/store", out=tmp_path / "out")
     assert unlike(tmp_path / "out", undisturbed) == []
-    names = [stat.uri for stat in open_objects(bucket).list(bucket)]
+    names = [stat.uri for stat in open_objects(bucket).contents(bucket).values()]
     assert names
     assert not [name for name in names if "/work/" in name or "jones" in name or "federated" in name]
 
@@ -118,7 +118,7 @@ def test_private_training_carries_its_secret_on(place: Path, bucket: str, tmp_pa
     """The secret is drawn by the first life; the last ends as one that was told it from the beginning."""
     store, task = f"{bucket}/store", training(place, "private")
     assert live(task, store=store, out=tmp_path / "out", ending=Ending(at="stored", count=2)).code == -9
-    prefix = {stat.uri.split("/work/target-")[1][:64] for stat in open_objects(store).list(f"{store}/work")}
+    prefix = {stat.uri.split("/work/target-")[1][:64] for stat in open_objects(store).contents(f"{store}/work").values()}
     (key,) = prefix
     work = RemoteCheckpoints(store=open_objects(store), uri=f"{store}/work/target-{key}", kind="target", key=key)
     work.restore(tmp_path / "work", newer_than=0, scratch=tmp_path / "scratch")
@@ -136,4 +136,4 @@ def test_private_training_carries_its_secret_on(place: Path, bucket: str, tmp_pa
     assert live(training(tmp_path, "private"), store=str(tmp_path / "local"), out=tmp_path / "wanted").code == 0
     weights = "model.weights.h5"
     assert (tmp_path / "out" / weights).read_bytes() == (tmp_path / "wanted" / weights).read_bytes()
-    assert not list(open_objects(store).list(f"{store}/work"))
+    assert not open_objects(store).contents(f"{store}/work")

@@ -29,7 +29,7 @@ def attack_baselines(*, plan: Path, cohort: Path, store: str, scores: Path) -> N
     }
 
     def make(work: Path, folder: Path) -> None:
-        from flprivacy.attacks.baselines import attack_pixels, majority  # imports Keras: only when there is work
+        from flprivacy.attacks.baselines import attack_pixels, majority
 
         opened = open_cohort(cohort)
         pixels, curves = attack_pixels(study.attack, opened, protocol=study.protocol, work=work)
