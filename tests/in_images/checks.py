@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from flprivacy.core.audit import Audit
-from tests.images.step_imports import STEPS, import_steps_script
+from tests.images.step_imports import IMAGES, import_steps_script
 from tests.in_images.backend import Backend
 from tests.in_images.data import COHORT, Published
 from tests.in_images.mlflow_server import Server
@@ -68,7 +68,7 @@ def container_checks(profile: str, image: str, work: Path) -> Iterator[str]:
         log = work / f"{profile}-version.txt"
         code, _ = Pod(image=image, command=["flprivacy", "--version"], folders=folders).run(f"version-{profile}", log)
         assert code == 0, log.read_text(errors="replace")
-        yield f"{image}: {log.read_text().strip()}; {len(STEPS)} steps in all"
+        yield f"{image}: {log.read_text().strip()}; {len(IMAGES)} steps in all"
 
 
 def audit_checks(audits: Sequence[tuple[Backend, Audit, str]], published: Published) -> Iterator[str]:
