@@ -118,7 +118,9 @@ def test_private_training_carries_its_secret_on(place: Path, bucket: str, tmp_pa
     """The secret is drawn by the first life; the last ends as one that was told it from the beginning."""
     store, task = f"{bucket}/store", training(place, "private")
     assert live(task, store=store, out=tmp_path / "out", ending=Ending(at="stored", count=2)).code == -9
-    prefix = {stat.uri.split("/work/target-")[1][:64] for stat in open_objects(store).contents(f"{store}/work").values()}
+    prefix = {
+        stat.uri.split("/work/target-")[1][:64] for stat in open_objects(store).contents(f"{store}/work").values()
+    }
     (key,) = prefix
     work = RemoteCheckpoints(store=open_objects(store), uri=f"{store}/work/target-{key}", kind="target", key=key)
     work.restore(tmp_path / "work", newer_than=0, scratch=tmp_path / "scratch")
