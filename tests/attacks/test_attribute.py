@@ -89,13 +89,15 @@ def test_the_last_point_of_a_curve_is_the_strength_of_the_scores(attacked):
     assert len(last) == len(table.blocks)
     assert len(curves) == len(table.blocks) * (CONFIG.epochs + 1)
     for block in table.blocks:
-        key = block.key
+        key = block.attack
         if key.attribute == "age_years":
             expected = mean_absolute_error(block.truth, block.scores[:, 0])
         else:
             guesses = block.scores.argmax(axis=1)
             expected = f1_weighted(confusion_matrices(block.truth.astype(int), guesses, block.scores.shape[1]))
-        assert last[key.model, key.attribute, key.access, key.fraction, key.seed] == pytest.approx(expected, rel=1e-5)
+        assert last[block.model, key.attribute, key.access, key.fraction, block.seed] == pytest.approx(
+            expected, rel=1e-5
+        )
     assert set(curves[curves["attribute"] == "age_years"]["metric"]) == {"mae_years"}
     assert set(curves[curves["attribute"] != "age_years"]["metric"]) == {"f1_weighted"}
 
@@ -109,7 +111,9 @@ def test_models_are_attacked_with_their_own_weights(attacked, cohort, tmp_path):
     config = replace(CONFIG, accesses=("features",), fractions=(0.3,))
     table, _ = attack_attributes(config, cohort, folder, protocol="standard", work=tmp_path / "work")
     for block in table.blocks:
-        twin = next(b for b in attacked[0].blocks if b.key == replace(block.key, target="siloed"))
+        twin = next(
+            b for b in attacked[0].blocks if b.key == (replace(block.attack, target="siloed"), block.model, block.seed)
+        )
         np.testing.assert_allclose(block.scores, twin.scores, rtol=1e-3, atol=2e-3)
 
 

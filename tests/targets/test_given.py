@@ -231,5 +231,5 @@ def test_what_mlflow_lacks(tracked: str, monkeypatch: pytest.MonkeyPatch, tmp_pa
             target_record(word)
         assert "\n" not in str(caught.value)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    with pytest.raises(TrackingError, match="no MLflow server is named"):
+    with pytest.raises(TrackingError, match="no MLflow server is given"):
         target_record("models:/chest@live")
