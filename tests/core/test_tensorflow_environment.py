@@ -71,6 +71,19 @@ def test_processes_that_start_together_share_the_cores(monkeypatch: pytest.Monke
     assert (os.environ["TF_NUM_INTRAOP_THREADS"], os.environ["OMP_NUM_THREADS"]) == ("4", "7")
 
 
+def test_a_process_that_took_all_cores_for_itself_still_shares_them_with_its_steps() -> None:
+    script = (
+        "import os, flprivacy.training, flprivacy.core.tensorflow_environment as e; e.available_cores = lambda: 6; "
+        "e.share_cores(2); print(os.environ['TF_NUM_INTRAOP_THREADS'])"
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    for chosen, threads in (({}, "3"), ({"TF_NUM_INTRAOP_THREADS": "5"}, "5")):
+        run = subprocess.run(
+            [sys.executable, "-c", script], env=kept | chosen, capture_output=True, text=True, check=True
+        )
+        assert run.stdout.strip() == threads
+
+
 @pytest.mark.parametrize("variable", environment.NUMERIC_VARIABLES)
 def test_other_settings_are_another_key_of_what_keras_makes(
     variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

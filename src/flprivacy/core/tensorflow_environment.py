@@ -19,6 +19,7 @@ from pathlib import Path
 
 NUMERIC_VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS")
 _THREAD_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_OURS: dict[str, str] = {}  # what we set: a variable that holds something else is the caller's
 _QUOTA_FILE = Path("/sys/fs/cgroup/cpu.max")
 _PROCESSOR_FILE = Path("/proc/cpuinfo")
 _UNUSED_BY_STEPS = ("matplotlib", "sklearn")
@@ -35,7 +36,12 @@ def prepare_tensorflow() -> None:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(available_cores()))
+    if "TF_NUM_INTRAOP_THREADS" not in os.environ:
+        _set("TF_NUM_INTRAOP_THREADS", str(available_cores()))
+
+
+def _set(name: str, value: str) -> None:
+    os.environ[name] = _OURS[name] = value
 
 
 def import_keras() -> None:
@@ -73,7 +79,8 @@ def share_cores(processes: int) -> None:
     """
     share = str(max(1, available_cores() // processes))
     for name in _THREAD_VARIABLES:
-        os.environ.setdefault(name, share)
+        if os.environ.get(name) in (None, _OURS.get(name)):  # also where prepare_tensorflow gave all cores to this one
+            _set(name, share)
 
 
 def available_cores() -> int:
