@@ -243,3 +243,27 @@ def test_the_library_loads_numpy_and_nothing_heavy():
     code = f"import sys, flprivacy.attacks.learner; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert found.strip() == "[]"
+
+
+@pytest.mark.parametrize("scans", [96, 240, 1000])
+def test_a_column_that_does_not_vary_is_left_out_whatever_it_holds(scans):
+    """float32 sums of equal values are not exact: rounding must not pass for variation and be scaled up."""
+    values = np.random.default_rng(3).uniform(0.1, 3.0, size=200).astype(np.float32)
+    assert not reciprocal_spread(np.broadcast_to(values, (1, scans, 200)).copy()).any()
+
+
+def test_constant_columns_and_a_shift_of_the_others_change_nothing():
+    rng = np.random.default_rng(5)
+    truth, held_out = np.arange(240) % 4, np.arange(400) % 4
+    means = 0.5 * rng.normal(size=(4, 24))
+    plain = [means[y] + rng.normal(size=(len(y), 24)) for y in (truth, held_out)]
+    constants, shift = rng.uniform(0.1, 3.0, size=60), rng.uniform(0.0, 3000.0, size=24)
+    padded = [np.concatenate([x, np.tile(constants, (len(x), 1))], axis=1) for x in plain]
+    moved = [x + shift for x in plain]
+    alone, beside, elsewhere = (
+        np.mean(attack_features(train, truth, test, seeds=range(3)).argmax(axis=-1) == held_out)
+        for train, test in (plain, padded, moved)
+    )
+    assert alone > 0.6
+    assert abs(beside - alone) < 0.05
+    assert abs(elsewhere - alone) < 0.02

@@ -169,8 +169,10 @@ def train_heads(
         strength: (head, held-out scan, column) scores -> (head,) points of the curves.
         on_epoch: called after each epoch.
     """
-    scale = reciprocal_spread(exposed)
-    scaled, test, features = exposed * scale, held_out * scale, exposed.shape[-1]
+    scale, features = reciprocal_spread(exposed), exposed.shape[-1]
+    # Normalisation takes any shift away again, but float32 means of values far from 0 are not exact.
+    centre = exposed.mean(axis=(0, 1), dtype=np.float64)
+    scaled, test = (((part - centre) * scale).astype(np.float32) for part in (exposed, held_out))
     stack = HeadStack(sample.heads, seed=sample.seed, features=features, hidden=config.hidden)
     adam, batches = Adam(stack.weights.flat.size, config.learning_rate), Batches(sample, config, views=len(exposed))
     curves = []
@@ -199,6 +201,6 @@ def reciprocal_spread(exposed: FloatArray) -> FloatArray:
     A feature that does not vary there gets 0: nothing can be learnt from it, and its held-out values could be
     anything.
     """
-    mean, spread = exposed.mean(axis=(0, 1)), exposed.std(axis=(0, 1))
+    mean, spread = (of(exposed, axis=(0, 1), dtype=np.float64) for of in (np.mean, np.std))
     varies = spread > np.maximum(_CONSTANT * np.abs(mean), np.finfo(np.float32).tiny)
     return np.where(varies, 1.0 / np.where(varies, spread, 1.0), 0.0).astype(np.float32)
