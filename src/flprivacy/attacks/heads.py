@@ -252,10 +252,13 @@ class HeadStack:
 
 
 def _moments(sample: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return mean and reciprocal spread over the scans of (..., scan, column), both (..., 1, column)."""
-    mean: FloatArray = sample.mean(axis=-2, keepdims=True)
-    factor: FloatArray = np.float32(1.0) / np.sqrt(sample.var(axis=-2, keepdims=True) + np.float32(EPSILON))
-    return mean, factor
+    """Return mean and reciprocal spread over the scans of (..., scan, column), both (..., 1, column).
+
+    Summed in float64, for a float32 mean of values far from 0 misses them by more than they vary.
+    """
+    mean = sample.mean(axis=-2, keepdims=True, dtype=np.float64)
+    factor = 1.0 / np.sqrt(sample.var(axis=-2, keepdims=True, dtype=np.float64) + EPSILON)
+    return mean.astype(np.float32), factor.astype(np.float32)
 
 
 def _normalised(x: FloatArray) -> tuple[FloatArray, FloatArray]:

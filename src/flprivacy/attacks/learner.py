@@ -170,9 +170,7 @@ def train_heads(
         on_epoch: called after each epoch.
     """
     scale, features = reciprocal_spread(exposed), exposed.shape[-1]
-    # Normalisation takes any shift away again, but float32 means of values far from 0 are not exact.
-    centre = exposed.mean(axis=(0, 1), dtype=np.float64)
-    scaled, test = (((part - centre) * scale).astype(np.float32) for part in (exposed, held_out))
+    scaled, test = exposed * scale, held_out * scale
     stack = HeadStack(sample.heads, seed=sample.seed, features=features, hidden=config.hidden)
     adam, batches = Adam(stack.weights.flat.size, config.learning_rate), Batches(sample, config, views=len(exposed))
     curves = []
