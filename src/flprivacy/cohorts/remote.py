@@ -37,19 +37,12 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CohortPlace:
-    """Where a cohort lies, from its ``cohort.json`` alone.
-
-    Attributes:
-        uri: its folder.
-        store: the storage of that folder.
-        meta: contents of its ``cohort.json``.
-        objects: name within the folder -> what is known of metadata, manifest and shards.
-    """
+    """Where a cohort lies, from its ``cohort.json`` alone."""
 
     uri: str
-    store: ObjectStore
-    meta: CohortMeta
-    objects: dict[str, ObjectStat]
+    store: ObjectStore  # the storage of that folder
+    meta: CohortMeta  # contents of its ``cohort.json``
+    objects: dict[str, ObjectStat]  # name within the folder -> what is known of metadata, manifest and shards
 
     @property
     def version(self) -> str:
@@ -60,17 +53,11 @@ class CohortPlace:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SourceCohort:
-    """What is known of a cohort without reading its volumes.
+    """What is known of a cohort without reading its volumes."""
 
-    Attributes:
-        place: where it lies, with its metadata.
-        manifest: its manifest, checked against the digest.
-        shards: name of each shard that the manifest names -> what is known of it.
-    """
-
-    place: CohortPlace
-    manifest: pd.DataFrame
-    shards: dict[str, ObjectStat]
+    place: CohortPlace  # where it lies, with its metadata
+    manifest: pd.DataFrame  # its manifest, checked against the digest
+    shards: dict[str, ObjectStat]  # name of each shard that the manifest names -> what is known of it
 
 
 def find_cohort(uri: str, store: ObjectStore | None = None) -> CohortPlace:

@@ -31,19 +31,12 @@ Volume = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """A checked shard.
-
-    Attributes:
-        path: the file.
-        scans: number of volumes in it.
-        shape: (depth, height, width) of each, in voxels.
-        offset: bytes before the first volume.
-    """
+    """A checked shard."""
 
     path: Path
     scans: int
-    shape: tuple[int, int, int]
-    offset: int
+    shape: tuple[int, int, int]  # (depth, height, width) of each, in voxels
+    offset: int  # bytes before the first volume
 
     def map(self) -> Volume:
         """Return the shard as a read-only memory map, (scan, depth, height, width)."""

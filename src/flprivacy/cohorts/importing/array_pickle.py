@@ -27,21 +27,13 @@ _MODULES = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numer
 
 @dataclass(frozen=True, kw_only=True)
 class StoredArray:
-    """An array in a file.
-
-    Attributes:
-        path: the file.
-        offset: where its bytes start.
-        shape: its shape.
-        dtype: its type.
-        fortran: whether its first axis varies fastest.
-    """
+    """An array in a file."""
 
     path: Path
-    offset: int
+    offset: int  # where its bytes start
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    fortran: bool
+    fortran: bool  # whether its first axis varies fastest
 
     def map(self) -> npt.NDArray[Any]:
         """Return the array as a read-only map of the file.

@@ -35,25 +35,15 @@ _EXCEEDED = "header out of proportion"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slice:
-    """One slice: where its pixels are, and where it lies.
-
-    Attributes:
-        path: its file.
-        frame: number of its frame in the file.
-        position: (x, y, z) of the centre of its first pixel, in patient coordinates.
-        slope: of the rescaling to HU.
-        intercept: of the rescaling to HU.
-        instance: hash of its SOPInstanceUID and frame: the same for a copied file.
-        stamp: of its file's size and time of change.
-    """
+    """One slice: where its pixels are, and where it lies."""
 
     path: Path = field(repr=False)
-    frame: int
-    position: tuple[float, float, float]
-    slope: float
-    intercept: float
-    instance: int = field(repr=False)
-    stamp: int
+    frame: int  # number of its frame in the file
+    position: tuple[float, float, float]  # (x, y, z) of the centre of its first pixel, in patient coordinates
+    slope: float  # of the rescaling to HU
+    intercept: float  # of the rescaling to HU
+    instance: int = field(repr=False)  # hash of its SOPInstanceUID and frame: the same for a copied file
+    stamp: int  # of its file's size and time of change
 
 
 class BoundedFile(io.BufferedReader):

@@ -52,39 +52,22 @@ _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What all slices of a sound series share. Identifiers do not show in its text form.
-
-    Attributes:
-        patient: PatientID.
-        study: StudyInstanceUID.
-        series: SeriesInstanceUID.
-        localizer: whether this is a survey image.
-        rows: pixels down a slice.
-        columns: pixels across a slice.
-        orientation: directions of increasing column and of increasing row, in patient coordinates.
-        spacing_mm: distance between rows and between columns.
-        sex: ``F``, ``M`` or None.
-        age_years: from PatientAge, or from the dates of birth and study.
-        values: values of further tags that were asked for.
-        tilt_degrees: GantryDetectorTilt; 0 where not given.
-        patient_position: such as ``HFS``; empty where not given.
-        padding: stored value of pixels outside of the scan's circle; None where not given.
-    """
+    """What all slices of a sound series share. Identifiers do not show in its text form."""
 
     patient: str = field(repr=False)
     study: str = field(repr=False)
-    series: str = field(repr=False)
-    localizer: bool
-    rows: int
-    columns: int
-    orientation: tuple[float, ...]
-    spacing_mm: tuple[float, float]
-    sex: str | None
-    age_years: float | None
-    values: tuple[str, ...] = field(default=(), repr=False)
-    tilt_degrees: float = 0.0
-    patient_position: str = ""
-    padding: int | None = None
+    series: str = field(repr=False)  # SeriesInstanceUID
+    localizer: bool  # whether this is a survey image
+    rows: int  # pixels down a slice
+    columns: int  # pixels across a slice
+    orientation: tuple[float, ...]  # directions of increasing column and of increasing row, in patient coordinates
+    spacing_mm: tuple[float, float]  # distance between rows and between columns
+    sex: str | None  # ``F``, ``M`` or None
+    age_years: float | None  # from PatientAge, or from the dates of birth and study
+    values: tuple[str, ...] = field(default=(), repr=False)  # values of further tags that were asked for
+    tilt_degrees: float = 0.0  # GantryDetectorTilt; 0 where not given
+    patient_position: str = ""  # such as ``HFS``; empty where not given
+    padding: int | None = None  # stored value of pixels outside of the scan's circle; None where not given
 
 
 def read_header(path: Path, keywords: Sequence[str] = ()) -> tuple[Header, tuple[Slice, ...]]:

@@ -30,35 +30,20 @@ class TakenScan:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportReport:
-    """What an import did.
+    """What an import did."""
 
-    Attributes:
-        source: ``dicom``, ``nifti`` or ``reference-pickles``.
-        config: its settings.
-        cohort_digest: of the cohort that was written; empty where none was.
-        sites: name -> scans taken.
-        patients: how many.
-        unknown: attribute -> scans taken without it.
-        taken: every scan of the cohort.
-        left_out: every scan, file or row that was not taken, with the reason.
-        reasons: reason -> how many were left out for it.
-        counts: other facts, such as how many files were looked at.
-        notes: facts about the whole source.
-        schema_version: version of this format.
-    """
-
-    source: str
+    source: str  # ``dicom``, ``nifti`` or ``reference-pickles``
     config: ImportConfig
-    cohort_digest: str
-    sites: dict[str, int]
+    cohort_digest: str  # of the cohort that was written; empty where none was
+    sites: dict[str, int]  # name -> scans taken
     patients: int
-    unknown: dict[str, int]
-    taken: tuple[TakenScan, ...]
-    left_out: tuple[LeftOut, ...]
-    reasons: dict[str, int] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    schema_version: int = SCHEMA_VERSION
+    unknown: dict[str, int]  # attribute -> scans taken without it
+    taken: tuple[TakenScan, ...]  # every scan of the cohort
+    left_out: tuple[LeftOut, ...]  # every scan, file or row that was not taken, with the reason
+    reasons: dict[str, int] = field(default_factory=dict)  # reason -> how many were left out for it
+    counts: dict[str, int] = field(default_factory=dict)  # other facts, such as how many files were looked at
+    notes: tuple[str, ...] = ()  # facts about the whole source
+    schema_version: int = SCHEMA_VERSION  # version of this format
 
     def write(self, path: Path) -> None:
         """Write the report atomically as JSON."""

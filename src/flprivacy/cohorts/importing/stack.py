@@ -24,22 +24,15 @@ class Stack:
     """Parallel slices.
 
     Positions are DICOM's patient coordinates in millimetres: x to the patient's left, y to the back, z to the head.
-
-    Attributes:
-        rows: voxels down a slice.
-        columns: voxels across a slice.
-        places: (n,) where each slice lies, ascending from 0, in units of the distance between slices.
-        affine: (4, 4) from (place, row, column, 1) to (x, y, z, 1). It may shear (gantry tilt) and turn.
-        planes: starts reading the slices in order, one at a time: float32 (rows, columns) in HU.
-        tilt_degrees: angle between the stack's direction and the slices' normal.
     """
 
-    rows: int
-    columns: int
-    places: Points
-    affine: Points
+    rows: int  # voxels down a slice
+    columns: int  # voxels across a slice
+    places: Points  # (n,) where each slice lies, ascending from 0, in units of the distance between slices
+    affine: Points  # (4, 4) from (place, row, column, 1) to (x, y, z, 1). It may shear (gantry tilt) and turn
+    # starts reading the slices in order, one at a time: float32 (rows, columns) in HU
     planes: Callable[[], Iterator[Plane]]
-    tilt_degrees: float = 0.0
+    tilt_degrees: float = 0.0  # angle between the stack's direction and the slices' normal
 
     @property
     def slices(self) -> int:

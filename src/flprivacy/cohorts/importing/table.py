@@ -43,21 +43,13 @@ class TableRow:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScanTable:
-    """A mapping table.
-
-    Attributes:
-        path: the file.
-        key: name of the column that tells scans apart.
-        columns: names of the columns that are used.
-        unused: how many columns are not.
-        rows: value of the key column -> what the table says.
-    """
+    """A mapping table."""
 
     path: Path
-    key: str
-    columns: tuple[str, ...]
-    unused: int
-    rows: Mapping[str, TableRow] = field(repr=False)
+    key: str  # name of the column that tells scans apart
+    columns: tuple[str, ...]  # names of the columns that are used
+    unused: int  # how many columns are not
+    rows: Mapping[str, TableRow] = field(repr=False)  # value of the key column -> what the table says
 
 
 def read_table(path: Path, keys: Sequence[str]) -> ScanTable:

@@ -21,36 +21,22 @@ DEPENDENT_PER_MM = 0.03  # of a raised diaphragm
 
 @dataclass(frozen=True, kw_only=True)
 class Lesion:
-    """One focus: its shape, how much of it is ground glass and solid, the blur of its edge, and its lobe.
-
-    Attributes:
-        shape: extent of the focus.
-        ground: strength of the ground glass, in [0, 1].
-        solid: share of the radius that is consolidated, in [0, 1].
-        edge_mm: width of the edge.
-        lobe: 1 if the lesion stays below the oblique fissure, -1 above it, 0 if it crosses.
-    """
+    """One focus: its shape, how much of it is ground glass and solid, the blur of its edge, and its lobe."""
 
     shape: Ellipsoid
-    ground: float
-    solid: float
-    edge_mm: float = 9.0
-    lobe: int = 0
+    ground: float  # strength of the ground glass, in [0, 1]
+    solid: float  # share of the radius that is consolidated, in [0, 1]
+    edge_mm: float = 9.0  # width of the edge
+    lobe: int = 0  # 1 if the lesion stays below the oblique fissure, -1 above it, 0 if it crosses
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a patient's lungs show.
-
-    Attributes:
-        lesions: foci.
-        dependent: strength of the dependent density at the back, in [0, 1].
-        effusion_mm: (right, left) depth of pleural fluid at the back.
-    """
+    """What a patient's lungs show."""
 
     lesions: tuple[Lesion, ...]
-    dependent: float
-    effusion_mm: tuple[float, float]
+    dependent: float  # strength of the dependent density at the back, in [0, 1]
+    effusion_mm: tuple[float, float]  # (right, left) depth of pleural fluid at the back
 
 
 def fissure_z(x: Field, y: Field) -> Field:

@@ -37,25 +37,15 @@ _WORTH_VOXELS = 6 << 20  # less work than this is done before worker processes h
 
 @dataclass(frozen=True, kw_only=True)
 class ScanPlan:
-    """Everything that one scan is rendered from.
-
-    Attributes:
-        site: index of its site.
-        patient_id: pseudonym.
-        repeat: 0 for the patient's first scan, 1 for the second.
-        patient: the patient.
-        acquisition: the scanner's settings.
-        patient_seeds: draw what is the same in each of the patient's scans.
-        scan_seeds: draw this scan's noise.
-    """
+    """Everything that one scan is rendered from."""
 
     site: int
     patient_id: str
-    repeat: int
+    repeat: int  # 0 for the patient's first scan, 1 for the second
     patient: Patient
     acquisition: Acquisition
-    patient_seeds: tuple[int, ...]
-    scan_seeds: tuple[int, ...]
+    patient_seeds: tuple[int, ...]  # draw what is the same in each of the patient's scans
+    scan_seeds: tuple[int, ...]  # draw this scan's noise
 
 
 def phantom_cohort(config: PhantomConfig, folder: Path, *, workers: int | None = None) -> Cohort:

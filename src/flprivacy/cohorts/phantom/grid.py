@@ -24,50 +24,29 @@ LUNG_HEIGHT_MM = 270.0
 
 @dataclass(frozen=True, kw_only=True)
 class Pose:
-    """How a patient lies in the scanner at one scan.
+    """How a patient lies in the scanner at one scan."""
 
-    Attributes:
-        fov_mm: width of the field of view.
-        shift_mm: (x, y) of the patient's centre from the isocentre.
-        roll_rad: turn about the long axis.
-        top: first slice's upper face as a fraction of the lung's height (0: apex, 1: base).
-        bottom: last slice's lower face, as ``top``.
-        size: (x, y) scale of the patient against the reference.
-        slice_mm: slice thickness.
-    """
-
-    fov_mm: float
-    shift_mm: tuple[float, float]
-    roll_rad: float
-    top: float
-    bottom: float
-    size: tuple[float, float]
+    fov_mm: float  # width of the field of view
+    shift_mm: tuple[float, float]  # (x, y) of the patient's centre from the isocentre
+    roll_rad: float  # turn about the long axis
+    top: float  # first slice's upper face as a fraction of the lung's height (0: apex, 1: base)
+    bottom: float  # last slice's lower face, as ``top``
+    size: tuple[float, float]  # (x, y) scale of the patient against the reference
     slice_mm: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Grid:
-    """Reference coordinates of every voxel centre.
+    """Reference coordinates of every voxel centre."""
 
-    Attributes:
-        x: (height, width), towards the patient's left.
-        y: (height, width), towards the back.
-        z: (depth,), towards the feet.
-        u: (width,) scanner coordinate in true millimetres, in which the table does not turn with the patient.
-        v: (height,) as ``u``, downwards.
-        pixel_mm: (height, width) size of a pixel.
-        slice_mm: slice thickness.
-        to_index: (2, 3) affine from (x, y, 1) to fractional (row, column).
-    """
-
-    x: Field
-    y: Field
-    z: Field
-    u: Field
-    v: Field
-    pixel_mm: tuple[float, float]
+    x: Field  # (height, width), towards the patient's left
+    y: Field  # (height, width), towards the back
+    z: Field  # (depth,), towards the feet
+    u: Field  # (width,) scanner coordinate in true millimetres, in which the table does not turn with the patient
+    v: Field  # (height,) as ``u``, downwards
+    pixel_mm: tuple[float, float]  # (height, width) size of a pixel
     slice_mm: float
-    to_index: npt.NDArray[np.float64]
+    to_index: npt.NDArray[np.float64]  # (2, 3) affine from (x, y, 1) to fractional (row, column)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -161,19 +140,12 @@ def rotation(yaw: float, pitch: float) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True, kw_only=True)
 class Ellipsoid:
-    """An ellipsoid in reference millimetres.
+    """An ellipsoid in reference millimetres."""
 
-    Attributes:
-        centre: (x, y, z).
-        radii: along its own axes.
-        yaw: turn of the first axis within the slice, from the patient's left towards the back.
-        pitch: tilt of the first axis towards the feet.
-    """
-
-    centre: tuple[float, float, float]
-    radii: tuple[float, float, float]
-    yaw: float = 0.0
-    pitch: float = 0.0
+    centre: tuple[float, float, float]  # (x, y, z)
+    radii: tuple[float, float, float]  # along its own axes
+    yaw: float = 0.0  # turn of the first axis within the slice, from the patient's left towards the back
+    pitch: float = 0.0  # tilt of the first axis towards the feet
 
     def scaled(self, factor: float) -> "Ellipsoid":
         """Return the ellipsoid ``factor`` times as large about its own centre."""

@@ -27,68 +27,38 @@ CALCIUM_AT_50, CALCIUM_DOUBLING_YEARS = 0.5, 7.0
 
 @dataclass(frozen=True, kw_only=True)
 class CaseMix:
-    """What kind of patients a site sees.
+    """What kind of patients a site sees."""
 
-    Attributes:
-        class_shares: prevalence of each disease class, summing to 1.
-        female_share: share of women, in (0, 1).
-        age_mean_years: mean age.
-        bmi_mean: mean body-mass index in kg/m2.
-    """
-
-    class_shares: tuple[float, ...] = CLASS_SHARES
-    female_share: float = FEMALE_SHARE
+    class_shares: tuple[float, ...] = CLASS_SHARES  # prevalence of each disease class, summing to 1
+    female_share: float = FEMALE_SHARE  # share of women, in (0, 1)
     age_mean_years: float = AGE_MEAN_YEARS
-    bmi_mean: float = BMI_MEAN
+    bmi_mean: float = BMI_MEAN  # mean body-mass index in kg/m2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patient:
-    """One patient: what the manifest says and what the anatomy is built from (reference millimetres, HU).
+    """One patient: what the manifest says and what the anatomy is built from (reference millimetres, HU)."""
 
-    Attributes:
-        sex: ``F`` or ``M``.
-        age_years: age.
-        label: index into CLASS_NAMES.
-        bmi: body-mass index in kg/m2.
-        size: (x, y, z) scale of the chest against the reference man.
-        kyphosis: roundness of the back, 0 (none) to about 1.5; it deepens the chest.
-        fat_mm: thickness of the subcutaneous fat.
-        visceral: fat in the mediastinum and around the heart, about 1.
-        muscle: thickness of the muscles against the reference man.
-        muscle_hu: intensity of muscle; falls with fatty change.
-        breast: size of the breasts; about 0.1 in men and 1 in women.
-        gland: share of glandular tissue in the breast, in [0, 1].
-        lung_hu: mean intensity of the parenchyma.
-        emphysema: extent of emphysema, in [0, 1].
-        bone_hu: intensity of trabecular bone.
-        calcium: expected number of calcified plaques in the aorta and coronary arteries.
-        aorta_mm: radius of the ascending aorta.
-        heart: scale of the heart.
-        airway: scale of trachea and bronchi.
-        liver_hu: intensity of the liver; falls with fatty change.
-    """
-
-    sex: str
+    sex: str  # ``F`` or ``M``
     age_years: float
-    label: int
-    bmi: float
-    size: tuple[float, float, float]
-    kyphosis: float
-    fat_mm: float
-    visceral: float
-    muscle: float
-    muscle_hu: float
-    breast: float
-    gland: float
-    lung_hu: float
-    emphysema: float
-    bone_hu: float
-    calcium: float
-    aorta_mm: float
-    heart: float
-    airway: float
-    liver_hu: float
+    label: int  # index into CLASS_NAMES
+    bmi: float  # body-mass index in kg/m2
+    size: tuple[float, float, float]  # (x, y, z) scale of the chest against the reference man
+    kyphosis: float  # roundness of the back, 0 (none) to about 1.5; it deepens the chest
+    fat_mm: float  # thickness of the subcutaneous fat
+    visceral: float  # fat in the mediastinum and around the heart, about 1
+    muscle: float  # thickness of the muscles against the reference man
+    muscle_hu: float  # intensity of muscle; falls with fatty change
+    breast: float  # size of the breasts; about 0.1 in men and 1 in women
+    gland: float  # share of glandular tissue in the breast, in [0, 1]
+    lung_hu: float  # mean intensity of the parenchyma
+    emphysema: float  # extent of emphysema, in [0, 1]
+    bone_hu: float  # intensity of trabecular bone
+    calcium: float  # expected number of calcified plaques in the aorta and coronary arteries
+    aorta_mm: float  # radius of the ascending aorta
+    heart: float  # scale of the heart
+    airway: float  # scale of trachea and bronchi
+    liver_hu: float  # intensity of the liver; falls with fatty change
 
 
 def draw_patient(rng: np.random.Generator, mix: CaseMix) -> Patient:

@@ -62,39 +62,22 @@ class Scanner:
 
 @dataclass(frozen=True, kw_only=True)
 class Acquisition:
-    """The settings of one scan.
+    """The settings of one scan."""
 
-    Attributes:
-        sharpness: kernel; below 0 smooths, above 0 enhances edges.
-        noise_hu: standard deviation of the noise in a person of average size.
-        texture: share of the noise that is correlated over neighbouring pixels, in (0, 1).
-        slice_blur: share that each neighbouring slice contributes, in (0, 0.05).
-        offset_hu: calibration error of water.
-        gain: calibration error of the scale from air.
-        table_curve_mm: how much the table's edges rise.
-        table_hu: intensity of the table's shell.
-        cushion_mm: thickness of the mattress.
-        pose: how the patient lies.
-        blood_hu: intensity of blood; high with contrast medium.
-        lift_mm: how far a shallow breath raises the diaphragm.
-        lung_shift_hu: how much it densifies the lungs.
-        extent: size of the lesions against the patient's mean.
-    """
-
-    sharpness: float
-    noise_hu: float
-    texture: float
-    slice_blur: float
-    offset_hu: float
-    gain: float
-    table_curve_mm: float
-    table_hu: float
-    cushion_mm: float
+    sharpness: float  # kernel; below 0 smooths, above 0 enhances edges
+    noise_hu: float  # standard deviation of the noise in a person of average size
+    texture: float  # share of the noise that is correlated over neighbouring pixels, in (0, 1)
+    slice_blur: float  # share that each neighbouring slice contributes, in (0, 0.05)
+    offset_hu: float  # calibration error of water
+    gain: float  # calibration error of the scale from air
+    table_curve_mm: float  # how much the table's edges rise
+    table_hu: float  # intensity of the table's shell
+    cushion_mm: float  # thickness of the mattress
     pose: Pose
-    blood_hu: float
-    lift_mm: float
-    lung_shift_hu: float
-    extent: float
+    blood_hu: float  # intensity of blood; high with contrast medium
+    lift_mm: float  # how far a shallow breath raises the diaphragm
+    lung_shift_hu: float  # how much it densifies the lungs
+    extent: float  # size of the lesions against the patient's mean
 
 
 def draw_scanner(rng: np.random.Generator, strength: float) -> Scanner:

@@ -30,16 +30,9 @@ _SITE_STREAM = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """One site.
+    """One site."""
 
-    Attributes:
-        name: name of the site and of its volume file.
-        scans: number of its scans.
-        scanner: its scanner.
-        mix: its patients.
-    """
-
-    name: str
+    name: str  # name of the site and of its volume file
     scans: int
     scanner: Scanner
     mix: CaseMix

@@ -124,21 +124,13 @@ def dome_z(x: Array, y: Array, lift_mm: float) -> Array:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contours:
-    """Signed distances (depth, height, width) in mm to the contours of a grid's slices, negative inside.
+    """Signed distances (depth, height, width) in mm to the contours of a grid's slices, negative inside."""
 
-    Attributes:
-        cavity: pleural cavity with the mediastinum.
-        muscle: outside of the muscles.
-        skin: outside of the body, before the table flattens it.
-        angle: (height, width) angle of every voxel column, in radians.
-        breast: (depth, height, width) in [0, 1], how far into a breast's mound a direction points.
-    """
-
-    cavity: Field
-    muscle: Field
-    skin: Field
-    angle: Field
-    breast: Field
+    cavity: Field  # pleural cavity with the mediastinum
+    muscle: Field  # outside of the muscles
+    skin: Field  # outside of the body, before the table flattens it
+    angle: Field  # (height, width) angle of every voxel column, in radians
+    breast: Field  # (depth, height, width) in [0, 1], how far into a breast's mound a direction points
 
 
 def contours(grid: Grid, patient: Patient) -> Contours:
