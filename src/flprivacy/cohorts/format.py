@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from flprivacy.cohorts.manifest import (
     ATTRIBUTE_COLUMNS,
@@ -85,7 +86,7 @@ def open_cohort(folder: Path) -> Cohort:
         CohortError: names the file, what is wrong with it and what to do.
     """
     meta = read_meta(folder)
-    manifest = checked_manifest(folder, meta)
+    manifest = checked_manifest(folder / MANIFEST_FILE, meta, str(folder / MANIFEST_FILE))
     rows = read_selection(folder, meta=meta, scans=len(manifest))
     if rows is None:
         for name, highest in manifest.groupby("shard")["row"].max().items():
@@ -100,18 +101,17 @@ def open_cohort(folder: Path) -> Cohort:
     return Cohort(meta=meta, manifest=manifest, folder=folder, places=local_places(manifest, rows))
 
 
-def checked_manifest(folder: Path, meta: CohortMeta) -> pd.DataFrame:
-    """Read ``manifest.parquet`` and check it against the metadata, whether or not the volumes are here.
+def checked_manifest(source: Path | pa.Buffer, meta: CohortMeta, where: str) -> pd.DataFrame:
+    """Read a manifest and check it against the metadata, whether or not the volumes are here.
 
     Raises:
-        CohortError: names the file, what is wrong with it and what to do.
+        CohortError: names ``where`` it is, what is wrong with it and what to do.
     """
-    manifest = read_manifest(folder)
-    path = folder / MANIFEST_FILE
-    check_manifest(manifest, meta, str(path))
+    manifest = read_manifest(source, where)
+    check_manifest(manifest, meta, where)
     if cohort_digest(manifest, meta) != meta.digest:
         raise CohortError(
-            f"{path}: its digest is not the one in {META_FILE}, so one of the two was changed after writing; "
+            f"{where}: its digest is not the one in {META_FILE}, so one of the two was changed after writing; "
             "restore both from one copy or write the cohort again"
         )
     return manifest

@@ -20,7 +20,7 @@ MANIFEST_FILE = "manifest.parquet"
 LOCATION_COLUMNS = ("shard", "row", "sha256")
 ATTRIBUTE_COLUMNS = tuple(name for name in MANIFEST_COLUMNS if name not in LOCATION_COLUMNS)
 _MAX_ROWS = 10_000_000
-_MAX_BYTES = 1 << 30
+LARGEST_MANIFEST_BYTES = 1 << 30
 _MAX_AGE_YEARS = 130.0
 _NULLABLE = ("sex", "age_years")
 _TYPES = {name: pa.string() for name in MANIFEST_COLUMNS}
@@ -29,8 +29,8 @@ _TYPES |= {"age_years": pa.float64()}
 _REMEDY = "correct the manifest and write the cohort again"
 
 
-def read_manifest(folder: Path) -> pd.DataFrame:
-    """Read ``manifest.parquet`` with columns and types checked, but not yet the values.
+def read_manifest(source: Path | pa.Buffer, where: str) -> pd.DataFrame:
+    """Read ``manifest.parquet``, a file or its bytes, with columns and types checked, but not yet the values.
 
     Returns:
         A row a scan, columns MANIFEST_COLUMNS, index 0..n-1; a missing sex or age is NaN.
@@ -38,22 +38,21 @@ def read_manifest(folder: Path) -> pd.DataFrame:
     Raises:
         CohortError: the file is missing, damaged, too large, or has other columns or types than the schema.
     """
-    path = folder / MANIFEST_FILE
-    if not path.is_file():
-        raise CohortError(f"{path}: not found; restore it beside cohort.json or write the cohort again")
+    if isinstance(source, Path) and not source.is_file():
+        raise CohortError(f"{where}: not found; restore it beside cohort.json or write the cohort again")
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(source) as file:
             rows = file.metadata.num_rows
             size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-            if rows > _MAX_ROWS or size > _MAX_BYTES:
-                limits = f"at most {_MAX_ROWS} and {_MAX_BYTES} can be right"
-                raise CohortError(f"{path}: claims {rows} rows and {size} bytes, {limits}; restore the file")
-            _check_schema(file.schema_arrow, path)
+            if rows > _MAX_ROWS or size > LARGEST_MANIFEST_BYTES:
+                limits = f"at most {_MAX_ROWS} and {LARGEST_MANIFEST_BYTES} can be right"
+                raise CohortError(f"{where}: claims {rows} rows and {size} bytes, {limits}; restore the file")
+            _check_schema(file.schema_arrow, where)
             table = file.read(columns=list(MANIFEST_COLUMNS))
             table.validate(full=True)
     except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: names that are no UTF-8
-        raise CohortError(f"{path}: not a readable Parquet file; restore it or write the cohort again") from error
-    return _frame(table, str(path))
+        raise CohortError(f"{where}: not a readable Parquet file; restore it or write the cohort again") from error
+    return _frame(table, where)
 
 
 def write_manifest(folder: Path, manifest: pd.DataFrame) -> None:
@@ -106,14 +105,10 @@ def check_manifest(manifest: pd.DataFrame, meta: CohortMeta, where: str) -> None
 
 
 def cohort_digest(manifest: pd.DataFrame, meta: CohortMeta) -> str:
-    """Return the SHA-256 over every row, in order, and the metadata but the cohort's name.
+    """Return the SHA-256 over every row, in order, and the metadata but the cohort's own name and digest.
 
     Row order counts: a scan's row number is how caches and score tables refer to it. How Parquet encodes the rows
     does not count.
-
-    Args:
-        manifest: columns MANIFEST_COLUMNS.
-        meta: the cohort's metadata; its ``name`` and ``digest`` are ignored.
     """
     sha = hashlib.sha256(_canonical(identity(meta)))
     columns = [_plain(manifest[name]) for name in MANIFEST_COLUMNS]
@@ -142,12 +137,12 @@ def _check_names(found: list[str], wanted: Iterable[str], where: str) -> None:
         raise CohortError(f"{where}: column {name!r} is not in the schema or repeats; remove it")
 
 
-def _check_schema(schema: Any, path: Path) -> None:
-    _check_names(schema.names, MANIFEST_COLUMNS, str(path))
+def _check_schema(schema: Any, where: str) -> None:
+    _check_names(schema.names, MANIFEST_COLUMNS, where)
     for name, wanted in _TYPES.items():
         found = schema.field(name).type
         if not _fits(found, wanted):
-            raise CohortError(f"{path}: column {name!r} has type {found}, the schema says {wanted}; {_REMEDY}")
+            raise CohortError(f"{where}: column {name!r} has type {found}, the schema says {wanted}; {_REMEDY}")
 
 
 def _fits(found: Any, wanted: Any) -> bool:

@@ -12,7 +12,7 @@ from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import write_json
 
 META_FILE = "cohort.json"
-_MAX_BYTES = 1 << 20
+LARGEST_META_BYTES = 1 << 20
 _MAX_EDGE_VOXELS = 4096
 _SITE_NAME = re.compile(r"\w[\w .+-]{0,99}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -27,16 +27,34 @@ def read_meta(folder: Path) -> CohortMeta:
     path = folder / META_FILE
     if not path.is_file():
         raise CohortError(f"{path}: not found, so this is not a cohort; give the folder that holds {META_FILE}")
-    mapping = _parse(path)
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(LARGEST_META_BYTES + 1)
+    except OSError as error:
+        raise CohortError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    return parse_meta(data, str(path))
+
+
+def parse_meta(data: bytes, where: str) -> CohortMeta:
+    """Read the contents of ``cohort.json``; raises as :func:`read_meta`, naming ``where`` they come from."""
+    remedy = "restore the file or write the cohort again"
+    if len(data) > LARGEST_META_BYTES:
+        raise CohortError(f"{where}: larger than {LARGEST_META_BYTES} bytes, which no cohort's metadata is; {remedy}")
+    try:
+        mapping = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise CohortError(f"{where}: not valid JSON; {remedy}") from error
+    if not isinstance(mapping, dict):
+        raise CohortError(f"{where}: holds no JSON object; {remedy}")
     version = mapping.get("schema_version")
     if version != SCHEMA_VERSION:
         raise CohortError(
-            f"{path}: schema_version is {version!r}, this release reads {SCHEMA_VERSION}; "
+            f"{where}: schema_version is {version!r}, this release reads {SCHEMA_VERSION}; "
             "write the cohort again or use a matching release of flprivacy"
         )
-    meta = checked_meta(mapping, str(path))
+    meta = checked_meta(mapping, where)
     if not _DIGEST.fullmatch(meta.digest):
-        raise CohortError(f"{path}: digest is {meta.digest!r}, not 64 hexadecimal digits; write the cohort again")
+        raise CohortError(f"{where}: digest is {meta.digest!r}, not 64 hexadecimal digits; write the cohort again")
     return meta
 
 
@@ -46,11 +64,7 @@ def write_meta(folder: Path, meta: CohortMeta) -> None:
 
 
 def checked_meta(mapping: Mapping[str, object], where: str) -> CohortMeta:
-    """Build metadata from plain values and check the range of every field but the digest.
-
-    Args:
-        mapping: field name -> value; whole numbers become floats where the record says so.
-        where: file or folder named in errors.
+    """Build metadata from plain values, and check the range of every field but the digest.
 
     Raises:
         CohortError: a field is missing, unknown, of another type or out of range, or two sites or classes share a
@@ -90,23 +104,6 @@ def identity(meta: CohortMeta) -> dict[str, object]:
     """Return what the digest covers of the metadata: all but the cohort's own name and the digest."""
     mapping = to_mapping(checked_meta(to_mapping(meta), "metadata"))
     return {name: value for name, value in mapping.items() if name not in ("name", "digest")}
-
-
-def _parse(path: Path) -> dict[str, object]:
-    remedy = "restore the file or write the cohort again"
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES:
-            raise CohortError(f"{path}: larger than {_MAX_BYTES} bytes, which no cohort's metadata is; {remedy}")
-        mapping = json.loads(data)
-    except OSError as error:
-        raise CohortError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
-    except (ValueError, RecursionError) as error:
-        raise CohortError(f"{path}: not valid JSON; {remedy}") from error
-    if not isinstance(mapping, dict):
-        raise CohortError(f"{path}: holds no JSON object; {remedy}")
-    return mapping
 
 
 def _finite(values: tuple[float, ...]) -> bool:

@@ -69,14 +69,7 @@ def train_view(volumes: Volumes, *, protocol: str, view: int, keys: npt.NDArray[
 
 
 def test_view(volumes: Volumes, *, protocol: str) -> FloatArray:
-    """Return the view of each scan that is scored.
-
-    Args:
-        volumes: uint8 (n, depth, height, width).
-        protocol: ``standard`` or ``flprivacy-2023``.
-
-    Returns:
-        float32 (n, depth, height, width, 1), in [0, 1] or, for ``flprivacy-2023``, [0, 0.8].
+    """Return the view of each scan that is scored; arguments and result as of :func:`train_view`.
 
     Raises:
         ConfigError: an unknown protocol.

@@ -1,34 +1,31 @@
 """A cohort where it lives: looked at without its volumes, and brought here row by row."""
 
 import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from flprivacy.cohorts.format import VOLUMES_FOLDER, checked_manifest, open_cohort, verify_cohort
-from flprivacy.cohorts.manifest import MANIFEST_FILE
-from flprivacy.cohorts.metadata import META_FILE, read_meta
+from flprivacy.cohorts.manifest import LARGEST_MANIFEST_BYTES, MANIFEST_FILE
+from flprivacy.cohorts.metadata import LARGEST_META_BYTES, META_FILE, parse_meta
 from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.cohorts.selection import local_places, write_selection
 from flprivacy.cohorts.volumes import HEAD_BYTES, check_shard_name, shard_header, shard_layout
 from flprivacy.core.cohort import TEST, TRAIN, Cohort, CohortMeta
 from flprivacy.core.digests import digest_json
-from flprivacy.core.errors import AttackError, CohortError, ConfigError, StorageError
+from flprivacy.core.errors import CohortError, ConfigError
 from flprivacy.storage.backends.contract import MissingObjectError, ObjectStat
-from flprivacy.storage.download import fetch_files
 from flprivacy.storage.fetch import Moved, fetch
 from flprivacy.storage.objects import ObjectStore, open_objects
 from flprivacy.storage.ranges import Block
 from flprivacy.storage.upload import upload_files
 from flprivacy.storage.uris import is_remote, join, local_path
 
-_LARGEST = {META_FILE: 1 << 20, MANIFEST_FILE: 1 << 30}  # bytes that can be right
 SPLITS = (TRAIN, TEST)
 _REMEDY = "publish the whole cohort there, not one that was pulled in part"
 
@@ -69,10 +66,9 @@ def find_cohort(uri: str, store: ObjectStore | None = None) -> CohortPlace:
     """
     store = store or open_objects(uri)
     objects = {META_FILE: store.stat(join(uri, META_FILE))}
-    with _fetched(uri, store, objects) as folder:
-        meta = read_meta(folder)
+    meta = parse_meta(store.read_whole(objects[META_FILE], most=LARGEST_META_BYTES), objects[META_FILE].uri)
     shards = [f"{VOLUMES_FOLDER}/{site}.npy" for site in meta.site_names]  # a site without scans has none
-    stats = store.in_parallel(lambda shard: _stat_if_there(store, join(uri, shard)), shards)
+    stats = store.in_parallel(lambda shard: store.find(join(uri, shard)), shards)
     objects[MANIFEST_FILE] = store.stat(join(uri, MANIFEST_FILE))
     objects |= {shard: stat for shard, stat in zip(shards, stats, strict=True) if stat is not None}
     return CohortPlace(uri=uri, store=store, meta=meta, objects=objects)
@@ -88,14 +84,15 @@ def look_at_cohort(uri: str, store: ObjectStore | None = None) -> SourceCohort:
     place = find_cohort(uri, store)
     store = place.store
     if is_remote(uri):
-        with _fetched(uri, store, {MANIFEST_FILE: place.objects[MANIFEST_FILE]}) as folder:
-            manifest = checked_manifest(folder, place.meta)
+        stat = place.objects[MANIFEST_FILE]
+        data = pa.py_buffer(store.read_whole(stat, most=LARGEST_MANIFEST_BYTES))
+        manifest = checked_manifest(data, place.meta, stat.uri)
     else:
         manifest = open_cohort(local_path(uri)).manifest
     names = sorted(map(str, manifest["shard"].unique()))
     for name in names:
         check_shard_name(name, uri)
-    stats = store.in_parallel(lambda name: place.objects.get(name) or _stat_if_there(store, join(uri, name)), names)
+    stats = store.in_parallel(lambda name: place.objects.get(name) or store.find(join(uri, name)), names)
     shards = {name: stat for name, stat in zip(names, stats, strict=True) if stat is not None}
     for name in names:
         if name not in shards:
@@ -103,35 +100,13 @@ def look_at_cohort(uri: str, store: ObjectStore | None = None) -> SourceCohort:
     return SourceCohort(place=place, manifest=manifest, shards=shards)
 
 
-@contextmanager
-def _fetched(uri: str, store: ObjectStore, objects: Mapping[str, ObjectStat]) -> Iterator[Path]:
-    """Bring small objects of a cohort into a folder for a moment."""
-    for name, stat in objects.items():
-        if stat.size > _LARGEST[name]:
-            raise CohortError(f"{stat.uri}: has {stat.size} bytes, at most {_LARGEST[name]} can be right; restore it")
-    with tempfile.TemporaryDirectory() as name:
-        fetch_files(store, objects, Path(name), description="reading the cohort's description")
-        with _named(uri, Path(name)):
-            yield Path(name)
-
-
-def _stat_if_there(store: ObjectStore, uri: str) -> ObjectStat | None:
-    try:
-        return store.stat(uri)
-    except MissingObjectError:
-        return None
-
-
 def needed_rows(
     source: SourceCohort, *, fractions: Sequence[float], seeds: Sequence[int], splits: Sequence[str]
 ) -> Rows:
     """Return the rows that an audit reads, ascending: exposed ones of any seed, and held-out ones.
 
-    Args:
-        source: the cohort.
-        fractions: exposed fractions; the largest counts, as samples are nested. Empty: all training scans.
-        seeds: attacker seeds. Empty: all training scans.
-        splits: ``train``, ``test`` or both.
+    Of exposed fractions the largest counts, as samples are nested. Without fractions or seeds all training scans are
+    needed. ``splits`` are ``train``, ``test`` or both.
 
     Raises:
         ConfigError: an unknown split.
@@ -145,8 +120,7 @@ def needed_rows(
     if TRAIN in splits and (not len(fractions) or not len(seeds)):
         chosen.append(cohort.rows(TRAIN))
     elif TRAIN in splits:
-        with _named(source.place.uri, cohort.folder):
-            chosen += [exposed_rows(cohort, fraction=max(fractions), seed=seed) for seed in seeds]
+        chosen += [exposed_rows(cohort, fraction=max(fractions), seed=seed) for seed in seeds]
     rows = np.unique(np.concatenate(chosen))
     if not len(rows):
         raise CohortError(f"{source.place.uri}: holds no scan in split {' or '.join(splits)}; split the patients again")
@@ -154,13 +128,9 @@ def needed_rows(
 
 
 def bring_rows(source: SourceCohort, rows: Rows, *, work: Path, folder: Path) -> Moved:
-    """Fill a folder with the cohort, with the volumes of ``rows`` and no others.
+    """Fill an empty folder with the cohort, with the volumes of (n,) ascending ``rows`` and no others.
 
-    Args:
-        source: the cohort.
-        rows: (n,) row numbers, ascending.
-        work: keeps volumes that an interrupted call brought; they are hashed again and kept.
-        folder: empty, on the disk of ``work``.
+    ``work``, on the same disk, keeps volumes that an interrupted call brought; they are hashed again and kept.
 
     Raises:
         CohortError: a shard is of another type or shape, or too short.
@@ -217,17 +187,6 @@ def _offsets(source: SourceCohort, shards: Sequence[str]) -> dict[str, int]:
         return offset
 
     return dict(zip(shards, source.place.store.in_parallel(check, shards), strict=True))
-
-
-@contextmanager
-def _named(uri: str, folder: Path) -> Iterator[None]:
-    """Let errors about a local copy name the place that it came from."""
-    try:
-        yield
-    except (CohortError, AttackError) as error:
-        raise type(error)(str(error).replace(str(folder), uri.rstrip("/"))) from error
-    except StorageError as error:
-        raise StorageError(str(error).replace(str(folder), uri.rstrip("/"))) from error
 
 
 def push_cohort(*, folder: Path, uri: str) -> int:

@@ -72,16 +72,11 @@ def check_exposure(fractions: Sequence[float], seeds: Sequence[int]) -> None:
 def exposed_rows(cohort: Cohort, *, fraction: float, seed: int) -> IntArray:
     """Draw the training scans that the attacker sees, with their site, sex and age, stratified by site.
 
-    Args:
-        cohort: an opened cohort.
-        fraction: exposed fraction of the training scans, in (0, 1].
-        seed: attacker seed.
-
     Returns:
         (n,) row numbers, ascending.
 
     Raises:
-        ConfigError: ``fraction`` or ``seed`` is out of range.
+        ConfigError: ``fraction``, in (0, 1], or the attacker's ``seed`` is out of range.
         AttackError: a site of the cohort has no training scan.
     """
     train = cohort.rows(TRAIN)
@@ -89,7 +84,7 @@ def exposed_rows(cohort: Cohort, *, fraction: float, seed: int) -> IntArray:
     empty = [name for site, name in enumerate(cohort.meta.site_names) if site not in sites]
     if empty:
         raise AttackError(
-            f"{cohort.folder}: site {empty[0]!r} has no training scan, so none can be exposed; "
+            f"cohort {cohort.meta.name!r}: site {empty[0]!r} has no training scan, so none can be exposed; "
             "give it training scans or remove it from the cohort"
         )
     return train[draw_exposed(sites, fraction=fraction, seed=seed)]

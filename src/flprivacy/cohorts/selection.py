@@ -30,22 +30,12 @@ Rows = npt.NDArray[np.int64]
 
 
 def selection_digest(digest: str, rows: Rows) -> str:
-    """Return the digest of a selection.
-
-    Args:
-        digest: of the cohort.
-        rows: (n,) row numbers, ascending.
-    """
+    """Return the digest of a selection: of the cohort's digest and (n,) ascending row numbers."""
     return digest_bytes(digest.encode() + np.ascontiguousarray(rows, dtype="<i8").tobytes())
 
 
 def local_places(manifest: pd.DataFrame, rows: Rows) -> Rows:
-    """Return (scan,) the place of each scan's volume in its local shard, ABSENT for rows that are not selected.
-
-    Args:
-        manifest: of the whole cohort.
-        rows: (n,) selected row numbers, ascending.
-    """
+    """Return (scan,) the place of each scan's volume in its local shard, ABSENT for all but (n,) ascending ``rows``."""
     places = np.full(len(manifest), ABSENT, dtype=np.int64)
     chosen = manifest[["shard", "row"]].iloc[rows]
     places[rows] = chosen.groupby("shard", sort=False)["row"].rank(method="first").to_numpy().astype(np.int64) - 1
@@ -73,12 +63,7 @@ def write_selection(folder: Path, *, meta: CohortMeta, manifest: pd.DataFrame, r
 
 
 def read_selection(folder: Path, *, meta: CohortMeta, scans: int) -> Rows | None:
-    """Return the row numbers whose volumes are here, ascending; None for a whole cohort.
-
-    Args:
-        folder: the cohort's.
-        meta: its metadata.
-        scans: rows of its manifest.
+    """Return (n,) which of the manifest's ``scans`` rows have their volumes here, ascending; None for a whole cohort.
 
     Raises:
         CohortError: the list is damaged or of another cohort.

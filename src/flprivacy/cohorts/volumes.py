@@ -48,12 +48,7 @@ class Shard:
 
 
 def open_shard(folder: Path, name: str, shape: tuple[int, int, int]) -> Shard:
-    """Check a shard by its header and size, without reading volumes.
-
-    Args:
-        folder: the cohort's folder.
-        name: path of the shard relative to it, as the manifest gives it.
-        shape: (depth, height, width) that cohort.json gives.
+    """Check a shard of volumes (depth, height, width) by its header and size, without reading volumes.
 
     Raises:
         CohortError: the path leaves the folder, or the file is missing, truncated, or of another type or shape.
@@ -65,13 +60,9 @@ def open_shard(folder: Path, name: str, shape: tuple[int, int, int]) -> Shard:
 
 
 def shard_layout(head: bytes, size: int, shape: tuple[int, int, int], where: str) -> tuple[int, int]:
-    """Return how many volumes a shard holds and the bytes before the first.
+    """Return how many volumes (depth, height, width) a shard holds, and the bytes before the first.
 
-    Args:
-        head: its first HEAD_BYTES bytes, or all of it where it is smaller.
-        size: its size in bytes.
-        shape: (depth, height, width) that cohort.json gives.
-        where: file or URI named in errors.
+    ``head`` holds the first HEAD_BYTES of its ``size`` bytes, or all of them where it is smaller.
 
     Raises:
         CohortError: it is truncated, or of another type or shape.

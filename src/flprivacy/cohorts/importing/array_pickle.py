@@ -1,18 +1,17 @@
 """Arrays out of a pickle, without unpickling it.
 
-A pickle is a program, and unpickling runs it. This module reads the few instructions that a dictionary of plain NumPy
-arrays is made of and carries out none of them: it notes where in the file each array's bytes lie, and what their type
-and shape are said to be. Anything else - another class, another function, object arrays - is refused by name. Memory
-holds no array: volumes are mapped from the file when they are read.
+A pickle is a program, and unpickling runs it. This module has the standard library list its instructions and carries
+out none of them: of the few that a dictionary of plain NumPy arrays is made of it notes where in the file each array's
+bytes lie, and what their type and shape are said to be. Anything else - another class, another function, object
+arrays - is refused by name. Memory holds no array: volumes are mapped from the file when they are read.
 """
 
 import math
 import os
-import struct
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import pickletools
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +22,7 @@ _MAX_STEPS, _MAX_TEXT, _MAX_DIMENSIONS = 2000, 1024, 8
 _TYPES = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"f2", "f4", "f8", "b1"}
 _REMEDY = "give the file as FLPrivacy wrote it: a dictionary of plain NumPy arrays, pickled with protocol 3 or later"
 _MODULES = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric", "numpy")
+_NAMES = ("_reconstruct", "ndarray", "dtype", "_frombuffer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +57,15 @@ def read_array_pickle(path: Path) -> dict[str, StoredArray]:
     """
     try:
         with path.open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            result = _Reader(stream, size, path).run()
+            result = _Reader(stream, path).run()
     except OSError as error:
         raise CohortError(f"{path}: cannot be read ({error.strerror}); check its name and permissions") from error
-    except (struct.error, IndexError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+    except (IndexError, KeyError, TypeError, ValueError) as error:
         raise CohortError(f"{path}: a damaged pickle ({type(error).__name__}); {_REMEDY}") from None
     arrays = {name: value for name, value in result.items() if isinstance(name, str) and isinstance(value, _Array)}
     if not arrays or len(arrays) != len(result):
         raise CohortError(f"{path}: not a dictionary of arrays by name; {_REMEDY}")
-    return {name: _stored(array, path, size) for name, array in arrays.items()}
+    return {name: _stored(array, path) for name, array in arrays.items()}
 
 
 class _Name(NamedTuple):
@@ -75,11 +74,14 @@ class _Name(NamedTuple):
     name: str
 
 
-class _Bytes(NamedTuple):
-    """Bytes of the pickle, by their place."""
+class _Place(bytes):
+    """Stands for bytes of the file that were passed over, and says that it has as many."""
 
     offset: int
     length: int
+
+    def __len__(self) -> int:
+        return self.length
 
 
 @dataclass(eq=False)
@@ -93,139 +95,151 @@ class _Array:
     shape: tuple[int, ...] = ()
     dtype: _Dtype | None = None
     fortran: bool = False
-    data: _Bytes | None = None
+    data: _Place | None = None
 
 
 _MARK = object()  # where a tuple or a group of items starts on the stack
 
 
-@dataclass(eq=False)
 class _Reader:
-    """Reads instructions; each is a method or an entry of a table, and there are no others."""
+    """Takes a pickle's instructions one by one. It is the file that pickletools reads, too."""
 
-    stream: IO[bytes]
-    size: int
-    path: Path
-    stack: list[Any] = field(default_factory=list)
-    memo: dict[int, Any] = field(default_factory=dict)
+    def __init__(self, stream: IO[bytes], path: Path) -> None:
+        self._stream, self._path = stream, path
+        self._size = os.fstat(stream.fileno()).st_size
+        self._last = _Place()
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
 
     def run(self) -> dict[Any, Any]:
         """Read up to the end of the pickle and return the dictionary that it builds."""
-        for _ in range(_MAX_STEPS):
-            code = self.take(1)
-            if code == b".":
-                result = self.stack.pop()
-                if not isinstance(result, dict) or self.stack:
-                    raise CohortError(f"{self.path}: holds no dictionary; {_REMEDY}")
-                return result
-            action = _ACTIONS.get(code)
-            if action is None:
-                raise CohortError(f"{self.path}: pickle instruction {code!r} is not one that arrays need; {_REMEDY}")
-            action(self)
-        raise CohortError(f"{self.path}: more instructions than arrays need; {_REMEDY}")
+        for step, (opcode, argument, _) in enumerate(pickletools.genops(self)):  # type: ignore[arg-type]
+            if opcode.name == "STOP":
+                break
+            if step == _MAX_STEPS:
+                self._refuse("more instructions than arrays need")
+            self._take(opcode.name, argument)
+        result = self._stack.pop()
+        if not isinstance(result, dict) or self._stack:
+            self._refuse("holds no dictionary")
+        return result
 
-    def take(self, count: int) -> bytes:
-        """Return exactly ``count`` bytes, at most a name's length of them."""
-        data = self.stream.read(count) if 0 <= count <= _MAX_TEXT else b""
-        if len(data) != count:
-            raise CohortError(f"{self.path}: truncated or with a text longer than {_MAX_TEXT} bytes; {_REMEDY}")
-        return data
+    def read(self, count: int) -> bytes:
+        """Return ``count`` bytes, or pass over more than a name has and return their place."""
+        self._last = _Place()
+        self._last.offset, self._last.length = self._stream.tell(), count
+        if count > self._size - self._last.offset:
+            self._refuse(f"truncated, {count} bytes are promised at {self._last.offset}")
+        if count <= _MAX_TEXT:
+            return self._stream.read(count)
+        self._stream.seek(count, os.SEEK_CUR)
+        return self._last
 
-    def number(self, form: str) -> int:
-        """Return a number of ``struct`` form ``form``."""
-        return int(struct.unpack(form, self.take(struct.calcsize(form)))[0])
+    def readline(self) -> bytes:
+        """Return a line that is no longer than a name."""
+        return self._stream.readline(_MAX_TEXT)
 
-    def text(self, form: str) -> None:
-        """Put a text on the stack."""
-        self.stack.append(self.take(self.number(form)).decode())
+    def _refuse(self, what: str) -> NoReturn:
+        raise CohortError(f"{self._path}: {what}; {_REMEDY}")
 
-    def place(self, form: str) -> None:
-        """Put the place of bytes on the stack and go on behind them."""
-        length, offset = self.number(form), self.stream.tell()
-        if not 0 <= length <= self.size - offset:
-            raise CohortError(f"{self.path}: truncated, {length} bytes are promised at {offset}; {_REMEDY}")
-        self.stack.append(_Bytes(offset, length))
-        self.stream.seek(length, os.SEEK_CUR)
+    def _take(self, name: str, argument: Any) -> None:
+        """Note what one instruction does to the stack."""
+        stack, memo = self._stack, self._memo
+        match name:
+            case "PROTO" | "FRAME":
+                pass
+            case "EMPTY_DICT" | "MARK" | "EMPTY_TUPLE" | "NONE" | "NEWTRUE" | "NEWFALSE":
+                constants = {"MARK": _MARK, "EMPTY_TUPLE": (), "NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+                stack.append(constants.get(name, {}))
+            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINUNICODE" | "SHORT_BINUNICODE":
+                stack.append(argument)
+            case "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8" | "BYTEARRAY8":
+                stack.append(self._last)
+            case "TUPLE":
+                stack.append(tuple(self._group()))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                count = int(name[-1])
+                stack[-count:] = [tuple(stack[-count:])]
+            case "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
+                memo[len(memo) if name == "MEMOIZE" else argument] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[argument])
+            case "GLOBAL":
+                stack.append(self._name(*argument.split(" ")))
+            case "STACK_GLOBAL":
+                named = stack.pop()
+                stack.append(self._name(stack.pop(), named))
+            case "REDUCE":
+                arguments = stack.pop()
+                stack.append(self._call(stack.pop(), arguments))
+            case "BUILD":
+                self._build(stack.pop(), stack[-1])
+            case "SETITEM" | "SETITEMS":
+                self._set_items([stack.pop(-2), stack.pop()] if name == "SETITEM" else self._group())
+            case _:
+                self._refuse(f"pickle instruction {name} is not one that arrays need")
 
-    def name(self, module: str, name: str) -> None:
-        """Put the name of a class or function on the stack, if arrays need it."""
-        if module not in _MODULES or name not in ("_reconstruct", "ndarray", "dtype", "_frombuffer"):
-            asked = f"{module}.{name}".encode("ascii", "replace").decode()
-            shown = "".join(character if character.isprintable() else "?" for character in asked)[:60]
-            raise CohortError(f"{self.path}: asks for {shown!r}, and only numpy arrays are admitted; {_REMEDY}")
-        self.stack.append(_Name(name))
-
-    def line(self) -> str:
-        """Return text up to the end of a line."""
-        data = self.stream.readline(_MAX_TEXT)
-        if not data.endswith(b"\n"):
-            raise CohortError(f"{self.path}: truncated or with a name longer than {_MAX_TEXT} bytes; {_REMEDY}")
-        return data[:-1].decode()
-
-    def group(self) -> list[Any]:
+    def _group(self) -> list[Any]:
         """Take everything above the last mark off the stack."""
-        start = max(index for index, value in enumerate(self.stack) if value is _MARK)
-        values = self.stack[start + 1 :]
-        del self.stack[start:]
+        start = max(index for index, value in enumerate(self._stack) if value is _MARK)
+        values = self._stack[start + 1 :]
+        del self._stack[start:]
         return values
 
-    def collect(self, count: int) -> None:
-        """Make a tuple of the last values."""
-        values = tuple(self.stack[-count:])
-        if len(values) != count:
-            raise IndexError
-        self.stack[-count:] = [values]
+    def _name(self, module: str, name: str) -> _Name:
+        """Return the name of a class or function, if arrays need it."""
+        if module not in _MODULES or name not in _NAMES:
+            asked = f"{module}.{name}".encode("ascii", "replace").decode()
+            shown = "".join(character if character.isprintable() else "?" for character in asked)[:60]
+            self._refuse(f"asks for {shown!r}, and only numpy arrays are admitted")
+        return _Name(name)
 
-    def set_items(self, values: list[Any]) -> None:
+    def _set_items(self, values: list[Any]) -> None:
         """Put pairs into the dictionary below."""
-        place = self.stack[-1]
-        if not isinstance(place, dict) or len(values) % 2 or not all(isinstance(v, str) for v in values[::2]):
-            raise CohortError(f"{self.path}: not a dictionary of arrays by name; {_REMEDY}")
-        place.update(zip(values[::2], values[1::2], strict=True))
+        below = self._stack[-1]
+        if not isinstance(below, dict) or len(values) % 2 or not all(isinstance(v, str) for v in values[::2]):
+            self._refuse("not a dictionary of arrays by name")
+        below.update(zip(values[::2], values[1::2], strict=True))
 
-    def call(self) -> None:
-        """Note a call of one of the admitted names."""
-        arguments, function = self.stack.pop(), self.stack.pop()
+    def _call(self, function: Any, arguments: Any) -> _Array | _Dtype:
+        """Return what a call of one of the admitted names stands for."""
         if not isinstance(function, _Name) or not isinstance(arguments, tuple):
             raise TypeError
         if function.name == "_reconstruct":
-            self.stack.append(_Array())
-        elif function.name == "dtype":
-            code = arguments[0]
-            if not isinstance(code, str) or code not in _TYPES:
-                raise CohortError(f"{self.path}: holds an array that is not of plain numbers; {_REMEDY}")
-            self.stack.append(_Dtype(code))
-        elif function.name == "_frombuffer":
+            return _Array()
+        if function.name == "dtype":
+            if not isinstance(arguments[0], str) or arguments[0] not in _TYPES:
+                self._refuse("holds an array that is not of plain numbers")
+            return _Dtype(arguments[0])
+        if function.name == "_frombuffer":
             data, dtype, shape, order = arguments
-            self.stack.append(self.array(shape, dtype, order == "F", data))
-        else:
-            raise TypeError
+            return self._array(shape, dtype, order == "F", data)
+        raise TypeError
 
-    def build(self) -> None:
+    def _build(self, state: Any, target: Any) -> None:
         """Note the state that is given to an array or a type."""
-        state, target = self.stack.pop(), self.stack[-1]
         if not isinstance(state, tuple):
             raise TypeError
         if isinstance(target, _Dtype):
             if state[1] not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
-                raise CohortError(f"{self.path}: holds an array that is not of plain numbers; {_REMEDY}")
+                self._refuse("holds an array that is not of plain numbers")
             target.order = state[1]
         elif isinstance(target, _Array):
             _, shape, dtype, fortran, data = state
-            self.stack[-1].__dict__.update(self.array(shape, dtype, fortran, data).__dict__)
+            target.__dict__.update(self._array(shape, dtype, fortran, data).__dict__)
         else:
             raise TypeError
 
-    def array(self, shape: Any, dtype: Any, fortran: Any, data: Any) -> _Array:
+    def _array(self, shape: Any, dtype: Any, fortran: Any, data: Any) -> _Array:
         """Return an array's description if its parts are what they should be."""
         edges = isinstance(shape, tuple) and all(type(edge) is int and edge >= 0 for edge in shape)
-        parts = isinstance(dtype, _Dtype) and isinstance(data, _Bytes) and isinstance(fortran, (bool, int))
+        parts = isinstance(dtype, _Dtype) and isinstance(data, _Place) and isinstance(fortran, (bool, int))
         if not (edges and parts) or len(shape) > _MAX_DIMENSIONS:
-            raise CohortError(f"{self.path}: holds an array that is not of plain numbers; {_REMEDY}")
+            self._refuse("holds an array that is not of plain numbers")
         return _Array(shape, dtype, bool(fortran), data)
 
 
-def _stored(array: _Array, path: Path, size: int) -> StoredArray:
+def _stored(array: _Array, path: Path) -> StoredArray:
     if array.dtype is None or array.data is None:
         raise CohortError(f"{path}: holds an array without data; {_REMEDY}")
     dtype = np.dtype(array.dtype.code).newbyteorder(array.dtype.order)
@@ -235,58 +249,3 @@ def _stored(array: _Array, path: Path, size: int) -> StoredArray:
             f"{path}: an array of shape {array.shape} takes {promised} bytes, {array.data.length} are there; {_REMEDY}"
         )
     return StoredArray(path=path, offset=array.data.offset, shape=array.shape, dtype=dtype, fortran=array.fortran)
-
-
-def _long(reader: _Reader) -> None:
-    length = reader.number("<B")
-    if length > 8:
-        raise ValueError
-    reader.stack.append(int.from_bytes(reader.take(length), "little", signed=True))
-
-
-def _remember(reader: _Reader, number: int) -> None:
-    reader.memo[number] = reader.stack[-1]
-
-
-def _names_from_stack(reader: _Reader) -> None:
-    name, module = reader.stack.pop(), reader.stack.pop()
-    if not isinstance(name, str) or not isinstance(module, str):
-        raise TypeError
-    reader.name(module, name)
-
-
-_ACTIONS: dict[bytes, Callable[[_Reader], object]] = {
-    b"\x80": lambda r: r.take(1),  # protocol
-    b"\x95": lambda r: r.take(8),  # frame: a hint for buffering
-    b"}": lambda r: r.stack.append({}),
-    b"(": lambda r: r.stack.append(_MARK),
-    b")": lambda r: r.stack.append(()),
-    b"t": lambda r: r.stack.append(tuple(r.group())),
-    b"\x85": lambda r: r.collect(1),
-    b"\x86": lambda r: r.collect(2),
-    b"\x87": lambda r: r.collect(3),
-    b"N": lambda r: r.stack.append(None),
-    b"\x88": lambda r: r.stack.append(True),
-    b"\x89": lambda r: r.stack.append(False),
-    b"J": lambda r: r.stack.append(r.number("<i")),
-    b"K": lambda r: r.stack.append(r.number("<B")),
-    b"M": lambda r: r.stack.append(r.number("<H")),
-    b"\x8a": _long,
-    b"X": lambda r: r.text("<I"),
-    b"\x8c": lambda r: r.text("<B"),
-    b"B": lambda r: r.place("<I"),
-    b"C": lambda r: r.place("<B"),
-    b"\x8e": lambda r: r.place("<Q"),
-    b"\x96": lambda r: r.place("<Q"),
-    b"q": lambda r: _remember(r, r.number("<B")),
-    b"r": lambda r: _remember(r, r.number("<I")),
-    b"\x94": lambda r: _remember(r, len(r.memo)),
-    b"h": lambda r: r.stack.append(r.memo[r.number("<B")]),
-    b"j": lambda r: r.stack.append(r.memo[r.number("<I")]),
-    b"c": lambda r: r.name(r.line(), r.line()),
-    b"\x93": _names_from_stack,
-    b"R": lambda r: r.call(),
-    b"b": lambda r: r.build(),
-    b"s": lambda r: r.set_items([r.stack.pop(-2), r.stack.pop()]),
-    b"u": lambda r: r.set_items(r.group()),
-}

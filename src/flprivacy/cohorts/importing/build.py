@@ -125,7 +125,7 @@ def _read_all(candidates: Sequence[Candidate], work: Path) -> tuple[list[Candida
             try:
                 volume = candidate.read()
             except ScanError as error:
-                failed.append(LeftOut(item=candidate.scan_id, reason=error.reason, detail=error.detail))
+                failed.append(error.left_out(candidate.scan_id))
             else:
                 _keep(volume, work / candidate.work)
                 read.append(candidate)
@@ -228,16 +228,7 @@ def _report(
             "sex": sum(candidate.sex is None for candidate in read),
             "age": sum(candidate.age_years is None for candidate in read),
         },
-        taken=tuple(
-            TakenScan(
-                scan_id=candidate.scan_id,
-                site=candidate.site,
-                slices=candidate.slices,
-                missing=candidate.missing,
-                notes=candidate.notes,
-            )
-            for candidate in read
-        ),
+        taken=tuple(TakenScan(c.scan_id, c.site, c.slices, c.missing, c.notes) for c in read),
         left_out=tuple(left_out),
         reasons=count_reasons(left_out),
         counts=found.counts,

@@ -2,26 +2,24 @@
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from pydicom.datadict import tag_for_keyword
 
+from flprivacy.cohorts.importing.candidates import asked_shape, candidate, leaving_out
 from flprivacy.cohorts.importing.config import ImportConfig
 from flprivacy.cohorts.importing.dicom_files import Slice, is_dicom, planes_hu
 from flprivacy.cohorts.importing.dicom_header import Header, read_header
-from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, ScanError, settled_age
+from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, ScanError
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
-from flprivacy.cohorts.importing.resample import Shape, resample
 from flprivacy.cohorts.importing.stack import Stack, order_slices, place_slices
 from flprivacy.cohorts.importing.table import ScanTable, TableRow
-from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import CohortError, ConfigError
-from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import progress
 
 _KEYWORD = re.compile(r"[A-Z][A-Za-z0-9]{1,63}")
@@ -29,15 +27,7 @@ _KEYWORD = re.compile(r"[A-Z][A-Za-z0-9]{1,63}")
 _IDENTIFYING = ("Patient", "Accession", "Birth", "Physician", "Operator", "Date", "Time", "Comment")
 
 
-@dataclass(eq=False)
-class _Series:
-    """The slices of one SeriesInstanceUID, by what they share."""
-
-    parts: dict[Header, list[Slice]] = field(default_factory=dict)
-
-    def add(self, header: Header, slices: Sequence[Slice]) -> None:
-        """Add slices of one file."""
-        self.parts.setdefault(header, []).extend(slices)
+_Series = dict[Header, list[Slice]]  # slices of one SeriesInstanceUID, by what they share
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +54,7 @@ def find_dicom(root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms, tabl
         CohortError: the folder cannot be read.
         ConfigError: there is no way to tell sites, or a tag's keyword is unknown or names a person.
     """
-    shape = config.shape
-    if shape is None:
-        raise ConfigError("shape is not given; DICOM series are resampled to one, such as 24,256,256")
+    shape = asked_shape(config)
     keywords = [_keyword(name) for name in (config.site_tag, config.label_tag) if name]
     if not (config.site or config.site_tag or (table and "site" in table.columns)):
         raise ConfigError("no way to tell sites; name one for all scans, a DICOM tag, or a table with a column 'site'")
@@ -75,27 +63,21 @@ def find_dicom(root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms, tabl
     series = _collect(root, keywords, pseudonyms, counts, left_out)
     ready: list[_Ready] = []
     for uid in sorted(series):
-        try:
+        with leaving_out(pseudonyms.scan(uid), left_out):
             header, slices = _one_part(series[uid], counts)
             ready.append(_Ready(header, _row_of(header, table), *_stack(header, slices, config)))
-        except ScanError as error:
-            left_out.append(LeftOut(item=pseudonyms.scan(uid), reason=error.reason, detail=error.detail))
-    candidates = []
+    candidates: list[Candidate] = []
     best = _most_slices(ready)
     for scan in ready:
-        try:
+        with leaving_out(pseudonyms.scan(scan.header.series), left_out):
             if config.series == "most-slices" and best[scan.header.study or scan.header.series] is not scan:
                 raise ScanError("another series of the study was taken")
-            candidates.append(_candidate(scan, shape, config, pseudonyms))
-        except ScanError as error:
-            item = pseudonyms.scan(scan.header.series)
-            left_out.append(LeftOut(item=item, reason=error.reason, detail=error.detail))
+            candidates.append(_candidate(scan, config, pseudonyms))
     if table is not None:
         counts["rows of the table"] = len(table.rows)
         counts["columns of the table that are not used"] = table.unused
-        counts["rows of the table that found no series"] = len(
-            set(table.rows) - {_key_of(s, table) for s in series.values()}
-        )
+        found = {_key(next(iter(parts)), table) for parts in series.values()}
+        counts["rows of the table that found no series"] = len(set(table.rows) - found)
     return Found(
         source="dicom",
         shape=shape,
@@ -136,7 +118,7 @@ def _collect(
 ) -> dict[str, _Series]:
     if not root.is_dir():
         raise CohortError(f"{root}: not a folder; give the one that holds the DICOM files")
-    series: dict[str, _Series] = {}
+    series: dict[str, _Series] = defaultdict(dict)
     headers: dict[Header, Header] = {}
     files = list(_files(root))
     with progress("reading DICOM headers", len(files)) as counter:
@@ -152,18 +134,17 @@ def _collect(
                 if error.reason == "not CT":
                     counts["DICOM files that are not CT"] += 1
                 else:
-                    item = pseudonyms.scan(os.path.relpath(path, root))
-                    left_out.append(LeftOut(item=item, reason=error.reason, detail=error.detail))
+                    left_out.append(error.left_out(pseudonyms.scan(os.path.relpath(path, root))))
                 continue
             header = headers.setdefault(header, header)
-            series.setdefault(header.series, _Series()).add(header, slices)
+            series[header.series].setdefault(header, []).extend(slices)
     counts["series"] = len(series)
     return series
 
 
 def _one_part(series: _Series, counts: Counter[str]) -> tuple[Header, list[Slice]]:
     """Return the slices of a series without localizers and copies, or refuse a series that mixes several things."""
-    parts = {header: slices for header, slices in series.parts.items() if not header.localizer}
+    parts = {header: slices for header, slices in series.items() if not header.localizer}
     if not parts:
         raise ScanError("localizer")
     (header, slices), *others = parts.items()
@@ -200,10 +181,6 @@ def _stack(header: Header, slices: Sequence[Slice], config: ImportConfig) -> tup
     return stack, ordered
 
 
-def _key_of(series: _Series, table: ScanTable) -> str:
-    return _key(next(iter(series.parts)), table)
-
-
 def _key(header: Header, table: ScanTable) -> str:
     return {"series_uid": header.series, "study_uid": header.study, "patient_id": header.patient}[table.key]
 
@@ -227,37 +204,30 @@ def _most_slices(ready: Sequence[_Ready]) -> dict[str, _Ready]:
     return best
 
 
-def _candidate(scan: _Ready, shape: Shape, config: ImportConfig, pseudonyms: Pseudonyms) -> Candidate:
-    header, stack = scan.header, scan.stack
-    row = scan.row or TableRow(number=0)
+def _candidate(scan: _Ready, config: ImportConfig, pseudonyms: Pseudonyms) -> Candidate:
+    """Return the scan of a series: what the table says of it goes before what its tags say."""
+    header, row = scan.header, scan.row or TableRow(number=0)
     values = dict(zip([name for name in (config.site_tag, config.label_tag) if name], header.values, strict=True))
     site = row.site or config.site
     if not site and values.get(config.site_tag):
         site = pseudonyms.site(values[config.site_tag])
-    if not site:
-        raise ScanError("no site")
-    label = row.label or values.get(config.label_tag, "")
-    if config.classes and label not in config.classes:
-        raise ScanError("no label", "none of the classes that were given")
-    patient = row.patient_id or header.patient
-    if not patient:
-        raise ScanError("no patient id")
-    settings = to_mapping(config)
-    used = digest_json({name: settings[name] for name in ("shape", "window_hu", "spacing_mm", "max_missing")})
-    pieces = [f"{piece.path}\0{piece.frame}\0{piece.stamp}" for piece in scan.slices]
-    return Candidate(
-        scan_id=pseudonyms.scan(header.series),
-        patient_id=pseudonyms.patient(patient, site if config.patients_per_site else ""),
+    row = replace(
+        row,
+        patient_id=row.patient_id or header.patient,
         site=site,
-        label=label,
+        label=row.label or values.get(config.label_tag, ""),
         sex=row.sex or header.sex,
-        age_years=settled_age(header.age_years if row.age_years is None else row.age_years, config),
-        split=row.split,
-        work=pseudonyms.work("dicom", used, *pieces),
-        read=partial(resample, stack, shape=shape, spacing_mm=config.spacing_mm, window_hu=config.window_hu),
-        slices=len(scan.slices),
-        missing=stack.missing,
-        notes=_notes(header, stack),
+        age_years=header.age_years if row.age_years is None else row.age_years,
+    )
+    return candidate(
+        header.series,
+        row,
+        scan.stack,
+        config=config,
+        pseudonyms=pseudonyms,
+        source="dicom",
+        state=[f"{piece.path}\0{piece.frame}\0{piece.stamp}" for piece in scan.slices],
+        notes=_notes(header, scan.stack),
     )
 
 

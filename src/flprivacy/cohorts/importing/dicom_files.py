@@ -110,11 +110,7 @@ def is_dicom(path: Path) -> bool:
 
 
 class Stop:
-    """Stops reading a header at the pixels, whose length it notes, or before the descriptions of frames.
-
-    Args:
-        groups: whether to stop before the descriptions of frames.
-    """
+    """Stops reading a header at the pixels, whose length it notes, or for ``groups`` before descriptions of frames."""
 
     def __init__(self, *, groups: bool) -> None:
         self._groups = _GROUP_TAGS if groups else ()
@@ -145,11 +141,7 @@ def read_tags(stream: BoundedFile, stop: Stop, keywords: Sequence[str]) -> Datas
 
 
 def planes_hu(slices: Sequence[Slice], padding: int | None) -> Iterator[Plane]:
-    """Read slices one at a time, in the order given.
-
-    Args:
-        slices: of one series.
-        padding: stored value that stands for no measurement.
+    """Read slices of one series, one at a time, in the order given. ``padding`` is stored where nothing was measured.
 
     Yields:
         float32 (rows, columns) in HU.

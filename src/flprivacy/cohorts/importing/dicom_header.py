@@ -71,11 +71,7 @@ class Header:
 
 
 def read_header(path: Path, keywords: Sequence[str] = ()) -> tuple[Header, tuple[Slice, ...]]:
-    """Read the header of a DICOM file.
-
-    Args:
-        path: the file.
-        keywords: DICOM keywords of further tags whose values are wanted.
+    """Read the header of a DICOM file, with the values of further ``keywords``.
 
     Returns:
         What its series shares, and its slices: one, or one a frame.

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.cohorts.importing.config import ImportConfig
 from flprivacy.core.errors import CohortError
 
 Volume = npt.NDArray[np.uint8]
@@ -57,11 +56,6 @@ class Found:
     notes: tuple[str, ...] = ()  # facts about the whole source
 
 
-def settled_age(age_years: float | None, config: ImportConfig) -> float | None:
-    """Return an age in whole years, that of the oldest for all above; finer ages would tell birthdays."""
-    return None if age_years is None else float(min(int(age_years), config.oldest_age_years))
-
-
 # What NumPy, the standard library, pydicom and nibabel raise on bytes that are not what they seem. Their messages may
 # quote an identifier, so none of them is passed on.
 DAMAGE: tuple[type[Exception], ...] = (
@@ -84,16 +78,16 @@ def damage() -> tuple[type[Exception], ...]:
 
 
 class ScanError(CohortError):
-    """One scan or file that cannot be taken; the import goes on without it.
-
-    Attributes:
-        reason: a few words that are the same for all scans left out for it.
-    """
+    """One scan or file that cannot be taken; the import goes on. ``reason`` is the same for all of a kind."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail
+
+    def left_out(self, item: str) -> LeftOut:
+        """Return the entry of the report: ``item`` is a pseudonym or a row."""
+        return LeftOut(item=item, reason=self.reason, detail=self.detail)
 
 
 @contextmanager

@@ -20,16 +20,14 @@ import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
+from flprivacy.cohorts.importing.candidates import asked_shape, candidate, check_row, leaving_out
 from flprivacy.cohorts.importing.config import ImportConfig
 from flprivacy.cohorts.importing.dicom_files import quiet
-from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, ScanError, refusing, settled_age
+from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, ScanError, refusing
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
-from flprivacy.cohorts.importing.resample import resample
 from flprivacy.cohorts.importing.stack import MAX_EDGE, MAX_SLICES, Plane, Stack
 from flprivacy.cohorts.importing.table import ScanTable, TableRow
-from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import CohortError, ConfigError
-from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import track
 
 _SUFFIXES = (".nii", ".nii.gz")
@@ -67,9 +65,7 @@ def find_nifti(root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms, tabl
         CohortError: the folder is missing, the table has no patients, or a path leads out of the folder.
         ConfigError: there is no way to tell sites.
     """
-    shape = config.shape
-    if shape is None:
-        raise ConfigError("shape is not given; NIfTI volumes are resampled to one, such as 24,256,256")
+    shape = asked_shape(config)
     if not (config.site or "site" in table.columns):
         raise ConfigError("no way to tell sites; name one for all scans, or add a column 'site' to the table")
     if "patient_id" not in table.columns:
@@ -77,12 +73,11 @@ def find_nifti(root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms, tabl
     if not root.is_dir():
         raise CohortError(f"{root}: not a folder; give the one that the table's paths start from")
     paths = {name: _inside(root, name, row.number, table.path) for name, row in table.rows.items()}
-    candidates, left_out = [], []
+    candidates: list[Candidate] = []
+    left_out: list[LeftOut] = []
     for name, row in track(table.rows.items(), "reading NIfTI headers", len(table.rows)):
-        try:
+        with leaving_out(f"row {row.number}", left_out):
             candidates.append(_candidate(name, paths[name], row, config, pseudonyms))
-        except ScanError as error:
-            left_out.append(LeftOut(item=f"row {row.number}", reason=error.reason, detail=error.detail))
     counts = {"rows of the table": len(table.rows), "columns of the table that are not used": table.unused}
     return Found(
         source="nifti",
@@ -95,10 +90,7 @@ def find_nifti(root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms, tabl
 
 
 def read_nifti(path: Path) -> Stack:
-    """Read the header of a NIfTI file.
-
-    Args:
-        path: ``.nii`` or ``.nii.gz``, versions 1 and 2, one volume of grey values in HU.
+    """Read the header of a ``.nii`` or ``.nii.gz`` file, version 1 or 2, of one volume of grey values in HU.
 
     Raises:
         ScanError: the file is damaged, has no place in the patient, or claims what cannot be.
@@ -218,34 +210,12 @@ def _inside(root: Path, name: str, number: int, where: Path) -> Path:
 
 
 def _candidate(name: str, path: Path, row: TableRow, config: ImportConfig, pseudonyms: Pseudonyms) -> Candidate:
-    site = row.site or config.site
-    if not site:
-        raise ScanError("no site")
-    if config.classes and row.label not in config.classes:
-        raise ScanError("no label", "none of the classes that were given")
-    if not row.patient_id:
-        raise ScanError("no patient id")
+    check_row(row, config)
     if not path.name.endswith(_SUFFIXES):
         raise ScanError("not a NIfTI file", "names end in .nii or .nii.gz")
     try:
         status = path.lstat()
     except OSError:
         raise ScanError("file not found") from None
-    stack = read_nifti(path)
-    shape = config.shape
-    if shape is None:
-        raise ConfigError("shape is not given; NIfTI volumes are resampled to one")
-    settings = to_mapping(config)
-    used = digest_json({name: settings[name] for name in ("shape", "window_hu", "spacing_mm")})
-    return Candidate(
-        scan_id=pseudonyms.scan(name),
-        patient_id=pseudonyms.patient(row.patient_id, site if config.patients_per_site else ""),
-        site=site,
-        label=row.label,
-        sex=row.sex,
-        age_years=settled_age(row.age_years, config),
-        split=row.split,
-        work=pseudonyms.work("nifti", used, str(path), str(status.st_size), str(status.st_mtime_ns)),
-        read=partial(resample, stack, shape=shape, spacing_mm=config.spacing_mm, window_hu=config.window_hu),
-        slices=stack.slices,
-    )
+    state = (str(path), str(status.st_size), str(status.st_mtime_ns))
+    return candidate(name, row, read_nifti(path), config=config, pseudonyms=pseudonyms, source="nifti", state=state)

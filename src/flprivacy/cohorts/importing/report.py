@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class TakenScan:
     """One scan of the cohort. ``missing`` of its source's ``slices`` were interpolated."""
 

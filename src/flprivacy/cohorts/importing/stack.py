@@ -51,13 +51,10 @@ class Stack:
 
 
 def check_frame(orientation: Points, spacing_mm: Sequence[float], rows: int, columns: int) -> None:
-    """Refuse slices whose geometry cannot be true.
+    """Refuse slices of ``rows`` x ``columns`` voxels whose geometry cannot be true.
 
-    Args:
-        orientation: (2, 3) directions of increasing column and of increasing row.
-        spacing_mm: distance between rows and between columns.
-        rows: voxels down a slice.
-        columns: voxels across a slice.
+    ``orientation`` is (2, 3), the directions of increasing column and of increasing row; ``spacing_mm`` the distance
+    between rows and between columns.
 
     Raises:
         ScanError: directions are no unit vectors at right angles, or sizes are absurd.
@@ -72,11 +69,7 @@ def check_frame(orientation: Points, spacing_mm: Sequence[float], rows: int, col
 
 
 def order_slices(positions: Points, orientation: Points) -> tuple[npt.NDArray[np.int64], Points]:
-    """Order slices along their normal, by geometry alone.
-
-    Args:
-        positions: (n, 3) centre of each slice's first voxel.
-        orientation: (2, 3), as :func:`check_frame`.
+    """Order slices along their normal by (n, 3) the centres of their first voxels, and their (2, 3) orientation.
 
     Returns:
         (n,) order that sorts the slices, and (n,) their ascending distances along the normal in that order.
@@ -101,11 +94,8 @@ def place_slices(
 ) -> tuple[Points, Points, float]:
     """Find the places of ordered slices, the affine of their stack and its tilt.
 
-    Args:
-        positions: (n, 3) of the slices in order, n at least 2.
-        along: (n,) from :func:`order_slices`.
-        orientation: (2, 3), as :func:`check_frame`.
-        spacing_mm: distance between rows and between columns.
+    ``positions`` (n, 3), n at least 2, are those of the slices in order, ``along`` (n,) comes from
+    :func:`order_slices`; the others are as for :func:`check_frame`.
 
     Returns:
         ``places`` and ``affine`` of a :class:`Stack`, and its tilt in degrees.

@@ -181,15 +181,7 @@ class Ellipsoid:
 def tube_distance(
     x: Field, y: Field, z: Field, points: npt.NDArray[np.float64], radii: npt.NDArray[np.float64]
 ) -> Field:
-    """Return the signed distance to a tube along a polyline.
-
-    Args:
-        x: broadcasts with ``y`` and ``z`` to (depth, height, width).
-        y: as ``x``.
-        z: as ``x``.
-        points: (point, 3) of the centre line, at least two.
-        radii: (point,) of the tube at each point.
-    """
+    """Return the signed distance to a tube along a polyline of (point, 3), at least two, with radii (point,)."""
     start, axis = points[:-1], np.diff(points, axis=0)
     columns = np.concatenate(
         [start.T, axis.T, [1.0 / np.maximum((axis**2).sum(axis=1), 1e-6), radii[:-1], np.diff(radii)]]

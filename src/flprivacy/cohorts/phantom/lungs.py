@@ -61,12 +61,8 @@ def sample_lung(rng: np.random.Generator, patient: Patient, side: float, count: 
 def parenchyma(grid: Grid, patient: Patient, shift_hu: float, fine: Field, coarse: Field) -> Field:
     """Return (depth, height, width) the intensity of lung tissue without vessels.
 
-    Args:
-        grid: where.
-        patient: whose mean density and emphysema.
-        shift_hu: change at this scan (a shallower breath is denser).
-        fine: smooth noise of a lobule's size.
-        coarse: smooth noise of a segment's size.
+    ``shift_hu`` is the change at this scan (a shallower breath is denser), ``fine`` and ``coarse`` come from
+    :func:`noise_pair`.
     """
     gravity = np.float32(_DEPENDENT_HU_PER_MM) * grid.y
     hu: Field = np.float32(patient.lung_hu + shift_hu) + 9.0 * fine + 9.0 * coarse + gravity[None]

@@ -14,15 +14,10 @@ _SKIN_MM = 1.8
 def paint_trunk(
     volume: Field, grid: Grid, outline: Contours, patient: Patient, noise: tuple[Field, Field], top: Field
 ) -> None:
-    """Paint everything outside the pleural cavity but the bones.
+    """Paint everything outside the pleural cavity but the bones into ``volume`` (depth, height, width), in HU.
 
-    Args:
-        volume: (depth, height, width) in HU, changed in place.
-        grid: where.
-        outline: the patient's contours.
-        patient: whose fat, muscle and breasts.
-        noise: (fine, coarse) smooth noise of the patient.
-        top: (width,) upper face of the table, which flattens the back.
+    ``noise`` is the patient's (fine, coarse) smooth noise, ``top`` (width,) the table's upper face, which flattens
+    the back.
     """
     fine, coarse = noise
     lying = (grid.v[:, None] - top[None, :]) / np.float32(patient.size[1])
