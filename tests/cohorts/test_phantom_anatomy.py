@@ -8,6 +8,7 @@ import pytest
 from phantom_cases import SHAPE, anatomy, grid_of, person, region
 from scipy import stats
 
+from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.cohorts.phantom.generate import plan_scans, render_plan
 from flprivacy.cohorts.phantom.grid import Field
 from flprivacy.cohorts.phantom.sites import draw_sites
@@ -154,7 +155,7 @@ def test_old_chests_are_rounder() -> None:
 
 
 def test_no_single_voxel_tells_the_sex() -> None:
-    (site,) = draw_sites(scans=130, sites=1, signature_strength=0.0, case_mix_strength=0.0, seed=3)
+    (site,) = draw_sites(PhantomConfig(scans=130, sites=1, signature_strength=0.0, case_mix_strength=0.0, seed=3))
     plans = plan_scans((site,), 3)
     volumes = np.stack([render_plan(plan, (8, 32, 32)) for plan in plans])
     woman = np.array([plan.patient.sex == "F" for plan in plans])

@@ -72,7 +72,7 @@ def test_repeat_scans_share_the_anatomy_but_not_the_noise(cohort: Cohort) -> Non
     volumes = [read_volumes(cohort, np.asarray(r, dtype=np.int64)).astype(float) for r in rows]
     assert volumes
     assert all((v[0] != v[1]).mean() > 0.2 for v in volumes)
-    sites = draw_sites(scans=40, sites=3, signature_strength=1.0, case_mix_strength=1.0, seed=5)
+    sites = draw_sites(PhantomConfig(scans=40, sites=3, signature_strength=1.0, case_mix_strength=1.0, seed=5))
     plans = {(p.patient_id, p.repeat): p for p in plan_scans(sites, 5)}
     for patient in {p for p, repeat in plans if repeat == 1}:
         first, second = plans[patient, 0], plans[patient, 1]
@@ -83,7 +83,7 @@ def test_repeat_scans_share_the_anatomy_but_not_the_noise(cohort: Cohort) -> Non
 
 
 def test_about_an_eighth_of_the_patients_have_two_scans() -> None:
-    sites = draw_sites(scans=1500, sites=21, signature_strength=1.0, case_mix_strength=1.0, seed=0)
+    sites = draw_sites(PhantomConfig(scans=1500, sites=21, signature_strength=1.0, case_mix_strength=1.0, seed=0))
     plans = plan_scans(sites, 0)
     assert len(plans) == 1500
     patients = {p.patient_id for p in plans}
@@ -101,7 +101,7 @@ def test_any_number_of_workers_gives_the_same_bytes(
 
 def test_the_seed_decides_and_the_name_does_not() -> None:
     def first(seed: int) -> np.ndarray:
-        sites = draw_sites(scans=12, sites=3, signature_strength=1.0, case_mix_strength=1.0, seed=seed)
+        sites = draw_sites(PhantomConfig(scans=12, sites=3, signature_strength=1.0, case_mix_strength=1.0, seed=seed))
         return render_plan(plan_scans(sites, seed)[0], (8, 32, 32))
 
     np.testing.assert_array_equal(first(1), first(1))
@@ -143,7 +143,9 @@ def _between(values: np.ndarray, sites: np.ndarray) -> float:
 
 
 def _permutation_p(signature: float, mix: float, seed: int) -> float:
-    sites = draw_sites(scans=130, sites=21, signature_strength=signature, case_mix_strength=mix, seed=seed)
+    sites = draw_sites(
+        PhantomConfig(scans=130, sites=21, signature_strength=signature, case_mix_strength=mix, seed=seed)
+    )
     plans = [p for p in plan_scans(sites, seed) if p.repeat == 0 and p.site in (1, 9, 11, 20)]
     values = _statistics(np.stack([render_plan(p, (8, 32, 32)) for p in plans]))
     labels = np.array([p.site for p in plans])
@@ -160,7 +162,7 @@ def test_images_of_sites_are_exchangeable_at_strength_zero_and_not_at_one() -> N
 
 
 def test_faster_code_renders_the_same_scans() -> None:
-    sites = draw_sites(scans=12, sites=3, signature_strength=1.0, case_mix_strength=1.0, seed=2)
+    sites = draw_sites(PhantomConfig(scans=12, sites=3, signature_strength=1.0, case_mix_strength=1.0, seed=2))
     volume = render_plan(plan_scans(sites, 2)[1], (9, 32, 48)).astype(np.float64)
     blocks = volume.reshape(3, 3, 4, 8, 6, 8).mean(axis=(1, 3, 5))  # means, as rounding differs between processors
     np.testing.assert_allclose(blocks, BLOCKS, atol=0.05)

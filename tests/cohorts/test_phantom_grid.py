@@ -7,6 +7,7 @@ import pytest
 from phantom_cases import STILL
 
 from flprivacy.cohorts.phantom.grid import Ellipsoid, make_grid, smooth_noise, tube_box, tube_distance
+from flprivacy.cohorts.phantom.mediastinum import Tube, paint_tube
 
 TURNED = dataclasses.replace(STILL, roll_rad=0.3, shift_mm=(12.0, -25.0), size=(0.9, 1.1), fov_mm=350.0)
 
@@ -77,23 +78,23 @@ def test_boxes_hold_every_voxel_of_their_shape() -> None:
         centre = rng.uniform((-150, -120, 0), (150, 120, 270))
         shape = Ellipsoid(centre=tuple(centre), radii=tuple(rng.uniform(3, 60, 3)), yaw=rng.uniform(0, 3))
         inside = grid.coverage(shape.distance(*grid.at(everything))) > 0.5
-        box = shape.box(grid)
-        if box is not None:
-            inside[box] = False
+        inside[shape.box(grid)] = False
         assert not inside.any()
     line = np.array([(-60.0, 10.0, 40.0), (20.0, -40.0, 120.0)])
     box = tube_box(grid, line, 9.0)
-    assert box is not None
     inside = grid.coverage(tube_distance(*grid.at(everything), line, np.array([9.0, 4.0]))) > 0.5
     assert inside.any()
     inside[box] = False
     assert not inside.any()
 
 
-def test_a_box_outside_the_grid_is_none() -> None:
+def test_a_box_outside_the_grid_is_empty() -> None:
     grid = make_grid((8, 32, 32), STILL)
-    assert grid.box((900.0, 0.0, 0.0), (950.0, 10.0, 10.0)) is None
-    assert grid.box((0.0, 0.0, 900.0), (10.0, 10.0, 950.0)) is None
+    for low, high in (((900.0, 0.0, 0.0), (950.0, 10.0, 10.0)), ((0.0, 0.0, 900.0), (10.0, 10.0, 950.0))):
+        assert grid.zeros()[grid.box(low, high)].size == 0
+    volume = grid.zeros()
+    paint_tube(volume, grid, Tube(points=np.array([[900.0, 0, 0], [950, 10, 10]]), radii=np.ones(2)), 40.0)
+    assert not volume.any()
 
 
 def test_coverage_of_a_disc_is_its_area() -> None:

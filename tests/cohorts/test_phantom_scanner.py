@@ -12,7 +12,6 @@ from flprivacy.cohorts.phantom.scanner import (
     TRAITS,
     WINDOW_HU,
     Acquisition,
-    Scanner,
     acquire,
     draw_acquisition,
     draw_scanner,
@@ -138,7 +137,7 @@ def test_scans_of_one_scanner_scatter_and_scanners_differ_with_the_strength() ->
 
 @pytest.mark.parametrize("extreme", [-9.0, 9.0])
 def test_settings_stay_physical_at_any_strength(extreme: float) -> None:
-    scanner = Scanner(traits=(extreme,) * len(TRAITS))
+    scanner = (extreme,) * len(TRAITS)
     for seed in range(20):
         a = draw_acquisition(np.random.default_rng(seed), scanner, person(seed, bmi=40.0))
         assert -1.0 <= a.sharpness <= 2.0

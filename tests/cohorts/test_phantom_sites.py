@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.cohorts.phantom.generate import plan_scans
 from flprivacy.cohorts.phantom.patients import CLASS_SHARES, CaseMix
 from flprivacy.cohorts.phantom.scanner import TRAITS
 from flprivacy.cohorts.phantom.sites import REFERENCE_SITE_SIZES, draw_sites, site_sizes
+from flprivacy.core.errors import ConfigError
 
 
 def _sites(signature: float, mix: float, *, seed: int = 0, sites: int = 21, scans: int = 1600):  # type: ignore[no-untyped-def]
-    return draw_sites(
-        scans=scans, sites=sites, signature_strength=signature, case_mix_strength=mix, seed=seed
-    )  # fmt: skip
+    config = PhantomConfig(scans=scans, sites=sites, signature_strength=signature, case_mix_strength=mix, seed=seed)
+    return draw_sites(config)
 
 
 @pytest.mark.parametrize(
@@ -44,13 +45,13 @@ def test_sizes_without_small_sites_are_within_one_of_the_exact_share() -> None:
 
 @pytest.mark.parametrize(("scans", "sites"), [(83, 21), (100, 22), (100, 0)])
 def test_sizes_that_cannot_be_are_refused(scans: int, sites: int) -> None:
-    with pytest.raises(ValueError, match="at least 4 scans"):
-        site_sizes(scans, sites)
+    with pytest.raises(ConfigError, match=r"at least 4 per site|between 1 and 21"):
+        PhantomConfig(scans=scans, sites=sites)
 
 
 def test_without_strength_every_site_is_the_common_one() -> None:
     for site in _sites(0.0, 0.0):
-        assert site.scanner.traits == (0.0,) * len(TRAITS)
+        assert site.scanner == (0.0,) * len(TRAITS)
         assert site.mix.class_shares == pytest.approx(CLASS_SHARES)
         assert (site.mix.female_share, site.mix.age_mean_years, site.mix.bmi_mean) == pytest.approx(
             (CaseMix().female_share, CaseMix().age_mean_years, CaseMix().bmi_mean)
@@ -60,8 +61,8 @@ def test_without_strength_every_site_is_the_common_one() -> None:
 def test_scanners_scale_with_the_strength_and_ignore_the_case_mix() -> None:
     one, half, other = _sites(1.0, 1.0), _sites(0.5, 0.0), _sites(1.0, 1.0, seed=1)
     for a, b in zip(one, half, strict=True):
-        np.testing.assert_allclose(np.array(a.scanner.traits) / 2.0, b.scanner.traits)
-    assert len({site.scanner.traits for site in one}) == 21
+        np.testing.assert_allclose(np.array(a.scanner) / 2.0, b.scanner)
+    assert len({site.scanner for site in one}) == 21
     assert one[0].scanner != other[0].scanner
 
 

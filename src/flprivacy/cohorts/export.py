@@ -5,6 +5,7 @@ same volumes. Files carry row numbers, and no pseudonym unless the table beside 
 """
 
 from pathlib import Path
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -71,7 +72,7 @@ def _affine(cohort: Cohort) -> npt.NDArray[np.float64]:
 def _write(volume: Volume, meta: CohortMeta, affine: npt.NDArray[np.float64], path: Path) -> None:
     """Write one volume's bytes with the slope and intercept that make them HU; the same bytes every time."""
     low, high = meta.window_hu
-    image = nib.Nifti1Image(volume.transpose(2, 1, 0), affine)
+    image = cast(Any, nib.Nifti1Image)(volume.transpose(2, 1, 0), affine)
     image.header.set_sform(affine, code=_SCANNER)
     image.header.set_qform(affine, code=_SCANNER)
     image.header.set_xyzt_units("mm")

@@ -41,8 +41,7 @@ class Findings:
 
 def fissure_z(x: Field, y: Field) -> Field:
     """Height z (mm) of the oblique fissure at a place in the slice; the lower lobe lies at larger z."""
-    height: Field = np.float32(143.0) - np.float32(1.1) * y + np.float32(0.28) * np.abs(x) + 6.0 * np.sin(0.05 * x)
-    return height
+    return np.asarray(np.float32(143.0) - np.float32(1.1) * y + np.float32(0.28) * np.abs(x) + 6.0 * np.sin(0.05 * x))
 
 
 def draw_findings(rng: np.random.Generator, patient: Patient) -> Findings:
@@ -142,8 +141,6 @@ def opacities(grid: Grid, findings: Findings, fine: Field) -> tuple[Field, Field
     ground, solid = grid.zeros(), grid.zeros()
     for lesion in findings.lesions:
         box = lesion.shape.box(grid, 0.5 * lesion.edge_mm)
-        if box is None:
-            continue
         x, y, z = grid.at(box)
         distance = lesion.shape.distance(x, y, z) + np.float32(0.35 * lesion.edge_mm) * fine[box]
         stays = 1.0
@@ -166,8 +163,7 @@ def dependent_density(grid: Grid, cavity: Field, findings: Findings) -> Field | 
     near = np.clip(1.0 + cavity / np.float32(14.0), 0.0, 1.0)  # cavity distance is negative inside
     low = np.clip((grid.y - np.float32(25.0)) / 40.0, 0.0, 1.0)[None]
     base = np.clip(grid.z / 150.0 - 0.3, 0.0, 1.0)[:, None, None]
-    density: Field = near * low * base * np.float32(findings.dependent)
-    return density
+    return np.asarray(near * low * base * np.float32(findings.dependent))
 
 
 def effusion(grid: Grid, cavity: Field, findings: Findings) -> Field | None:
@@ -179,5 +175,4 @@ def effusion(grid: Grid, cavity: Field, findings: Findings) -> Field | None:
     low = np.clip((grid.y + 25.0) / 85.0, 0.0, 1.0)
     base = np.clip((grid.z - 70.0) / 150.0, 0.0, 1.2)[:, None, None]
     layer = -cavity - (depth * low)[None] * base
-    fluid: Field = grid.coverage(layer, ramp_mm=3.0) * (depth * low > 1.0)[None] * (base > 0.05)
-    return fluid
+    return np.asarray(grid.coverage(layer, ramp_mm=3.0) * (depth * low > 1.0)[None] * (base > 0.05))

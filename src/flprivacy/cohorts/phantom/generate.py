@@ -72,13 +72,7 @@ def phantom_cohort(config: PhantomConfig, folder: Path, *, workers: int | None =
         >>> phantom_cohort(PhantomConfig(scans=84, shape=(8, 32, 32)), Path("cohort"))  # doctest: +SKIP
     """
     check(workers is None or workers >= 1, "workers", workers, "must be at least 1")
-    sites = draw_sites(
-        scans=config.scans,
-        sites=config.sites,
-        signature_strength=config.signature_strength,
-        case_mix_strength=config.case_mix_strength,
-        seed=config.seed,
-    )
+    sites = draw_sites(config)
     plans = plan_scans(sites, config.seed)
     meta = CohortMeta(
         name=config.name,
@@ -107,23 +101,20 @@ def plan_scans(sites: Sequence[Site], seed: int) -> tuple[ScanPlan, ...]:
         for place in range(site.scans - repeats):
             patient = draw_patient(np.random.default_rng((seed, _PATIENT_STREAM, index)), site.mix)
             for repeat in range(2 if place < repeats else 1):
-                plans.append(_plan_scan(site, number, patient, (seed, index, repeat)))
+                settings = np.random.default_rng((seed, _ACQUISITION_STREAM, index, repeat))
+                plans.append(
+                    ScanPlan(
+                        site=number,
+                        patient_id="p-" + hashlib.sha256(f"{seed}/{index}".encode()).hexdigest()[:12],
+                        repeat=repeat,
+                        patient=patient,
+                        acquisition=draw_acquisition(settings, site.scanner, patient),
+                        patient_seeds=(seed, _ANATOMY_STREAM, index),
+                        scan_seeds=(seed, _NOISE_STREAM, index, repeat),
+                    )
+                )
             index += 1
     return tuple(plans)
-
-
-def _plan_scan(site: Site, number: int, patient: Patient, key: tuple[int, int, int]) -> ScanPlan:
-    seed, index, repeat = key
-    settings = np.random.default_rng((seed, _ACQUISITION_STREAM, index, repeat))
-    return ScanPlan(
-        site=number,
-        patient_id="p-" + hashlib.sha256(f"{seed}/{index}".encode()).hexdigest()[:12],
-        repeat=repeat,
-        patient=patient,
-        acquisition=draw_acquisition(settings, site.scanner, patient),
-        patient_seeds=(seed, _ANATOMY_STREAM, index),
-        scan_seeds=(seed, _NOISE_STREAM, index, repeat),
-    )
 
 
 def _manifest(plans: Sequence[ScanPlan], config: PhantomConfig) -> pd.DataFrame:

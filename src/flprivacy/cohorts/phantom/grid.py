@@ -70,11 +70,10 @@ class Grid:
     def coverage(self, distance_mm: Field, *, ramp_mm: float | None = None) -> Field:
         """Return the fraction of each voxel inside a shape: a linear ramp one pixel (or ``ramp_mm``) wide."""
         ramp = self.ramp_mm if ramp_mm is None else max(ramp_mm, self.ramp_mm)
-        inside: Field = np.clip(0.5 - distance_mm * np.float32(1.0 / ramp), 0.0, 1.0)
-        return inside
+        return np.asarray(np.clip(0.5 - distance_mm * np.float32(1.0 / ramp), 0.0, 1.0))
 
-    def box(self, low: Sequence[float], high: Sequence[float], margin_mm: float = 0.0) -> Box | None:
-        """Return the index box around the reference box ``low`` .. ``high`` (x, y, z); None if it misses the grid."""
+    def box(self, low: Sequence[float], high: Sequence[float], margin_mm: float = 0.0) -> Box:
+        """Return the index box around the reference box ``low`` .. ``high`` (x, y, z); an empty one if it misses the grid."""
         pad = margin_mm + self.ramp_mm
         spacing = float(self.z[1] - self.z[0])
         first = max(math.ceil((low[2] - margin_mm - float(self.z[0])) / spacing), 0)
@@ -86,7 +85,7 @@ class Grid:
             stop = min(math.ceil(c + max(ends_x) + max(ends_y)) + 1, size)
             spans.append(slice(start, stop))
         if last < first or any(span.stop <= span.start for span in spans):
-            return None
+            return slice(0), slice(0), slice(0)
         return slice(first, last + 1), spans[0], spans[1]
 
     def at(self, box: Box) -> tuple[Field, Field, Field]:
@@ -157,7 +156,7 @@ class Ellipsoid:
         a, b, c = self.radii
         return replace(self, radii=(a - by_mm, b - by_mm, c - by_mm))
 
-    def box(self, grid: Grid, margin_mm: float = 0.0) -> Box | None:
+    def box(self, grid: Grid, margin_mm: float = 0.0) -> Box:
         """Return the index box around the ellipsoid."""
         reach = np.sqrt(((rotation(self.yaw, self.pitch).T * np.array(self.radii)) ** 2).sum(axis=1))
         centre = np.array(self.centre)
@@ -174,8 +173,7 @@ class Ellipsoid:
             norm = norm + squared
             slope = slope + squared * np.float32(1.0 / radius**2)
         length = np.sqrt(norm)
-        distance: Field = length * (length - 1.0) / np.maximum(np.sqrt(slope), np.float32(1e-6))
-        return distance
+        return np.asarray(length * (length - 1.0) / np.maximum(np.sqrt(slope), np.float32(1e-6)))
 
 
 def tube_distance(
@@ -190,11 +188,10 @@ def tube_distance(
     px, py, pz = x - sx, y - sy, z - sz  # each broadcasts to (segment, depth, height, width)
     h = np.clip((px * ax + py * ay + pz * az) * scale, 0.0, 1.0)
     squared = (px - h * ax) ** 2 + (py - h * ay) ** 2 + (pz - h * az) ** 2
-    distance: Field = (np.sqrt(squared) - (radius + h * growth)).min(axis=0)
-    return distance
+    return np.asarray((np.sqrt(squared) - (radius + h * growth)).min(axis=0))
 
 
-def tube_box(grid: Grid, points: npt.NDArray[np.float64], radius_mm: float) -> Box | None:
+def tube_box(grid: Grid, points: npt.NDArray[np.float64], radius_mm: float) -> Box:
     """Return the index box around a tube of at most ``radius_mm``."""
     return grid.box((points.min(axis=0) - radius_mm).tolist(), (points.max(axis=0) + radius_mm).tolist())
 
@@ -213,5 +210,4 @@ def smooth_noise(rng: np.random.Generator, grid: Grid, wavelength_mm: float, *, 
     left = np.concatenate([np.cos(along_z), -np.sin(along_z)], axis=1)
     right = np.concatenate([np.cos(plane), np.sin(plane)], axis=0)
     field = np.einsum("dw,wn->dn", left, right)  # not BLAS, whose rounding and threads depend on the machine's load
-    scaled: Field = (field * np.float32(np.sqrt(2.0 / waves))).reshape(grid.shape)
-    return scaled
+    return np.asarray((field * np.float32(np.sqrt(2.0 / waves))).reshape(grid.shape))

@@ -41,8 +41,7 @@ def depth_in_lung(points: Points, patient: Patient) -> npt.NDArray[np.float64]:
     coordinates = (c.astype(np.float32) for c in (x, y, z))
     heart = scaled_heart(PERICARDIUM, patient).distance(*coordinates)
     depth = np.minimum(np.minimum(wall, np.abs(x - centre) - width), np.minimum(heart, dome_z(x, y, 0.0) - z))
-    inside: npt.NDArray[np.float64] = np.minimum(depth, z + 4.0)
-    return inside
+    return np.asarray(np.minimum(depth, z + 4.0))
 
 
 def sample_lung(rng: np.random.Generator, patient: Patient, side: float, count: int, depth_mm: float) -> Points:

@@ -107,8 +107,6 @@ def paint_heart(volume: Field, grid: Grid, patient: Patient, blood_hu: float) ->
     covered = grid.zeros()
     sac = scaled_heart(PERICARDIUM, patient)
     box = sac.box(grid)
-    if box is None:
-        return covered
     covered[box] = grid.coverage(sac.distance(*grid.at(box)))
     paint(volume, covered[box], FAT_HU + 12.0, box)
     for chamber in _CHAMBERS:
@@ -119,10 +117,9 @@ def paint_heart(volume: Field, grid: Grid, patient: Patient, blood_hu: float) ->
     return covered
 
 
-def _paint_ellipsoid(volume: Field, grid: Grid, shape: Ellipsoid, value: float) -> None:
+def _paint_ellipsoid(volume: Field, grid: Grid, shape: Ellipsoid, value: float, *, share: float = 1.0) -> None:
     box = shape.box(grid)
-    if box is not None:
-        paint(volume, grid.coverage(shape.distance(*grid.at(box))), np.float32(value), box)
+    paint(volume, grid.coverage(shape.distance(*grid.at(box))) * np.float32(share), np.float32(value), box)
 
 
 def paint_tube(
@@ -131,8 +128,6 @@ def paint_tube(
     """Paint a tube; one thinner than a pixel is as faint as its share of the pixel."""
     radii = tube.radii * scale + widen_mm
     box = tube_box(grid, tube.points, float(radii.max()))
-    if box is None:
-        return
     distance = tube_distance(*grid.at(box), tube.points, radii)
     share = min(1.0, (2.0 * float(radii.mean()) / grid.ramp_mm) ** 1.5)
     paint(volume, grid.coverage(distance) * np.float32(share), np.float32(value), box)
@@ -215,8 +210,5 @@ def plaques(rng: np.random.Generator, patient: Patient) -> list[Ellipsoid]:
 def paint_plaques(volume: Field, grid: Grid, shapes: list[Ellipsoid], value: float = 850.0) -> None:
     """Paint plaques; one smaller than a pixel is as faint as its share of the pixel."""
     for shape in shapes:
-        box = shape.box(grid)
-        if box is not None:
-            share = min(1.0, np.pi * shape.radii[0] * shape.radii[1] / grid.ramp_mm**2)
-            distance = shape.distance(*grid.at(box))
-            paint(volume, grid.coverage(distance) * np.float32(share), np.float32(value), box)
+        share = min(1.0, np.pi * shape.radii[0] * shape.radii[1] / grid.ramp_mm**2)
+        _paint_ellipsoid(volume, grid, shape, value, share=share)

@@ -53,11 +53,7 @@ REFERENCE_FOV_MM, FOV_MARGIN = 368.0, 1.07
 _SMOOTH_PIXELS = 0.85
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scanner:
-    """A site's scanner: its place (in standard deviations) along each of TRAITS, strength included."""
-
-    traits: tuple[float, ...]
+Scanner = tuple[float, ...]  # a site's place (in standard deviations) along each of TRAITS, strength included
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +80,7 @@ def draw_scanner(rng: np.random.Generator, strength: float) -> Scanner:
     """Draw a site's scanner; at ``strength`` 0 it is the common one."""
     directions = rng.standard_normal(len(TRAITS))
     spreads = [site for site, _ in TRAITS.values()]
-    return Scanner(traits=tuple(float(strength * s * d) for s, d in zip(spreads, directions, strict=True)))
+    return tuple(float(strength * s * d) for s, d in zip(spreads, directions, strict=True))
 
 
 def _logistic(value: float) -> float:
@@ -95,7 +91,7 @@ def draw_acquisition(rng: np.random.Generator, scanner: Scanner, patient: Patien
     """Draw the settings of one scan of a patient on a scanner."""
     scatter = rng.standard_normal(len(TRAITS))
     spreads = [scan for _, scan in TRAITS.values()]
-    values = [float(m + s * e) for m, s, e in zip(scanner.traits, spreads, scatter, strict=True)]
+    values = [float(m + s * e) for m, s, e in zip(scanner, spreads, scatter, strict=True)]
     trait = dict(zip(TRAITS, values, strict=True))
     contrast = rng.random() < _logistic(CONTRAST_LOGIT + CONTRAST_LOGIT_SD * trait["contrast"])
     enhancement = float(rng.uniform(90.0, 210.0))
@@ -136,8 +132,7 @@ def table_top(grid: Grid, patient: Patient, acquisition: Acquisition) -> Field:
     """Return (width,) the scanner coordinate v (mm) of the mattress's upper face, which the back is flattened on."""
     lowest = body_back(patient) + acquisition.pose.shift_mm[1]
     across = np.clip(grid.u / np.float32(230.0), -1.0, 1.0)
-    top: Field = (lowest - acquisition.table_curve_mm * across**2).astype(np.float32)
-    return top
+    return np.asarray((lowest - acquisition.table_curve_mm * across**2).astype(np.float32))
 
 
 def paint_table(volume: Field, grid: Grid, top: Field, acquisition: Acquisition) -> None:
@@ -145,8 +140,7 @@ def paint_table(volume: Field, grid: Grid, top: Field, acquisition: Acquisition)
     pixel = acquisition.pose.fov_mm / min(grid.shape[1:])
 
     def inside(distance: Field) -> Field:
-        share: Field = np.clip(0.5 - distance / np.float32(pixel), 0.0, 1.0)
-        return share
+        return np.asarray(np.clip(0.5 - distance / np.float32(pixel), 0.0, 1.0))
 
     u, below = np.abs(grid.u)[None, :], grid.v[:, None] - top[None, :]  # (1, width), (height, width)
     cushion = np.maximum(np.maximum(-below, below - np.float32(acquisition.cushion_mm)), u - 195.0)
@@ -161,8 +155,7 @@ def paint_table(volume: Field, grid: Grid, top: Field, acquisition: Acquisition)
 
 def _smooth(volume: Field, sigma: float) -> Field:
     plane = gaussian_filter1d(volume, sigma, axis=1, truncate=2.5, mode="nearest")
-    smooth: Field = gaussian_filter1d(plane, sigma, axis=2, truncate=2.5, mode="nearest")
-    return smooth
+    return gaussian_filter1d(plane, sigma, axis=2, truncate=2.5, mode="nearest")
 
 
 def acquire(rng: np.random.Generator, anatomy_hu: Field, patient: Patient, acquisition: Acquisition) -> Field:

@@ -4,13 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flprivacy.cohorts.phantom.patients import (
-    AGE_MEAN_YEARS,
-    BMI_MEAN,
-    CLASS_SHARES,
-    FEMALE_SHARE,
-    CaseMix,
-)
+from flprivacy.cohorts.phantom.config import PhantomConfig
+from flprivacy.cohorts.phantom.patients import AGE_MEAN_YEARS, BMI_MEAN, CLASS_SHARES, FEMALE_SHARE, CaseMix
 from flprivacy.cohorts.phantom.scanner import Scanner, draw_scanner
 
 # Scans of the 21 hospitals of arXiv:2303.13567, in the order of that study.
@@ -42,12 +37,7 @@ def site_sizes(scans: int, sites: int) -> tuple[int, ...]:
     """Scale the first ``sites`` reference sizes to a total of ``scans``, each at least MIN_SITE_SCANS.
 
     Largest remainders are rounded up, so that the total is exact and the order of the sizes is kept.
-
-    Raises:
-        ValueError: there are not enough scans, or more sites than the reference study has.
     """
-    if not 1 <= sites <= len(REFERENCE_SITE_SIZES) or scans < MIN_SITE_SCANS * sites:
-        raise ValueError(f"{scans} scans at {sites} sites; give 1 to 21 sites of at least {MIN_SITE_SCANS} scans")
     weights = np.array(REFERENCE_SITE_SIZES[:sites], dtype=np.float64)
     small = np.zeros(sites, dtype=bool)
     while True:
@@ -79,19 +69,17 @@ def draw_case_mix(rng: np.random.Generator, strength: float) -> CaseMix:
     )
 
 
-def draw_sites(
-    *, scans: int, sites: int, signature_strength: float, case_mix_strength: float, seed: int
-) -> tuple[Site, ...]:
+def draw_sites(config: PhantomConfig) -> tuple[Site, ...]:
     """Draw all sites. A site depends on the seed and its own place alone, not on how many others there are."""
     drawn = []
-    for index, size in enumerate(site_sizes(scans, sites)):
-        of_scanner, of_mix = (np.random.default_rng((seed, _SITE_STREAM, index, part)) for part in (0, 1))
+    for index, size in enumerate(site_sizes(config.scans, config.sites)):
+        of_scanner, of_mix = (np.random.default_rng((config.seed, _SITE_STREAM, index, part)) for part in (0, 1))
         drawn.append(
             Site(
                 name=f"site-{index:02d}",
                 scans=size,
-                scanner=draw_scanner(of_scanner, signature_strength),
-                mix=draw_case_mix(of_mix, case_mix_strength),
+                scanner=draw_scanner(of_scanner, config.signature_strength),
+                mix=draw_case_mix(of_mix, config.case_mix_strength),
             )
         )
     return tuple(drawn)

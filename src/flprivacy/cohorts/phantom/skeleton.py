@@ -67,8 +67,6 @@ def front_y(level: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
 def _paint_sternum(volume: Field, grid: Grid, patient: Patient) -> None:
     level = grid.z.astype(np.float64) / LUNG_HEIGHT_MM
     box = grid.box((-34.0, -118.0, 0.14 * LUNG_HEIGHT_MM), (34.0, -40.0, 0.86 * LUNG_HEIGHT_MM))
-    if box is None:
-        return
     x, y, z = grid.at(box)
     half = np.interp(level, (0.14, 0.2, 0.32, 0.36, 0.7, 0.8, 0.86), (20.0, 30.0, 21.0, 16.0, 19.0, 13.0, 5.0))
     centre = (front_y(level) - 7.0).astype(np.float32)[box[0], None, None]
@@ -86,8 +84,6 @@ def _paint_clavicles(volume: Field, grid: Grid, patient: Patient) -> None:
         line = np.array([(24, -62, 44), (60, -64, 27), (105, -34, 10), (150, -4, -4), (175, 4, -10)], dtype=np.float64)
         line[:, 0] *= side
         box = tube_box(grid, line, 7.0)
-        if box is None:
-            continue
         distance = tube_distance(*grid.at(box), line, np.array([8.5, 6.5, 5.5, 6.0, 6.5]))
         _paint_bone(volume[box], grid.coverage(distance), -distance, patient.bone_hu, _cortex(patient), 1.8)
 
@@ -121,8 +117,6 @@ def spine_centre(z: Field, kyphosis: float) -> tuple[Field, Field]:
 
 def _paint_spine(volume: Field, grid: Grid, patient: Patient, phase_mm: float) -> None:
     box = grid.box((-44.0, 10.0, float(grid.z[0])), (44.0, 122.0, float(grid.z[-1])))
-    if box is None:
-        return
     x, y, z = grid.at(box)
     centre, radius = spine_centre(z, patient.kyphosis)
     turns = (z + np.float32(phase_mm)) / np.float32(_VERTEBRA_MM)

@@ -48,8 +48,7 @@ DOME_RIGHT_Z, DOME_LEFT_Z = 0.82 * LUNG_HEIGHT_MM, 0.86 * LUNG_HEIGHT_MM
 
 def _bump(angle: Array, centre: float, width: float) -> Array:
     """A smooth periodic bump of height 1; ``width`` in radians plays the standard deviation."""
-    bump: Array = np.exp((np.cos(angle - centre) - 1.0) / width**2)
-    return bump
+    return np.asarray(np.exp((np.cos(angle - centre) - 1.0) / width**2))
 
 
 def _both(angle: Array, centre: float, width: float) -> Array:
@@ -60,8 +59,7 @@ def _both(angle: Array, centre: float, width: float) -> Array:
 def _fade(level: Array, start: float, stop: float) -> Array:
     """1 before ``start``, 0 after ``stop``, smooth between."""
     s = np.clip((stop - level) / (stop - start), 0.0, 1.0)
-    fade: Array = s * s * (3.0 - 2.0 * s)
-    return fade
+    return np.asarray(s * s * (3.0 - 2.0 * s))
 
 
 def cavity_radius(angle: Array, level: Array) -> Array:
@@ -94,8 +92,7 @@ def fat_thickness(angle: Array, level: Array, patient: Patient) -> Array:
 def breast_profile(angle: Array, level: Array) -> Array:
     """Where the breasts are, in [0, 1]; lying on the back they spread to the sides."""
     height = np.exp(-0.5 * ((level - 0.60) / 0.14) ** 2)
-    profile: Array = _both(angle, -0.84, 0.25) * height
-    return profile
+    return np.asarray(_both(angle, -0.84, 0.25) * height)
 
 
 def mediastinum_border(y: Array, level: Array, patient: Patient) -> tuple[Array, Array]:
@@ -145,8 +142,7 @@ def contours(grid: Grid, patient: Patient) -> Contours:
     index = ((angle + np.float32(np.pi)) * np.float32(_ANGLES / (2.0 * np.pi))).astype(np.intp) % _ANGLES
 
     def look_up(table: Array) -> Field:
-        values: Field = table.astype(np.float32).take(index, axis=1)
-        return values
+        return table.astype(np.float32).take(index, axis=1)
 
     return Contours(
         cavity=rho - look_up(cavity),

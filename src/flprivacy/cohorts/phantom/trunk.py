@@ -55,8 +55,6 @@ def _paint_armpits(volume: Field, grid: Grid, outline: Contours, fine: Field, mu
     for side in (-1.0, 1.0):
         shape = Ellipsoid(centre=(side * 116.0, -6.0, 52.0), radii=(22.0, 24.0, 46.0), yaw=side * 0.5)
         box = shape.box(grid)
-        if box is None:
-            continue
         distance = np.maximum(shape.distance(*grid.at(box)) + 5.0 * fine[box], muscle[box] + np.float32(5.0))
         distance = np.maximum(distance, np.float32(WALL_MM + 3.0) - outline.cavity[box])
         paint(volume, 0.85 * grid.coverage(distance, ramp_mm=5.0), np.float32(FAT_HU), box)

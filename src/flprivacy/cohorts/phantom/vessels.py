@@ -48,8 +48,7 @@ def _squared(points: Points, anchors: Points) -> npt.NDArray[np.float64]:
 
 
 def _nearest(points: Points, anchors: Points) -> npt.NDArray[np.intp]:
-    nearest: npt.NDArray[np.intp] = _squared(points, anchors).argmin(axis=1)
-    return nearest
+    return np.asarray(_squared(points, anchors).argmin(axis=1))
 
 
 def _spread(rng: np.random.Generator, points: Points, count: int) -> Points:
