@@ -17,36 +17,13 @@ from flprivacy.cohorts.importing.found import ScanError, refusing
 from flprivacy.cohorts.importing.stack import MAX_SLICES, check_frame
 
 _BASIC = (
-    "SpecificCharacterSet",
-    "ImageType",
-    "SOPInstanceUID",
-    "StudyDate",
-    "Modality",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "PatientAge",
-    "GantryDetectorTilt",
-    "PatientPosition",
-    "SliceThickness",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "PixelSpacing",
-    "BitsAllocated",
-    "PixelRepresentation",
-    "PixelPaddingValue",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "RescaleType",
+    "SpecificCharacterSet", "ImageType", "SOPInstanceUID", "StudyDate", "Modality", "PatientID", "PatientBirthDate",
+    "PatientSex", "PatientAge", "GantryDetectorTilt", "PatientPosition", "SliceThickness", "StudyInstanceUID",
+    "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "SamplesPerPixel",
+    "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "PixelSpacing", "BitsAllocated",
+    "PixelRepresentation", "PixelPaddingValue", "RescaleIntercept", "RescaleSlope", "RescaleType",
     "ModalityLUTSequence",
-)
+)  # fmt: skip
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 

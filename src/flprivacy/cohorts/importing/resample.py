@@ -28,21 +28,8 @@ _MAX_EXTENT_MM = 5000.0
 _MAX_BLOCKS = 1 << 28
 
 
-def volume_grid(stack: Stack, shape: Shape, spacing_mm: Spacing | None) -> tuple[Points, Spacing]:
-    """Return the grid of a stack's volume.
-
-    Args:
-        stack: the slices.
-        shape: (depth, height, width) of the volume.
-        spacing_mm: (depth, height, width) of a voxel; None spreads the shape over the stack's bounding box, from
-            outer voxel edge to outer voxel edge.
-
-    Returns:
-        (4, 4) from (depth, height, width, 1) index to (x, y, z, 1) in DICOM's patient coordinates, and the spacing.
-
-    Raises:
-        ScanError: the stack's extent is absurd.
-    """
+def _volume_grid(stack: Stack, shape: Shape, spacing_mm: Spacing | None) -> Points:
+    """Return (4, 4) from (depth, height, width, 1) index of a stack's volume to (x, y, z, 1) in DICOM's coordinates."""
     sizes = np.array([stack.slices, stack.rows, stack.columns], dtype=np.float64)
     corners = np.array(np.meshgrid(*[(-0.5, size - 0.5) for size in sizes], indexing="ij")).reshape(3, -1)
     box = AXES_LPS @ (stack.affine[:3, :3] @ corners + stack.affine[:3, 3:])  # (axis, corner) along depth ...
@@ -54,7 +41,7 @@ def volume_grid(stack: Stack, shape: Shape, spacing_mm: Spacing | None) -> tuple
     affine = np.eye(4)
     affine[:3, :3] = AXES_LPS.T * size  # columns: depth, height, width
     affine[:3, 3] = AXES_LPS.T @ first
-    return affine, (float(size[0]), float(size[1]), float(size[2]))
+    return affine
 
 
 def resample(stack: Stack, *, shape: Shape, spacing_mm: Spacing | None, window_hu: tuple[float, float]) -> Volume:
@@ -63,7 +50,8 @@ def resample(stack: Stack, *, shape: Shape, spacing_mm: Spacing | None, window_h
     Args:
         stack: the slices.
         shape: (depth, height, width) of the volume.
-        spacing_mm: as for :func:`volume_grid`.
+        spacing_mm: (depth, height, width) of a voxel; None spreads the shape over the stack's bounding box, from
+            outer voxel edge to outer voxel edge.
         window_hu: (low, high) intensities that become 0 and 255.
 
     Returns:
@@ -72,7 +60,7 @@ def resample(stack: Stack, *, shape: Shape, spacing_mm: Spacing | None, window_h
     Raises:
         ScanError: the geometry is absurd, or slices cannot be read.
     """
-    grid, _ = volume_grid(stack, shape, spacing_mm)
+    grid = _volume_grid(stack, shape, spacing_mm)
     # Length of one step of each source axis in voxels of the volume.
     steps = np.linalg.norm(np.linalg.inv(grid[:3, :3]) @ stack.affine[:3, :3], axis=0)
     sizes = np.array([stack.slices, stack.rows, stack.columns])

@@ -73,7 +73,7 @@ class Grid:
         return np.asarray(np.clip(0.5 - distance_mm * np.float32(1.0 / ramp), 0.0, 1.0))
 
     def box(self, low: Sequence[float], high: Sequence[float], margin_mm: float = 0.0) -> Box:
-        """Return the index box around the reference box ``low`` .. ``high`` (x, y, z); an empty one if it misses the grid."""
+        """Return the index box around the reference box ``low`` .. ``high`` (x, y, z); empty beside the grid."""
         pad = margin_mm + self.ramp_mm
         spacing = float(self.z[1] - self.z[0])
         first = max(math.ceil((low[2] - margin_mm - float(self.z[0])) / spacing), 0)

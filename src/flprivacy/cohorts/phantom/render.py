@@ -3,30 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.cohorts.phantom.disease import (
-    EFFUSION_HU,
-    GROUND_GLASS_HU,
-    SOLID_HU,
-    Findings,
-    at_scan,
-    dependent_density,
-    draw_findings,
-    effusion,
-    opacities,
-)
+from flprivacy.cohorts.phantom import disease, mediastinum
 from flprivacy.cohorts.phantom.grid import Field, Grid, make_grid, paint
 from flprivacy.cohorts.phantom.lungs import lung_coverage, noise_pair, parenchyma
-from flprivacy.cohorts.phantom.mediastinum import (
-    AIR_HU,
-    FAT_HU,
-    paint_airways,
-    paint_below_diaphragm,
-    paint_great_vessels,
-    paint_heart,
-    paint_hila,
-    paint_plaques,
-    plaques,
-)
 from flprivacy.cohorts.phantom.patients import Patient
 from flprivacy.cohorts.phantom.scanner import Acquisition, acquire, paint_table, table_top, to_window
 from flprivacy.cohorts.phantom.skeleton import paint_skeleton
@@ -55,17 +34,17 @@ def render_anatomy(
     paint_table(volume, grid, top, acquisition)
     paint_trunk(volume, grid, outline, patient, (fine, coarse), top)
     cavity = grid.coverage(outline.cavity)
-    paint(volume, cavity, np.float32(FAT_HU + 8.0) + 8.0 * fine)
-    below = paint_below_diaphragm(volume, grid, patient, acquisition.lift_mm, cavity)
-    heart = paint_heart(volume, grid, patient, acquisition.blood_hu)
+    paint(volume, cavity, np.float32(mediastinum.FAT_HU + 8.0) + 8.0 * fine)
+    below = mediastinum.paint_below_diaphragm(volume, grid, patient, acquisition.lift_mm, cavity)
+    heart = mediastinum.paint_heart(volume, grid, patient, acquisition.blood_hu)
     paint_skeleton(volume, grid, outline, patient, phase_mm)
     lung = lung_coverage(grid, outline, patient, heart, below)
-    findings = at_scan(draw_findings(lesion_rng, patient), acquisition.extent, acquisition.lift_mm)
+    findings = disease.at_scan(disease.draw_findings(lesion_rng, patient), acquisition.extent, acquisition.lift_mm)
     paint(volume, lung, _lung_tissue(tree_rng, grid, outline, patient, acquisition, findings, (fine, coarse)))
-    paint_great_vessels(volume, grid, patient, acquisition.blood_hu)
-    paint_hila(volume, grid, patient, acquisition.blood_hu)
-    paint_plaques(volume, grid, plaques(plaque_rng, patient))
-    paint_airways(volume, grid, patient)
+    mediastinum.paint_great_vessels(volume, grid, patient, acquisition.blood_hu)
+    mediastinum.paint_hila(volume, grid, patient, acquisition.blood_hu)
+    mediastinum.paint_plaques(volume, grid, mediastinum.plaques(plaque_rng, patient))
+    mediastinum.paint_airways(volume, grid, patient)
     return volume
 
 
@@ -75,27 +54,27 @@ def _lung_tissue(
     outline: Contours,
     patient: Patient,
     acquisition: Acquisition,
-    findings: Findings,
+    findings: disease.Findings,
     noise: tuple[Field, Field],
 ) -> Field:
     """Parenchyma, ground glass, vessels, consolidation and the bronchi that stay open in it."""
     fine, coarse = noise
     tissue = parenchyma(grid, patient, acquisition.lung_shift_hu, fine, coarse)
-    ground, solid = opacities(grid, findings, fine)
-    dependent = dependent_density(grid, outline.cavity, findings)
+    ground, solid = disease.opacities(grid, findings, fine)
+    dependent = disease.dependent_density(grid, outline.cavity, findings)
     if dependent is not None:
         np.maximum(ground, 0.6 * dependent, out=ground)
-    paint(tissue, ground, np.float32(GROUND_GLASS_HU) + 55.0 * fine)
+    paint(tissue, ground, np.float32(disease.GROUND_GLASS_HU) + 55.0 * fine)
     step = max(1.2, 0.5 * grid.ramp_mm)
     trees = [grow_tree(rng, patient, side, np.array(hilum), step) for side, hilum in _ARTERY_HILA.items()]
     paint(tissue, deposit(grid, join(*(tree for pair in trees for tree in pair))), np.float32(acquisition.blood_hu))
-    paint(tissue, solid, np.float32(SOLID_HU) + 18.0 * fine)
-    fluid = effusion(grid, outline.cavity, findings)
+    paint(tissue, solid, np.float32(disease.SOLID_HU) + 18.0 * fine)
+    fluid = disease.effusion(grid, outline.cavity, findings)
     if solid.any():
         bronchi = deposit(grid, join(*(large for large, _ in trees)), scale=0.6)
-        paint(tissue, np.minimum(bronchi, 0.8) * solid, np.float32(AIR_HU))
+        paint(tissue, np.minimum(bronchi, 0.8) * solid, np.float32(mediastinum.AIR_HU))
     if fluid is not None:
-        paint(tissue, fluid, np.float32(EFFUSION_HU))
+        paint(tissue, fluid, np.float32(disease.EFFUSION_HU))
     return tissue
 
 
