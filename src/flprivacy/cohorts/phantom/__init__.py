@@ -5,7 +5,7 @@
     sites        sizes, scanner and case mix of each site
     patients     sex, age, habitus and how they shape the chest
     render       one scan: anatomy, disease and scanner put together
-    thorax, trunk, skeleton, mediastinum, lungs, vessels    anatomy
+    thorax, wall, mediastinum, lungs    anatomy
     disease      what the label does to the lungs
     scanner      what a site's scanner makes of it
     grid         coordinates and implicit shapes

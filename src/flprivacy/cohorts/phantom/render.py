@@ -5,13 +5,11 @@ import numpy.typing as npt
 
 from flprivacy.cohorts.phantom import disease, mediastinum
 from flprivacy.cohorts.phantom.grid import Field, Grid, make_grid, paint
-from flprivacy.cohorts.phantom.lungs import lung_coverage, noise_pair, parenchyma
+from flprivacy.cohorts.phantom.lungs import deposit, grow_tree, join, lung_coverage, noise_pair, parenchyma
 from flprivacy.cohorts.phantom.patients import Patient
 from flprivacy.cohorts.phantom.scanner import Acquisition, acquire, paint_table, table_top, to_window
-from flprivacy.cohorts.phantom.skeleton import paint_skeleton
 from flprivacy.cohorts.phantom.thorax import Contours, contours
-from flprivacy.cohorts.phantom.trunk import paint_trunk
-from flprivacy.cohorts.phantom.vessels import deposit, grow_tree, join
+from flprivacy.cohorts.phantom.wall import paint_skeleton, paint_trunk
 
 _ARTERY_HILA = {-1.0: (-46.0, 0.0, 134.0), 1.0: (50.0, 10.0, 122.0)}
 
