@@ -16,7 +16,7 @@ from dp_accounting import pld, rdp
 from scipy import stats
 
 from flprivacy.core.errors import ConfigError
-from flprivacy.privacy.accounting import PrivacySpent, account, population, privacy_profile
+from flprivacy.privacy.accounting import PrivacySpent, account, population
 from flprivacy.privacy.budget import calibrate_noise_multiplier
 from flprivacy.privacy.events import SampledGaussianSteps
 from flprivacy.privacy.mechanisms import pld_accountant, rdp_epsilon, renyi_divergences
@@ -158,13 +158,6 @@ def test_meaningless_noise_is_still_priced():
 def test_a_group_with_next_to_no_noise_is_refused_before_it_fills_the_memory():
     with pytest.raises(ConfigError, match="noise_multiplier is 1e-06; a group of 3 scans cannot be priced"):
         account([event(noise_multiplier=1e-6, scans_per_patient=3)], delta=1e-5, unit="patient")
-
-
-def test_privacy_profile_is_the_accountants_curve():
-    epsilons = np.array([0.0, 0.5, 1.0, 2.0])
-    deltas = privacy_profile([event(steps=3, sampling_rate=1.0, noise_multiplier=math.sqrt(3))], epsilons=epsilons)
-    exact = stats.norm.cdf(0.5 - epsilons) - np.exp(epsilons) * stats.norm.cdf(-0.5 - epsilons)
-    assert deltas == pytest.approx(exact, abs=1e-4)
 
 
 def test_words_say_who_is_protected():

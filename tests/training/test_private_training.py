@@ -16,7 +16,7 @@ from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.target import TargetRecord
 from flprivacy.privacy.accounting import account
 from flprivacy.privacy.config import PrivacyConfig
-from flprivacy.privacy.events import event_from_mapping
+from flprivacy.privacy.events import SampledGaussianSteps
 from flprivacy.targets.folder import read_target
 from flprivacy.training.alone import train_central, train_siloed
 from flprivacy.training.checkpoint import Checkpoint, Checkpoints
@@ -47,7 +47,7 @@ def record(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ta
 
 def test_the_record_says_who_is_protected_and_how_much(record: tuple[TargetRecord, Path]) -> None:
     found, _ = record
-    events = [event_from_mapping(e) for e in found.dp_events]
+    events = [from_mapping(SampledGaussianSteps, e) for e in found.dp_events]
     assert [e.client for e in events] == ["site-00", "site-01", "site-02"]
     assert [e.steps for e in events] == [3, 3, 3]  # one of two rounds: stopped early
     assert [e.population for e in events] == [11, 6, 3]  # patients, not scans

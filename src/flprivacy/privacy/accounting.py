@@ -4,13 +4,13 @@ The epsilon that is stated is that of the privacy loss distribution (PLD), a num
 0.1%; that of Renyi differential privacy (RDP) is stated beside it as a second opinion, and is larger.
 
 Clients whose data are disjoint compose in parallel: a unit is in one of them, so the run costs it what its own client
-did, and the run's epsilon is the largest over clients (adaptive composition: what other clients' data do to the
-messages that a client sees is post-processing as far as this unit is concerned). A patient who was scanned at two sites
-is in two clients, which then compose one after the other: name such clients together in ``exposures``.
+did (what other clients' data do to the messages that a client sees is post-processing as far as this unit is
+concerned). A patient who was scanned at two sites is in two clients, which then compose one after the other: name such
+clients together in ``exposures``.
 
-What the number does not say: it holds for the released model and for every intermediate one, against whoever does
-not know the seed of the noise (:mod:`flprivacy.privacy.randomness`); it does not cover training losses that are
-published beside the model, nor choosing hyper-parameters by looking at the data.
+It holds for the released model and every intermediate one, against whoever does not know the seed of the noise
+(:mod:`flprivacy.privacy.randomness`); not for training losses that are published, nor for hyper-parameters chosen by
+looking at the data.
 """
 
 import math
@@ -18,14 +18,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-import numpy as np
-import numpy.typing as npt
-
 from flprivacy.core.checks import check
 from flprivacy.core.errors import ConfigError
 from flprivacy.privacy.events import PATIENT, SCAN, SITE, SampledGaussianSteps
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,11 +97,7 @@ def account(
 
 
 def spent_by_client(events: Sequence[SampledGaussianSteps], *, delta: float) -> dict[str, PrivacySpent]:
-    """Return client -> what its own events cost one of its units.
-
-    Args:
-        events: of all clients, of one unit.
-        delta: of the guarantee.
+    """Return client -> what its own events, all of one unit, cost one of its units.
 
     Raises:
         ConfigError: as :func:`account`.
@@ -118,33 +109,13 @@ def spent_by_client(events: Sequence[SampledGaussianSteps], *, delta: float) -> 
     return {client: _price(found, (client,), delta, unit, 1) for client, found in _by_client(events).items()}
 
 
-def privacy_profile(events: Sequence[SampledGaussianSteps], *, epsilons: FloatArray, group_size: int = 1) -> FloatArray:
-    """Return (epsilon,) the least delta at each epsilon for the events of one client, by PLD.
-
-    The whole curve, which one-run audits in f-DP form test (:mod:`flprivacy.auditing.epsilon.f_dp`).
-
-    Args:
-        events: of one client.
-        epsilons: (epsilon,) not negative.
-        group_size: units that are added or removed together.
-    """
-    from flprivacy.privacy.mechanisms import pld_accountant
-
-    accountant = pld_accountant(events, group_size=group_size, interval=_interval(events, group_size, 1e-6))
-    return np.array([accountant.get_delta(float(e)) for e in epsilons])
-
-
 def population(events: Iterable[SampledGaussianSteps]) -> int:
     """Return the number of units in all clients together."""
     return sum({event.client: event.population for event in events}.values())
 
 
 def check_delta(delta: float, n: int) -> None:
-    """Refuse a delta at which publishing one unit's data whole would count as private.
-
-    Args:
-        delta: of the guarantee.
-        n: units in the data.
+    """Refuse a delta at which publishing one of ``n`` units' data whole would count as private.
 
     Raises:
         ConfigError: ``delta`` is not in (0, 1 / n).

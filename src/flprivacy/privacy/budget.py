@@ -24,13 +24,9 @@ _LARGEST_NOISE = 1e6
 
 @dataclass(frozen=True, kw_only=True)
 class ClientData:
-    """A client's data as far as accounting goes.
+    """A client's data as far as accounting goes: units there, and times that it is to go over them in the whole run.
 
-    Attributes:
-        name: of the client, ``site-03``; empty for central training.
-        units: scans or patients there.
-        scans_per_patient: most scans of one patient there.
-        passes: times that the client is to go over its data in the whole run.
+    ``name`` is empty for central training; ``scans_per_patient`` the most scans of one patient there.
     """
 
     name: str
@@ -40,11 +36,7 @@ class ClientData:
 
 
 def choose_delta(config: PrivacyConfig, n: int) -> float:
-    """Return the configured delta, or the smaller of 1e-5 and a tenth of 1 / n.
-
-    Args:
-        config: of the run.
-        n: units in all clients together.
+    """Return the configured delta, or the smaller of 1e-5 and a tenth of 1 / n, for n units in all clients together.
 
     Raises:
         ConfigError: a delta of 1 / n or more.
@@ -59,12 +51,8 @@ def plan_clients(
 ) -> dict[int, SampledGaussianSteps]:
     """Return client -> all of its planned steps.
 
-    Clients hold disjoint data, so that each has the whole budget (parallel composition).
-
-    Args:
-        config: unit ``scan`` or ``patient``, budget and clipping.
-        clients: those that will train.
-        batch_size: expected units a step, unless the configuration gives a sampling rate.
+    Clients hold disjoint data, so that each has the whole budget (parallel composition). ``batch_size`` is the expected
+    units a step, unless the configuration gives a sampling rate.
 
     Raises:
         ConfigError: a budget that cannot be met, a delta of 1 / n or more, or a batch larger than a client's data.
@@ -156,14 +144,6 @@ def calibrate_noise_multiplier(
 ) -> float:
     """Return the least noise multiplier, to 0.1%, whose PLD epsilon after ``steps`` does not exceed the target.
 
-    Args:
-        epsilon: target; positive.
-        delta: of the guarantee; below 1 / population.
-        steps: private steps that the run will do.
-        sampling_rate: probability with which each unit takes part in a step, in (0, 1].
-        population: units in the data.
-        group_size: units that are added or removed together (scans of one patient).
-
     Raises:
         ConfigError: an argument out of range, or a target that no noise multiplier up to a million meets.
     """
@@ -186,10 +166,7 @@ def calibrate_noise_multiplier(
 
 
 def _least(price: Callable[[float], float], epsilon: float, *, start: float, step: float) -> float:
-    """Return the least noise multiplier, within the tolerance, whose price does not exceed ``epsilon``.
-
-    The price falls with the noise. Search outwards from ``start`` by factors of ``step``, then between.
-    """
+    """Return the least noise multiplier, within the tolerance, whose (falling) price does not exceed ``epsilon``."""
 
     @cache
     def excess(log_noise: float) -> float:

@@ -11,25 +11,19 @@ from flprivacy.core.errors import TrainingError
 def validate(model: keras.Model) -> None:
     """Refuse a network that tells more about its training scans than its clipped and noised gradients do.
 
-    Two things do that. Variables that training sets without a gradient, such as the moving statistics of
-    BatchNormalization, are published with the weights though no noise was added to them. Loss terms of the network's
-    own (regularisers) are added to every scan's loss, where clipping mixes them with the scan's gradient. Layers are
-    known by name where there is advice to give; whatever else changes in a forward pass in training mode is found by
-    making one.
-
-    Args:
-        model: (batch, depth, height, width, channel) -> (batch, class) probabilities, built.
+    Variables that training sets without a gradient, such as moving statistics, are published without noise; loss terms
+    of the network's own (regularisers) are clipped together with each scan's gradient. Layers are known by name where
+    there is advice to give; whatever else changes in a forward pass in training mode is found by making one.
 
     Raises:
         TrainingError: naming the layer, the reason and the remedy.
     """
-    for layer in _layers(model):
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-            raise TrainingError(
-                f"layer {layer.name!r} is a BatchNormalization that trains: it normalises with statistics of the other "
-                "scans of a batch and publishes their moving averages without noise, so no scan is private; freeze it "
-                "(flprivacy.privacy.compatibility.freeze_batch_normalization) or use GroupNormalization"
-            )
+    for layer in _training_batch_norms(model):
+        raise TrainingError(
+            f"layer {layer.name!r} is a BatchNormalization that trains: it normalises with statistics of the other "
+            "scans of a batch and publishes their moving averages without noise, so no scan is private; freeze it "
+            "(flprivacy.privacy.compatibility.freeze_batch_normalization) or use GroupNormalization"
+        )
     if not model.trainable_variables:
         raise TrainingError("the model has no trainable variable; unfreeze the layers that are to learn")
     _refuse_own_losses(model)
@@ -42,12 +36,11 @@ def refuse_batch_statistics(model: keras.Model) -> None:
     Raises:
         TrainingError: naming the layer, the reason and the remedy.
     """
-    for layer in _layers(model):
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-            raise TrainingError(
-                f"layer {layer.name!r} is a BatchNormalization that trains: site-level noise on its moving variances "
-                "would make them negative; freeze it or use GroupNormalization, as cnn3d_small does"
-            )
+    for layer in _training_batch_norms(model):
+        raise TrainingError(
+            f"layer {layer.name!r} is a BatchNormalization that trains: site-level noise on its moving variances "
+            "would make them negative; freeze it or use GroupNormalization, as cnn3d_small does"
+        )
 
 
 def freeze_batch_normalization(model: keras.Model) -> int:
@@ -59,12 +52,15 @@ def freeze_batch_normalization(model: keras.Model) -> int:
     Returns:
         The number of layers that were trainable before.
     """
-    found = [
-        layer for layer in _layers(model) if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-    ]
+    found = _training_batch_norms(model)
     for layer in found:
         layer.trainable = False
     return len(found)
+
+
+def _training_batch_norms(model: keras.Model) -> list[keras.Layer]:
+    norms = (layer for layer in _layers(model) if isinstance(layer, keras.layers.BatchNormalization))
+    return [layer for layer in norms if layer.trainable]
 
 
 def _layers(model: keras.Model) -> Iterator[keras.Layer]:

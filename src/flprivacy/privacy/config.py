@@ -79,12 +79,10 @@ class DpSgdConfig:
     """What one private step does.
 
     Attributes:
-        clip_norm: bound on the L2 norm of a unit's gradient; positive.
         noise_multiplier: noise standard deviation over ``clip_norm``; 0 adds none, which no event can record.
         expected_batch: units a step on average, ``sampling_rate * n``: the fixed denominator.
         unit: what is clipped as one: ``scan``, or ``patient`` (the sum over a drawn patient's scans).
-        loss_scale: the loss is multiplied by it before, and the gradient divided by it after, differentiation; some
-            1024 keeps a ``mixed_float16`` network's gradients from vanishing, others need none.
+        loss_scale: the loss is multiplied by it before, and the gradient divided by it after, differentiation.
     """
 
     clip_norm: float

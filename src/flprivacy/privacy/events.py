@@ -7,12 +7,9 @@ and nothing else is: it goes into ``target.json`` (``TargetRecord.dp_events``) a
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from flprivacy.core.checks import check
-from flprivacy.core.errors import ConfigError
 
 SCAN, PATIENT, SITE = "scan", "patient", "site"
 UNITS = (SCAN, PATIENT, SITE)
@@ -70,30 +67,7 @@ class SampledGaussianSteps:
         """Return the record of a run that did ``steps`` of these steps, such as one that stopped early."""
         return replace(self, steps=steps)
 
-    def to_mapping(self) -> dict[str, Any]:
-        """Return the record as a JSON-able mapping."""
-        return asdict(self)
-
 
 def steps_per_pass(rate: float) -> int:
     """Return the steps after which each unit, drawn with this rate, has taken part once on average, rounded."""
     return max(1, round(1.0 / rate))
-
-
-def event_from_mapping(mapping: Mapping[str, Any]) -> SampledGaussianSteps:
-    """Read a record written by :meth:`SampledGaussianSteps.to_mapping`.
-
-    Raises:
-        ConfigError: an unknown mechanism, a missing or unknown field, or a value out of range. Nothing is assumed:
-            an event that is not understood cannot be priced.
-    """
-    known = {f.name for f in fields(SampledGaussianSteps)}
-    wrong = sorted(known ^ set(mapping))
-    if wrong:
-        raise ConfigError(f"DP event: field {wrong[0]!r} is missing or unknown; fields are {', '.join(sorted(known))}")
-    integers = ("steps", "population", "scans_per_patient")
-    for name in (*integers, "sampling_rate", "noise_multiplier", "clip_norm"):
-        kinds: tuple[type, ...] = (int,) if name in integers else (int, float)
-        if isinstance(mapping[name], bool) or not isinstance(mapping[name], kinds):
-            raise ConfigError(f"DP event: {name} is {mapping[name]!r}; must be a number")
-    return SampledGaussianSteps(**mapping)

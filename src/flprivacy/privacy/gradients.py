@@ -34,10 +34,8 @@ class StepResult(NamedTuple):
     """What a step saw, before the update. None of it is private: it must not be published beside the model.
 
     Attributes:
-        loss: mean cross-entropy over the drawn scans; 0 where none was drawn.
-        accuracy: share of them classified correctly, in [0, 1]; 0 where none was drawn.
-        scans: drawn scans.
-        units: drawn units.
+        loss: mean cross-entropy over the drawn scans; 0 where none was drawn, as for the shares.
+        accuracy: share of them classified correctly, in [0, 1].
         clipped: share of the units whose gradient was longer than the clip norm, in [0, 1].
     """
 
@@ -63,8 +61,7 @@ class DpSgdRule:
 
         Args:
             model: (batch, depth, height, width, channel) -> (batch, class) probabilities.
-            optimizer: any but a loss-scaling one; built here if it is not yet. It sees the noised mean gradient
-                only, so that whatever it remembers is post-processing.
+            optimizer: any but a loss-scaling one; built here if it is not yet. It sees the noised mean gradient only.
             config: clipping, noise and denominator.
             seed: draws the noise; a secret (:mod:`flprivacy.privacy.randomness`).
 
@@ -111,10 +108,7 @@ class DpSgdRule:
             mask: (physical,) 1 for a drawn scan, 0 for filling, in any order.
             key: names the step's noise; each step of a run, on every client, needs its own.
             ends: (physical,) 1 where a patient's last scan stands; not needed where the unit is a scan.
-            last: whether the step is complete with this chunk.
-
-        Returns:
-            The step's result with the last chunk, None before.
+            last: whether the step is complete with this chunk; the result is None before.
 
         Raises:
             TrainingError: a gradient was not finite (the model is left as it was before the step), or the chunks do
@@ -134,11 +128,6 @@ class DpSgdRule:
         self._accumulator.reset()
         return self._result(totals)
 
-    @property
-    def config(self) -> DpSgdConfig:
-        """What a step does."""
-        return self._config
-
     def serve(self, *, noise_multiplier: float, expected_batch: float) -> None:
         """Take the next steps on data of another size: another client's. Nothing is traced again.
 
@@ -151,11 +140,9 @@ class DpSgdRule:
         self._config = replace(self._config, noise_multiplier=noise_multiplier, expected_batch=expected_batch)
 
     def contribute(self, gradients: Sequence[npt.NDArray[Any]]) -> None:
-        """Add one more unit's gradient to the step under way, clipped like any other: a gradient-space canary.
+        """Add one more unit's gradient, one array a trainable tensor, clipped like any other: a gradient-space canary.
 
-        Args:
-            gradients: one array a trainable tensor, in the model's order. It must have been drawn like a scan, with the
-                sampling rate, or the canary is more exposed than a scan and says nothing about scans.
+        It must have been drawn like a scan, with the sampling rate, or it is more exposed and says nothing about scans.
 
         Raises:
             TrainingError: shapes that are not the model's, or values that are not finite.
@@ -209,8 +196,7 @@ class DpSgdRule:
 def prepare_process() -> None:
     """Set the process up for private steps at full speed; to be called before Keras's backend runs anything.
 
-    On TensorFlow without a GPU each operation then keeps to one thread, so that each core streams its own scan.
-    Ordinary steps in the same process get slower. Results do not depend on it beyond rounding.
+    On TensorFlow without a GPU each core then streams its own scan; ordinary steps get slower.
     """
     if keras.backend.backend() == "tensorflow":
         from flprivacy.privacy.gradients_tensorflow import one_thread_per_scan

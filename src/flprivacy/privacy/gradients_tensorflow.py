@@ -1,10 +1,9 @@
 """The streaming loop on TensorFlow: one compiled function, a scan at a time on each core.
 
-A convolution of one small scan is too little work to share among threads, and a step of one scan after another would
-leave cores idle. So iterations of the loop overlap, as many as there are cores: each core streams its own scan, memory
-holds that many scans instead of a batch, and the sum is still added up in the order of the scans, so that results do
-not depend on timing. Where the process has just one thread an operation (:func:`one_thread_per_scan`), a step takes no
-longer than an ordinary one.
+A convolution of one small scan is too little work to share among threads. So iterations of the loop overlap, as many as
+there are cores: memory holds that many scans instead of a batch, and the sum is still added up in the order of the
+scans, so that results do not depend on timing. Where the process has just one thread an operation
+(:func:`one_thread_per_scan`), a step takes no longer than an ordinary one.
 """
 
 import logging
@@ -34,10 +33,8 @@ _MOST_SCANS_AT_ONCE = 8
 def one_thread_per_scan() -> bool:
     """Let every TensorFlow operation of this process run in one thread, so that each core works on its own scan.
 
-    Must come before TensorFlow runs anything. Ordinary training and prediction in the same process get slower.
-
-    Returns:
-        Whether it was in time; too late, private training works all the same, but slower.
+    Must come before TensorFlow runs anything; too late, private training works all the same, but slower. Ordinary
+    training and prediction in the same process get slower. Returns whether it was in time.
     """
     try:
         tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -71,7 +68,7 @@ class TensorFlowAccumulator:
 
     def add(self, x: Any, y: Any, mask: FloatArray, ends: FloatArray) -> None:
         """Add a chunk's clipped gradients to the sum."""
-        self._call(x, y, mask, ends, np.zeros(2, dtype=np.int32), np.ones(2, dtype=np.float32), last=False)
+        self._call(x, y, mask, ends, (np.zeros(2, dtype=np.int32), np.ones(2, dtype=np.float32)), last=False)
 
     def add_and_apply(
         self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seed: npt.NDArray[np.int32], scales: FloatArray
@@ -80,7 +77,7 @@ class TensorFlowAccumulator:
 
         ``scales`` are the noise's standard deviation and the denominator.
         """
-        self._call(x, y, mask, ends, seed, scales, last=True)
+        self._call(x, y, mask, ends, (seed, scales), last=True)
         return np.asarray(self._totals.numpy(), dtype=np.float64)
 
     def contribute(self, gradients: Sequence[npt.NDArray[Any]]) -> None:
@@ -95,23 +92,15 @@ class TensorFlowAccumulator:
         self._totals = tf.zeros(N_TOTALS)
 
     def _call(
-        self,
-        x: Any,
-        y: Any,
-        mask: FloatArray,
-        ends: FloatArray,
-        seed: npt.NDArray[np.int32],
-        scales: FloatArray,
-        *,
-        last: bool,
+        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, draws: tuple[npt.NDArray[Any], ...], *, last: bool
     ) -> None:
         positions = np.flatnonzero(mask).astype(np.int32)
         used = int(positions[-1]) + 1 if len(positions) else 0  # the filling behind is not copied
         tensors = [tf.convert_to_tensor(a[:used], tf.float32) for a in (x, y, ends)]
         state = (self._sum, self._unit, self._totals)
         inputs = (*tensors, tf.constant(positions))
-        draws = (tf.constant(seed), tf.constant(scales))
-        self._sum, self._unit, self._totals = self._compiled(state, inputs, draws, tf.constant(last))
+        constants = tuple(map(tf.constant, draws))
+        self._sum, self._unit, self._totals = self._compiled(state, inputs, constants, tf.constant(last))
 
     def _signature(self) -> tuple[tuple[tf.TensorSpec, ...], ...]:
         """Return what the compiled function takes: any number of scans, so that it is traced once."""

@@ -35,25 +35,15 @@ _MOST_POINTS = 4e6
 
 
 def discretisation(epsilon: float, steps: int) -> float:
-    """Return the interval of the privacy loss at which PLD overstates an epsilon by some 0.1% at most.
+    """Return the interval of the privacy loss at which PLD overstates an epsilon of about that size by some 0.1%.
 
     What rounding adds grows with the number of compositions and the square of the interval.
-
-    Args:
-        epsilon: about what is expected.
-        steps: compositions.
     """
     return max(_FINEST, math.sqrt(1e-4 * epsilon / max(steps, 1)))
 
 
 def pld_accountant(events: Sequence[SampledGaussianSteps], *, group_size: int, interval: float) -> pld.PLDAccountant:
-    """Return a PLD accountant that has composed the events. Its epsilon is an upper bound at any interval.
-
-    Args:
-        events: of one client, or of clients that share a unit.
-        group_size: units that are added or removed together.
-        interval: of the discretised privacy loss.
-    """
+    """Return a PLD accountant that has composed the events. Its epsilon is an upper bound at any interval."""
     coarser = _MIXTURE_COARSER if group_size > 1 else 1.0
     accountant = pld.PLDAccountant(value_discretization_interval=interval * coarser)
     for event in events:
@@ -63,10 +53,7 @@ def pld_accountant(events: Sequence[SampledGaussianSteps], *, group_size: int, i
 
 
 def rdp_epsilon(events: Sequence[SampledGaussianSteps], *, group_size: int, delta: float) -> float:
-    """Return the epsilon of the events by Renyi differential privacy.
-
-    Single units are priced by dp-accounting, groups by :func:`renyi_divergences`.
-    """
+    """Return the epsilon by Renyi differential privacy, that of groups by :func:`renyi_divergences`."""
     if group_size == 1:
         accountant = rdp.RdpAccountant(ORDERS)
         with _without_warnings():

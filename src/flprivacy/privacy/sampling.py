@@ -1,9 +1,8 @@
 """Poisson sampling: in each step every unit takes part independently, with one probability.
 
-This is what amplification by sampling is proved for. Shuffled batches of one size are not it, and the usual accountants
-do not price them. The number of units therefore differs from step to step. A network is traced once for a physical
-batch of one size, so a draw is cut into as many padded chunks of that size as it needs: nothing is ever left out, and
-the denominator of the update stays the *expected* batch (see :mod:`flprivacy.privacy.gradients`).
+This is what amplification by sampling is proved for; shuffled batches of one size are not it. A draw is cut into as
+many padded chunks of one physical size as it needs: nothing is ever left out, and the denominator of the update stays
+the *expected* batch (see :mod:`flprivacy.privacy.gradients`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,13 +37,7 @@ class Chunk:
 
 
 def poisson_sample(n: int, rate: float, *, seed: int, key: Sequence[int]) -> Indices:
-    """Draw the units of one step.
-
-    Args:
-        n: units in the client's data.
-        rate: probability with which each takes part, in (0, 1].
-        seed: draws the run; a secret (:mod:`flprivacy.privacy.randomness`).
-        key: names the step, such as (client, round, step).
+    """Draw the units of one step, each of ``n`` with the probability ``rate`` in (0, 1].
 
     Returns:
         (k,) units, ascending; k is random and may be 0.
@@ -59,10 +52,7 @@ def poisson_sample(n: int, rate: float, *, seed: int, key: Sequence[int]) -> Ind
 def physical_batch(scans_per_unit: npt.ArrayLike, rate: float, *, overflow: float = 0.05) -> int:
     """Return a physical batch that a step's draw seldom exceeds; one that does takes a second chunk.
 
-    Args:
-        scans_per_unit: (n,) scans of each unit; ones where the unit is a scan.
-        rate: probability with which each unit takes part.
-        overflow: share of steps that may need more than one chunk, roughly.
+    ``scans_per_unit`` is (n,), ones where the unit is a scan; ``overflow`` the share of steps that may take more.
     """
     scans = np.asarray(scans_per_unit, dtype=np.float64)
     if (scans == scans[0]).all():
@@ -72,15 +62,7 @@ def physical_batch(scans_per_unit: npt.ArrayLike, rate: float, *, overflow: floa
 
 
 def scan_chunks(n: int, rate: float, *, physical: int, seed: int, key: Sequence[int]) -> Iterator[Chunk]:
-    """Draw one step whose unit is the scan, and yield it in chunks (one, unless the draw is large).
-
-    Args:
-        n: scans in the client's data.
-        rate: probability with which each takes part.
-        physical: scans a chunk.
-        seed: draws the run.
-        key: names the step.
-    """
+    """Draw one step whose unit is the scan, and yield it in chunks (one, unless the draw is large)."""
     drawn = poisson_sample(n, rate, seed=seed, key=key)
     yield from _cut(drawn, np.ones(len(drawn), dtype=np.float32), physical)
 
@@ -88,14 +70,9 @@ def scan_chunks(n: int, rate: float, *, physical: int, seed: int, key: Sequence[
 def patient_chunks(
     patients: npt.ArrayLike, rate: float, *, physical: int, seed: int, key: Sequence[int]
 ) -> Iterator[Chunk]:
-    """Draw one step whose unit is the patient: a drawn patient takes part with every scan.
+    """Draw one step whose unit is the patient, who takes part with every scan.
 
-    Args:
-        patients: (n,) patient of each of the client's scans, of any sortable kind.
-        rate: probability with which each patient takes part.
-        physical: scans a chunk.
-        seed: draws the run.
-        key: names the step.
+    ``patients`` is (n,): the patient of each of the client's scans, of any sortable kind.
     """
     _, patient = np.unique(np.asarray(patients), return_inverse=True)
     drawn = poisson_sample(int(patient.max()) + 1, rate, seed=seed, key=key)

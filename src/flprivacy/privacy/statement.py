@@ -23,13 +23,9 @@ def state_privacy(
     exposures: Collection[Collection[str]] = (),
     known_seed: bool = False,
 ) -> PrivacyStatement:
-    """Return the guarantee of a run.
+    """Return the guarantee of a run of these events.
 
-    Args:
-        events: what was done, of all clients.
-        delta: of the guarantee.
-        exposures: groups of clients that hold scans of one and the same patient.
-        known_seed: whether the noise can be drawn again by whoever knows the configuration.
+    ``exposures`` are groups of clients that hold scans of one patient.
 
     Raises:
         ConfigError: nothing finite can be stated.

@@ -27,9 +27,7 @@ def train_central(run: Run) -> list[TrainedModel]:
 
 
 def train_siloed(run: Run) -> list[TrainedModel]:
-    """Return a model per site, ``site-00`` first, each from fresh weights of its own.
-
-    A site's model does not depend on the other sites: neither on how many there are nor on what they hold.
+    """Return a model per site, ``site-00`` first, each from fresh weights and untouched by what other sites hold.
 
     Raises:
         TrainingError: a site has no training scan, or a loss is no longer finite.
@@ -44,33 +42,22 @@ def train_siloed(run: Run) -> list[TrainedModel]:
 
 
 def train_alone(run: Run, *, model: str, number: int, members: Indices, counter: Progress) -> TrainedModel:
-    """Train one model on its own scans from fresh weights, or carry on from its checkpoint.
+    """Train one model on its own scans (indices into the pool) from fresh weights, or carry on from its checkpoint.
 
-    Args:
-        run: the training run.
-        model: name of the model, of its checkpoint too.
-        number: number of the model; with the seed it draws weights, batches and random layers.
-        members: indices into the pool.
-        counter: counts optimisation steps.
+    With the seed, ``number`` draws weights, batches and random layers.
 
     Raises:
         TrainingError: the loss or the weights are no longer finite.
     """
     config, learner = run.config, run.learner
     saved = run.checkpoints.load(model)
-    done, history, steps = (saved.done, saved.history, saved.steps.get(number, 0)) if saved else (0, [], 0)
+    done, arrays, history, steps = (saved.done, saved.arrays, saved.history, saved.steps) if saved else (0, [], [], {})
     if saved:
         counter.resume(counter.done + done * learner.steps(len(members), number))
-    if saved and done == run.epochs:
-        size = len(learner.weights())
-        weights, memory = saved.arrays[:size], saved.arrays[size:]
-        return TrainedModel(
-            name=model, weights=weights, members=members, history=history, steps={number: steps}, memory=memory
-        )
-    if saved:
-        learner.restore(saved.arrays)
     else:
         learner.start(run.initial_weights(number), layer_generator(config.seed, number, 0))
+    if 0 < done < run.epochs:
+        learner.restore(arrays)
     for epoch in range(done, run.epochs):
         place = Place(client=number, epoch=epoch)
         result = learner.train_epoch(
@@ -83,14 +70,8 @@ def train_alone(run: Run, *, model: str, number: int, members: Indices, counter:
             place=place,
         )
         history = [*history, run.entry({"epoch": epoch + 1}, result)]
-        steps += result.steps
+        steps = {number: steps.get(number, 0) + result.steps}
         arrays = learner.state() if epoch + 1 < run.epochs else [*learner.weights(), *learner.memory()]
-        run.checkpoints.save(model, Checkpoint(done=epoch + 1, arrays=arrays, history=history, steps={number: steps}))
-    return TrainedModel(
-        name=model,
-        weights=learner.weights(),
-        members=members,
-        history=history,
-        steps={number: steps},
-        memory=learner.memory(),
-    )
+        run.checkpoints.save(model, Checkpoint(done=epoch + 1, arrays=arrays, history=history, steps=steps))
+    weights, memory = arrays[: (size := len(learner.weights()))], arrays[size:]
+    return TrainedModel(name=model, weights=weights, members=members, history=history, steps=steps, memory=memory)

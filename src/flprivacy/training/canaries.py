@@ -28,9 +28,7 @@ class Canaries:
     """Canaries in place.
 
     Attributes:
-        config: kind, number and seed.
         included: (canary,) whether its coin put it in.
-        pool: the training scans, canaries among them or behind them.
         members: indices into the pool that are trained on; gradient canaries that are in stand behind it.
         scans: (canary,) index of each into the pool; empty for gradient canaries.
         gradient: gradient canaries; None for other kinds.
@@ -121,12 +119,7 @@ def score_table(
 ) -> pd.DataFrame:
     """Return one row a canary: ``included``, and its scores, higher for likelier in.
 
-    Args:
-        canaries: in place.
-        model: a network of the architecture; its weights are overwritten.
-        before: the weights that training began from.
-        after: the trained weights.
-        memory: what the method remembered of gradient canaries.
+    ``model`` is a network of the architecture, whose weights are overwritten; ``memory`` what the method remembered.
     """
     if canaries.gradient is not None:
         scores = canaries.gradient.scores(np.asarray(memory[0]))

@@ -21,12 +21,10 @@ _HEADER = "header"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Checkpoint:
-    """The state of one model's training between two epochs or rounds.
+    """The state of one model's training after ``done`` epochs or rounds.
 
     Attributes:
-        done: finished epochs or rounds.
         arrays: everything that the rest of the training depends on; the weights alone once it is finished.
-        history: one entry an epoch or round.
         steps: client number -> its optimisation steps so far, which privacy is accounted from.
     """
 
@@ -40,9 +38,7 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of one run, one file a model, each replaced atomically.
 
-    Attributes:
-        folder: where they lie. The run's key is part of the path, so that another configuration never meets them.
-        key: digest of all that the result depends on; written into every file and compared when it is read.
+    ``key`` digests all that the result depends on: part of the path and of every file, so that runs never mix.
     """
 
     folder: Path

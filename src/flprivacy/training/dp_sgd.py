@@ -36,13 +36,9 @@ DrawChunks = Callable[[PrivateRun, int, int, tuple[int, ...]], Iterator[Chunk]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PrivateBatch(Batch):
-    """A chunk of one private step.
+    """A chunk of one private step, which ``key`` (client, round, epoch, step) names; ``last`` completes it.
 
-    Attributes:
-        ends: (batch,) 1 where a patient's last scan stands.
-        key: (client, round, epoch, step), which names the step's noise.
-        last: whether the step is complete.
-        canaries: gradient canaries that were drawn in this chunk.
+    ``ends`` is (batch,) 1 where a patient's last scan stands; ``canaries`` are the gradient canaries drawn in it.
     """
 
     ends: npt.NDArray[np.float32]
@@ -68,11 +64,7 @@ def dp_sgd(
 ) -> Method:
     """Return the method that trains with DP-SGD (arXiv:1607.00133).
 
-    Args:
-        run: the plan.
-        canaries: gradient canaries among the units.
-        make_rule: (model, optimizer, DpSgdConfig, seed=...) -> the rule.
-        chunks: draws who takes part in a step.
+    ``make_rule`` is (model, optimizer, DpSgdConfig, seed=...) -> rule; ``chunks`` draws who takes part in a step.
     """
     physical = min(LARGEST_CHUNK, max(_physical(run, number) for number in run.events))
 

@@ -1,7 +1,6 @@
-"""Random streams of a training run: every draw is named by (stream, seed, place), so none depends on another.
+"""Random streams of a run: every draw is named by (stream, seed, place), so none depends on another.
 
-That is what makes a resumed run equal to an undisturbed one, and a client's batches independent of which other
-clients were drawn.
+So a resumed run equals an undisturbed one, and a client's batches do not depend on who else was drawn.
 """
 
 from typing import NamedTuple
@@ -13,13 +12,7 @@ _WEIGHTS, _BATCHES, _LAYERS, _CLIENTS, _PARTITION = range(5)
 
 
 class Place(NamedTuple):
-    """Names one pass, so that whatever is drawn for it depends on nothing else.
-
-    Attributes:
-        client: number of the client, or of the siloed model; 0 for central training.
-        round_: FedAvg round; 0 outside FedAvg.
-        epoch: pass within the round.
-    """
+    """Names one pass: client (or siloed model), FedAvg round, epoch within it; 0 where there is none."""
 
     client: int = 0
     round_: int = 0
@@ -46,15 +39,10 @@ def layer_generator(seed: int, client: int, round_: int) -> np.random.Generator:
     return np.random.default_rng([_LAYERS, seed, client, round_])
 
 
-def client_generator(seed: int, round_: int) -> np.random.Generator:
-    """Return the generator of the clients of one FedAvg round."""
-    return np.random.default_rng([_CLIENTS, seed, round_])
-
-
 def draw_clients(n_clients: int, fraction: float, seed: int, round_: int) -> npt.NDArray[np.int64]:
     """Draw one round's clients: ``fraction`` of them rounded to the nearest, at least one; ascending."""
     count = max(1, round(fraction * n_clients))
-    return np.sort(client_generator(seed, round_).choice(n_clients, size=count, replace=False))
+    return np.sort(np.random.default_rng([_CLIENTS, seed, round_]).choice(n_clients, size=count, replace=False))
 
 
 def partition_generator(seed: int) -> np.random.Generator:

@@ -48,20 +48,16 @@ def train_federated(run: Run) -> list[TrainedModel]:
             weights, results = _round(run, weights, clients, drawn[round_], round_, counter)
             counts = _counted(run, counts, results)
             entry: dict[str, float] = {"round": round_ + 1}
-            if not _site_level(run):
+            if not run.site_level:
                 entry["clients"] = len(drawn[round_])
             history = [*history, run.entry(entry, _mean(results, clients))]
             run.checkpoints.save(_MODEL, Checkpoint(done=round_ + 1, arrays=weights, history=history, steps=counts))
     return [TrainedModel(name=_MODEL, weights=weights, members=members, history=history, steps=counts)]
 
 
-def _site_level(run: Run) -> bool:
-    return run.private is not None and run.private.site_level
-
-
 def _ever_drawn(run: Run, drawn: Sequence[npt.NDArray[np.int64]], n_clients: int) -> list[int]:
     """Return the clients that took part; where sites are protected that is a secret, and all of them may have."""
-    return list(range(n_clients)) if _site_level(run) else sorted({int(c) for r in drawn for c in r})
+    return list(range(n_clients)) if run.site_level else sorted({int(c) for r in drawn for c in r})
 
 
 def _draw(run: Run, n_clients: int, round_: int) -> npt.NDArray[np.int64]:
@@ -103,7 +99,7 @@ def _private_average(private: PrivateRun, weights: Weights, trained: Iterator[We
 
 def _counted(run: Run, counts: dict[int, int], results: dict[int, Pass]) -> dict[int, int]:
     """Return the steps so far: rounds of the server where sites are protected, else each client's own steps."""
-    if run.private is not None and run.private.site_level:
+    if run.site_level:
         return {SERVER: counts.get(SERVER, 0) + 1}
     return counts | {client: counts.get(client, 0) + result.steps for client, result in results.items()}
 
@@ -143,12 +139,8 @@ def weighted_average(models: Iterable[Sequence[Array]], sizes: Sequence[float]) 
     Sums in float64 and one model at a time, so that ``models`` may be a generator and memory holds one of them.
     The average of one model is that model, bit for bit.
 
-    Args:
-        models: per client, its weights: the same arrays in the same order for every client.
-        sizes: per client, its number of training scans; not negative, not all zero.
-
     Raises:
-        TrainingError: sizes do not sum to a positive number, or models and sizes do not match.
+        TrainingError: sizes are negative or sum to 0, or models and sizes do not match.
     """
     shares = np.asarray(sizes, dtype=np.float64)
     if not len(shares) or shares.min() < 0 or not 0 < shares.sum() < np.inf:

@@ -17,15 +17,7 @@ from flprivacy.training.config import TargetConfig
 def make_baseline(
     name: str, config: TargetConfig, cohort: CohortMeta, *, protocol: str, store: str, out: Path
 ) -> TargetRecord:
-    """Put a baseline at ``out`` and return its record.
-
-    Args:
-        name: of the baseline.
-        config: with ``weights``: see :class:`~flprivacy.training.config.TargetConfig`.
-        cohort: whose scans it will be attacked with.
-        protocol: preprocessing of the run.
-        store: the store's location.
-        out: folder to write.
+    """Put the baseline that ``config.weights`` names at ``out`` and return its record.
 
     Raises:
         TargetError: the file cannot be used.

@@ -1,8 +1,7 @@
 """Canaries in gradient space: units whose gradient points along one weight of their own (arXiv:2302.07956).
 
-Nothing a scan could do to the weights shows better: the gradient's direction is known, it is as long as clipping lets
-it be, and no other canary shares its weight. With plain gradient descent the weight's way from start to end is the sum
-of the steps' noised updates, so that a canary's participation is read off the released weights.
+Nothing a scan could do to the weights shows better. With plain gradient descent the weight's way from start to end is
+the sum of the steps' noised updates, so that a canary's participation is read off the released weights.
 """
 
 from dataclasses import dataclass
@@ -60,12 +59,9 @@ class GradientCanaries:
         return np.asarray(weights[self.places], dtype=np.float32)
 
     def remember(self, memory: list[keras.Variable], moved: FloatArray, *, phase: int) -> None:
-        """Add what one step left in the canaries' weights, in units of the clip norm.
+        """Add what one step left in the canaries' weights, (canary,) in units of the clip norm.
 
-        Args:
-            memory: what :meth:`memory` returned.
-            moved: (canary,) how far each weight moved against its gradient.
-            phase: number of the step within its pass.
+        ``phase`` is the number of the step within its pass.
         """
         marks = np.array(keras.ops.convert_to_numpy(memory[0]))
         marks[phase] += self.signs * moved

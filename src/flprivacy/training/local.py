@@ -29,8 +29,7 @@ class Pass(NamedTuple):
 class Learner:
     """A model with its compiled step, reused for every client so that nothing is traced twice.
 
-    Its whole state is weights, random layers' generators and optimizer; :meth:`start` sets all of it, so that what
-    a client learns does not depend on who trained before.
+    :meth:`start` sets its whole state, so that what a client learns does not depend on who trained before.
     """
 
     def __init__(self, model: keras.Model, method: Method, config: TargetConfig) -> None:
@@ -97,16 +96,9 @@ class Learner:
         where: str,
         place: Place = _FIRST,
     ) -> Pass:
-        """Pass once over a client's scans.
+        """Pass once over a client's scans, (n,) indices into the pool, in their augmented view number ``view``.
 
-        Args:
-            pool: the training scans.
-            indices: (n,) the client's scans, indices into the pool.
-            view: which augmented view to train on.
-            generator: draws the batches.
-            advance: called after each step.
-            where: who trains, for the error's message.
-            place: names the pass, for methods that draw from it.
+        ``generator`` and ``place`` draw the batches; ``where`` says who trains, for the error's message.
 
         Raises:
             TrainingError: the loss is no longer finite.

@@ -1,13 +1,9 @@
 """A training method: how a client's scans become updates of its weights. The plain one is Adam on shuffled batches.
 
-A topology says who trains when and on what; the method says what one optimisation step does. DP-SGD is another
-method (Poisson batches, and per-example clipping and noise inside its compiled step), not another topology.
-
 Batches have one fixed size, so that the step is traced once for every client, however small. The last batch of an epoch
 is filled up with repeats of the same client's scans at weight 0. With a loss divided by the sum of the weights, its
 gradient is exactly that of the real scans for every network that treats scans apart (GroupNorm, LayerNorm). Under
-BatchNorm the repeats enter the batch's statistics: these are then over scans of the same client and more than the batch
-alone would give, which a last batch of one or two scans needs anyway.
+BatchNorm the repeats enter the batch's statistics, which a last batch of one or two scans needs anyway.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,11 +22,9 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """One step's scans.
+    """One step's scans: (batch,) positions in the client's scans, in [0, n), and float32 loss weights.
 
-    Attributes:
-        indices: (batch,) positions in the client's scans, in [0, n).
-        weights: (batch,) float32 loss weights: 1 for a scan of this step, 0 for filling.
+    A scan of this step weighs 1, filling 0.
     """
 
     indices: npt.NDArray[np.int64]
@@ -72,8 +66,7 @@ class Step:
 
     Attributes:
         run: (volumes (batch, depth, height, width, 1), classes (batch, class) one-hot, the batch) -> result; updates
-            the model in place. Called with one batch size only, so that it is traced once. None: the step goes on
-            with the next batch.
+            the model in place. Called with one batch size only. None: the step goes on with the next batch.
         optimizer: built; whatever it remembers between steps is in its variables.
         memory: what else the step remembers; kept with checkpoints, and with the model when it is trained.
     """
@@ -88,8 +81,7 @@ class Method:
     """A way of training.
 
     Attributes:
-        name: tells this method from others in checkpoints; names every choice that changes the result.
-        compile: (model, config) -> step.
+        name: tells it from others in checkpoints; names every choice that changes the result.
         batches: (number of scans, batch size, generator, place) -> the batches of one epoch.
         steps: (number of scans, batch size, client) -> optimisation steps of one epoch.
         keeps_losses: whether losses may be kept with the model; those of private training tell about its scans.
@@ -108,10 +100,7 @@ def compile_adam(model: keras.Model, config: TargetConfig) -> Step:
 
 
 def compile_step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Step:
-    """Compile a model for an optimizer on the mean cross-entropy of a batch's scans.
-
-    The mean is over the sum of the weights, so that filling of weight 0 changes neither loss nor gradient.
-    """
+    """Compile a model for an optimizer on the mean cross-entropy of a batch's scans, over the sum of the weights."""
     model.compile(
         optimizer=optimizer,
         loss=keras.losses.CategoricalCrossentropy(reduction="mean_with_sample_weight"),

@@ -29,8 +29,6 @@ class Pool:
         read: (k,) indices -> uint8 (k, depth, height, width).
         labels: (n,) disease class of each scan.
         keys: (n,) what each scan's augmentation is drawn from.
-        n_classes: number of disease classes.
-        protocol: preprocessing.
     """
 
     read: Callable[[Indices], Volumes]
@@ -49,13 +47,9 @@ class Pool:
 
 
 def scan_pool(cohort: Cohort, *, protocol: str, split: str = TRAIN, preload_bytes: int = PRELOAD_BYTES) -> Pool:
-    """Return the scans of one of the cohort's splits in the order of the manifest.
+    """Return the scans of a split (``train`` or ``test``) in the order of the manifest.
 
-    Args:
-        cohort: an opened cohort.
-        protocol: preprocessing, ``standard`` or ``flprivacy-2023``.
-        split: ``train`` or ``test``.
-        preload_bytes: volumes are held in memory up to this size together, else read when needed.
+    Volumes are held in memory up to ``preload_bytes`` together, else read when needed.
     """
     rows = cohort.rows(split)
     return Pool(
@@ -68,10 +62,7 @@ def scan_pool(cohort: Cohort, *, protocol: str, split: str = TRAIN, preload_byte
 
 
 def _volume_reader(cohort: Cohort, rows: Indices, preload_bytes: int) -> Callable[[Indices], Volumes]:
-    """Return a function from indices into ``rows`` to uint8 volumes: from memory where they fit, else from disk.
-
-    Nothing is read before the first call: an untrained baseline needs none of a cohort that was pulled in part.
-    """
+    """Return indices into ``rows`` -> volumes, from memory or disk; nothing is read before the first call."""
     if len(rows) * int(np.prod(cohort.meta.shape)) > preload_bytes:
         return lambda indices: read_volumes(cohort, rows[indices])
     volumes = functools.cache(lambda: read_volumes(cohort, rows))

@@ -31,9 +31,7 @@ class PrivateRun:
     """What private training is to do, and with which secret.
 
     Attributes:
-        config: unit, budget and clipping.
         events: client number -> all of its planned steps; of site-level training the server's rounds.
-        delta: of the guarantee.
         seed: draws samples and noise; a secret.
         patients: client number -> (unit,) patient of each scan (or gradient canary), where the unit is a patient.
         exposures: groups of clients that hold scans of one patient.
@@ -65,12 +63,8 @@ def plan_private_run(
 ) -> PrivateRun | None:
     """Return the plan of a private target, or None for one that is not private.
 
-    Args:
-        config: how to train.
-        cohort: what to train on.
-        seed: draws samples and noise.
-        members: indices into the pool that central training is on; None for all.
-        gradient_canaries: units that are no scans, in central training.
+    ``members`` are indices into the pool that central training is on, None for all; ``gradient_canaries`` counts units
+    of central training that are no scans.
 
     Raises:
         ConfigError: a budget that cannot be met, a delta of 1 / n or more, or a batch larger than the data.
@@ -149,11 +143,9 @@ def _exposures(patients: Sequence[npt.NDArray[np.int64]], names: Sequence[str]) 
 
 
 def noise_seed(config: PrivacyConfig, folder: Path) -> int:
-    """Return the configured seed, else the one kept with the checkpoints, else a new secret that is kept there.
+    """Return the configured seed, else the one kept with the checkpoints in ``folder``, else a new secret kept there.
 
-    Args:
-        config: of the run.
-        folder: of the run's checkpoints; readable by its owner only as far as the secret goes.
+    Only its owner can read the file.
 
     Raises:
         TrainingError: the kept seed is damaged.

@@ -1,7 +1,7 @@
 """The target folder, whole or absent: weights and ``target.json``, and the private part that auditors keep."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def publish_target(
         trained: its models.
         target: the network to put their weights into.
         out: the folder; one already there is replaced.
-        canaries: that were among the training data, to be scored; None for none.
+        canaries: that were among the training data, to be scored.
 
     Raises:
         TrainingError: a model's outputs are not finite.
@@ -98,7 +98,7 @@ def _privacy(run: Run, trained: Sequence[TrainedModel]) -> dict[str, Any]:
     return {
         "epsilon": stated.epsilon,
         "delta": stated.delta,
-        "dp_events": tuple(event.to_mapping() for event in events),
+        "dp_events": tuple(asdict(event) for event in events),
         "privacy": stated,
     }
 

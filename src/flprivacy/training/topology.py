@@ -21,10 +21,6 @@ class Run:
     """One training run.
 
     Attributes:
-        name: the target's name, for progress.
-        config: how to train.
-        cohort: says which site holds which scans.
-        pool: the training scans.
         learner: the one compiled model that everybody trains.
         initial_weights: number of a model -> its fresh weights.
         checkpoints: where to carry on from.
@@ -41,6 +37,11 @@ class Run:
     checkpoints: Checkpoints
     private: PrivateRun | None = None
     members: Indices | None = None
+
+    @property
+    def site_level(self) -> bool:
+        """Whether sites are protected, by clipping and noising their updates."""
+        return self.private is not None and self.private.site_level
 
     @property
     def epochs(self) -> int:
@@ -65,10 +66,9 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainedModel:
-    """One model that a topology releases.
+    """One model that a topology releases: ``model``, ``site-03`` or ``init-2``.
 
     Attributes:
-        name: ``model``, ``site-03`` or ``init-2``.
         weights: in the order of the Keras model's weights.
         members: indices into the pool of the scans that it was trained on, ascending.
         history: loss and accuracy, one entry an epoch or round.

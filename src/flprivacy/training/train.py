@@ -29,7 +29,7 @@ from flprivacy.training.method import ADAM, Method
 from flprivacy.training.pool import scan_pool
 from flprivacy.training.private_run import PrivateRun, noise_seed, plan_private_run
 from flprivacy.training.publication import publish_target
-from flprivacy.training.topology import Run, TrainedModel, Weights
+from flprivacy.training.topology import Run, TrainedModel
 
 TRAINERS: dict[str, Callable[[Run], list[TrainedModel]]] = {
     "untrained": initialise_untrained,
@@ -52,23 +52,19 @@ def train_target(
 ) -> TargetRecord:
     """Train a target and publish its folder, or carry on where a killed call with the same arguments stopped.
 
-    The result is a function of the arguments: on one kind of CPU with the same libraries and
-    settings (:mod:`flprivacy.core.tensorflow_environment`), an interrupted and
-    repeated call publishes the same weights, bit for bit, as an undisturbed one. GPU kernels do not promise that.
+    On one kind of CPU with the same libraries and settings (:mod:`flprivacy.core.tensorflow_environment`), an
+    interrupted and repeated call publishes the same weights, bit for bit, as an undisturbed one. GPU kernels do not
+    promise that.
 
     Args:
         name: the target's name.
         config: topology, network and training.
         cohort: an opened cohort; its training split is trained on, its test split measures utility.
         protocol: preprocessing, ``standard`` or ``flprivacy-2023``.
-        work: folder of checkpoints. They are left there, weights alone once training is over, for the caller to
-            remove when the target is safe.
+        work: folder of checkpoints, weights alone once training is over; the caller removes it.
         out: the target folder; one already there is replaced.
         method: what one optimisation step does where no scan or patient is protected.
         private_method: what it does where one is: (plan, gradient canaries) -> method.
-
-    Returns:
-        The record in ``out/target.json``.
 
     Raises:
         ConfigError: an unknown protocol or architecture, a privacy budget that cannot be met, or a private batch
@@ -99,7 +95,7 @@ def train_target(
         cohort=cohort,
         pool=canaries.pool if canaries else pool,
         learner=Learner(target.model, method, config),
-        initial_weights=lambda model: _initial_weights(config, cohort, model),
+        initial_weights=lambda model: _build(config, cohort, model=model).model.get_weights(),
         checkpoints=checkpoints,
         private=private,
         members=canaries.members if canaries else None,
@@ -128,11 +124,6 @@ def _build(config: TargetConfig, cohort: Cohort, *, model: int) -> TargetModel:
     return build(config.architecture, shape=cohort.meta.shape, n_classes=len(cohort.meta.class_names), seed=seed)
 
 
-def _initial_weights(config: TargetConfig, cohort: Cohort, model: int) -> Weights:
-    weights: Weights = _build(config, cohort, model=model).model.get_weights()
-    return weights
-
-
 def run_key(config: TargetConfig, cohort: Cohort, *, protocol: str, method: Method) -> str:
     """Return the digest of all that the trained weights depend on, which checkpoints are kept under."""
     versions = {"keras": keras.__version__, "backend": keras.backend.backend()}
@@ -149,11 +140,7 @@ def run_key(config: TargetConfig, cohort: Cohort, *, protocol: str, method: Meth
 
 
 def _require_deterministic_kernels() -> None:
-    """Keep TensorFlow on a CPU to kernels that give the same bits on every run with as many threads.
-
-    Costs no measurable time there. It holds for the rest of the process: TensorFlow has no public way back. On a GPU
-    it is left alone, since some 3D kernels have no deterministic form and would fail.
-    """
+    """Keep TensorFlow on a CPU to deterministic kernels, for the rest of the process; some 3D GPU kernels have none."""
     if keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu"):
         import tensorflow as tf  # not at the top: another Keras backend does without it
 

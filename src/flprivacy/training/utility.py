@@ -17,12 +17,7 @@ _SCORING_BATCH = 32
 
 
 def class_probabilities(model: keras.Model, pool: Pool, indices: Indices | None = None) -> npt.NDArray[np.float32]:
-    """Return the model's (scan, class) probabilities of scans' test view.
-
-    Args:
-        model: scans -> probabilities.
-        pool: the scans.
-        indices: (scan,) into the pool, at least one; None for all.
+    """Return the model's (scan, class) probabilities of the test view of scans, all or those of ``indices``.
 
     Raises:
         TrainingError: a probability is not finite.
@@ -42,15 +37,9 @@ def class_probabilities(model: keras.Model, pool: Pool, indices: Indices | None 
 
 
 def measure_utility(labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.floating]) -> Utility:
-    """Score predictions of the disease class.
+    """Score (scan, class) predictions against (scan,) true classes.
 
-    Args:
-        labels: (scan,) true classes.
-        probabilities: (scan, class).
-
-    Returns:
-        Accuracy, macro F1 over the classes that occur, and the mean one-vs-rest AUC, which is None unless every class
-        has a scan and none has all of them.
+    Macro F1 is over the classes that occur; the one-vs-rest AUC is None unless every class has a scan and none has all.
     """
     n_classes = probabilities.shape[1]
     matrix = confusion_matrices(labels, probabilities.argmax(axis=1), n_classes)
