@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from flprivacy.auditing.runs import collect_runs
+from flprivacy.core.attributes import MEMBERS
 from flprivacy.core.errors import AuditError
 from flprivacy.core.scores import ScoreBlock, ScoreTable
 from tests.auditing.score_tables import People, change, make_study
@@ -41,6 +42,20 @@ def test_scores_are_aligned_by_scan_whatever_their_order(study: list[ScoreTable]
         position = runs.held_out.scan_ids.tolist().index(scan)
         np.testing.assert_array_equal(runs.scores[2, 4, position], scores)
         assert runs.held_out.truth[position] == truth
+
+
+def test_scores_on_members_are_not_those_on_held_out_scans(study: list[ScoreTable]) -> None:
+    first = study[0].blocks[0]
+    members = replace(
+        first,
+        attack=replace(first.attack, scans=MEMBERS),
+        scan_ids=np.char.add("m", first.scan_ids),
+    )
+    found = collect_runs([replace(study[0], blocks=(*study[0].blocks, members)), *study[1:]])
+    expected = collect_runs(study)
+    for name, runs in expected.items():
+        for one, other in zip(found[name], runs, strict=True):
+            np.testing.assert_array_equal(one.scores, other.scores)
 
 
 def test_patients_per_class_mean_is_harmonic() -> None:

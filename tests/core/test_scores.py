@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from flprivacy.core.attributes import AttackKey
+from flprivacy.core.attributes import MEMBERS, AttackKey
 from flprivacy.core.errors import AuditError
 from flprivacy.core.scores import ScoreBlock, ScoreTable
 
@@ -112,6 +112,24 @@ def test_scores_that_are_not_finite_are_refused() -> None:
     whole = block("model", "site", 0)
     with pytest.raises(AuditError, match="look for a diverged attack"):
         replace(whole, scores=np.full_like(whole.scores, np.nan))
+
+
+def test_scores_on_members_are_kept_apart(tmp_path: Path) -> None:
+    held_out = block("model", "site", 0)
+    members = replace(block("model", "site", 0, n=5), attack=replace(held_out.attack, scans=MEMBERS))
+    table(held_out, members).write(tmp_path / "scores.parquet")
+    read = ScoreTable.read(tmp_path / "scores.parquet")
+    assert [one.key for one in read.blocks] == [held_out.key, members.key]
+    (alone,) = read.select(attribute="site", scans=MEMBERS)
+    np.testing.assert_array_equal(alone.scores, members.scores)
+
+
+def test_a_table_from_before_members_were_scored_is_of_held_out_scans(tmp_path: Path) -> None:
+    path, whole = tmp_path / "scores.parquet", block("model", "site", 0)
+    table(whole).write(path)
+    pq.write_table(pq.read_table(path).drop_columns(["scans"]), path)
+    (read,) = ScoreTable.read(path).blocks
+    assert read.key == whole.key
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "no metadata", "no column", "no rows"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.core.attributes import BY_NAME, NO_ACCESS, AttackKey, Attribute
+from flprivacy.core.attributes import BY_NAME, HELD_OUT, NO_ACCESS, AttackKey, Attribute
 from flprivacy.core.audit import HONEST_SEEDS
 from flprivacy.core.errors import AuditError
 
@@ -107,7 +107,8 @@ def collect_runs(tables: Sequence["ScoreTable"]) -> dict[str, list[AttackRuns]]:
             missing from a grid, fewer than 2 attacker seeds, or an attribute that does not vary.
     """
     _check_tables(tables)
-    blocks = [block for table in tables for block in table.blocks]
+    # Scores on members are for another question and stand in other rows.
+    blocks = [block for table in tables for block in table.blocks if block.attack.scans == HELD_OUT]
     found: dict[str, list[AttackRuns]] = {}
     for name, attribute in BY_NAME.items():
         chosen = [block for block in blocks if block.attack.attribute == name]
@@ -219,7 +220,7 @@ def held_out_scans(
 
 def _table_runs(table: "ScoreTable", held_out: HeldOut) -> Iterable[AttackRuns]:
     groups: dict[AttackKey, list[ScoreBlock]] = defaultdict(list)
-    for block in table.select(attribute=held_out.attribute.name):
+    for block in table.select(attribute=held_out.attribute.name, scans=HELD_OUT):
         groups[block.attack].append(block)
     for attack, blocks in sorted(groups.items(), key=lambda item: (item[0].access, item[0].fraction)):
         by_run = {(block.model, block.seed): block for block in blocks}

@@ -11,6 +11,8 @@ from typing import Literal
 CLASSES: Literal["classes"] = "classes"
 YEARS: Literal["years"] = "years"
 NO_ACCESS = "none"
+HELD_OUT: Literal["held-out"] = "held-out"
+MEMBERS: Literal["members"] = "members"
 TOP_K = 3
 
 
@@ -158,17 +160,20 @@ class AttackKey:
     Attributes:
         target: name of the target under attack (``central``, ``untrained``, ``pixels`` ...).
         attribute: ``site``, ``sex``, ``age_band`` or ``age_years``.
-        access: ``features``, ``outputs`` or ``finetune``; ``none`` for baselines that use no model.
+        access: one of :data:`flprivacy.core.vocabulary.ACCESSES`; ``none`` for baselines that use no model.
         fraction: exposed fraction of the training scans, in (0, 1].
+        scans: on which scans the attack is scored: ``held-out``, or ``members``, training scans that no attacker holds.
     """
 
     target: str
     attribute: str
     access: str
     fraction: float
+    scans: str = HELD_OUT
 
     def __str__(self) -> str:
-        return f"{self.target}: {self.attribute} from {self.access} at exposed fraction {self.fraction:g}"
+        where = "" if self.scans == HELD_OUT else f", on {self.scans}"
+        return f"{self.target}: {self.attribute} from {self.access} at exposed fraction {self.fraction:g}{where}"
 
     def on(self, target: str) -> "AttackKey":
         """Return the key of the same attack on another target."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flprivacy.core.artifacts import COMPUTE_FILE, CURVES_FILE, SCORES_FILE
-from flprivacy.core.attributes import AttackKey
+from flprivacy.core.attributes import HELD_OUT, AttackKey
 from flprivacy.core.errors import AuditError
 from flprivacy.core.publish import publish_file
 from flprivacy.core.tensorflow_environment import describe_compute
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 
 _META_KEY = b"flprivacy.score_table"
-_KEY = ("target", "model", "attribute", "access", "fraction", "seed")  # the first columns, in this order
+_SCANS = "scans"
+_KEY = ("target", "model", "attribute", "access", _SCANS, "fraction", "seed")  # the first columns, in this order
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,12 +117,13 @@ class ScoreTable:
             keys.add(block.key)
 
     def select(
-        self, *, attribute: str, access: str | None = None, fraction: float | None = None
+        self, *, attribute: str, access: str | None = None, fraction: float | None = None, scans: str | None = None
     ) -> Iterator[ScoreBlock]:
-        """Yield the blocks of an attribute, optionally of one access and fraction."""
+        """Yield the blocks of an attribute, optionally of one access, fraction and kind of scans."""
         for block in self.blocks:
             key = block.attack
-            if key.attribute == attribute and access in (None, key.access) and fraction in (None, key.fraction):
+            same = key.attribute == attribute and access in (None, key.access) and fraction in (None, key.fraction)
+            if same and scans in (None, key.scans):
                 yield block
 
     def _meta(self) -> dict[str, Any]:
@@ -174,6 +176,8 @@ def _blocks(table: pa.Table) -> Iterator[ScoreBlock]:
     """Cut the rows into runs of equal keys; :meth:`ScoreTable.write` keeps each block's rows together."""
     if table.num_rows == 0:
         return
+    if _SCANS not in table.column_names:  # written before attacks were scored on members too
+        table = table.append_column(_SCANS, _constant(HELD_OUT, table.num_rows))
     keys = [np.asarray(table[name].to_numpy(zero_copy_only=False)) for name in _KEY]
     change = np.zeros(table.num_rows, dtype=bool)
     for column in keys:
@@ -182,11 +186,15 @@ def _blocks(table: pa.Table) -> Iterator[ScoreBlock]:
     ends = np.append(starts[1:], table.num_rows)
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         rows = table.slice(start, end - start)
-        target, model, attribute, access, fraction, seed = (column[start] for column in keys)
+        target, model, attribute, access, scans, fraction, seed = (column[start] for column in keys)
         scores = rows["scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         yield ScoreBlock(
             attack=AttackKey(
-                target=str(target), attribute=str(attribute), access=str(access), fraction=float(fraction)
+                target=str(target),
+                attribute=str(attribute),
+                access=str(access),
+                fraction=float(fraction),
+                scans=str(scans),
             ),
             model=str(model),
             seed=int(seed),
