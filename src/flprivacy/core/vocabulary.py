@@ -7,7 +7,7 @@ PARTITIONS = ("natural", "iid")
 PROTOCOLS = ("standard", "flprivacy-2023")
 ACCESSES = ("features", "outputs", "finetune")
 TOGETHER, JOINT = "together", "joint"
-# What an attacker without the scan gets from the model, held against the same from untrained weights: what training put
-# in. And what one who holds the scan gets from pixels and model jointly, held against pixels alone: what the model adds.
+# What an attacker without the scan gets from the model, against the same from untrained weights: what training put in.
+# And what one who holds the scan gets from pixels and model jointly, against pixels alone: what the model adds.
 TRAINING, HOLDING = "training", "holding"
 QUESTIONS = {**dict.fromkeys((*ACCESSES, TOGETHER), TRAINING), JOINT: HOLDING}
