@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score
 from sklearn.preprocessing import StandardScaler
 
 from flprivacy.attacks.config import LearnerConfig
-from flprivacy.attacks.learner import attack_features, reciprocal_spread, train_heads
+from flprivacy.attacks.learner import attack_features, curve_epochs, reciprocal_spread, train_heads
 from flprivacy.core.errors import AttackError, ConfigError
 
 TRAIN, TEST, WIDTH = 150, 90, 9
@@ -80,7 +80,7 @@ def test_the_number_of_threads_does_not_change_a_bit():
     assert len(outputs) == 1
 
 
-def test_curves_start_before_the_first_epoch_and_end_after_the_last(values, noise):
+def test_curves_start_before_the_first_epoch_are_dense_early_and_end_after_the_last(values, noise):
     seen = []
 
     def strength(scores):
@@ -89,11 +89,11 @@ def test_curves_start_before_the_first_epoch_and_end_after_the_last(values, nois
 
     epochs = []
     trained = train(values, noise, strength=strength, on_epoch=lambda: epochs.append(len(seen)))
-    assert trained.curves.shape == (4, CONFIG.epochs + 1)
-    np.testing.assert_array_equal(trained.curves[3], np.arange(1, CONFIG.epochs + 2))
+    assert curve_epochs(CONFIG.epochs) == (0, 1, 2, 3, 4, 8)
+    np.testing.assert_array_equal(trained.curves, np.tile(np.arange(1.0, 7.0), (4, 1)))
     np.testing.assert_array_equal(seen[-1], trained.scores)
     assert (seen[0] != seen[1]).any()
-    assert epochs == list(range(1, CONFIG.epochs + 1))
+    assert epochs == [1, 2, 3, 4, 5, 5, 5, 5]  # points of the curve there were after each epoch
 
 
 def test_known_leak_a_planted_site_and_age_are_found(values, noise):

@@ -22,7 +22,7 @@ from flprivacy.attacks.cache import ahead, batched
 from flprivacy.attacks.features import TEST_VIEW, model_forward
 from flprivacy.attacks.frozen import FrozenAttack
 from flprivacy.attacks.heads import Adam, Batch
-from flprivacy.attacks.learner import ONE_THREAD, Trained
+from flprivacy.attacks.learner import ONE_THREAD, Trained, curve_epochs
 from flprivacy.attacks.results import Finished, Job
 from flprivacy.attacks.samples import Batches
 from flprivacy.attacks.scenario import Exposure
@@ -75,8 +75,10 @@ class FinetuneAttack:
         trunk.forget()
         adam = Adam(heads.stack.weights.flat.size, self._config.learning_rate)
         batches, curves = Batches(exposure.sample, self._config, views=self._views.views), []
-        for _ in range(self._config.epochs):
-            curves.append(measure(self._scores(trunk, heads, exposure)))
+        points = curve_epochs(self._config.epochs)
+        for epoch in range(self._config.epochs):
+            if epoch in points:
+                curves.append(measure(self._scores(trunk, heads, exposure)))
             steps = list(batches.epoch(features=len(heads.scale)))
             inputs = ahead(lambda step: self._volumes(exposure.rows[step[0]], step[1]), steps)
             for (_, _, batch), volumes in zip(steps, inputs, strict=True):

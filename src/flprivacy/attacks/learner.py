@@ -25,6 +25,7 @@ Strength = Callable[[FloatArray], npt.NDArray[np.float64]]
 
 # A column that varies by less than this share of its mean over the exposed sample is rounding noise.
 _CONSTANT = 1e-6
+_DENSE_EPOCHS = 4  # a curve has each of the first epochs, then every fourth, and the last
 _LARGEST = 1e18  # whose square still is a float32
 
 
@@ -147,7 +148,7 @@ class Trained:
     stack: HeadStack
     scale: FloatArray  # (feature,) factors of their inputs
     scores: FloatArray  # (head, held-out scan, column) after the last epoch: class probabilities, or years in column 0
-    curves: npt.NDArray[np.float64]  # (head, epoch) strength before each epoch and after the last; empty if not asked
+    curves: npt.NDArray[np.float64]  # (head, point) strength after curve_epochs epochs; empty if not asked
 
 
 def train_heads(
@@ -173,14 +174,14 @@ def train_heads(
     scaled, test = exposed * scale, held_out * scale
     stack = HeadStack(sample.heads, seed=sample.seed, features=features, hidden=config.hidden)
     adam, batches = Adam(stack.weights.flat.size, config.learning_rate), Batches(sample, config, views=len(exposed))
-    curves = []
+    curves, points = [], curve_epochs(config.epochs) if strength is not None else ()
 
     def answers() -> FloatArray:
         return sample.in_units(stack.scores(test, scaled.reshape(-1, features)))
 
     with ONE_THREAD():
-        for _ in range(config.epochs):
-            if strength is not None:
+        for epoch in range(config.epochs):
+            if strength is not None and epoch in points:
                 curves.append(strength(answers()))
             for scans, views, batch in batches.epoch(features=features):
                 stack.backward(scaled[views, scans], batch)
@@ -189,8 +190,13 @@ def train_heads(
         scores = answers()
     if strength is not None:
         curves.append(strength(scores))
-    points = np.stack(curves, axis=-1) if curves else np.empty((len(sample.heads), 0))
-    return Trained(stack=stack, scale=scale, scores=scores, curves=points)
+    curve = np.stack(curves, axis=-1) if curves else np.empty((len(sample.heads), 0))
+    return Trained(stack=stack, scale=scale, scores=scores, curves=curve)
+
+
+def curve_epochs(epochs: int) -> tuple[int, ...]:
+    """Return after how many of so many epochs an attack is scored for its curve: densely where it learns fastest."""
+    return tuple(sorted({*range(min(epochs, _DENSE_EPOCHS)), *range(0, epochs, _DENSE_EPOCHS), epochs}))
 
 
 def reciprocal_spread(exposed: FloatArray) -> FloatArray:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from flprivacy.attacks.cache import load_arrays, save_arrays
 from flprivacy.attacks.features import Forward
-from flprivacy.attacks.learner import Trained
+from flprivacy.attacks.learner import Trained, curve_epochs
 from flprivacy.attacks.scenario import Exposure, Scenario
 from flprivacy.core.attributes import AttackKey
 from flprivacy.core.progress import progress
@@ -48,7 +48,7 @@ class Finished:
     access: str
     exposure: Exposure
     scores: dict[str, FloatArray]  # attribute -> (held-out scan, column)
-    curves: npt.NDArray[np.float64]  # (attribute, epoch) strength before each epoch and after the last
+    curves: npt.NDArray[np.float64]  # (attribute, point) strength after curve_epochs epochs
 
 
 class ResultStore:
@@ -150,8 +150,11 @@ def _blocks(scenario: Scenario, done: Sequence[Finished], target: str) -> Iterat
 
 
 def _curves(scenario: Scenario, done: Sequence[Finished], target: str) -> Iterator[pd.DataFrame]:
+    config = scenario.config
     for some in done:
+        trained = config.finetune_epochs if some.access == "finetune" else config.epochs
+        epochs = curve_epochs(trained) if some.curves.size else ()  # the majority is a guess that nobody trains
         for one, values in zip(scenario.labels, some.curves, strict=True):
             names = (target, some.model, one.name, some.access, some.exposure.fraction, some.exposure.sample.seed)
-            columns = (*names, np.arange(len(values), dtype=np.int64), one.attribute.metric, values)
+            columns = (*names, np.array(epochs, np.int64), one.attribute.metric, values)
             yield pd.DataFrame(dict(zip(CURVE_COLUMNS, columns, strict=True)))
