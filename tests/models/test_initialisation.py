@@ -4,7 +4,7 @@ import pytest
 from architecture_examples import tensors
 from keras import layers
 
-from flprivacy.models.initialisation import initialise
+from flprivacy.models.initialisation import fresh_weights, initialise
 from flprivacy.models.registry import build
 
 
@@ -73,3 +73,13 @@ def test_depthwise_kernels_keep_the_signals_variance():
 def test_an_initializer_that_nobody_thought_of_is_refused():
     with pytest.raises(TypeError, match="dense/kernel: initializer Orthogonal is not known"):
         initialise(model_of(layers.Dense(3, kernel_initializer="orthogonal", name="dense")), 0)
+
+
+def test_fresh_weights_are_those_of_another_build_and_leave_the_model_alone():
+    model, other = (build("cnn3d_small", shape=(4, 16, 16), n_classes=2, seed=seed).model for seed in (0, 5))
+    before = model.get_weights()
+    drawn = fresh_weights(model, 5)
+    for ours, theirs, held, kept in zip(drawn, other.get_weights(), model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(held, kept)
+    assert any((ours != held).any() for ours, held in zip(drawn, before, strict=True))

@@ -18,7 +18,20 @@ import numpy.typing as npt
 
 
 def initialise(model: keras.Model, seed: int) -> None:
-    """Set every weight and every dropout generator of ``model`` from ``seed``.
+    """Set every weight, as :func:`fresh_weights` draws it, and every dropout generator of ``model`` from ``seed``.
+
+    Raises:
+        TypeError: a layer uses an initializer that this function does not know.
+    """
+    model.set_weights(fresh_weights(model, seed))
+    for layer in _leaf_layers(model):
+        if isinstance(layer, keras.layers.Dropout):
+            state = layer.seed_generator.state  # (2,): seed and counter
+            state.assign([int(_generator(seed, layer.name).integers(2**31)), 0])
+
+
+def fresh_weights(model: keras.Model, seed: int) -> list[npt.NDArray[np.float32]]:
+    """Draw all weights of ``model`` from ``seed``, in the order of ``model.weights``; the model stays as it is.
 
     Each tensor is drawn with NumPy as its layer's initializer says, from a generator of its own that is seeded with
     ``seed`` and the tensor's path. Neither the order of layers nor any global seed plays a part, and layers that come
@@ -27,12 +40,12 @@ def initialise(model: keras.Model, seed: int) -> None:
     Raises:
         TypeError: a layer uses an initializer that this function does not know.
     """
-    for layer in _leaf_layers(model):
-        for weight in layer.weights:
-            weight.assign(_draw(weight, _initializer(layer, weight.name), _generator(seed, weight.path)))
-        if isinstance(layer, keras.layers.Dropout):
-            state = layer.seed_generator.state  # (2,): seed and counter
-            state.assign([int(_generator(seed, layer.name).integers(2**31)), 0])
+    drawn = {
+        weight.path: _draw(weight, _initializer(layer, weight.name), _generator(seed, weight.path))
+        for layer in _leaf_layers(model)
+        for weight in layer.weights
+    }
+    return [drawn[weight.path] for weight in model.weights]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from flprivacy.core.errors import TrainingError
 from flprivacy.core.target import TargetRecord
 from flprivacy.core.tensorflow_environment import numeric_settings
 from flprivacy.core.vocabulary import PROTOCOLS
+from flprivacy.models.initialisation import fresh_weights
 from flprivacy.models.registry import TargetModel, build
 from flprivacy.privacy.compatibility import refuse_batch_statistics
 from flprivacy.privacy.events import SITE
@@ -79,7 +80,7 @@ def train_target(
     if config.privacy is not None and config.privacy.unit != SITE:
         prepare_process()
     _require_deterministic_kernels()
-    target = _build(config, cohort, model=0)
+    target = _build(config, cohort)
     key = run_key(config, cohort, protocol=protocol, method=method)
     checkpoints = Checkpoints(folder=work, key=key)
     pool = scan_pool(cohort, protocol=protocol)
@@ -95,7 +96,7 @@ def train_target(
         cohort=cohort,
         pool=canaries.pool if canaries else pool,
         learner=Learner(target.model, method, config),
-        initial_weights=lambda model: _build(config, cohort, model=model).model.get_weights(),
+        initial_weights=lambda number: fresh_weights(target.model, _weights_seed(config, number)),
         checkpoints=checkpoints,
         private=private,
         members=canaries.members if canaries else None,
@@ -118,10 +119,15 @@ def _private_run(
     )
 
 
-def _build(config: TargetConfig, cohort: Cohort, *, model: int) -> TargetModel:
-    """Return the network with the fresh weights of the target's model of this number."""
-    seed = weights_seed(config.seed, model, baseline=config.topology == "untrained")
-    return build(config.architecture, shape=cohort.meta.shape, n_classes=len(cohort.meta.class_names), seed=seed)
+def _build(config: TargetConfig, cohort: Cohort) -> TargetModel:
+    """Return the network with the fresh weights of the target's first model."""
+    shape, n_classes = cohort.meta.shape, len(cohort.meta.class_names)
+    return build(config.architecture, shape=shape, n_classes=n_classes, seed=_weights_seed(config, 0))
+
+
+def _weights_seed(config: TargetConfig, model: int) -> int:
+    """Return what the fresh weights of the target's model of this number are drawn from."""
+    return weights_seed(config.seed, model, baseline=config.topology == "untrained")
 
 
 def run_key(config: TargetConfig, cohort: Cohort, *, protocol: str, method: Method) -> str:
