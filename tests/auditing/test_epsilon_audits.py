@@ -13,26 +13,20 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from flprivacy.auditing.epsilon.f_dp import f_dp_bound, gaussian_epsilon
-from flprivacy.auditing.epsilon.independent import clopper_pearson_bound, gaussian_dp_bound
-from flprivacy.auditing.epsilon.one_run import guess, one_run_bound, one_run_epsilon, rank
+from flprivacy.auditing.epsilon.bound import GAUSSIAN, METHODS, epsilon_bound
+from flprivacy.auditing.epsilon.f_dp import gaussian_epsilon
+from flprivacy.auditing.epsilon.one_run import guess, one_run_epsilon, rank
 
 AUDITS, CANARIES, DELTA = 1000, 1000, 1e-5
-BOUNDS = {
-    "clopper-pearson": clopper_pearson_bound,
-    "gaussian-dp": gaussian_dp_bound,
-    "one-run": one_run_bound,
-    "f-dp gaussian": f_dp_bound,
-}
-GAUSSIAN_ONLY = {"gaussian-dp", "f-dp gaussian"}
+GAUSSIAN_ONLY = {name for name, assumed in METHODS.items() if GAUSSIAN in assumed}
 # Least median of the bound at epsilon 4, beyond what is required of them all on some mechanism.
 WORTH = {
-    ("randomised-response", "clopper-pearson"): 2.9,
+    ("randomised-response", "Clopper-Pearson"): 2.9,
     ("randomised-response", "one-run"): 3.1,
-    ("gaussian", "clopper-pearson"): 0.7,
-    ("gaussian", "gaussian-dp"): 2.2,
+    ("gaussian", "Clopper-Pearson"): 0.7,
+    ("gaussian", "Gaussian-DP"): 2.2,
     ("gaussian", "one-run"): 1.2,
-    ("gaussian", "f-dp gaussian"): 1.7,
+    ("gaussian", "one-run f-DP"): 1.7,
 }
 
 
@@ -56,11 +50,11 @@ def gaussian_mu(epsilon):
 @functools.cache
 def audit(mechanism, epsilon, name, correction, audits):
     audited = (scores(mechanism, epsilon, seed) for seed in range(audits))
-    bounds = [BOUNDS[name](*s, delta=DELTA, seed=seed, correction=correction) for seed, s in enumerate(audited)]
+    bounds = [epsilon_bound(name, *s, delta=DELTA, seed=seed, correction=correction) for seed, s in enumerate(audited)]
     return np.array([b.epsilon_lower for b in bounds])
 
 
-@pytest.mark.parametrize("name", BOUNDS)
+@pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize(
     ("mechanism", "epsilon", "correction"),
     [
@@ -82,7 +76,7 @@ def test_bounds_hold_in_95_percent_of_audits(mechanism, epsilon, name, correctio
         assert np.median(bounds) > WORTH.get((mechanism, name), 0.0)
 
 
-@pytest.mark.parametrize("name", BOUNDS)
+@pytest.mark.parametrize("name", METHODS)
 def test_every_bound_exceeds_1_5_at_epsilon_4_where_it_applies(name):
     medians = [
         np.median(audit(mechanism, 4.0, name, "bonferroni", AUDITS))

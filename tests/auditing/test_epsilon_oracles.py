@@ -7,17 +7,12 @@ import pytest
 from scipy import integrate, stats
 
 from flprivacy.auditing.epsilon import independent
-from flprivacy.auditing.epsilon.f_dp import contradicts, f_dp_bound, gaussian_curve, gaussian_epsilon, one_run_mu
-from flprivacy.auditing.epsilon.independent import (
-    clopper_pearson_bound,
-    gaussian_dp_bound,
-    proven_epsilon,
-    proven_mu,
-)
+from flprivacy.auditing.epsilon.bound import METHODS, epsilon_bound
+from flprivacy.auditing.epsilon.f_dp import contradicts, gaussian_curve, gaussian_epsilon, one_run_mu
+from flprivacy.auditing.epsilon.independent import proven_epsilon, proven_mu
 from flprivacy.auditing.epsilon.one_run import (
     guess,
     guess_numbers,
-    one_run_bound,
     one_run_epsilon,
     one_run_p_value,
     rank,
@@ -160,17 +155,17 @@ def test_thresholds_separate_what_they_say():
     assert any(c == independent.Counts(4, 2, 2, 0) and t < 2.0 for t, c in seen)
 
 
-@pytest.mark.parametrize("bound", [clopper_pearson_bound, gaussian_dp_bound, one_run_bound, f_dp_bound])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("correction", ["bonferroni", "split"])
-def test_null_and_leak(bound, correction):
+def test_null_and_leak(method, correction):
     """Scores that know nothing prove nothing; scores that know all prove much."""
     rng = np.random.default_rng(3)
-    null = bound(rng.normal(size=200), rng.normal(size=200), delta=DELTA, correction=correction)
+    null = epsilon_bound(method, rng.normal(size=200), rng.normal(size=200), delta=DELTA, correction=correction)
     assert null.epsilon_lower < 0.3
-    leak = bound(rng.normal(9.0, size=200), rng.normal(size=200), delta=DELTA, correction=correction)
+    leak = epsilon_bound(method, rng.normal(9.0, size=200), rng.normal(size=200), delta=DELTA, correction=correction)
     assert leak.epsilon_lower > 3.0
     assert leak.counts
-    assert leak == bound(*_same_leak(), delta=DELTA, correction=correction)
+    assert leak == epsilon_bound(method, *_same_leak(), delta=DELTA, correction=correction)
 
 
 def _same_leak():
@@ -179,7 +174,7 @@ def _same_leak():
     return rng.normal(9.0, size=200), rng.normal(size=200)
 
 
-@pytest.mark.parametrize("bound", [clopper_pearson_bound, gaussian_dp_bound, one_run_bound, f_dp_bound])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -192,10 +187,10 @@ def _same_leak():
         ({"correction": "none"}, "correction is 'none'"),
     ],
 )
-def test_bad_input_is_named(bound, change, message):
+def test_bad_input_is_named(method, change, message):
     arguments = {"members": [0.0, 1.0], "non_members": [0.0, 1.0], "delta": DELTA} | change
     with pytest.raises(AuditError, match=message):
-        bound(arguments.pop("members"), arguments.pop("non_members"), **arguments)
+        epsilon_bound(method, arguments.pop("members"), arguments.pop("non_members"), **arguments)
 
 
 def test_other_bad_input_is_named():

@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 
-from flprivacy.auditing.epsilon.f_dp import f_dp_bound, gaussian_epsilon
-from flprivacy.auditing.epsilon.independent import clopper_pearson_bound, gaussian_dp_bound, proven_epsilon
-from flprivacy.auditing.epsilon.one_run import guess, one_run_bound, one_run_epsilon, rank
+from flprivacy.auditing.epsilon.bound import GAUSSIAN, METHODS, epsilon_bound
+from flprivacy.auditing.epsilon.f_dp import gaussian_epsilon
+from flprivacy.auditing.epsilon.independent import proven_epsilon
+from flprivacy.auditing.epsilon.one_run import guess, one_run_epsilon, rank
 
 DELTA = 1e-5
 EPSILONS = (1.0, 2.0, 4.0, 8.0)
@@ -64,20 +65,17 @@ def methods(mechanism: str) -> dict[str, Bound]:
     """Return the bounds that apply to a mechanism, and two that are wrong."""
     found: dict[str, Bound] = {}
     for correction in ("bonferroni", "split"):
-        kinds: dict[str, Callable[..., object]] = {
-            "clopper-pearson": clopper_pearson_bound,
-            "one-run": one_run_bound,
-        }
-        if mechanism == "gaussian":
-            kinds |= {"gaussian-dp (*)": gaussian_dp_bound, "one-run f-dp, gaussian (*)": f_dp_bound}
-        for kind, function in kinds.items():
-            found[f"{kind}, {correction}"] = _bound(function, correction=correction)
+        for method, assumed in METHODS.items():
+            if GAUSSIAN not in assumed:
+                found[f"{method}, {correction}"] = _bound(method, correction)
+            elif mechanism == "gaussian":
+                found[f"{method} (*), {correction}"] = _bound(method, correction)
     return found | {"wrong: best number of guesses, unpaid": unpaid, "wrong: point estimate": point_estimate}
 
 
-def _bound(function: Callable[..., object], **settings: object) -> Bound:
+def _bound(method: str, correction: str) -> Bound:
     def bound(members: FloatArray, non_members: FloatArray, seed: int) -> float:
-        return float(function(members, non_members, delta=DELTA, seed=seed, **settings).epsilon_lower)  # type: ignore[attr-defined]
+        return epsilon_bound(method, members, non_members, delta=DELTA, seed=seed, correction=correction).epsilon_lower
 
     return bound
 

@@ -19,7 +19,7 @@ from flprivacy.core.change import (
     TargetChange,
     gravest,
 )
-from flprivacy.reporting.changes import change_lines, change_rows, change_table, claim
+from flprivacy.reporting.changes import change_lines, change_table, claim, is_clear
 from flprivacy.reporting.html import render
 
 ATTACK = AttackChange(
@@ -87,7 +87,7 @@ def test_the_terminal_says_the_same(change: AuditChange) -> None:
     assert "+0.210 [0.120, 0.300]" in text
     assert "10.00" in text
     assert change_table(replace(change, targets=change.targets[1:])) is None
-    assert [row.clear for row in change_rows(change)] == [True, False]
+    assert [is_clear(attack, change) for attack in (ATTACK, YEARS)] == [True, False]
     assert "at most 2.5%" in claim(change)
 
 

@@ -8,8 +8,7 @@ import pytest
 from flprivacy.core.attributes import AttackKey
 from flprivacy.core.audit import Audit, ConfusionMatrix
 from flprivacy.core.errors import AuditError
-from flprivacy.reporting.figures import confusion_matrix, confusion_overview
-from flprivacy.reporting.figures.confusion import confusions_of, row_shares
+from flprivacy.reporting.figures.confusion import confusion_matrix, confusion_overview, confusions_of, row_shares
 
 
 def _matrix(counts: list[list[float]]) -> ConfusionMatrix:

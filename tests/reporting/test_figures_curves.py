@@ -9,8 +9,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 
 from flprivacy.core.audit import Audit
-from flprivacy.reporting.figures import attack_curves
-from flprivacy.reporting.figures.curves import curves_of
+from flprivacy.reporting.figures.curves import attack_curves, curves_of
 from flprivacy.reporting.figures.style import target_styles
 
 

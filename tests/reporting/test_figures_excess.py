@@ -8,8 +8,9 @@ from matplotlib.colors import to_hex
 
 from flprivacy.core.audit import Audit
 from flprivacy.core.target import Utility
-from flprivacy.reporting.figures import excess_forest, utility_leakage
+from flprivacy.reporting.figures.forest import excess_forest
 from flprivacy.reporting.figures.style import VERDICT_COLOURS, target_styles
+from flprivacy.reporting.figures.utility import utility_leakage
 from flprivacy.reporting.findings import utilities, verdicts
 
 

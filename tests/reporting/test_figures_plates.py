@@ -10,8 +10,9 @@ import pytest
 from example_audit import example_audit
 
 from flprivacy.core.audit import Audit
-from flprivacy.reporting.figures import attack_curves, plates
+from flprivacy.reporting.figures.curves import attack_curves
 from flprivacy.reporting.figures.embed import _saved, data_uri, svg
+from flprivacy.reporting.figures.plates import plates
 
 
 def test_audit_has_all_figures_once(audit: Audit) -> None:

@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from flprivacy.core.audit import Audit
-from flprivacy.reporting.figures import age_scatter
-from flprivacy.reporting.figures.scatter import scatters_of
+from flprivacy.reporting.figures.scatter import age_scatter, scatters_of
 
 
 def test_points_are_true_age_against_predicted(audit: Audit) -> None:

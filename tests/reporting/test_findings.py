@@ -20,6 +20,7 @@ from flprivacy.reporting.findings import (
     verdicts,
 )
 from flprivacy.reporting.tables import glance, models_tables, site_names
+from flprivacy.reporting.words import number
 
 
 def test_targets_come_before_baselines(audit: Audit) -> None:
@@ -103,7 +104,13 @@ def test_models_tables_hold_every_model_of_every_attack(audit: Audit) -> None:
     siloed, untrained = models_tables(audit)
     assert (siloed.target, len(siloed.models), len(siloed.spreads)) == ("siloed", 21, 8)
     assert (untrained.target, len(untrained.models)) == ("untrained", 5)
-    for i, row in enumerate(siloed.spreads):
-        column = [values[i] for values in siloed.values]
-        assert (row.low, row.high) == (min(column), max(column))
-        assert siloed.values[siloed.models.index(row.low_model)][i] == row.low
+    assert all(set(row.per_model) == set(siloed.models) for row in siloed.spreads)
+
+
+def test_the_page_names_the_extreme_models(audit: Audit, report: str) -> None:
+    siloed, _ = models_tables(audit)
+    page = " ".join(report.split())
+    for row in siloed.spreads:
+        for extreme in (min, max):
+            model = extreme(row.per_model, key=lambda name: row.per_model[name])
+            assert f"{number(row.per_model[model], row.metric)} <small>{model}</small>" in page

@@ -14,7 +14,7 @@ from flprivacy.reporting.dp_check import check_lines, check_table, write_dp_chec
 from flprivacy.reporting.figures.canaries import bounds_against_claim, canary_scores
 from flprivacy.reporting.figures.utility import utility_leakage
 from flprivacy.reporting.html import render
-from flprivacy.reporting.tables import guarantee_rows
+from flprivacy.reporting.tables import range_of
 from flprivacy.reporting.terminal import summary_table
 
 
@@ -43,10 +43,10 @@ def test_the_page_has_a_section_on_guarantees_only_where_there_are_any() -> None
 
 
 def test_ranges_over_sites_are_written_as_one_number_where_they_are_one() -> None:
-    rows = {row.target: row for row in guarantee_rows(private_audit())}
-    assert (rows["federated"].clients, rows["federated"].noise) == ("7.99", "0.95")
-    assert (rows["siloed"].clients, rows["siloed"].noise) == ("1.31 to 4.2", "1 to 2")
-    assert "central" not in rows
+    found = {t.name: t.privacy for t in private_audit().targets if t.privacy is not None}
+    ranges = {name: (range_of(p.client_epsilons), range_of(p.noise_multipliers)) for name, p in found.items()}
+    assert ranges == {"federated": ("7.99", "0.95"), "siloed": ("1.31 to 4.2", "1 to 2")}
+    assert range_of({}) == ""
 
 
 def test_the_utility_figure_names_the_budgets() -> None:

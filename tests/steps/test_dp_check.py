@@ -15,8 +15,8 @@ from planted_bugs import CAUGHT, METHODS, RIGHT
 from private_examples import PRIVATE, private_run
 from tiny_training import tiny_manifest, write_tiny_cohort
 
-from flprivacy.auditing.epsilon.audit import METHODS as BOUNDS
 from flprivacy.auditing.epsilon.audit import EpsilonAudit, audit_epsilon
+from flprivacy.auditing.epsilon.bound import METHODS as BOUNDS
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.dp_check import CONTRADICTED, NOT_CONTRADICTED, DpCheck
 from flprivacy.core.errors import AuditError, ConfigError

@@ -17,9 +17,6 @@ def anonymous(table: ScoreTable) -> ScoreTable:
     Two audits of the same cohort number alike, so that they can be compared scan by scan. The numbers follow a digest
     of pseudonym, cohort and attribute: they say nothing to whoever lacks the cohort, and what is known of a scan's
     site cannot be put beside its patient's sex or age, for each attribute has an order of its own.
-
-    Args:
-        table: scores of any target or baseline.
     """
     known: dict[tuple[str, str], dict[str, str]] = {}
     return replace(table, blocks=tuple(_anonymous(block, table.cohort_digest, known) for block in table.blocks))

@@ -21,15 +21,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from flprivacy.auditing.config import AuditConfig
-from flprivacy.auditing.estimates import Measured, measure
+from flprivacy.auditing.estimates import Measured, difference, measure
 from flprivacy.auditing.runs import AttackRuns, collect_runs
-from flprivacy.auditing.uncertainty import (
-    Initialisations,
-    Uncertainty,
-    least_variance,
-    resample_patients,
-    uncertainty,
-)
+from flprivacy.auditing.uncertainty import Initialisations, resample_patients
 from flprivacy.core.attributes import METRICS
 from flprivacy.core.change import BETTER, NO_CHANGE, WORSE, AttackChange
 from flprivacy.core.errors import AuditError
@@ -44,13 +38,8 @@ def compare_with_before(
     """Return the change of every attack on a target that the policy has a rule for, p-values not yet adjusted.
 
     Paired by held-out scan, and by attacker seed where both audits used the same seeds. An attack that only one of the
-    two audits ran is passed over; the exposed fraction is the rule's, or the largest of both.
-
-    Args:
-        target: name of the target in both audits.
-        now: score tables of the present audit: of the target and of the baselines.
-        before: score tables of the previous one.
-        config: confidence, bootstrap and policy.
+    two audits ran is passed over; the exposed fraction is the rule's, or the largest of both. ``now`` and ``before``
+    are the score tables of the target and of the baselines.
 
     Raises:
         AuditError: another cohort, no table of the target, no fresh weights to estimate chance in training from, or no
@@ -86,11 +75,7 @@ def judge_change(changes: Sequence[AttackChange], *, confidence: float) -> tuple
     """Return the verdict on one target and its reason in a sentence.
 
     ``changed for the worse`` if any attack got significantly stronger, ``changed for the better`` if any got weaker
-    and none stronger.
-
-    Args:
-        changes: of all attacks on the target, adjusted.
-        confidence: of all verdicts of the run together.
+    and none stronger. The confidence is of all verdicts of the run together.
     """
     clear = [c for c in changes if c.p_adjusted < 1.0 - confidence]
     stronger, weaker = [c for c in clear if c.value > 0.0], [c for c in clear if c.value < 0.0]
@@ -166,12 +151,11 @@ def _change(target: str, cell: Sequence[Measured], metric: str, confidence: floa
             f"policy.rules.{now.runs.attack.attribute}.metric is {metric!r}, which this attack is not measured by; "
             f"choose from {', '.join(now.values)}"
         )
-    kind = METRICS[metric]
-    value = kind.sign * (now.point(metric) - before.point(metric))
-    spread = _spread(now, before, metric, _chance_in_training(now, before, cell, metric))
-    of_models = _spread(now, before, metric, ())
-    low, high = spread.interval(value, confidence, low=-kind.highest, high=kind.highest)
-    model_low, model_high = of_models.interval(value, confidence, low=-kind.highest, high=kind.highest)
+    highest = METRICS[metric].highest
+    value, spread = difference(now, before, metric, _chance_in_training(now, before, cell, metric))
+    _, of_models = difference(now, before, metric, ())
+    low, high = spread.interval(value, confidence, low=-highest, high=highest)
+    model_low, model_high = of_models.interval(value, confidence, low=-highest, high=highest)
     return AttackChange(
         attack=now.runs.attack,
         metric=metric,
@@ -185,18 +169,6 @@ def _change(target: str, cell: Sequence[Measured], metric: str, confidence: floa
         model_ci_low=model_low,
         model_ci_high=model_high,
         model_p_value=of_models.p_value(value),
-    )
-
-
-def _spread(now: Measured, before: Measured, metric: str, initialisations: Sequence[Initialisations]) -> Uncertainty:
-    one, other = now.by_seed(metric), before.by_seed(metric)
-    paired = now.runs.seeds == before.runs.seeds  # else the seeds of the two are independent draws
-    return uncertainty(
-        one.mean(axis=1) - other.mean(axis=1),
-        (one - other,) if paired else (one, other),
-        now.resampling,
-        initialisations=initialisations,
-        floor=least_variance(now.runs.held_out, metric),
     )
 
 

@@ -11,6 +11,7 @@ from flprivacy.auditing.runs import AttackRuns
 from flprivacy.auditing.uncertainty import (
     Initialisations,
     Resampling,
+    Uncertainty,
     least_variance,
     metric_interval,
     uncertainty,
@@ -31,17 +32,11 @@ _OF_COUNTS = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measured:
-    """An attack with its metrics.
-
-    Attributes:
-        runs: the attack.
-        resampling: weights of its held-out scans; shared by all attacks on the attribute.
-        values: metric -> (row of weights, model, seed).
-    """
+    """An attack with its metrics."""
 
     runs: AttackRuns
-    resampling: Resampling
-    values: dict[str, FloatArray]
+    resampling: Resampling  # weights of its held-out scans; shared by all attacks on the attribute
+    values: dict[str, FloatArray]  # metric -> (row of weights, model, seed)
 
     def by_seed(self, metric: str) -> FloatArray:
         """Return (row of weights, seed) means over the models."""
@@ -58,12 +53,7 @@ class Measured:
 
 
 def measure(runs: AttackRuns, resampling: Resampling) -> Measured:
-    """Measure every metric of an attack under every row of weights.
-
-    Args:
-        runs: the attack.
-        resampling: weights of its held-out scans.
-    """
+    """Measure every metric of an attack under every row of weights."""
     held_out, weights = runs.held_out, resampling.weights
     if held_out.attribute.is_regression:
         errors = np.abs(runs.scores[..., 0].astype(np.float64) - held_out.truth)
@@ -99,10 +89,6 @@ def estimate_metrics(measured: Measured, *, confidence: float) -> list[MetricEst
     The interval covers the mean that the same attack would reach over all patients like the held-out ones and over all
     attacker seeds; for a baseline of fresh weights, over all initialisations too. It is conditional on
     the trained target: a model trained again may give away more or less, and no number here speaks of that.
-
-    Args:
-        measured: the attack.
-        confidence: coverage of the intervals.
     """
     return [_estimate(measured, metric, confidence) for metric in measured.values]
 
@@ -142,11 +128,6 @@ def estimate_excesses(target: Measured, baselines: Sequence[Measured], *, confid
     baseline of R fresh initialisations, the interval allows for random weights on both sides, 1/m + 1/R times the
     variance between initialisations for a target of m models: a target that is no more than another draw of
     fresh weights is called a leak no more often than the interval promises.
-
-    Args:
-        target: an attack on a target.
-        baselines: its baselines (:func:`flprivacy.auditing.verdicts.baselines_of`).
-        confidence: coverage of the intervals.
     """
     found = []
     for metric in target.values:
@@ -160,20 +141,12 @@ def estimate_excesses(target: Measured, baselines: Sequence[Measured], *, confid
 
 def paired_difference(target: Measured, baseline: Measured, metric: str, confidence: float) -> ExcessEstimate:
     """Return how much stronger the attack on ``target`` is, with interval and p-value; no baseline is marked best."""
-    runs, kind = target.runs, METRICS[metric]
-    differences = kind.sign * (target.by_seed(metric) - baseline.by_seed(metric))
-    share = 1.0 / len(runs.models) + 1.0 / len(baseline.runs.models)
-    spread = uncertainty(
-        differences.mean(axis=1),
-        [differences],
-        target.resampling,
-        initialisations=baseline.initialisations(metric, share),
-        floor=least_variance(runs.held_out, metric),
-    )
-    value = float(differences[0].mean())
-    low, high = spread.interval(value, confidence, low=-kind.highest, high=kind.highest)
+    share = 1.0 / len(target.runs.models) + 1.0 / len(baseline.runs.models)
+    value, spread = difference(target, baseline, metric, baseline.initialisations(metric, share))
+    highest = METRICS[metric].highest
+    low, high = spread.interval(value, confidence, low=-highest, high=highest)
     return ExcessEstimate(
-        attack=runs.attack,
+        attack=target.runs.attack,
         baseline=baseline.runs.attack.target,
         metric=metric,
         value=value,
@@ -184,18 +157,30 @@ def paired_difference(target: Measured, baseline: Measured, metric: str, confide
     )
 
 
+def difference(
+    one: Measured, other: Measured, metric: str, initialisations: Sequence[Initialisations]
+) -> tuple[float, Uncertainty]:
+    """Return how much stronger attack ``one`` is and the uncertainty of that, paired by scan, and by seed if equal."""
+    ours, theirs = (METRICS[metric].sign * attack.by_seed(metric) for attack in (one, other))
+    paired = one.runs.seeds == other.runs.seeds  # else the seeds of the two are independent draws
+    draws = (ours - theirs,) if paired else (ours, -theirs)
+    estimate = np.sum([values.mean(axis=1) for values in draws], axis=0)
+    spread = uncertainty(
+        estimate,
+        draws,
+        one.resampling,
+        initialisations=initialisations,
+        floor=least_variance(one.runs.held_out, metric),
+    )
+    return float(estimate[0]), spread
+
+
 def compare_targets(measured: Sequence[Measured], *, confidence: float) -> list[ExcessEstimate]:
     """Return how much stronger the attack on each target is than the same attack on each other one.
 
     Paired by held-out scan and attacker seed. The intervals hold for the models as they are: they say nothing of
-    how far the same recipe, trained again, would move. Every pair appears once, the stronger target first.
-
-    Args:
-        measured: all attacks on one attribute at one exposed fraction; baselines are passed over.
-        confidence: coverage of the intervals.
-
-    Returns:
-        Differences in the attribute's main metric, the other target in the place of the baseline.
+    how far the same recipe, trained again, would move. Every pair appears once, in the attribute's main metric, the
+    stronger target first and the other in the place of the baseline. Baselines are passed over.
     """
     found = []
     for one, other in combinations([one for one in measured if one.runs.role == "target"], 2):
@@ -224,11 +209,7 @@ def estimate_cell(
 ) -> CellEstimates:
     """Measure attacks on the same held-out scans, and hold targets against baselines and against each other.
 
-    Args:
-        cell: attacks on one attribute at one exposed fraction.
-        held_against: position of a target in ``cell`` -> positions of its baselines.
-        resampling: weights of the held-out scans.
-        confidence: coverage of the intervals.
+    ``held_against`` is the position of a target in ``cell`` -> the positions of its baselines.
     """
     measured = [measure(runs, resampling) for runs in cell]
     return CellEstimates(

@@ -87,15 +87,10 @@ def _curve(rows: "pd.DataFrame", confidence: float) -> Curve:
             "each epoch once: run the attack again"
         )
     by_seed = grid.T.groupby(level="seed").mean().to_numpy(dtype=np.float64)
-    mean, low, high = _band(by_seed, METRICS[str(first["metric"])].highest, confidence)
-    return Curve(
-        attack=attack,
-        metric=str(first["metric"]),
-        epochs=tuple(int(epoch) for epoch in grid.index),
-        mean=tuple(mean.tolist()),
-        low=tuple(low.tolist()),
-        high=tuple(high.tolist()),
-    )
+    band = _band(by_seed, METRICS[str(first["metric"])].highest, confidence)
+    mean, low, high = (tuple(values.tolist()) for values in band)
+    epochs = tuple(int(epoch) for epoch in grid.index)
+    return Curve(attack=attack, metric=str(first["metric"]), epochs=epochs, mean=mean, low=low, high=high)
 
 
 def _band(by_seed: FloatArray, highest: float, confidence: float) -> tuple[FloatArray, FloatArray, FloatArray]:

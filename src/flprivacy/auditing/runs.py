@@ -23,23 +23,14 @@ MINIMUM_SEEDS = 2
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeldOut:
-    """The held-out scans on which every attack on an attribute is scored, in ascending order of scan_id.
-
-    Attributes:
-        attribute: what is attacked.
-        class_names: names of the classes; empty for years.
-        scan_ids: (scan,) identifiers.
-        patient_ids: (scan,) pseudonyms.
-        patients: (scan,) index of the scan's patient in [0, ``n_patients``).
-        truth: (scan,) class index, or years.
-    """
+    """The held-out scans on which every attack on an attribute is scored, in ascending order of scan_id."""
 
     attribute: Attribute
-    class_names: tuple[str, ...]
-    scan_ids: npt.NDArray[np.str_]
-    patient_ids: npt.NDArray[np.str_]
-    patients: npt.NDArray[np.int64]
-    truth: FloatArray
+    class_names: tuple[str, ...]  # empty for years
+    scan_ids: npt.NDArray[np.str_]  # (scan,)
+    patient_ids: npt.NDArray[np.str_]  # (scan,) pseudonyms
+    patients: npt.NDArray[np.int64]  # (scan,) index of the scan's patient in [0, n_patients)
+    truth: FloatArray  # (scan,) class index, or years
 
     @property
     def n_scans(self) -> int:
@@ -66,25 +57,15 @@ class HeldOut:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttackRuns:
-    """One attack on one target, repeated over models and attacker seeds.
-
-    Attributes:
-        attack: on what and how.
-        role: ``target`` or ``baseline``.
-        architecture: of the target's network; empty for baselines without a model.
-        models: names of the target's models, ascending.
-        seeds: attacker seeds, ascending.
-        held_out: the scans.
-        scores: (model, seed, scan, class) probabilities, or (model, seed, scan, 1) years.
-    """
+    """One attack on one target, repeated over models and attacker seeds."""
 
     attack: AttackKey
-    role: str
-    architecture: str = ""
-    models: tuple[str, ...]
-    seeds: tuple[int, ...]
+    role: str  # "target" or "baseline"
+    architecture: str = ""  # empty for baselines without a model
+    models: tuple[str, ...]  # ascending
+    seeds: tuple[int, ...]  # of the attacker, ascending
     held_out: HeldOut
-    scores: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]  # (model, seed, scan, class) probabilities, or (model, seed, scan, 1) years
 
     def __post_init__(self) -> None:
         if len(self.seeds) < MINIMUM_SEEDS:
@@ -178,15 +159,7 @@ def held_out_scans(
     truth: FloatArray,
     where: str,
 ) -> HeldOut:
-    """Check and describe held-out scans.
-
-    Args:
-        attribute: what is attacked.
-        class_names: names of the classes; empty for years.
-        scan_ids: (scan,) identifiers.
-        patient_ids: (scan,) identifiers of the patients.
-        truth: (scan,) class index, or years.
-        where: what the scans are from, for error messages.
+    """Check and describe held-out scans; ``where`` they are from is for error messages.
 
     Raises:
         AuditError: a scan twice, a single patient, an attribute that does not vary, or a class without a name.

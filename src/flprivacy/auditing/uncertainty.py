@@ -41,14 +41,9 @@ class Resampling:
     """Weights of the scans: as they are, in bootstrap replicates, and with patients left out in turn.
 
     Scans of one patient are alike, so the patient is the unit: all of a patient's scans carry the same weight.
-
-    Attributes:
-        weights: (1 + ``n_bootstrap`` + ``n_groups``, scan). Row 0 is all ones. The next rows count how often each
-            patient was drawn in a bootstrap replicate. The last leave out one group of patients each: one patient,
-            unless there are more patients than bootstrap replicates.
-        n_bootstrap: number of bootstrap replicates.
-        n_groups: number of groups of patients left out in turn.
-        n_patients: number of patients.
+    ``weights`` are (1 + ``n_bootstrap`` + ``n_groups``, scan). Row 0 is all ones. The next rows count how often each
+    patient was drawn in a bootstrap replicate. The last leave out one group of patients each: one patient, unless there
+    are more patients than bootstrap replicates.
     """
 
     weights: FloatArray
@@ -64,10 +59,7 @@ class Resampling:
 def resample_patients(patients: npt.NDArray[np.int64], *, replicates: int, seed: int) -> Resampling:
     """Draw the weights that all attacks on the same scans share, so that their differences are paired.
 
-    Args:
-        patients: (scan,) index of each scan's patient, in [0, patients).
-        replicates: bootstrap replicates.
-        seed: draws the replicates.
+    ``patients`` is (scan,), the index of each scan's patient.
     """
     rng = np.random.default_rng([seed])
     n_patients = int(patients.max()) + 1
@@ -86,11 +78,8 @@ def patient_variance(values: FloatArray, resampling: Resampling) -> float:
     It is the mean of two estimates, which agree unless the metric is a mean over classes of which some have one or two
     patients. There the bootstrap is short of variance, by 1/n of a class of n patients (resampling a class's only
     patient shows no spread at all), and the delete-one-patient jackknife has too much, by about as much (Efron &
-    Stein, Annals of Statistics 1981). In their mean the two errors cancel to first order.
-
-    Args:
-        values: (1 + bootstrap + groups,) the number under every row of weights.
-        resampling: the weights.
+    Stein, Annals of Statistics 1981). In their mean the two errors cancel to first order. ``values`` are (1 + bootstrap
+    + groups,), the number under every row of weights.
     """
     left_out = values[1 + resampling.n_bootstrap :]
     jackknife = (1.0 - 1.0 / resampling.n_groups) * np.square(left_out - left_out.mean()).sum()
@@ -125,15 +114,10 @@ class Uncertainty:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Initialisations:
-    """Random initialisations whose variance an estimate has to allow for.
+    """Random initialisations whose variance an estimate has to allow for."""
 
-    Attributes:
-        values: (row of weights, initialisation, seed) metrics of at least 2 of them.
-        share: factor of the variance between them, such as 1/m for a mean over m models.
-    """
-
-    values: FloatArray
-    share: float
+    values: FloatArray  # (row of weights, initialisation, seed) metrics of at least 2 of them
+    share: float  # factor of the variance between them, such as 1/m for a mean over m models
 
 
 def uncertainty(

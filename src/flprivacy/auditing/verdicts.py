@@ -22,10 +22,6 @@ def baselines_of(target: AttackRuns, others: Sequence[AttackRuns]) -> list[Attac
     """Return the baselines of a target's attack: same attribute and fraction, and the same access to the same
     architecture or no model at all.
 
-    Args:
-        target: an attack on a target.
-        others: all attacks on the attribute.
-
     Raises:
         AuditError: no fresh weights attacked with the same access, only one initialisation of them, no pixels-only
             attacker, no majority guess, or one with other attacker seeds.
@@ -96,12 +92,8 @@ def judge(
     that were run gain less than the threshold, not that no attack can gain more.
     ``inconclusive``: anything else.
 
-    Args:
-        metrics: of targets and baselines.
-        excesses: of targets over baselines.
-        rules: attribute -> the policy's rule; an attribute without one, or that was not attacked, gets no verdict.
-        note: appended to every reason.
-        missing: a baseline that could explain the excess and was not given, in words; then no verdict is ``leak``.
+    An attribute without a rule gets no verdict. The ``note`` is appended to every reason. Where a baseline that could
+    explain the excess is ``missing`` (in words), no verdict is ``leak``.
 
     Raises:
         AuditError: a rule for an exposed fraction that was not audited or a metric that was not measured.

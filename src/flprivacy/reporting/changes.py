@@ -1,7 +1,5 @@
 """What changed since the last audit, for the page and the terminal."""
 
-from dataclasses import dataclass
-
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -25,22 +23,6 @@ _CLAIM = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChangeRow:
-    """One attack's change, in words."""
-
-    target: str
-    attack: str
-    metric: str
-    before: str
-    now: str
-    value: str
-    interval: str
-    p_adjusted: str
-    models: str
-    clear: bool
-
-
 def claim(change: AuditChange) -> str:
     """Return what the verdicts say and how sure they are, in sentences."""
     risk = words.percent((1.0 - change.confidence) / 2.0)
@@ -50,25 +32,9 @@ def claim(change: AuditChange) -> str:
     )
 
 
-def change_rows(change: AuditChange) -> tuple[ChangeRow, ...]:
-    """Return one row an attack that was compared, target by target."""
-    limit = 1.0 - change.confidence
-    return tuple(_row(attack, limit) for one in change.targets for attack in one.attacks)
-
-
-def _row(c: AttackChange, limit: float) -> ChangeRow:
-    return ChangeRow(
-        target=c.attack.target,
-        attack=words.attack_name(c.attack.attribute, c.attack.access),
-        metric=words.metric_name(c.metric),
-        before=words.number(c.before, c.metric),
-        now=words.number(c.now, c.metric),
-        value=words.signed(c.value, c.metric) + words.unit(c.metric),
-        interval=words.interval(c.ci_low, c.ci_high, c.metric),
-        p_adjusted=words.p_value(c.p_adjusted),
-        models=words.interval(c.model_ci_low, c.model_ci_high, c.metric),
-        clear=c.p_adjusted < limit,
-    )
+def is_clear(attack: AttackChange, change: AuditChange) -> bool:
+    """Return whether an attack changed by more than chance explains."""
+    return attack.p_adjusted < 1.0 - change.confidence
 
 
 def change_lines(change: AuditChange) -> list[str]:
@@ -82,8 +48,7 @@ def change_lines(change: AuditChange) -> list[str]:
 
 def change_table(change: AuditChange) -> Table | None:
     """Return what was compared as a rich table; None where nothing was."""
-    rows = change_rows(change)
-    if not rows:
+    if not any(one.attacks for one in change.targets):
         return None
     table = Table(title="Since the last audit", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("Target", overflow="fold", max_width=20)
@@ -92,9 +57,16 @@ def change_table(change: AuditChange) -> Table | None:
     table.add_column("Now", justify="right")
     table.add_column("Change", no_wrap=True)
     table.add_column("Adjusted p", justify="right")
-    verdicts = {one.target: one.verdict for one in change.targets}
-    for row in rows:
-        style = _STYLES.get(verdicts[row.target], "") if row.clear else ""
-        cells = (row.target, row.attack, row.before, row.now, f"{row.value} {row.interval}", row.p_adjusted)
-        table.add_row(*(Text(cell, style=style) for cell in cells))
+    for one in change.targets:
+        for c in one.attacks:
+            value = f"{words.signed(c.value, c.metric)}{words.unit(c.metric)}"
+            cells = (
+                one.target,
+                words.attack_name(c.attack.attribute, c.attack.access),
+                *(words.number(strength, c.metric) for strength in (c.before, c.now)),
+                f"{value} {words.interval(c.ci_low, c.ci_high, c.metric)}",
+                words.p_value(c.p_adjusted),
+            )
+            style = _STYLES.get(one.verdict, "") if is_clear(c, change) else ""
+            table.add_row(*(Text(cell, style=style) for cell in cells))
     return table

@@ -1,6 +1,7 @@
 """What an audit holds, selected and ordered the way that every figure and table shows it."""
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from flprivacy.core.attributes import BY_NAME, NO_ACCESS, AttackKey, attribute_of
 from flprivacy.core.audit import (
@@ -16,6 +17,7 @@ from flprivacy.core.audit import (
     Verdict,
 )
 
+Drawn = TypeVar("Drawn", ConfusionMatrix, AgeScatter)
 TARGET, BASELINE = "target", "baseline"
 _ACCESS_ORDER = ("features", "outputs", "finetune", NO_ACCESS)
 
@@ -118,6 +120,23 @@ def estimate(audit: Audit, attack: AttackKey, metric: str) -> MetricEstimate | N
         if same == wanted and found.attack.access in (attack.access, NO_ACCESS):
             return found
     return None
+
+
+def drawn_together(audit: Audit, records: Iterable[Drawn], attribute: str, access: str) -> tuple[Drawn, ...]:
+    """Return what is drawn of an attack: its records at the deciding fraction, then those of attackers without a model.
+
+    Targets come before baselines. Empty where the attack itself has none.
+    """
+    fraction, position = decisive_fraction(audit, attribute), order(audit)
+    found = [
+        one
+        for one in records
+        if (one.attack.attribute, one.attack.fraction) == (attribute, fraction)
+        and one.attack.access in (access, NO_ACCESS)
+    ]
+    if not any(one.attack.access == access for one in found):
+        return ()
+    return tuple(sorted(found, key=lambda one: position.get(one.attack.target, len(position))))
 
 
 def utilities(audit: Audit) -> tuple[str, dict[str, float]]:

@@ -12,25 +12,14 @@ from flprivacy.core.audit import HONEST_SEEDS, INCONCLUSIVE, LEAK, NO_LEAK, Audi
 from flprivacy.core.change import AuditChange
 from flprivacy.core.progress import track
 from flprivacy.core.publish import publish_file
-from flprivacy.reporting import changes, sentences, words
-from flprivacy.reporting.figures import Plate, data_uri, plates
-from flprivacy.reporting.findings import decisive_metric, summaries
+from flprivacy.reporting import changes, findings, sentences, tables, words
+from flprivacy.reporting.figures.embed import data_uri
+from flprivacy.reporting.figures.plates import Plate, plates
 from flprivacy.reporting.provenance import as_yaml, entries, flat
-from flprivacy.reporting.tables import (
-    attack_tables,
-    attacked_attributes,
-    baseline_rows,
-    glance,
-    guarantee_rows,
-    judged_attributes,
-    models_tables,
-    site_names,
-)
 
 _FILTERS = {
     "access": words.access_name,
     "attribute": words.attribute_name,
-    "baseline_meaning": words.baseline_meaning,
     "metric": words.metric_name,
     "number": words.number,
     "p_value": words.p_value,
@@ -56,7 +45,18 @@ def write_report(audit: Audit, path: Path, *, change: AuditChange | None = None)
 
 def render(audit: Audit, change: AuditChange | None = None) -> str:
     """Return the report as HTML. Everything that comes from the audit is escaped."""
-    return render_page("report.html.j2", {**_context(audit), **_since_last(change)})
+    known = findings.summaries(audit)
+    context: dict[str, object] = {
+        "audit": audit,
+        "change": change,
+        "coverage": words.interval_name(audit),
+        "warnings": {s.name: text for s in known if (text := words.tensor_warning(s))},
+        "guarantees": {s.name: text for s in known if (text := words.guarantee(s))},
+        "facts": _facts(audit),
+        "seeds": sorted({m.n_seeds for m in audit.metrics}),
+        "drawn": _drawn(plates(audit)),
+    }
+    return render_page("report.html.j2", context)
 
 
 def render_page(template: str, context: dict[str, object]) -> str:
@@ -69,7 +69,11 @@ def render_page(template: str, context: dict[str, object]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(_FILTERS)
-    environment.globals.update(interval=words.interval, verdict_class=_verdict_class, glyphs=words.GLYPHS)
+    environment.globals.update(
+        changes=changes, findings=findings, sentences=sentences, tables=tables, words=words, honest_seeds=HONEST_SEEDS,
+        as_yaml=as_yaml, entries=entries, flat=flat, interval=words.interval, glyphs=words.GLYPHS,
+        verdict_class=_verdict_class,
+    )  # fmt: skip
     return environment.get_template(template).render(context)
 
 
@@ -81,54 +85,6 @@ def write_page(text: str, path: Path) -> None:
     """
     with publish_file(path) as partial:
         partial.write_bytes(text.encode("ascii", "xmlcharrefreplace"))
-
-
-def _context(audit: Audit) -> dict[str, object]:
-    known = summaries(audit)
-    seeds = sorted({m.n_seeds for m in audit.metrics})
-    return {
-        "audit": audit,
-        "overall": sentences.overall(audit),
-        "headlines": sentences.headlines(audit),
-        "failures": sentences.failure_lines(audit),
-        "asides": (*sentences.learned_lines(audit), *sentences.ranking_lines(audit)),
-        "weak_attacks": sentences.weak_attacks(audit),
-        "conditions": sentences.conditions(audit),
-        "known": sentences.known_to_attacker(audit),
-        "coverage": words.interval_name(audit),
-        "warnings": {s.name: text for s in known if (text := words.tensor_warning(s))},
-        "facts": _facts(audit),
-        "seeds": words.listed([str(n) for n in seeds], "or") if seeds else "",
-        "few_seeds": seeds[0] if seeds and seeds[0] < HONEST_SEEDS else None,
-        "honest_seeds": HONEST_SEEDS,
-        "summaries": known,
-        "judged": judged_attributes(audit),
-        "glance": glance(audit),
-        "attack_tables": attack_tables(audit),
-        "attacked": attacked_attributes(audit),
-        "deciding_metrics": {a: decisive_metric(audit, a) for a in attacked_attributes(audit)},
-        "baseline_rows": baseline_rows(audit),
-        "guarantees": {s.name: text for s in known if (text := words.guarantee(s))},
-        "guarantee_rows": guarantee_rows(audit),
-        "models_tables": models_tables(audit),
-        "site_names": site_names(audit),
-        "drawn": _drawn(plates(audit)),
-        "provenance": entries(audit.provenance),
-        "cohort_rows": flat(audit.cohort),
-        "config_yaml": as_yaml(audit.config) if audit.config else "",
-    }
-
-
-def _since_last(change: AuditChange | None) -> dict[str, object]:
-    if change is None:
-        return {"change": None}
-    return {
-        "change": change,
-        "change_rows": changes.change_rows(change),
-        "change_claim": changes.claim(change),
-        "change_glyphs": changes.GLYPHS,
-        "change_classes": changes.CLASSES,
-    }
 
 
 def _drawn(found: tuple[Plate, ...]) -> dict[str, list[tuple[Plate, str]]]:

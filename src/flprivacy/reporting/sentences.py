@@ -8,32 +8,7 @@ from dataclasses import dataclass
 
 from flprivacy.core.attributes import AttackKey, attribute_of, metric_of
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, ExcessEstimate, TargetSummary, Verdict
-from flprivacy.reporting.findings import (
-    accesses,
-    attributes,
-    decided,
-    decisive_fraction,
-    decisive_metric,
-    estimate,
-    severity,
-    targets,
-)
-from flprivacy.reporting.words import (
-    access_name,
-    attack_name,
-    attribute_name,
-    in_years,
-    interval,
-    interval_name,
-    listed,
-    metric_name,
-    number,
-    percent,
-    plural,
-    signed,
-    tensor_warning,
-    unit,
-)
+from flprivacy.reporting import findings, words
 
 _STEPS = {"train_target": "training", "pull_target": "fetching it", "attack_attributes": "the attack on it"}
 _WITHOUT_MODEL = ("pixels", "majority")
@@ -41,34 +16,29 @@ _WITHOUT_MODEL = ("pixels", "majority")
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """What a reader must know about one target.
-
-    Attributes:
-        target: its name.
-        verdict: the gravest of its verdicts; empty where the policy decided nothing about it.
-        sentences: plain text, at most a few sentences, beginning with the target's name.
-        warning: what else must be known before the sentence is believed; empty if nothing.
-    """
+    """What a reader must know about one target."""
 
     target: str
-    verdict: str
-    sentences: str
-    warning: str
+    verdict: str  # the gravest; empty where the policy decided nothing
+    sentences: str  # plain text, beginning with the target's name
+    warning: str  # what must be known before the sentences are believed; empty if nothing
 
 
 def overall(audit: Audit) -> str:
     """Return the whole audit in a line: how many targets leak, and for how many that stays open."""
-    worst = [severity(decided(audit, target.name)) for target in targets(audit)]
+    worst = [findings.severity(findings.decided(audit, target.name)) for target in findings.targets(audit)]
     leaks, unsettled, total = worst.count(LEAK), worst.count(INCONCLUSIVE), len(worst)
     if not any(worst):
         return "The policy has no rule for any of the targets."
     if leaks:
         gives = "gives" if leaks == 1 else "give"
-        text = f"{leaks} of {total} {plural(total, 'target')} {gives} away more than the policy tolerates"
+        text = f"{leaks} of {total} {words.plural(total, 'target')} {gives} away more than the policy tolerates"
         return f"{text}; {unsettled} could not be cleared." if unsettled else f"{text}."
     if unsettled:
-        return f"No leak was established, but {unsettled} of {total} {plural(total, 'target')} could not be cleared."
-    return f"No leak was found in {total} {plural(total, 'target')} with these attacks."
+        return (
+            f"No leak was established, but {unsettled} of {total} {words.plural(total, 'target')} could not be cleared."
+        )
+    return f"No leak was found in {total} {words.plural(total, 'target')} with these attacks."
 
 
 def failure_lines(audit: Audit) -> list[str]:
@@ -85,7 +55,9 @@ def conditions(audit: Audit) -> str:
     """Return what every sentence of a report is conditional on."""
     fractions = sorted({v.attack.fraction for v in audit.verdicts})
     exposed = (
-        f" with {listed([percent(f) for f in fractions], 'or')} of the training scans exposed" if fractions else ""
+        f" with {words.listed([words.percent(f) for f in fractions], 'or')} of the training scans exposed"
+        if fractions
+        else ""
     )
     return (
         f"All this holds for the audited weights and these attacks{exposed}. A stronger attack may find more, and the "
@@ -107,49 +79,51 @@ def weak_attacks(audit: Audit) -> str:
 
 def known_to_attacker(audit: Audit) -> str:
     """Return what the attacker knows of the exposed scans, such as "hospital, sex and age"."""
-    known = list(dict.fromkeys(attribute_of(attribute).known_as for attribute in attributes(audit)))
-    return listed(known) if known else "attributes"
+    known = list(dict.fromkeys(attribute_of(attribute).known_as for attribute in findings.attributes(audit)))
+    return words.listed(known) if known else "attributes"
 
 
 def headlines(audit: Audit) -> tuple[Headline, ...]:
     """Return one headline per target (not per baseline), in the audit's order."""
-    return tuple(_headline(audit, target) for target in targets(audit))
+    return tuple(_headline(audit, target) for target in findings.targets(audit))
 
 
 def _headline(audit: Audit, target: TargetSummary) -> Headline:
-    verdicts = decided(audit, target.name)
-    worst = severity(verdicts)
+    verdicts = findings.decided(audit, target.name)
+    worst = findings.severity(verdicts)
     write = {LEAK: _leaking, INCONCLUSIVE: _undecided, NO_LEAK: _nothing_found}.get(worst, _not_judged)
-    text = write(target.name, verdicts, interval_name(audit))
-    warning = tensor_warning(target)
+    text = write(target.name, verdicts, words.interval_name(audit))
+    warning = words.tensor_warning(target)
     if warning:
         warning = f"Not a whole model: {warning}. The numbers may describe a partly untrained network."
     return Headline(target=target.name, verdict=worst, sentences=text, warning=warning)
 
 
 def _leaking(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
-    strongest = [_strongest(v) for v in _by_attribute(verdicts).values() if severity(v) == LEAK]
+    strongest = [_strongest(v) for v in _by_attribute(verdicts).values() if findings.severity(v) == LEAK]
     first, others = strongest[0], strongest[1:]
-    comparative = "better" if in_years(first.metric) else "higher"
+    comparative = "better" if words.in_years(first.metric) else "higher"
     means = (
-        "its weights to fine-tune" if first.attack.access == "finetune" else f"its {access_name(first.attack.access)}"
+        "its weights to fine-tune"
+        if first.attack.access == "finetune"
+        else f"its {words.access_name(first.attack.access)}"
     )
     text = (
-        f"{name} gives away {_secret(first)}: an attacker with {means} and {percent(first.attack.fraction)} "
-        f"of the training scans reaches a {metric_name(first.metric)} of {_amount(first.value, first)}, "
+        f"{name} gives away {_secret(first)}: an attacker with {means} and {words.percent(first.attack.fraction)} "
+        f"of the training scans reaches a {words.metric_name(first.metric)} of {_amount(first.value, first)}, "
         f"{_amount(first.excess, first)} {comparative} ({coverage} {_range(first)}) than without the trained model."
     )
     if others:
-        text += f" It also gives away {listed([_short(v) for v in others])}."
+        text += f" It also gives away {words.listed([_short(v) for v in others])}."
     return text + _remainder(verdicts, (INCONCLUSIVE, NO_LEAK))
 
 
 def _undecided(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
-    unsettled = [v for v in _by_attribute(verdicts).values() if severity(v) == INCONCLUSIVE]
+    unsettled = [v for v in _by_attribute(verdicts).values() if findings.severity(v) == INCONCLUSIVE]
     first = _strongest(unsettled[0])
-    names = listed([attribute_name(v[0].attack.attribute) for v in unsettled], "or")
-    where = "" if len(unsettled) == 1 else f"for {attribute_name(first.attack.attribute)}, "
-    bounds = f"({_range(first)}{unit(first.metric)}, from {access_name(first.attack.access)})"
+    names = words.listed([words.attribute_name(v[0].attack.attribute) for v in unsettled], "or")
+    where = "" if len(unsettled) == 1 else f"for {words.attribute_name(first.attack.attribute)}, "
+    bounds = f"({_range(first)}{words.unit(first.metric)}, from {words.access_name(first.attack.access)})"
     why = (
         f"lies above the tolerated {_amount(first.threshold, first)} for the best baseline, but not for every baseline"
         if first.ci_low > first.threshold
@@ -162,14 +136,18 @@ def _undecided(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
 def _nothing_found(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
     bounds = []
     for years in (False, True):
-        alike = [v for v in verdicts if in_years(v.metric) == years]
+        alike = [v for v in verdicts if words.in_years(v.metric) == years]
         if alike:
             v = max(alike, key=lambda v: v.ci_high)
-            what = "of error saved" if years else f"in {metric_name(v.metric)}"
-            where = attack_name(v.attack.attribute, v.attack.access)
-            none = f"none in {'years of error' if years else metric_name(v.metric)}"
+            what = "of error saved" if years else f"in {words.metric_name(v.metric)}"
+            where = words.attack_name(v.attack.attribute, v.attack.access)
+            none = f"none in {'years of error' if years else words.metric_name(v.metric)}"
             bounds.append(f"{_amount(v.ci_high, v)} {what} ({where})" if v.ci_high > 0.0 else none)
-    found = "no excess at all" if all(v.ci_high <= 0.0 for v in verdicts) else f"an excess of at most {listed(bounds)}"
+    found = (
+        "no excess at all"
+        if all(v.ci_high <= 0.0 for v in verdicts)
+        else f"an excess of at most {words.listed(bounds)}"
+    )
     return f"{name}: no leak found. The upper ends of the {coverage}s allow {found}."
 
 
@@ -182,9 +160,9 @@ def _remainder(verdicts: Sequence[Verdict], unmentioned: Sequence[str]) -> str:
     groups = _by_attribute(verdicts)
     text = ""
     for wanted in unmentioned:
-        names = [attribute_name(a) for a, v in groups.items() if severity(v) == wanted]
+        names = [words.attribute_name(a) for a, v in groups.items() if findings.severity(v) == wanted]
         if names:
-            text += f" {'Inconclusive' if wanted == INCONCLUSIVE else 'No leak found'}: {listed(names)}."
+            text += f" {'Inconclusive' if wanted == INCONCLUSIVE else 'No leak found'}: {words.listed(names)}."
     return text
 
 
@@ -196,7 +174,7 @@ def _by_attribute(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
 
 
 def _strongest(verdicts: Sequence[Verdict]) -> Verdict:
-    worst = severity(verdicts)
+    worst = findings.severity(verdicts)
     return max((v for v in verdicts if v.verdict == worst), key=lambda v: v.excess)
 
 
@@ -205,18 +183,18 @@ def _secret(verdict: Verdict) -> str:
 
 
 def _amount(value: float, verdict: Verdict) -> str:
-    return f"{number(value, verdict.metric)}{unit(verdict.metric)}"
+    return f"{words.number(value, verdict.metric)}{words.unit(verdict.metric)}"
 
 
 def _range(verdict: Verdict) -> str:
-    return f"{number(verdict.ci_low, verdict.metric)} to {number(verdict.ci_high, verdict.metric)}"
+    return f"{words.number(verdict.ci_low, verdict.metric)} to {words.number(verdict.ci_high, verdict.metric)}"
 
 
 def _short(verdict: Verdict) -> str:
-    amount = f"{signed(verdict.excess, verdict.metric)}{unit(verdict.metric)}"
-    bounds = interval(verdict.ci_low, verdict.ci_high, verdict.metric)
-    gain = " of error saved" if in_years(verdict.metric) else ""
-    return f"{_secret(verdict)} ({amount}{gain} {bounds}, from {access_name(verdict.attack.access)})"
+    amount = f"{words.signed(verdict.excess, verdict.metric)}{words.unit(verdict.metric)}"
+    bounds = words.interval(verdict.ci_low, verdict.ci_high, verdict.metric)
+    gain = " of error saved" if words.in_years(verdict.metric) else ""
+    return f"{_secret(verdict)} ({amount}{gain} {bounds}, from {words.access_name(verdict.attack.access)})"
 
 
 def learned_lines(audit: Audit) -> tuple[str, ...]:
@@ -226,18 +204,19 @@ def learned_lines(audit: Audit) -> tuple[str, ...]:
     alone.
     """
     lines = []
-    for target in targets(audit):
+    for target in findings.targets(audit):
         parts = []
-        for verdict in decided(audit, target.name):
+        for verdict in findings.decided(audit, target.name):
             least = min(_over_models(audit, verdict), key=lambda e: e.value, default=None)
             if verdict.verdict != LEAK and least is not None and least.ci_low > verdict.threshold:
-                bounds = interval(least.ci_low, least.ci_high, least.metric)
-                name = attack_name(verdict.attack.attribute, verdict.attack.access)
-                parts.append(f"{name} {signed(least.value, least.metric)}{unit(least.metric)} {bounds}")
+                bounds = words.interval(least.ci_low, least.ci_high, least.metric)
+                name = words.attack_name(verdict.attack.attribute, verdict.attack.access)
+                parts.append(f"{name} {words.signed(least.value, least.metric)}{words.unit(least.metric)} {bounds}")
         if parts:
             lines.append(
-                f"Training put into {target.name} what fresh weights do not reveal: {listed(parts)}. The scans' own "
-                "pixels reveal as much or more, so this matters where features or outputs are shared without the scans."
+                f"Training put into {target.name} what fresh weights do not reveal: {words.listed(parts)}. The scans' "
+                "own pixels reveal as much or more, so this matters where features or outputs are shared without the "
+                "scans."
             )
     return tuple(lines)
 
@@ -259,10 +238,10 @@ def ranking_lines(audit: Audit) -> tuple[str, ...]:
 
 
 def _ranking(audit: Audit, attribute: str) -> str:
-    fraction, metric = decisive_fraction(audit, attribute), decisive_metric(audit, attribute)
-    for access in accesses(audit, attribute) if fraction is not None else ():
+    fraction, metric = findings.decisive_fraction(audit, attribute), findings.decisive_metric(audit, attribute)
+    for access in findings.accesses(audit, attribute) if fraction is not None else ():
         attack = AttackKey(target="", attribute=attribute, access=access, fraction=fraction or 0.0)
-        found = {t.name: estimate(audit, attack.on(t.name), metric) for t in targets(audit)}
+        found = {t.name: findings.estimate(audit, attack.on(t.name), metric) for t in findings.targets(audit)}
         values = {name: one.value for name, one in found.items() if one is not None}
         if len(values) < 2 or len(values) < len(found):
             continue
@@ -270,9 +249,9 @@ def _ranking(audit: Audit, attribute: str) -> str:
         first, *rest = sorted(values, key=lambda name: (-sign * values[name], name))
         pairs = [_pair(audit, attack, metric, first, other) for other in rest]
         if all(pairs):
-            behind = listed([_behind(pair) for pair in pairs if pair])
-            name, best = attack_name(attribute, access), number(values[first], metric)
-            return f"Most exposed, {name}: {first} ({best}{unit(metric)}), ahead of {behind}."
+            behind = words.listed([_behind(pair) for pair in pairs if pair])
+            name, best = words.attack_name(attribute, access), words.number(values[first], metric)
+            return f"Most exposed, {name}: {first} ({best}{words.unit(metric)}), ahead of {behind}."
     return ""
 
 
@@ -285,5 +264,5 @@ def _pair(audit: Audit, attack: AttackKey, metric: str, first: str, other: str) 
 
 
 def _behind(pair: ExcessEstimate) -> str:
-    bounds = interval(pair.ci_low, pair.ci_high, pair.metric)
-    return f"{pair.baseline} by {number(pair.value, pair.metric)} {bounds}"
+    bounds = words.interval(pair.ci_low, pair.ci_high, pair.metric)
+    return f"{pair.baseline} by {words.number(pair.value, pair.metric)} {bounds}"

@@ -43,7 +43,7 @@ def write_report(*, audit: Path, store: str, report: Path, page: Path) -> None:
 
 def _write_figures(file: Path, folder: Path) -> None:
     """Write the figures of an audit's file into a folder, from a process whose progress nobody watches."""
-    from flprivacy.reporting.figures import write_figures
+    from flprivacy.reporting.figures.plates import write_figures
 
     os.environ.pop(ENVIRONMENT_VARIABLE, None)
     write_figures(Audit.read(file), folder)

@@ -5,24 +5,16 @@ corrected for: each bound gets an equal share of the error, so that all of them 
 confidence.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.auditing.epsilon.f_dp import f_dp_bound
-from flprivacy.auditing.epsilon.independent import clopper_pearson_bound, gaussian_dp_bound
-from flprivacy.auditing.epsilon.one_run import one_run_bound
+from flprivacy.auditing.epsilon.bound import METHODS, epsilon_bound
 from flprivacy.core.dp_check import CONTRADICTED, NOT_CONTRADICTED, EpsilonBound
 from flprivacy.core.errors import AuditError
-
-METHODS: dict[str, Callable[..., EpsilonBound]] = {
-    "one-run": one_run_bound,
-    "one-run f-DP": f_dp_bound,
-    "Clopper-Pearson": clopper_pearson_bound,
-    "Gaussian-DP": gaussian_dp_bound,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,15 +85,11 @@ def audit_epsilon(
         >>> found.epsilon_lower > 4.0, found.bounds[0].method
         (True, 'Gaussian-DP')
     """
-    ins, outs = _named(in_scores), _named(out_scores)
+    ins, outs = (dict(s) if isinstance(s, Mapping) else {"": s} for s in (in_scores, out_scores))
     _check(ins, outs, methods)
     error = (1.0 - confidence) / (len(methods) * len(ins))
-    settings = {"delta": delta, "confidence": 1.0 - error, "correction": correction, "seed": seed}
-    found = [
-        replace(METHODS[method](ins[score], outs[score], **settings), score=score)
-        for score in ins
-        for method in methods
-    ]
+    bound = partial(epsilon_bound, delta=delta, confidence=1.0 - error, correction=correction, seed=seed)
+    found = [replace(bound(method, ins[score], outs[score]), score=score) for score in ins for method in methods]
     found.sort(key=lambda bound: -bound.epsilon_lower)
     verdict, reason = _judge(found[0], claimed_epsilon, confidence)
     return EpsilonAudit(
@@ -112,12 +100,6 @@ def audit_epsilon(
         verdict=verdict,
         reason=reason,
     )
-
-
-def _named(scores: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> dict[str, npt.ArrayLike]:
-    if isinstance(scores, Mapping):
-        return dict(scores)
-    return {"": scores}
 
 
 def _check(ins: Mapping[str, npt.ArrayLike], outs: Mapping[str, npt.ArrayLike], methods: Sequence[str]) -> None:

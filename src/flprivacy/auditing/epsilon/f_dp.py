@@ -18,9 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_ndtr, ndtr, ndtri
 
-from flprivacy.auditing.epsilon.bound import GAUSSIAN, check_levels, checked_scores
-from flprivacy.auditing.epsilon.one_run import best_guesses, check_counts
-from flprivacy.core.dp_check import EpsilonBound
+from flprivacy.auditing.epsilon.one_run import check_counts, check_levels
 from flprivacy.core.errors import AuditError
 
 FloatArray = npt.NDArray[np.float64]
@@ -31,43 +29,6 @@ _GRID, _ROUNDS, _MOST_MU = 33, 3, 16.0
 _MOST_EPSILON = 1000.0
 
 
-def f_dp_bound(
-    members: npt.ArrayLike,
-    non_members: npt.ArrayLike,
-    *,
-    delta: float,
-    confidence: float = 0.95,
-    correction: str = "bonferroni",
-    seed: int = 0,
-) -> EpsilonBound:
-    """Return a lower bound on the epsilon of a Gaussian mechanism from the canaries of a single run.
-
-    Args:
-        members: scores of the canaries whose fair coin put them in; higher means more like a member.
-        non_members: scores of the canaries whose coin kept them out.
-        delta: of the (epsilon, delta) in question, in (0, 1).
-        confidence: with which the bound holds, for mechanisms whose curve is Gaussian, of whatever mu.
-        correction: for choosing the number of guesses, ``bonferroni`` or ``split``.
-        seed: orders equal scores and draws the halves of ``split``.
-
-    Raises:
-        AuditError: scores or levels that make no sense.
-    """
-    ins, outs = checked_scores(members, non_members, confidence, delta)
-
-    def prove(canaries: int, guesses: int, correct: int, error: float) -> float:
-        return one_run_mu(canaries, guesses, correct, confidence=1.0 - error)
-
-    mu, made = best_guesses(ins, outs, prove, error=1.0 - confidence, correction=correction, seed=seed)
-    return EpsilonBound(
-        method="one-run f-DP",
-        assumes=GAUSSIAN,
-        epsilon_lower=gaussian_epsilon(mu, delta),
-        confidence=confidence,
-        counts=made._asdict(),
-    )
-
-
 @lru_cache(maxsize=65536)
 def one_run_mu(canaries: int, guesses: int, correct: int, *, confidence: float = 0.95) -> float:
     """Return the largest mu whose Gaussian curve the guesses contradict; 0 if they contradict none.
@@ -76,7 +37,7 @@ def one_run_mu(canaries: int, guesses: int, correct: int, *, confidence: float =
         canaries: that fair coins put in or kept out.
         guesses: made at the coins, a number fixed before looking.
         correct: of those.
-        confidence: with which every larger mu is possible and this one is not.
+        confidence: with which this mu is too small to be true.
 
     Raises:
         AuditError: counts or levels that make no sense.
@@ -99,15 +60,7 @@ def one_run_mu(canaries: int, guesses: int, correct: int, *, confidence: float =
 def contradicts(curve: Curve, canaries: int, guesses: int, correct: int, *, error: float) -> npt.NDArray[np.bool_]:
     """Return whether a mechanism that keeps the curve has this many correct guesses with less than ``error``.
 
-    Args:
-        curve: true positive rates -> least false positive rates; may be many curves at once by broadcasting.
-        canaries: that fair coins put in or kept out.
-        guesses: made at the coins, a number fixed before looking.
-        correct: of those.
-        error: probability in question.
-
-    Returns:
-        One answer for each curve.
+    The curve may be many at once by broadcasting; there is one answer for each.
 
     Raises:
         AuditError: counts that make no sense.

@@ -35,9 +35,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import betainccinv, ndtri
 
-from flprivacy.auditing.epsilon.bound import GAUSSIAN, INDEPENDENT, checked_scores, unknown_correction
-from flprivacy.auditing.epsilon.f_dp import gaussian_epsilon
-from flprivacy.core.dp_check import EpsilonBound
 from flprivacy.core.errors import AuditError
 
 FloatArray = npt.NDArray[np.float64]
@@ -53,14 +50,7 @@ class Counts(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Upper limits of an attack's two error rates, both holding together with the stated confidence.
-
-    Attributes:
-        false_positive: above which the true false positive rate is not.
-        false_negative: above which the true false negative rate is not.
-        threshold: of the attack.
-        counts: of the canaries at that threshold.
-    """
+    """Upper limits of an attack's two error rates at a threshold, both holding together, and the canaries there."""
 
     false_positive: float
     false_negative: float
@@ -73,26 +63,16 @@ Measure = Callable[[float, float], float]
 
 
 def best_rates(
-    members: FloatArray, non_members: FloatArray, measure: Measure, *, error: float, correction: str, seed: int
+    members: FloatArray, non_members: FloatArray, measure: Measure, *, error: float, split: bool, seed: int
 ) -> tuple[float, Rates | None]:
-    """Return the most that a threshold proves, and its rates (None if nothing).
-
-    Args:
-        members: (m,) scores.
-        non_members: (n,) scores.
-        measure: what two error rates prove.
-        error: probability with which the result may be wrong.
-        correction: ``bonferroni`` or ``split``.
-        seed: draws the halves of ``split``.
+    """Return the most that a threshold proves but for a probability of ``error``, and its rates (None if nothing).
 
     Raises:
-        AuditError: an unknown correction, or fewer than two scores to split.
+        AuditError: fewer than two scores to split.
     """
-    if correction == "bonferroni":
+    if not split:
         n_tests = len(ranks(len(members))) + len(ranks(len(non_members)))
         return _best(all_rates(members, non_members, error=error / n_tests), measure)
-    if correction != "split":
-        raise unknown_correction(correction)
     if min(len(members), len(non_members)) < 2:
         raise AuditError("split needs at least two scores of each kind; give more canaries or use bonferroni")
     rng = np.random.default_rng([seed])
@@ -118,35 +98,32 @@ def all_rates(members: FloatArray, non_members: FloatArray, *, error: float) -> 
     """Yield the rates at every tested threshold, each pair of limits wrong with probability ``error`` at most."""
     falling = np.sort(non_members)[::-1]
     for k in ranks(len(non_members)):
-        threshold = float(falling[k - 1])
-        counts = count(members, non_members, threshold)
-        yield Rates(
-            false_positive=upper_limit(k - 1, len(non_members), error / 2.0),
-            false_negative=upper_limit(counts.false_negatives, len(members), error / 2.0),
-            threshold=threshold,
-            counts=counts,
-        )
+        yield rates_at(members, non_members, float(falling[k - 1]), error=error, false_positives=k - 1)
     rising = np.sort(members)
     for k in ranks(len(members)):
         # Just below the k-th lowest member, so that it is above the threshold itself.
         threshold = float(np.nextafter(rising[k - 1], -np.inf))
-        counts = count(members, non_members, threshold)
-        yield Rates(
-            false_positive=upper_limit(counts.false_positives, len(non_members), error / 2.0),
-            false_negative=upper_limit(k - 1, len(members), error / 2.0),
-            threshold=threshold,
-            counts=counts,
-        )
+        yield rates_at(members, non_members, threshold, error=error, false_negatives=k - 1)
 
 
-def rates_at(members: FloatArray, non_members: FloatArray, threshold: float, *, error: float) -> Rates:
-    """Return the rates at a threshold that was chosen without these scores."""
-    counts = count(members, non_members, threshold)
+def rates_at(
+    members: FloatArray,
+    non_members: FloatArray,
+    threshold: float,
+    *,
+    error: float,
+    false_positives: int | None = None,
+    false_negatives: int | None = None,
+) -> Rates:
+    """Return the rates at a threshold, counting mistakes of the class that chose it, if any, by the given rank."""
+    seen = count(members, non_members, threshold)
+    alarms = seen.false_positives if false_positives is None else false_positives
+    misses = seen.false_negatives if false_negatives is None else false_negatives
     return Rates(
-        false_positive=upper_limit(counts.false_positives, len(non_members), error / 2.0),
-        false_negative=upper_limit(counts.false_negatives, len(members), error / 2.0),
+        false_positive=upper_limit(alarms, len(non_members), error / 2.0),
+        false_negative=upper_limit(misses, len(members), error / 2.0),
         threshold=threshold,
-        counts=counts,
+        counts=seen,
     )
 
 
@@ -168,76 +145,6 @@ def _best(candidates: Iterable[Rates], measure: Measure) -> tuple[float, Rates |
         if value > best[0]:
             best = (value, rates)
     return best
-
-
-def clopper_pearson_bound(
-    members: npt.ArrayLike,
-    non_members: npt.ArrayLike,
-    *,
-    delta: float,
-    confidence: float = 0.95,
-    correction: str = "bonferroni",
-    seed: int = 0,
-) -> EpsilonBound:
-    """Return a lower bound on epsilon from the scores of independent canaries; nothing is assumed of the mechanism.
-
-    Args:
-        members: (m,) scores of canaries that were trained on; higher means more like a member.
-        non_members: (n,) scores of canaries that were not.
-        delta: of the (epsilon, delta) in question, in [0, 1).
-        confidence: with which the bound holds, in (0.5, 1).
-        correction: for choosing the threshold, ``bonferroni`` or ``split``.
-        seed: draws the halves of ``split``.
-
-    Raises:
-        AuditError: scores or levels that make no sense.
-    """
-    ins, outs = checked_scores(members, non_members, confidence, delta)
-
-    def measure(false_positive: float, false_negative: float) -> float:
-        return proven_epsilon(false_positive, false_negative, delta)
-
-    epsilon, rates = best_rates(ins, outs, measure, error=1.0 - confidence, correction=correction, seed=seed)
-    return EpsilonBound(
-        method="Clopper-Pearson",
-        assumes=INDEPENDENT,
-        epsilon_lower=epsilon,
-        confidence=confidence,
-        counts=rates.counts._asdict() if rates else {},
-    )
-
-
-def gaussian_dp_bound(
-    members: npt.ArrayLike,
-    non_members: npt.ArrayLike,
-    *,
-    delta: float,
-    confidence: float = 0.95,
-    correction: str = "bonferroni",
-    seed: int = 0,
-) -> EpsilonBound:
-    """Return a lower bound on the epsilon of a Gaussian mechanism, from the scores of independent canaries.
-
-    Args:
-        members: (m,) scores of canaries that were trained on; higher means more like a member.
-        non_members: (n,) scores of canaries that were not.
-        delta: of the (epsilon, delta) in question, in (0, 1).
-        confidence: with which the bound on mu holds, and with it, if the mechanism is Gaussian, that on epsilon.
-        correction: for choosing the threshold, ``bonferroni`` or ``split``.
-        seed: draws the halves of ``split``.
-
-    Raises:
-        AuditError: scores or levels that make no sense; a delta of 0, at which no Gaussian mechanism has an epsilon.
-    """
-    ins, outs = checked_scores(members, non_members, confidence, delta)
-    mu, rates = best_rates(ins, outs, proven_mu, error=1.0 - confidence, correction=correction, seed=seed)
-    return EpsilonBound(
-        method="Gaussian-DP",
-        assumes=f"{GAUSSIAN}; {INDEPENDENT}",
-        epsilon_lower=gaussian_epsilon(mu, delta),
-        confidence=confidence,
-        counts=rates.counts._asdict() if rates else {},
-    )
 
 
 def proven_epsilon(false_positive: float, false_negative: float, delta: float) -> float:

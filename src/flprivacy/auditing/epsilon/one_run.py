@@ -20,8 +20,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from flprivacy.auditing.epsilon.bound import check_levels, checked_scores, unknown_correction
-from flprivacy.core.dp_check import EpsilonBound
 from flprivacy.core.errors import AuditError
 
 FloatArray = npt.NDArray[np.float64]
@@ -30,8 +28,8 @@ Coins = npt.NDArray[np.bool_]
 _LEAST_GUESSES = 15
 _MOST_EPSILON = 64.0
 
-Prove = Callable[[int, int, int, float], float]
-"""(canaries, guesses, correct guesses, error) -> what they prove; larger is more, 0 is nothing."""
+Prove = Callable[..., float]
+"""(canaries, guesses, correct guesses, *, confidence) -> what they prove; larger is more, 0 is nothing."""
 
 
 class Guesses(NamedTuple):
@@ -67,28 +65,18 @@ def guess_numbers(canaries: int) -> list[int]:
 
 
 def best_guesses(
-    members: FloatArray, non_members: FloatArray, prove: Prove, *, error: float, correction: str, seed: int
+    members: FloatArray, non_members: FloatArray, prove: Prove, *, error: float, split: bool, seed: int
 ) -> tuple[float, Guesses]:
-    """Return the most that the guesses prove, and the guesses.
-
-    Args:
-        members: scores of the canaries whose coin said in.
-        non_members: scores of the others.
-        prove: what a number of correct guesses proves.
-        error: probability with which the result may be wrong.
-        correction: ``bonferroni`` or ``split``.
-        seed: orders equal scores and draws the halves of ``split``.
+    """Return the most that the guesses prove but for a probability of ``error``, and the guesses.
 
     Raises:
-        AuditError: an unknown correction, or too few canaries to split.
+        AuditError: too few canaries to split.
     """
     rng = np.random.default_rng([seed])
     ranked = rank(members, non_members, rng)
     canaries = len(ranked)
-    if correction == "bonferroni":
+    if not split:
         return _best(ranked, prove, error / len(guess_numbers(canaries)))
-    if correction != "split":
-        raise unknown_correction(correction)
     if canaries < 4:
         raise AuditError(f"split needs at least 4 canaries, not {canaries}; give more or use bonferroni")
     # Drawn over all canaries at once, whatever their coins, which so stay fair and independent in both halves.
@@ -96,14 +84,26 @@ def best_guesses(
     proving[rng.permutation(canaries)[canaries // 2 :]] = True
     _, chosen = _best(ranked[~proving], prove, error)
     made = guess(ranked[proving], max(1, round(chosen.guesses * int(proving.sum()) / chosen.canaries)))
-    return prove(*made, error), made
+    return prove(*made, confidence=1.0 - error), made
 
 
 def _best(ranked: Coins, prove: Prove, error: float) -> tuple[float, Guesses]:
     tried = [guess(ranked, number) for number in guess_numbers(len(ranked))]
-    proven = [prove(*made, error) for made in tried]
+    proven = [prove(*made, confidence=1.0 - error) for made in tried]
     best = int(np.argmax(proven))
     return proven[best], tried[best]
+
+
+def check_levels(confidence: float, delta: float) -> None:
+    """Refuse a confidence outside (0.5, 1) or a delta outside [0, 1).
+
+    Raises:
+        AuditError: naming the value.
+    """
+    if not 0.5 < confidence < 1.0:
+        raise AuditError(f"confidence is {confidence!r}; must be between 0.5 and 1, such as 0.95")
+    if not 0.0 <= delta < 1.0:
+        raise AuditError(f"delta is {delta!r}; must be at least 0 and below 1")
 
 
 def check_counts(canaries: int, guesses: int, correct: int) -> None:
@@ -118,49 +118,9 @@ def check_counts(canaries: int, guesses: int, correct: int) -> None:
         )
 
 
-def one_run_bound(
-    members: npt.ArrayLike,
-    non_members: npt.ArrayLike,
-    *,
-    delta: float,
-    confidence: float = 0.95,
-    correction: str = "bonferroni",
-    seed: int = 0,
-) -> EpsilonBound:
-    """Return a lower bound on epsilon from the canaries of a single run.
-
-    Args:
-        members: scores of the canaries whose fair coin put them in; higher means more like a member.
-        non_members: scores of the canaries whose coin kept them out.
-        delta: of the (epsilon, delta) in question, in [0, 1).
-        confidence: with which the bound holds, in (0.5, 1).
-        correction: for choosing the number of guesses, ``bonferroni`` or ``split``.
-        seed: orders equal scores and draws the halves of ``split``.
-
-    Raises:
-        AuditError: scores or levels that make no sense.
-    """
-    ins, outs = checked_scores(members, non_members, confidence, delta)
-
-    def prove(canaries: int, guesses: int, correct: int, error: float) -> float:
-        return one_run_epsilon(canaries, guesses, correct, delta=delta, confidence=1.0 - error)
-
-    epsilon, made = best_guesses(ins, outs, prove, error=1.0 - confidence, correction=correction, seed=seed)
-    return EpsilonBound(
-        method="one-run", assumes="", epsilon_lower=epsilon, confidence=confidence, counts=made._asdict()
-    )
-
-
 @lru_cache(maxsize=65536)
 def one_run_epsilon(canaries: int, guesses: int, correct: int, *, delta: float, confidence: float = 0.95) -> float:
     """Return the lower bound on epsilon from a number of guesses that was fixed before looking.
-
-    Args:
-        canaries: that fair coins put in or kept out.
-        guesses: made at the coins.
-        correct: of those.
-        delta: of the (epsilon, delta) in question, in [0, 1).
-        confidence: with which the bound holds.
 
     Raises:
         AuditError: counts or levels that make no sense.

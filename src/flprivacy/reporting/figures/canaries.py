@@ -7,16 +7,8 @@ from matplotlib.ticker import MaxNLocator
 
 from flprivacy.core.audit import LEAK, NO_LEAK
 from flprivacy.core.dp_check import CONTRADICTED, DpCheck
-from flprivacy.reporting.figures.style import (
-    INK,
-    MUTED,
-    PAGE_INCHES,
-    VERDICT_COLOURS,
-    Margins,
-    panel_grid,
-    stacked_panels,
-    styled,
-)
+from flprivacy.reporting.figures import style
+from flprivacy.reporting.figures.style import Margins, note, styled
 
 _IN, _OUT = "#0072b2", "#8a94a0"
 _BINS = 40
@@ -28,8 +20,8 @@ def canary_scores(check: DpCheck) -> Figure:
     """Draw the distribution of each score for canaries that were in and canaries that were out: a panel per score."""
     margins = Margins(left=0.7, right=0.35, top=0.42, bottom=0.62)
     columns = max(2, len(check.scores))
-    width = PAGE_INCHES / columns - margins.left - margins.right
-    figure, panels = panel_grid(len(check.scores), columns=columns, width=width, height=2.3, margins=margins)
+    width = style.PAGE_INCHES / columns - margins.left - margins.right
+    figure, panels = style.panel_grid(len(check.scores), columns=columns, width=width, height=2.3, margins=margins)
     for axes, (name, groups) in zip(panels, check.scores.items(), strict=True):
         inside, outside = np.asarray(groups["in"]), np.asarray(groups["out"])
         edges = np.histogram_bin_edges(np.concatenate([inside, outside]), _BINS).tolist()
@@ -48,15 +40,15 @@ def canary_scores(check: DpCheck) -> Figure:
 def bounds_against_claim(check: DpCheck) -> Figure:
     """Draw every lower bound as a bar, and the claim as a line that none should cross."""
     margins = Margins(left=2.9, right=0.9, top=0.3, bottom=0.62)
-    width = PAGE_INCHES - margins.left - margins.right
-    figure, (axes,) = stacked_panels([_ROW_INCHES * len(check.bounds)], width=width, margins=margins)
-    colour = VERDICT_COLOURS[LEAK if check.verdict == CONTRADICTED else NO_LEAK]
+    width = style.PAGE_INCHES - margins.left - margins.right
+    figure, (axes,) = style.stacked_panels([_ROW_INCHES * len(check.bounds)], width=width, margins=margins)
+    colour = style.VERDICT_COLOURS[LEAK if check.verdict == CONTRADICTED else NO_LEAK]
     rows = np.arange(len(check.bounds))
     values = [bound.epsilon_lower for bound in check.bounds]
-    shades = [colour if value > check.claimed_epsilon else MUTED for value in values]
+    shades = [colour if value > check.claimed_epsilon else style.MUTED for value in values]
     axes.barh(rows, values, height=0.62, color=shades, alpha=0.75)
     for row, value in zip(rows.tolist(), values, strict=True):
-        axes.annotate(f"{value:.2f}", (value, row), (4, 0), textcoords="offset points", va="center", color=INK)
+        axes.annotate(f"{value:.2f}", (value, row), (4, 0), textcoords="offset points", va="center", color=style.INK)
     axes.set_yticks(rows, [f"{bound.method}, {bound.score}" for bound in check.bounds])
     axes.invert_yaxis()
     axes.set_xlim(0.0, 1.12 * max(check.claimed_epsilon, *values))
@@ -67,14 +59,6 @@ def bounds_against_claim(check: DpCheck) -> Figure:
 
 
 def _draw_claim(axes: Axes, claimed: float) -> None:
-    axes.axvline(claimed, color=INK, linewidth=1.6)
-    axes.annotate(
-        f"claimed {claimed:.2f}",
-        (claimed, 1.0),
-        (4, 3),
-        xycoords=axes.get_xaxis_transform(),
-        textcoords="offset points",
-        color=INK,
-        fontweight="bold",
-        annotation_clip=False,
-    )
+    axes.axvline(claimed, color=style.INK, linewidth=1.6)
+    place = {"xy": (claimed, 1.0), "xycoords": axes.get_xaxis_transform(), "xytext": (4, 3)}
+    note(axes, f"claimed {claimed:.2f}", color=style.INK, fontweight="bold", **place)

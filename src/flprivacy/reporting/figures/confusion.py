@@ -11,21 +11,11 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from flprivacy.core.attributes import NO_ACCESS
 from flprivacy.core.audit import Audit, ConfusionMatrix
 from flprivacy.core.errors import AuditError
-from flprivacy.reporting.figures.style import (
-    INK,
-    MUTED,
-    PAGE_INCHES,
-    PAPER,
-    Margins,
-    balanced_columns,
-    panel_grid,
-    styled,
-    target_styles,
-)
-from flprivacy.reporting.findings import decisive_fraction, decisive_metric, estimate, order
+from flprivacy.reporting.figures import style
+from flprivacy.reporting.figures.style import INK, MUTED, PAPER, Margins, head_panel, note, styled
+from flprivacy.reporting.findings import decisive_metric, drawn_together, estimate
 from flprivacy.reporting.words import attribute_name, metric_name, number, shorten
 
 FEW_CLASSES = 6  # up to here the overview itself has room for every count
@@ -38,16 +28,7 @@ FloatArray = npt.NDArray[np.float64]
 
 def confusions_of(audit: Audit, attribute: str, access: str) -> tuple[ConfusionMatrix, ...]:
     """Return the matrices of an attack at the deciding fraction, with those of baselines that use no model."""
-    fraction = decisive_fraction(audit, attribute)
-    position = order(audit)
-    found = [
-        c
-        for c in audit.confusions
-        if (c.attack.attribute, c.attack.fraction) == (attribute, fraction) and c.attack.access in (access, NO_ACCESS)
-    ]
-    if not any(c.attack.access == access for c in found):
-        return ()
-    return tuple(sorted(found, key=lambda c: position.get(c.attack.target, len(position))))
+    return drawn_together(audit, audit.confusions, attribute, access)
 
 
 def row_shares(matrix: ConfusionMatrix) -> FloatArray:
@@ -69,12 +50,11 @@ def confusion_overview(audit: Audit, *, attribute: str, access: str) -> Figure:
     few, widest = len(names) <= FEW_CLASSES, max(len(line) for name in names for line in name.splitlines())
     labels = _CHARACTER_INCHES * widest + 0.1 if few else 0.0
     margins = Margins(left=0.4 + labels, right=0.15, top=0.68, bottom=0.72 if few else 0.35)
-    columns = balanced_columns(len(matrices))
-    size = min(PAGE_INCHES / columns - margins.left - margins.right, 2.9)
-    figure, panels = panel_grid(
+    columns = style.balanced_columns(len(matrices))
+    size = min(style.PAGE_INCHES / columns - margins.left - margins.right, 2.9)
+    figure, panels = style.panel_grid(
         len(matrices), columns=columns, width=size, height=size, margins=margins, head=_HEAD_INCHES
     )
-    styles = target_styles(audit)
     for axes, matrix in zip(panels, matrices, strict=True):
         image = _draw_shares(axes, matrix)
         if few:
@@ -83,7 +63,7 @@ def confusion_overview(audit: Audit, *, attribute: str, access: str) -> Figure:
         axes.set_yticks(range(len(names)) if few else [], names if few else [])
         axes.set_xlabel("predicted", labelpad=4)
         axes.set_ylabel("true", labelpad=4)
-        _head_panel(axes, audit, matrix, access, styles[matrix.attack.target].colour)
+        _head(axes, audit, matrix, access)
     _draw_scale(figure, image)
     return figure
 
@@ -105,7 +85,7 @@ def confusion_matrix(audit: Audit, *, target: str, attribute: str, access: str) 
     labels = _CHARACTER_INCHES * max(len(name) for name in names)
     size = min(max(len(names) * 0.36, 2.4), 9.0)
     margins = Margins(left=0.45 + labels + 0.6, right=0.25, top=0.68, bottom=0.5 + labels)
-    figure, (axes,) = panel_grid(1, columns=1, width=size, height=size, margins=margins, head=_HEAD_INCHES)
+    figure, (axes,) = style.panel_grid(1, columns=1, width=size, height=size, margins=margins, head=_HEAD_INCHES)
     image = _draw_shares(axes, matrix)
     if len(names) <= _MANY_CLASSES:
         _write_counts(axes, matrix, 9.0)
@@ -113,7 +93,7 @@ def confusion_matrix(audit: Audit, *, target: str, attribute: str, access: str) 
     axes.set_yticks(range(len(names)), _with_totals(names, matrix), fontsize=9)
     axes.set_xlabel(f"predicted {attribute_name(attribute)}")
     axes.set_ylabel(f"true {attribute_name(attribute)} (n: held-out scans)")
-    _head_panel(axes, audit, matrix, access, target_styles(audit)[target].colour)
+    _head(axes, audit, matrix, access)
     _draw_scale(figure, image)
     return figure
 
@@ -146,20 +126,12 @@ def _with_totals(names: Sequence[str], matrix: ConfusionMatrix) -> list[str]:
     return [f"{name} (n={sum(row):.0f})" for name, row in zip(names, matrix.counts, strict=True)]
 
 
-def _head_panel(axes: Axes, audit: Audit, matrix: ConfusionMatrix, access: str, colour: str) -> None:
+def _head(axes: Axes, audit: Audit, matrix: ConfusionMatrix, access: str) -> None:
     """Write the target's name and how strong the attack was."""
-    axes.set_title(shorten(matrix.attack.target, 24), pad=21, color=colour)
     metric = decisive_metric(audit, matrix.attack.attribute)
     measured = estimate(audit, replace(matrix.attack, access=access), metric)
-    if measured is not None:
-        axes.annotate(
-            f"{metric_name(metric)} {number(measured.value, metric)}",
-            xy=(0, 1),
-            xycoords="axes fraction",
-            xytext=(0, 6),
-            textcoords="offset points",
-            color=MUTED,
-        )
+    text = f"{metric_name(metric)} {number(measured.value, metric)}" if measured is not None else ""
+    head_panel(axes, matrix.attack.target, style.target_styles(audit)[matrix.attack.target].colour, text)
 
 
 def _draw_scale(figure: Figure, image: AxesImage) -> None:
@@ -170,13 +142,6 @@ def _draw_scale(figure: Figure, image: AxesImage) -> None:
     bar = figure.colorbar(image, cax=axes, orientation="horizontal", ticks=[0.0, 0.1, 0.25, 0.5, 1.0])
     bar.ax.set_xticklabels(["0", "10", "25", "50", "100%"], fontsize=9)
     bar.ax.tick_params(pad=2)
-    axes.annotate(
-        "share of the true class",
-        xy=(1, 0.5),
-        xycoords="axes fraction",
-        xytext=(16, 0),
-        textcoords="offset points",
-        va="center",
-        color=MUTED,
-        annotation_clip=False,
+    note(
+        axes, "share of the true class", xy=(1, 0.5), xycoords="axes fraction", xytext=(16, 0), va="center", color=MUTED
     )

@@ -39,11 +39,6 @@ def attack_curves(audit: Audit, *, attribute: str, access: str) -> Figure:
     """Draw strength against the attack's epoch: a line per target and baseline, a panel per exposed fraction.
 
     Bands are over attacker seeds. Errors in years are drawn upside down, so that up is stronger everywhere.
-
-    Args:
-        audit: with curves of this attack.
-        attribute: ``site``, ``sex``, ``age_band`` or ``age_years``.
-        access: ``features``, ``outputs`` or ``finetune``.
     """
     curves = curves_of(audit, attribute, access)
     fractions = sorted({c.attack.fraction for c in curves})

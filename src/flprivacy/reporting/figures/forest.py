@@ -7,28 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, Verdict
-from flprivacy.reporting.figures.style import (
-    INK,
-    MUTED,
-    PAGE_INCHES,
-    PAPER,
-    VERDICT_COLOURS,
-    Margins,
-    stacked_panels,
-    styled,
-)
-from flprivacy.reporting.findings import attributes, order, verdicts
-from flprivacy.reporting.words import (
-    access_name,
-    attribute_name,
-    in_years,
-    interval,
-    metric_name,
-    number,
-    percent,
-    shorten,
-    signed,
-)
+from flprivacy.reporting import findings, words
+from flprivacy.reporting.figures import style
+from flprivacy.reporting.figures.style import Margins, note, styled
 
 _ROW_INCHES = 0.29
 _TEXT_INCHES = 3.75  # for excess and verdict, right of the plot
@@ -42,26 +23,26 @@ def excess_forest(audit: Audit) -> Figure:
     A filled mark is a leak, a half-filled one undecided, a hollow one no leak found. The dashed line is the excess
     that the policy tolerates. Panels in the same metric share their axis.
     """
-    position = order(audit)
+    position = findings.order(audit)
     groups = [
         sorted(rows, key=lambda v: (v.attack.fraction, position.get(v.attack.target, len(position))))
-        for attribute in attributes(audit)
-        if (rows := [v for v in verdicts(audit) if v.attack.attribute == attribute])
+        for attribute in findings.attributes(audit)
+        if (rows := [v for v in findings.verdicts(audit) if v.attack.attribute == attribute])
     ]
     several_fractions = len({v.attack.fraction for v in audit.verdicts}) > 1
     names = [[_row_name(v, with_fraction=several_fractions) for v in rows] for rows in groups]
     left = max(0.3 + 0.083 * max(len(name) for of_group in names for name in of_group), 1.5)
     margins = Margins(left=left, right=_TEXT_INCHES, top=0.5, bottom=0.64)
     heights = [_ROW_INCHES * (len(rows) + 0.4) for rows in groups]
-    width = PAGE_INCHES - margins.left - margins.right
-    figure, panels = stacked_panels(heights, width=width, margins=margins)
+    width = style.PAGE_INCHES - margins.left - margins.right
+    figure, panels = style.stacked_panels(heights, width=width, margins=margins)
     for axes, rows, row_names in zip(panels, groups, names, strict=True):
         for i, verdict in enumerate(rows):
             _draw_row(axes, i, verdict)
         axes.set_ylim(len(rows) - 0.3, -0.7)
         axes.set_yticks(range(len(rows)), row_names)
         _dress(axes, rows)
-        title = attribute_name(rows[0].attack.attribute).capitalize()
+        title = words.attribute_name(rows[0].attack.attribute).capitalize()
         axes.set_title(title, x=(0.02 - left) / width, pad=4)
     for metric in {rows[0].metric for rows in groups}:
         _share_limits([axes for axes, rows in zip(panels, groups, strict=True) if rows[0].metric == metric])
@@ -69,7 +50,7 @@ def excess_forest(audit: Audit) -> Figure:
 
 
 def _draw_row(axes: Axes, y: float, verdict: Verdict) -> None:
-    colour = VERDICT_COLOURS.get(verdict.verdict, MUTED)
+    colour = style.VERDICT_COLOURS.get(verdict.verdict, style.MUTED)
     axes.plot([verdict.ci_low, verdict.ci_high], [y, y], color=colour, linewidth=2.0, solid_capstyle="butt")
     axes.plot(
         [verdict.excess],
@@ -79,56 +60,36 @@ def _draw_row(axes: Axes, y: float, verdict: Verdict) -> None:
         markersize=8,
         color=colour,
         fillstyle=_FILL_STYLES.get(verdict.verdict, "none"),
-        markerfacecoloralt=PAPER,
+        markerfacecoloralt=style.PAPER,
         markeredgecolor=colour,
         markeredgewidth=1.6,
         label=verdict.attack.target,
     )
-    bounds = interval(verdict.ci_low, verdict.ci_high, verdict.metric)
-    _write_beside(axes, y, 12, f"{signed(verdict.excess, verdict.metric)} {bounds}", INK, "normal")
-    _write_beside(axes, y, 172, verdict.verdict, colour, "bold")
-
-
-def _write_beside(axes: Axes, y: float, points: float, text: str, colour: str, weight: str) -> None:
-    axes.annotate(
-        text,
-        xy=(1.0, y),
-        xycoords=("axes fraction", "data"),
-        xytext=(points, 0),
-        textcoords="offset points",
-        va="center",
-        color=colour,
-        fontsize=10,
-        fontweight=weight,
-        annotation_clip=False,
-    )
+    bounds = words.interval(verdict.ci_low, verdict.ci_high, verdict.metric)
+    amount = f"{words.signed(verdict.excess, verdict.metric)} {bounds}"
+    beside = {"xy": (1.0, y), "xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 10}
+    note(axes, amount, xytext=(12, 0), color=style.INK, **beside)
+    note(axes, verdict.verdict, xytext=(172, 0), color=colour, fontweight="bold", **beside)
 
 
 def _dress(axes: Axes, rows: Sequence[Verdict]) -> None:
     metric = rows[0].metric
-    axes.axvline(0.0, color=MUTED, linewidth=1.0)
+    axes.axvline(0.0, color=style.MUTED, linewidth=1.0)
     for threshold in sorted({v.threshold for v in rows}):
-        axes.axvline(threshold, color=INK, linewidth=1.0, linestyle=(0, (4, 2)), label="tolerated")
-        axes.annotate(
-            f"tolerated {number(threshold, metric)}",
-            xy=(threshold, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 4),
-            textcoords="offset points",
-            fontsize=9.5,
-            ha="center",
-        )
-    axes.tick_params(axis="y", labelcolor=INK, labelsize=10.5)
+        axes.axvline(threshold, color=style.INK, linewidth=1.0, linestyle=(0, (4, 2)), label="tolerated")
+        place = {"xy": (threshold, 1.0), "xycoords": ("data", "axes fraction"), "xytext": (0, 4)}
+        note(axes, f"tolerated {words.number(threshold, metric)}", fontsize=9.5, ha="center", **place)
+    axes.tick_params(axis="y", labelcolor=style.INK, labelsize=10.5)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(7))
-    unit = "years of error saved" if in_years(metric) else metric_name(metric)
+    unit = "years of error saved" if words.in_years(metric) else words.metric_name(metric)
     axes.set_xlabel(f"excess over the best baseline, {unit}")
 
 
 def _row_name(verdict: Verdict, *, with_fraction: bool) -> str:
-    name = f"{shorten(verdict.attack.target, 26)}, {access_name(verdict.attack.access)}"
-    return f"{name}, {percent(verdict.attack.fraction)}" if with_fraction else name
+    name = f"{words.shorten(verdict.attack.target, 26)}, {words.access_name(verdict.attack.access)}"
+    return f"{name}, {words.percent(verdict.attack.fraction)}" if with_fraction else name
 
 
 def _share_limits(panels: Sequence[Axes]) -> None:

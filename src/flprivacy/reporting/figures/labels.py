@@ -44,14 +44,8 @@ def spread(positions: FloatArray, gap: float) -> FloatArray:
 def label_points(axes: Axes, labels: Sequence[Label], *, size: float, at_edge: bool, pad: float) -> None:
     """Write labels beside their points, or right of the axes, at heights that do not overlap.
 
-    Call it last: heights are computed from the axes' final limits and size.
-
-    Args:
-        axes: where to write.
-        labels: what to write.
-        size: of the type, in points.
-        at_edge: write in the right margin, joined to the point by a thin line.
-        pad: from the point (or the edge) to the text, in points.
+    Call it last: heights are computed from the axes' final limits and size. ``size`` of the type, and ``pad`` from the
+    point to the text, are in points. Labels ``at_edge`` stand in the right margin, joined to their points by lines.
     """
     if not labels:
         return

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from flprivacy.core.attributes import AGE_YEARS
-from flprivacy.core.audit import Audit, ConfusionMatrix
+from flprivacy.core.audit import Audit
 from flprivacy.core.progress import track
 from flprivacy.reporting.figures.confusion import FEW_CLASSES, confusion_matrix, confusion_overview, confusions_of
 from flprivacy.reporting.figures.curves import attack_curves, curves_of
@@ -25,28 +25,21 @@ FOREST, UTILITY, CURVES, CONFUSIONS, AGES = "forest", "utility", "curves", "conf
 
 @dataclass(frozen=True, kw_only=True)
 class Plate:
-    """One figure, not yet drawn.
+    """One figure, not yet drawn."""
 
-    Attributes:
-        name: a file stem such as ``curves-site-features``; unique in an audit.
-        section: ``forest``, ``utility``, ``curves``, ``confusions`` or ``ages``.
-        title: a heading.
-        alt: what the figure shows, in words, for a reader who cannot see it.
-        prominent: shown at once; the others open on demand.
-        draw: makes the figure.
-    """
-
-    name: str
+    name: str  # a file stem such as curves-site-features; unique in an audit
     section: str
     title: str
-    alt: str
-    prominent: bool
+    alt: str  # what the figure shows, for a reader who cannot see it
+    prominent: bool  # shown at once; the others open on demand
     draw: Callable[[], Figure]
 
 
 def plates(audit: Audit) -> tuple[Plate, ...]:
     """Return every figure that the audit has data for, in the report's order; none is empty."""
-    return (*_forest(audit), *_utility(audit), *_curves(audit), *_confusions(audit), *_ages(audit))
+    attacks = [(attribute, access) for attribute in attributes(audit) for access in accesses(audit, attribute)]
+    of_attacks = [plate for draw in (_curves, _confusions, _ages) for one in attacks for plate in draw(audit, *one)]
+    return (*_forest(audit), *_utility(audit), *of_attacks)
 
 
 def write_figures(audit: Audit, folder: Path) -> None:
@@ -76,104 +69,76 @@ def _utility(audit: Audit) -> list[Plate]:
     name, values = utilities(audit)
     known = ", ".join(f"{target} {value:.3f}" for target, value in values.items())
     alt = f"Excess of each attack against the target's {name} on the disease task: {known}."
+    title = "Excess of the attacks against utility on the disease task"
     draw = partial(utility_leakage, audit)
-    return [
-        Plate(
-            name="utility",
-            section=UTILITY,
-            title="Excess of the attacks against utility on the disease task",
-            alt=alt,
-            prominent=True,
-            draw=draw,
-        )
-    ]
+    return [Plate(name="utility", section=UTILITY, title=title, alt=alt, prominent=True, draw=draw)]
 
 
-def _curves(audit: Audit) -> list[Plate]:
-    found = []
-    for attribute in attributes(audit):
-        for access in accesses(audit, attribute):
-            curves = curves_of(audit, attribute, access)
-            if not curves:
-                continue
-            metric, largest = curves[0].metric, max(c.attack.fraction for c in curves)
-            ends = [f"{c.attack.target} {number(c.mean[-1], metric)}" for c in curves if c.attack.fraction == largest]
-            how = "error in years" if in_years(metric) else metric_name(metric)
-            title = _title(attribute, access)
-            found.append(
-                Plate(
-                    name=f"curves-{attribute}-{access}",
-                    section=CURVES,
-                    title=title,
-                    alt=f"Attack curves, {title}. Final {how} at the largest exposed fraction: {', '.join(ends)}.",
-                    prominent=attribute == attributes(audit)[0],
-                    draw=partial(attack_curves, audit, attribute=attribute, access=access),
-                )
-            )
-    return found
-
-
-def _confusions(audit: Audit) -> list[Plate]:
-    found = []
-    for attribute in attributes(audit):
-        for n_access, access in enumerate(accesses(audit, attribute)):
-            matrices = confusions_of(audit, attribute, access)
-            if not matrices:
-                continue
-            prominent = attribute == attributes(audit)[0]
-            found.append(_overview(audit, attribute, access, matrices, prominent=prominent and n_access == 0))
-            if len(matrices[0].class_names) > FEW_CLASSES and n_access == 0:
-                under_audit = {s.name for s in targets(audit)}
-                found += [
-                    _one_matrix(audit, matrix, access) for matrix in matrices if matrix.attack.target in under_audit
-                ]
-    return found
-
-
-def _overview(
-    audit: Audit, attribute: str, access: str, matrices: tuple[ConfusionMatrix, ...], *, prominent: bool
-) -> Plate:
+def _curves(audit: Audit, attribute: str, access: str) -> list[Plate]:
+    curves = curves_of(audit, attribute, access)
+    if not curves:
+        return []
+    metric, largest = curves[0].metric, max(c.attack.fraction for c in curves)
+    ends = [f"{c.attack.target} {number(c.mean[-1], metric)}" for c in curves if c.attack.fraction == largest]
+    how = "error in years" if in_years(metric) else metric_name(metric)
     title = _title(attribute, access)
-    return Plate(
-        name=f"confusion-{attribute}-{access}",
+    plate = Plate(
+        name=f"curves-{attribute}-{access}",
+        section=CURVES,
+        title=title,
+        alt=f"Attack curves, {title}. Final {how} at the largest exposed fraction: {', '.join(ends)}.",
+        prominent=attribute == attributes(audit)[0],
+        draw=partial(attack_curves, audit, attribute=attribute, access=access),
+    )
+    return [plate]
+
+
+def _confusions(audit: Audit, attribute: str, access: str) -> list[Plate]:
+    matrices, richest = confusions_of(audit, attribute, access), access == accesses(audit, attribute)[0]
+    if not matrices:
+        return []
+    name, title = f"confusion-{attribute}-{access}", _title(attribute, access)
+    overview = Plate(
+        name=name,
         section=CONFUSIONS,
         title=title,
         alt=f"Confusion matrices, {title}: {', '.join(m.attack.target for m in matrices)}.",
-        prominent=prominent,
+        prominent=attribute == attributes(audit)[0] and richest,
         draw=partial(confusion_overview, audit, attribute=attribute, access=access),
     )
-
-
-def _one_matrix(audit: Audit, matrix: ConfusionMatrix, access: str) -> Plate:
-    attribute, target = matrix.attack.attribute, matrix.attack.target
-    title = f"{_title(attribute, access)}: {target}, with counts"
-    return Plate(
-        name=f"confusion-{attribute}-{access}-{_stem(audit, target)}",
-        section=CONFUSIONS,
-        title=title,
-        alt=f"Confusion matrix, {title}.",
-        prominent=False,
-        draw=partial(confusion_matrix, audit, target=target, attribute=attribute, access=access),
-    )
-
-
-def _ages(audit: Audit) -> list[Plate]:
-    found = []
-    for n_access, access in enumerate(accesses(audit, AGE_YEARS.name)):
-        scatters = scatters_of(audit, access)
-        if scatters:
-            title = f"Age from {access_name(access)}"
-            found.append(
-                Plate(
-                    name=f"ages-{access}",
-                    section=AGES,
-                    title=title,
-                    alt=f"Predicted against true age, {title}: {', '.join(s.attack.target for s in scatters)}.",
-                    prominent=n_access == 0,
-                    draw=partial(age_scatter, audit, access=access),
-                )
+    large = len(matrices[0].class_names) > FEW_CLASSES and richest
+    shown = {m.attack.target for m in matrices} if large else set()
+    return [
+        overview,
+        *(
+            Plate(
+                name=f"{name}-{_stem(audit, target.name)}",
+                section=CONFUSIONS,
+                title=f"{title}: {target.name}, with counts",
+                alt=f"Confusion matrix, {title}: {target.name}, with counts.",
+                prominent=False,
+                draw=partial(confusion_matrix, audit, target=target.name, attribute=attribute, access=access),
             )
-    return found
+            for target in targets(audit)
+            if target.name in shown
+        ),
+    ]
+
+
+def _ages(audit: Audit, attribute: str, access: str) -> list[Plate]:
+    scatters = scatters_of(audit, access) if attribute == AGE_YEARS.name else ()
+    if not scatters:
+        return []
+    title = f"Age from {access_name(access)}"
+    plate = Plate(
+        name=f"ages-{access}",
+        section=AGES,
+        title=title,
+        alt=f"Predicted against true age, {title}: {', '.join(s.attack.target for s in scatters)}.",
+        prominent=access == accesses(audit, attribute)[0],
+        draw=partial(age_scatter, audit, access=access),
+    )
+    return [plate]
 
 
 def _stem(audit: Audit, target: str) -> str:

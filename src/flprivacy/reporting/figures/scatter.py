@@ -7,34 +7,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from flprivacy.core.attributes import AGE_YEARS, NO_ACCESS
+from flprivacy.core.attributes import AGE_YEARS
 from flprivacy.core.audit import AgeScatter, Audit
-from flprivacy.reporting.figures.style import (
-    INK,
-    MUTED,
-    PAGE_INCHES,
-    Margins,
-    balanced_columns,
-    panel_grid,
-    styled,
-    target_styles,
-)
-from flprivacy.reporting.findings import decisive_fraction, estimate, order
-from flprivacy.reporting.words import shorten
+from flprivacy.reporting.figures import style
+from flprivacy.reporting.figures.style import INK, Margins, head_panel, styled
+from flprivacy.reporting.findings import drawn_together, estimate
 
 
 def scatters_of(audit: Audit, access: str) -> tuple[AgeScatter, ...]:
     """Return the scatters of one way of access at the deciding fraction, with those of the pixel attacker."""
-    fraction = decisive_fraction(audit, AGE_YEARS.name)
-    position = order(audit)
-    found = [
-        s
-        for s in audit.scatters
-        if s.attack.access in (access, NO_ACCESS) and s.attack.fraction == fraction and s.truth_years
-    ]
-    if not any(s.attack.access == access for s in found):
-        return ()
-    return tuple(sorted(found, key=lambda s: position.get(s.attack.target, len(position))))
+    return drawn_together(audit, [s for s in audit.scatters if s.truth_years], AGE_YEARS.name, access)
 
 
 @styled
@@ -46,10 +28,10 @@ def age_scatter(audit: Audit, *, access: str) -> Figure:
     """
     scatters = scatters_of(audit, access)
     margins = Margins(left=0.72, right=0.25, top=0.66, bottom=0.62)
-    columns = balanced_columns(len(scatters))
-    size = min(PAGE_INCHES / columns - margins.left - margins.right, 2.8)
-    figure, panels = panel_grid(len(scatters), columns=columns, width=size, height=size, margins=margins)
-    styles = target_styles(audit)
+    columns = style.balanced_columns(len(scatters))
+    size = min(style.PAGE_INCHES / columns - margins.left - margins.right, 2.8)
+    figure, panels = style.panel_grid(len(scatters), columns=columns, width=size, height=size, margins=margins)
+    styles = style.target_styles(audit)
     years = np.concatenate([np.asarray(v) for s in scatters for v in (s.truth_years, s.predicted_years)])
     limits = float(years.min()) - 2.0, float(years.max()) + 2.0
     for axes, scatter in zip(panels, scatters, strict=True):
@@ -64,8 +46,8 @@ def age_scatter(audit: Audit, *, access: str) -> Figure:
             label=scatter.attack.target,
         )
         _dress(axes, limits)
-        axes.set_title(shorten(scatter.attack.target, 24), pad=21, color=styles[scatter.attack.target].colour)
-        _write_error(axes, _error_text(audit, scatter, access))
+        colour = styles[scatter.attack.target].colour
+        head_panel(axes, scatter.attack.target, colour, _error_text(audit, scatter, access))
     return figure
 
 
@@ -76,10 +58,6 @@ def _dress(axes: Axes, limits: tuple[float, float]) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_xlabel("true age, years")
     axes.set_ylabel("predicted age, years")
-
-
-def _write_error(axes: Axes, text: str) -> None:
-    axes.annotate(text, xy=(0, 1), xycoords="axes fraction", xytext=(0, 6), textcoords="offset points", color=MUTED)
 
 
 def _error_text(audit: Audit, scatter: AgeScatter, access: str) -> str:

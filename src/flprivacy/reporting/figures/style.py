@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit
 from flprivacy.reporting.findings import baselines, targets
+from flprivacy.reporting.words import shorten
 
 P = ParamSpec("P")
 Dash = str | tuple[float, tuple[float, ...]]
@@ -115,17 +116,10 @@ def balanced_columns(count: int, most: int = 4) -> int:
 def panel_grid(
     count: int, *, columns: int, width: float, height: float, margins: Margins, head: float = 0.0
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure of equal panels, row by row; all sizes in inches.
+    """Return a figure of equal panels, row by row, at most ``columns`` side by side, with a free ``head`` above all.
 
-    Sizes are explicit so that text keeps its size however many panels there are.
-
-    Args:
-        count: panels.
-        columns: panels side by side, at most.
-        width: of a panel's plotting area.
-        height: of a panel's plotting area.
-        margins: around each panel.
-        head: free space above all panels.
+    All sizes are in inches, ``width`` and ``height`` of a panel's plotting area, so that text keeps its size however
+    many panels there are.
     """
     columns = min(columns, count)
     rows = -(-count // columns)
@@ -139,6 +133,17 @@ def panel_grid(
         bottom = 1.0 - (head + row * cell_height + margins.top + height) / total_height
         panels.append(figure.add_axes((left, bottom, width / total_width, height / total_height)))
     return figure, panels
+
+
+def head_panel(axes: Axes, target: str, colour: str, text: str) -> None:
+    """Write a target's name over its panel, and below it how strong the attack was."""
+    axes.set_title(shorten(target, 24), pad=21, color=colour)
+    note(axes, text, xy=(0, 1), xycoords="axes fraction", xytext=(0, 6), color=MUTED)
+
+
+def note(axes: Axes, text: str, **where: Any) -> None:
+    """Write text at a distance in points (``xytext``) from a place, also outside the panel."""
+    axes.annotate(text, textcoords="offset points", annotation_clip=False, **where)
 
 
 def stacked_panels(heights: Sequence[float], *, width: float, margins: Margins) -> tuple[Figure, list[Axes]]:

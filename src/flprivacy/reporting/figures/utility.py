@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from flprivacy.core.audit import LEAK, Audit, Verdict
+from flprivacy.reporting import findings, words
 from flprivacy.reporting.figures.labels import Label, label_points, spread
 from flprivacy.reporting.figures.style import (
     INK,
@@ -22,8 +23,6 @@ from flprivacy.reporting.figures.style import (
     styled,
     target_styles,
 )
-from flprivacy.reporting.findings import accesses, attributes, decisive_fraction, targets, utilities, verdicts
-from flprivacy.reporting.words import access_name, attribute_name, epsilon_name, in_years, metric_name, shorten
 
 _MARKS = {"features": ("o", "circle"), "outputs": ("s", "square"), "finetune": ("^", "triangle")}
 _ANOTHER_MARK = ("D", "diamond")
@@ -36,13 +35,13 @@ Place = Callable[[Verdict], float]
 
 def traded(audit: Audit) -> dict[str, tuple[Verdict, ...]]:
     """Return attribute -> verdicts, at the deciding fraction, of the targets whose utility is known."""
-    _, known = utilities(audit)
+    _, known = findings.utilities(audit)
     found = {}
-    for attribute in attributes(audit):
-        fraction = decisive_fraction(audit, attribute)
+    for attribute in findings.attributes(audit):
+        fraction = findings.decisive_fraction(audit, attribute)
         rows = [
             v
-            for v in verdicts(audit)
+            for v in findings.verdicts(audit)
             if (v.attack.attribute, v.attack.fraction) == (attribute, fraction) and v.attack.target in known
         ]
         if rows:
@@ -65,7 +64,7 @@ class _Layout:
 
 
 def _lay_out(utility: dict[str, float]) -> _Layout:
-    longest = max(len(shorten(name, _NAME_LENGTH)) for name in utility)
+    longest = max(len(words.shorten(name, _NAME_LENGTH)) for name in utility)
     name_inches = 0.25 + _CHARACTER_INCHES * longest
     crowded = len(utility) > _FEW_TARGETS or longest > _SHORT_NAME
     margins = Margins(left=0.8, right=0.3 + (name_inches if crowded else 0.0), top=0.42, bottom=0.66)
@@ -82,7 +81,7 @@ def utility_leakage(audit: Audit) -> Figure:
     Lower right is where a network wants to be: useful, and giving little away. A mark's shape is the access.
     """
     groups = traded(audit)
-    utility_name, utility = utilities(audit)
+    utility_name, utility = findings.utilities(audit)
     layout = _lay_out(utility)
     figure, panels = panel_grid(
         len(groups),
@@ -94,7 +93,7 @@ def utility_leakage(audit: Audit) -> Figure:
     )
     colours = {name: style.colour for name, style in target_styles(audit).items()}
     for axes, (attribute, rows) in zip(panels, groups.items(), strict=True):
-        place = _placer(utility, accesses(audit, attribute), layout.span)
+        place = _placer(utility, findings.accesses(audit, attribute), layout.span)
         for verdict in rows:
             _draw_point(axes, place(verdict), verdict, colours[verdict.attack.target])
         axes.set_xlim(min(utility.values()) - layout.room, max(utility.values()) + layout.room)
@@ -102,19 +101,23 @@ def utility_leakage(audit: Audit) -> Figure:
         labels = _target_labels(rows, place, colours, layout)
         label_points(axes, labels, size=10, at_edge=layout.crowded, pad=13)
     width, height = figure.get_size_inches()
-    key, budgets = _key(way for attribute in groups for way in accesses(audit, attribute)), _budgets(audit)
+    key, budgets = _key(way for attribute in groups for way in findings.accesses(audit, attribute)), _budgets(audit)
     figure.text(layout.margins.left / width, 1 - 0.12 / height, "\n".join([key, *budgets]), color=MUTED, va="top")
     return figure
 
 
 def _key(ways: Iterable[str]) -> str:
-    shapes = "; ".join(f"{_mark(way)[1]}: from {access_name(way)}" for way in dict.fromkeys(ways))
+    shapes = "; ".join(f"{_mark(way)[1]}: from {words.access_name(way)}" for way in dict.fromkeys(ways))
     return f"{shapes[:1].upper()}{shapes[1:]}. Shaded: more than the policy tolerates."
 
 
 def _budgets(audit: Audit) -> list[str]:
     """Return lines of the privacy budgets of the targets that have one, such as "central-dp: epsilon 8."."""
-    found = [f"{shorten(s.name, _NAME_LENGTH)}: {budget}" for s in targets(audit) if (budget := epsilon_name(s))]
+    found = [
+        f"{words.shorten(s.name, _NAME_LENGTH)}: {budget}"
+        for s in findings.targets(audit)
+        if (budget := words.epsilon_name(s))
+    ]
     return textwrap.wrap(f"{'; '.join(found)}.", _LINE_LETTERS) if found else []
 
 
@@ -157,9 +160,9 @@ def _dress(axes: Axes, attribute: str, rows: Sequence[Verdict], utility_name: st
     low, high = axes.get_ylim()
     axes.axhspan(min(v.threshold for v in rows), high, color=VERDICT_COLOURS[LEAK], alpha=0.05, linewidth=0)
     axes.set_ylim(low, high)
-    axes.set_title(attribute_name(attribute).capitalize())
+    axes.set_title(words.attribute_name(attribute).capitalize())
     axes.set_xlabel(f"disease task: {utility_name}, held-out patients")
-    axes.set_ylabel("excess, years of error saved" if in_years(metric) else f"excess {metric_name(metric)}")
+    axes.set_ylabel("excess, years of error saved" if words.in_years(metric) else f"excess {words.metric_name(metric)}")
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_locator(MaxNLocator(6))
 
@@ -174,6 +177,6 @@ def _target_labels(rows: Sequence[Verdict], place: Place, colours: dict[str, str
         near_left = any(-layout.room < d < 0.0 for d in away)
         left = near_right and not near_left and not layout.crowded
         target = v.attack.target
-        text = shorten(target, _NAME_LENGTH)
+        text = words.shorten(target, _NAME_LENGTH)
         labels.append(Label(x=place(v), y=v.excess, text=text, colour=colours[target], bold=True, left=left))
     return labels
