@@ -131,7 +131,7 @@ def audit_attribute(
     given = {MAJORITY: _majority(held_out), **(baselines or {})}
     cell = [target, *(_runs(name, values, held_out, seeds=len(target.seeds)) for name, values in given.items())]
     resampling = resample_patients(held_out.patients, replicates=config.bootstrap, seed=config.seed)
-    found = estimate_cell(cell, {0: range(1, len(cell))}, resampling, confidence=config.confidence)
+    found = estimate_cell(cell, lambda _, runs: runs[1:], resampling, confidence=config.confidence)
     missing, caveats = _caveats(cell, patients is not None)
     rule = rule or config.policy.rules.get(described.name)
     rule = rule or PolicyRule(metric=described.metric, threshold=described.threshold)

@@ -9,7 +9,7 @@ from flprivacy.auditing.config import AuditConfig
 from flprivacy.auditing.estimates import CellEstimates, estimate_cell
 from flprivacy.auditing.plots import confusions, curves_with_bands, scatters
 from flprivacy.auditing.runs import AttackRuns, collect_runs
-from flprivacy.auditing.uncertainty import Resampling, resample_patients
+from flprivacy.auditing.uncertainty import resample_patients
 from flprivacy.auditing.verdicts import baselines_of, few_seeds, judge
 from flprivacy.core.audit import AgeScatter, ConfusionMatrix, Curve, ExcessEstimate, MetricEstimate, Verdict
 from flprivacy.core.errors import AuditError
@@ -83,19 +83,9 @@ def _estimate_cells(found: dict[str, list[AttackRuns]], config: AuditConfig) -> 
             for fraction in sorted({runs.attack.fraction for runs in of_attribute}):
                 # One fraction at a time, for the replicates of all attacks would not fit in memory.
                 cell = [runs for runs in of_attribute if runs.attack.fraction == fraction]
-                cells.append(_estimate_cell(cell, resampling, config.confidence))
+                cells.append(estimate_cell(cell, baselines_of, resampling, confidence=config.confidence))
                 counter.advance(len(cell))
     return cells
-
-
-def _estimate_cell(cell: Sequence[AttackRuns], resampling: Resampling, confidence: float) -> CellEstimates:
-    position = {id(runs): i for i, runs in enumerate(cell)}
-    held_against = {
-        i: [position[id(baseline)] for baseline in baselines_of(runs, cell)]
-        for i, runs in enumerate(cell)
-        if runs.role == "target"
-    }
-    return estimate_cell(cell, held_against, resampling, confidence=confidence)
 
 
 def _left_out(tables: Sequence[ScoreTable]) -> dict[str, int]:

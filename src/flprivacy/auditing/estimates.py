@@ -1,6 +1,6 @@
 """How strong attacks are: every metric with its interval, and its difference from baselines and other targets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -202,22 +202,23 @@ class CellEstimates:
 
 def estimate_cell(
     cell: Sequence[AttackRuns],
-    held_against: Mapping[int, Sequence[int]],
+    baselines_of: Callable[[AttackRuns, Sequence[AttackRuns]], Sequence[AttackRuns]],
     resampling: Resampling,
     *,
     confidence: float,
 ) -> CellEstimates:
     """Measure attacks on the same held-out scans, and hold targets against baselines and against each other.
 
-    ``held_against`` is the position of a target in ``cell`` -> the positions of its baselines.
+    ``baselines_of`` returns a target's baselines among the attacks of the cell.
     """
-    measured = [measure(runs, resampling) for runs in cell]
+    measured = {id(runs): measure(runs, resampling) for runs in cell}
+    excesses: list[ExcessEstimate] = []
+    for one in measured.values():
+        if one.runs.role == "target":
+            baselines = [measured[id(runs)] for runs in baselines_of(one.runs, cell)]
+            excesses += estimate_excesses(one, baselines, confidence=confidence)
     return CellEstimates(
-        metrics=[estimate for one in measured for estimate in estimate_metrics(one, confidence=confidence)],
-        excesses=[
-            excess
-            for target, baselines in held_against.items()
-            for excess in estimate_excesses(measured[target], [measured[i] for i in baselines], confidence=confidence)
-        ],
-        comparisons=compare_targets(measured, confidence=confidence),
+        metrics=[metric for one in measured.values() for metric in estimate_metrics(one, confidence=confidence)],
+        excesses=excesses,
+        comparisons=compare_targets(list(measured.values()), confidence=confidence),
     )

@@ -11,18 +11,9 @@ from matplotlib.ticker import MaxNLocator
 
 from flprivacy.core.audit import LEAK, Audit, Verdict
 from flprivacy.reporting import findings, words
+from flprivacy.reporting.figures import style
 from flprivacy.reporting.figures.labels import Label, label_points, spread
-from flprivacy.reporting.figures.style import (
-    INK,
-    MUTED,
-    PAGE_INCHES,
-    PAPER,
-    VERDICT_COLOURS,
-    Margins,
-    panel_grid,
-    styled,
-    target_styles,
-)
+from flprivacy.reporting.figures.style import Margins, styled
 
 _MARKS = {"features": ("o", "circle"), "outputs": ("s", "square"), "finetune": ("^", "triangle")}
 _ANOTHER_MARK = ("D", "diamond")
@@ -68,7 +59,7 @@ def _lay_out(utility: dict[str, float]) -> _Layout:
     name_inches = 0.25 + _CHARACTER_INCHES * longest
     crowded = len(utility) > _FEW_TARGETS or longest > _SHORT_NAME
     margins = Margins(left=0.8, right=0.3 + (name_inches if crowded else 0.0), top=0.42, bottom=0.66)
-    width = PAGE_INCHES / _COLUMNS - margins.left - margins.right
+    width = style.PAGE_INCHES / _COLUMNS - margins.left - margins.right
     span = max(utility.values()) - min(utility.values()) or 0.02
     room = 0.1 * span if crowded else span * name_inches / (width - 2.0 * name_inches)
     return _Layout(crowded=crowded, margins=margins, width=width, span=span, room=room)
@@ -83,7 +74,7 @@ def utility_leakage(audit: Audit) -> Figure:
     groups = traded(audit)
     utility_name, utility = findings.utilities(audit)
     layout = _lay_out(utility)
-    figure, panels = panel_grid(
+    figure, panels = style.panel_grid(
         len(groups),
         columns=_COLUMNS,
         width=layout.width,
@@ -91,7 +82,7 @@ def utility_leakage(audit: Audit) -> Figure:
         margins=layout.margins,
         head=_HEAD_INCHES + _LINE_INCHES * len(_budgets(audit)),
     )
-    colours = {name: style.colour for name, style in target_styles(audit).items()}
+    colours = {name: look.colour for name, look in style.target_styles(audit).items()}
     for axes, (attribute, rows) in zip(panels, groups.items(), strict=True):
         place = _placer(utility, findings.accesses(audit, attribute), layout.span)
         for verdict in rows:
@@ -102,7 +93,7 @@ def utility_leakage(audit: Audit) -> Figure:
         label_points(axes, labels, size=10, at_edge=layout.crowded, pad=13)
     width, height = figure.get_size_inches()
     key, budgets = _key(way for attribute in groups for way in findings.accesses(audit, attribute)), _budgets(audit)
-    figure.text(layout.margins.left / width, 1 - 0.12 / height, "\n".join([key, *budgets]), color=MUTED, va="top")
+    figure.text(layout.margins.left / width, 1 - 0.12 / height, "\n".join([key, *budgets]), color=style.MUTED, va="top")
     return figure
 
 
@@ -146,7 +137,7 @@ def _draw_point(axes: Axes, x: float, verdict: Verdict, colour: str) -> None:
         marker=_mark(verdict.attack.access)[0],
         markersize=7.5,
         color=colour,
-        markeredgecolor=PAPER,
+        markeredgecolor=style.PAPER,
         markeredgewidth=0.8,
         label=f"{verdict.attack.target}/{verdict.attack.access}",
     )
@@ -154,11 +145,11 @@ def _draw_point(axes: Axes, x: float, verdict: Verdict, colour: str) -> None:
 
 def _dress(axes: Axes, attribute: str, rows: Sequence[Verdict], utility_name: str) -> None:
     metric = rows[0].metric
-    axes.axhline(0.0, color=MUTED, linewidth=1.0, zorder=1.2)
+    axes.axhline(0.0, color=style.MUTED, linewidth=1.0, zorder=1.2)
     for threshold in sorted({v.threshold for v in rows}):
-        axes.axhline(threshold, color=INK, linewidth=1.0, linestyle=(0, (4, 2)), zorder=1.2, label="tolerated")
+        axes.axhline(threshold, color=style.INK, linewidth=1.0, linestyle=(0, (4, 2)), zorder=1.2, label="tolerated")
     low, high = axes.get_ylim()
-    axes.axhspan(min(v.threshold for v in rows), high, color=VERDICT_COLOURS[LEAK], alpha=0.05, linewidth=0)
+    axes.axhspan(min(v.threshold for v in rows), high, color=style.VERDICT_COLOURS[LEAK], alpha=0.05, linewidth=0)
     axes.set_ylim(low, high)
     axes.set_title(words.attribute_name(attribute).capitalize())
     axes.set_xlabel(f"disease task: {utility_name}, held-out patients")
