@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flprivacy.attacks.arrays import attack_features
     from flprivacy.attacks.config import LearnerConfig
-    from flprivacy.attacks.learner import attack_features
     from flprivacy.auditing.arrays import AttributeResult, audit_attribute
     from flprivacy.auditing.config import AuditConfig, Policy, PolicyRule
     from flprivacy.auditing.epsilon.audit import EpsilonAudit, audit_epsilon
@@ -28,8 +28,8 @@ __version__ = "0.1.0"
 
 # Where each public name lives; the imports above say the same to type checkers.
 _NAMES = {
+    "attacks.arrays": ("attack_features",),
     "attacks.config": ("LearnerConfig",),
-    "attacks.learner": ("attack_features",),
     "auditing.arrays": ("AttributeResult", "audit_attribute"),
     "auditing.config": ("AuditConfig", "Policy", "PolicyRule"),
     "auditing.epsilon.audit": ("EpsilonAudit", "audit_epsilon"),

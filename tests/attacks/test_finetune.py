@@ -15,6 +15,7 @@ CONFIG = AttackConfig(
     accesses=("features", "finetune"),
     fractions=(0.8,),
     seeds=(0, 1),
+    network=True,
     epochs=20,
     batch_size=64,
     learning_rate=1e-2,

@@ -4,13 +4,10 @@ import sys
 import numpy as np
 import pytest
 from attack_examples import sample_for
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
-from sklearn.preprocessing import StandardScaler
 
 from flprivacy.attacks.config import LearnerConfig
-from flprivacy.attacks.learner import attack_features, curve_epochs, reciprocal_spread, train_heads
-from flprivacy.core.errors import AttackError, ConfigError
+from flprivacy.attacks.learner import curve_epochs, reciprocal_spread, train_heads
 
 TRAIN, TEST, WIDTH = 150, 90, 9
 CLASSES = {"site": 5, "sex": 2, "age_band": 4, "age_years": 0}
@@ -55,29 +52,6 @@ def test_heads_trained_together_agree_with_heads_trained_one_by_one(values, nois
         alone = train(values, noise, names=(name,)).scores[0]
         np.testing.assert_allclose(alone, together.scores[a, :, : max(1, CLASSES[name])], rtol=1e-4, atol=2e-5)
     assert (together.scores[0] != train(values, noise, seed=4).scores[0]).any()
-
-
-def test_the_number_of_threads_does_not_change_a_bit():
-    code = """
-    import numpy as np
-    from flprivacy.attacks.config import LearnerConfig
-    from flprivacy.attacks.learner import attack_features
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(900, 600)), rng.integers(0, 8, 900)
-    config = LearnerConfig(epochs=2, batch_size=256)
-    print(attack_features(x[:600], y[:600], x[600:], [0], config=config).tobytes().hex())
-    """
-    program = "\n".join(line.strip() for line in code.splitlines())
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env={"OPENBLAS_NUM_THREADS": threads, "PYTHONPATH": ":".join(sys.path)},
-            capture_output=True,
-            check=True,
-        ).stdout
-        for threads in ("1", "2")
-    }
-    assert len(outputs) == 1
 
 
 def test_curves_start_before_the_first_epoch_are_dense_early_and_end_after_the_last(values, noise):
@@ -150,94 +124,6 @@ def test_a_unit_that_wakes_in_held_out_scans_only_throws_no_age_out_of_range(val
     assert years.max() <= np.nanmax(exposed) + 1e-3
 
 
-def test_the_default_attack_is_no_weaker_than_logistic_regression_on_few_scans():
-    """120 exposed scans at 21 sites of heavy-tailed size, 128 features with a weak signal: what the demo gives."""
-    rng = np.random.default_rng(5)
-    shares = 1.0 / np.arange(1, 22) ** 1.1
-    train_n, test_n, width = 120, 400, 128
-    site = np.concatenate([np.arange(21), rng.choice(21, train_n + test_n - 21, p=shares / shares.sum())])
-    centres = 0.45 * rng.normal(size=(21, width))
-    features = np.maximum(centres[site] + rng.normal(size=(len(site), width)), 0.0)
-    ours = attack_features(features[:train_n], site[:train_n], features[train_n:], [0])[0].argmax(axis=-1)
-    scaler = StandardScaler().fit(features[:train_n])
-    theirs = [
-        LogisticRegression(C=c, max_iter=500)
-        .fit(scaler.transform(features[:train_n]), site[:train_n])
-        .predict(scaler.transform(features[train_n:]))
-        for c in (0.01, 0.1, 1.0)
-    ]
-    best = max(f1_score(site[train_n:], one, average="weighted") for one in theirs)
-    assert best > 0.4  # there is something to find
-    assert f1_score(site[train_n:], ours, average="weighted") > best - 0.04
-
-
-def test_attack_features_scores_every_seed_as_an_attack_on_a_target_would(values, noise):
-    x, rows = noise[0], np.arange(TRAIN)
-    scores = attack_features(x[:TRAIN], values["site"][:TRAIN].astype(int), x[TRAIN:], (0, 4), config=CONFIG)
-    assert scores.shape == (2, TEST, 5)
-    assert scores.dtype == np.float32
-    for own, seed in zip(scores, (0, 4)):
-        sample = sample_for({"site": values["site"]}, CLASSES, rows, seed=seed)
-        np.testing.assert_array_equal(own, train_heads(x[None, :TRAIN], x[TRAIN:], sample, CONFIG).scores[0])
-
-
-def test_attack_features_predicts_years(noise):
-    x = noise[0]
-    years = 60 + 10 * x[:, 0] + np.random.default_rng(0).normal(0, 1, len(x))
-    scores = attack_features(x[:TRAIN], years[:TRAIN], x[TRAIN:], [0], kind="years", config=LONG)
-    assert scores.shape == (1, TEST, 1)
-    spread = np.abs(years[TRAIN:] - np.median(years)).mean()
-    assert np.abs(scores[0, :, 0] - years[TRAIN:]).mean() < 0.65 * spread
-
-
-def test_attack_features_exposes_a_share_of_every_class(values, noise):
-    x, site = noise[0], values["site"]
-    options = {"exposed_fraction": 0.2, "n_classes": 7, "config": CONFIG}
-    scores = attack_features(x[:TRAIN], site[:TRAIN], x[TRAIN:], (0, 1), **options)
-    assert scores.shape == (2, TEST, 7)
-    assert (scores[0] != scores[1]).any()
-    assert (scores != attack_features(x[:TRAIN], site[:TRAIN], x[TRAIN:], (0, 1), n_classes=7, config=CONFIG)).any()
-
-
-def _spoilt(array, value):
-    made = np.array(array, float)
-    made.flat[5] = value
-    return made
-
-
-X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 3
-
-
-@pytest.mark.parametrize(
-    ("changes", "error", "message"),
-    [
-        ({"train_x": X[0]}, AttackError, r"train_x has shape \(3,\)"),
-        ({"test_x": X[:0]}, AttackError, r"test_x has shape \(0, 3\)"),
-        ({"test_x": np.array([["a"]])}, AttackError, r"test_x has shape \(1, 1\) and type <U1"),
-        ({"test_x": X[:, :2]}, AttackError, "train_x has 3 features, test_x 2"),
-        ({"train_x": _spoilt(X, np.nan)}, AttackError, "train_x holds values that are not finite"),
-        ({"test_x": _spoilt(X, 1e300)}, AttackError, "test_x holds values that are not finite or beyond 1e"),
-        ({"train_y": Y[:7]}, AttackError, r"train_y has shape \(7,\) .* must be \(20,\)"),
-        ({"train_y": _spoilt(Y, np.nan)}, AttackError, "train_y holds values that are not finite"),
-        ({"train_y": Y - 1}, AttackError, "train_y ranges from -1 to 1; must be whole numbers from 0"),
-        ({"train_y": Y + 0.5}, AttackError, 'for ages give kind="years"'),
-        ({"n_classes": 2}, AttackError, "train_y ranges from 0 to 2; must be whole numbers from 0 to 1"),
-        ({"train_y": Y * 0, "n_classes": 2}, AttackError, "exposed scan.* of seed 0 share one label"),
-        ({"train_y": Y * 0}, ConfigError, "n_classes is 1"),
-        ({"train_y": Y * 0, "kind": "years"}, AttackError, "share one label"),
-        ({"seeds": ()}, ConfigError, "seeds is"),
-        ({"seeds": (1, 1)}, ConfigError, "different seeds"),
-        ({"seeds": (-1,)}, ConfigError, "must not be negative"),
-        ({"kind": "sex"}, ConfigError, "kind is 'sex'"),
-        ({"exposed_fraction": 0.0}, ConfigError, "exposed fraction is 0.0"),
-    ],
-)
-def test_attack_features_refuses_in_one_clear_line(changes, error, message):
-    with pytest.raises(error, match=message) as caught:
-        attack_features(**({"train_x": X, "train_y": Y, "test_x": X} | changes))
-    assert "\n" not in str(caught.value)
-
-
 def test_the_library_loads_numpy_and_nothing_heavy():
     heavy = ("keras", "tensorflow", "pandas", "pyarrow", "sklearn", "scipy", "h5py")
     code = f"import sys, flprivacy.attacks.learner; print([name for name in {heavy} if name in sys.modules])"
@@ -250,20 +136,3 @@ def test_a_column_that_does_not_vary_is_left_out_whatever_it_holds(scans):
     """float32 sums of equal values are not exact: rounding must not pass for variation and be scaled up."""
     values = np.random.default_rng(3).uniform(0.1, 3.0, size=200).astype(np.float32)
     assert not reciprocal_spread(np.broadcast_to(values, (1, scans, 200)).copy()).any()
-
-
-def test_constant_columns_and_a_shift_of_the_others_change_nothing():
-    rng = np.random.default_rng(5)
-    truth, held_out = np.arange(240) % 4, np.arange(400) % 4
-    means = 0.5 * rng.normal(size=(4, 24))
-    plain = [means[y] + rng.normal(size=(len(y), 24)) for y in (truth, held_out)]
-    constants, shift = rng.uniform(0.1, 3.0, size=60), rng.uniform(0.0, 3000.0, size=24)
-    padded = [np.concatenate([x, np.tile(constants, (len(x), 1))], axis=1) for x in plain]
-    moved = [x + shift for x in plain]
-    alone, beside, elsewhere = (
-        np.mean(attack_features(train, truth, test, seeds=range(3)).argmax(axis=-1) == held_out)
-        for train, test in (plain, padded, moved)
-    )
-    assert alone > 0.6
-    assert abs(beside - alone) < 0.05
-    assert abs(elsewhere - alone) < 0.02

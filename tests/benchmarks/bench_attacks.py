@@ -1,9 +1,9 @@
 """Speed and strength of the attribute attacks against the reference study's algorithm (naive_attack.py).
 
 Both attack the same trunk with the same cohort, epochs, batch size and learning rate, one after the other in this
-process. Ours is the public `attack_attributes`, from an empty work folder: extraction, cache files, heads, curves and
-score table. Both start warm: TensorFlow is loaded and the trunk has been run once, but every attack traces its own
-functions.
+process. Ours is the public `attack_attributes`, from an empty work folder: extraction, cache files, the family of
+learners and score table. Both start warm: TensorFlow is loaded and the trunk has been run once, but every attack traces
+its own functions.
 
     python tests/benchmarks/bench_attacks.py            # naive grid extrapolated from measured attacks, and says so
     python tests/benchmarks/bench_attacks.py --full     # every naive attack run for real (an hour on two cores)
@@ -242,16 +242,15 @@ def _how(config: AttackConfig, *, full: bool) -> str:
 def _strength(setting: Setting, naive: dict) -> tuple[str, bool]:
     config, fraction = setting.config, setting.config.fractions[-1]
     print(f"\n(c) weighted F1 of the site attack, fraction {fraction:g}, {len(config.seeds)} seeds", flush=True)
-    _, _, points = _ours(setting, "grid-0")  # finished above: read from its work folder
-    chosen = points[(points["attribute"] == "site") & (points["fraction"] == fraction)]
-    ours = chosen[chosen["epoch"] == config.epochs].set_index("seed")["value"]
+    _, table, _ = _ours(setting, "grid-0")  # finished above: read from its work folder
+    ours = {block.seed: _f1(block) for block in table.select(attribute="site", fraction=fraction)}
     curves = np.array([_naive(setting, naive, "site", fraction, seed)[1].curve for seed in config.seeds])
     theirs = curves[:, -1]
     difference = np.array([ours[seed] for seed in config.seeds]) - theirs
     half = stats.t.ppf(0.975, len(difference) - 1) * difference.std(ddof=1) / np.sqrt(len(difference))
     mean = difference.mean()
     print(
-        f"  after the last epoch: ours {ours.mean():.3f}, naive {theirs.mean():.3f} (in its best epoch "
+        f"  ours {np.mean(list(ours.values())):.3f}, naive after the last epoch {theirs.mean():.3f} (in its best epoch "
         f"{curves.max(axis=1).mean():.3f}), majority guess {_majority(setting, fraction):.3f}"
     )
     print(
@@ -262,13 +261,14 @@ def _strength(setting: Setting, naive: dict) -> tuple[str, bool]:
     return f"weighted F1 {mean:+.3f}", mean >= -WEAKER
 
 
+def _f1(block) -> float:
+    guesses = block.scores.argmax(axis=1)
+    return float(f1_weighted(confusion_matrices(block.truth.astype(int), guesses, block.scores.shape[1])))
+
+
 def _majority(setting: Setting, fraction: float) -> float:
     blocks = majority(setting.config, setting.cohort).select(attribute="site", fraction=fraction)
-    matrices = [
-        confusion_matrices(block.truth.astype(int), block.scores.argmax(axis=1), block.scores.shape[1])
-        for block in blocks
-    ]
-    return float(f1_weighted(np.stack(matrices)).mean())
+    return float(np.mean([_f1(block) for block in blocks]))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """Attribute attacks: what a model, or no model at all, tells about a scan's site and its patient's sex and age.
 
-On arrays, with numpy alone:
+On arrays, with numpy and scipy alone:
 
-- :mod:`~flprivacy.attacks.learner`: :func:`~flprivacy.attacks.learner.attack_features`, and the training of the
-  :mod:`~flprivacy.attacks.heads` from :mod:`~flprivacy.attacks.samples` of exposed scans that every attack shares.
+- :mod:`~flprivacy.attacks.arrays`: :func:`~flprivacy.attacks.arrays.attack_features`.
+- :mod:`~flprivacy.attacks.answering`: what the attacker of one seed answers, the same for arrays and targets, from a
+  :mod:`~flprivacy.attacks.family` of learners among which cross-validation chooses.
+- :mod:`~flprivacy.attacks.learner`: the reference study's :mod:`~flprivacy.attacks.heads`, trained from
+  :mod:`~flprivacy.attacks.samples` of exposed scans.
 
 On a cohort and its targets. Every attack ends in a :class:`flprivacy.core.scores.ScoreTable` and a small table of
 per-epoch curves (columns :data:`flprivacy.attacks.results.CURVE_COLUMNS`); auditing turns them into numbers with

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from flprivacy.attacks.answering import Answer
 from flprivacy.attacks.cache import Arrays, FloatArray
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.frozen import FrozenAttack
@@ -36,7 +37,7 @@ DIGEST = digest_json(["pixels", 1, list(_CELLS), _BINS, _RINGS, _DARK, _SOFT])
 def attack_pixels(
     config: AttackConfig, cohort: Cohort, *, protocol: str, work: Path
 ) -> tuple[ScoreTable, pd.DataFrame]:
-    """Attack the scans themselves: fixed image features (:func:`pixel_forward`), then the same heads.
+    """Attack the scans themselves: fixed image features (:func:`pixel_forward`), then the same learners.
 
     Args and returns as for :func:`flprivacy.attacks.attribute.attack_attributes`; the table's target is ``pixels``.
 
@@ -64,15 +65,16 @@ def majority(config: AttackConfig, cohort: Cohort) -> ScoreTable:
 
 
 def _guess(scenario: Scenario, exposure: Exposure) -> Finished:
-    scores = {}
+    answers = {}
     for one in scenario.labels:
         values = one.values[exposure.rows]
         known = values[~np.isnan(values)]
         counts = np.bincount(known.astype(np.int64), minlength=one.head.width)
         guess = [np.median(known)] if one.attribute.is_regression else counts / len(known)
-        scores[one.name] = np.tile(np.asarray(guess, np.float32), (len(scenario.test), 1))
+        scores = np.tile(np.asarray(guess, np.float32), (len(scenario.test), 1))
+        answers[one.name] = Answer(scores=scores, left_out=scores[:0], evidence=scores[:0], learners=("majority",))
     curves = np.empty((len(scenario.labels), 0))
-    return Finished(model=MODEL, access=ACCESS, exposure=exposure, scores=scores, curves=curves)
+    return Finished(model=MODEL, access=ACCESS, exposure=exposure, answers=answers, curves=curves)
 
 
 def pixel_forward(inputs: FloatArray) -> Arrays:

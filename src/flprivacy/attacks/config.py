@@ -41,11 +41,13 @@ class AttackConfig:
         attributes: any of ``site``, ``sex``, ``age`` (age is attacked as bands and as years).
         accesses: any of ``features``, ``outputs``, ``finetune``.
         fractions: exposed fractions of the training scans, each in (0, 1].
-        seeds: attacker seeds; each draws its exposed sample, head and batches. At least 5 for honest intervals.
-        epochs: passes of the attack's head over the exposed sample.
-        batch_size: exposed scans a step.
-        learning_rate: Adam's learning rate of the head.
-        hidden: width of the head's hidden layer.
+        seeds: attacker seeds; each draws its exposed sample, folds and batches. At least 5 for honest intervals.
+        network: whether the reference study's network competes with the other learners, too. It has to be trained six
+            times an attack; on the demo's features and pixels it was no better than they are (docs/method.md).
+        epochs: passes of the network over the exposed sample.
+        batch_size: exposed scans a step of the network.
+        learning_rate: Adam's learning rate of the network.
+        hidden: width of the network's hidden layer.
         views: augmented views of each exposed scan whose features are cached (1: the plain view only).
         age_edges_years: edges of the age bands; k edges make k + 1 bands.
         finetune_epochs: passes of a ``finetune`` attack, which trains the trunk too.
@@ -57,6 +59,7 @@ class AttackConfig:
     accesses: tuple[str, ...] = ("features", "outputs")
     fractions: tuple[float, ...] = (0.1, 0.25)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    network: bool = False
     epochs: int = 40
     batch_size: int = 64
     learning_rate: float = 5e-3
@@ -84,7 +87,7 @@ class AttackConfig:
 
     @property
     def learner(self) -> LearnerConfig:
-        """How heads are trained on features that do not change."""
+        """How the network is trained on features that do not change."""
         return LearnerConfig(
             epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate, hidden=self.hidden
         )

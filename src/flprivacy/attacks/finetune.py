@@ -18,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from flprivacy.attacks.answering import Answer
 from flprivacy.attacks.cache import ahead, batched
 from flprivacy.attacks.features import TEST_VIEW, model_forward
 from flprivacy.attacks.frozen import FrozenAttack
 from flprivacy.attacks.heads import Adam, Batch
 from flprivacy.attacks.learner import ONE_THREAD, Trained, curve_epochs
-from flprivacy.attacks.results import Finished, Job
+from flprivacy.attacks.results import Finished, Job, Outcome
 from flprivacy.attacks.samples import Batches
 from flprivacy.attacks.scenario import Exposure
 from flprivacy.models.registry import TargetModel
@@ -63,10 +64,10 @@ class FinetuneAttack:
             [Job(source, ACCESS, exposure) for source in self._frozen.sources for exposure in exposures],
             self._attack,
             description=f"fine-tuning of {self._frozen.target}",
-            epochs=self._config.epochs,
+            steps=self._config.epochs,
         )
 
-    def _attack(self, job: Job, on_epoch: Callable[[], None]) -> Trained:
+    def _attack(self, job: Job, on_epoch: Callable[[], None]) -> Outcome:
         """Train heads on the frozen features, then everything; one model, one seed, all attributes."""
         exposure, measure = job.exposure, self._scenario.strength
         heads = self._frozen.train(job.source, "features", exposure)
@@ -85,7 +86,15 @@ class FinetuneAttack:
                 trunk.step(volumes, functools.partial(_learn, heads, adam, batch))
             on_epoch()
         scores = self._scores(trunk, heads, exposure)
-        return dataclasses.replace(heads, scores=scores, curves=np.stack([*curves, measure(scores)], axis=-1))
+        return self._outcome(exposure, scores, np.stack([*curves, measure(scores)], axis=-1))
+
+    def _outcome(self, exposure: Exposure, scores: FloatArray, curves: npt.NDArray[np.float64]) -> Outcome:
+        """Return the outcome; there is nothing left out to fuse with, for every fold would need a trunk of its own."""
+        answers = []
+        for one, some in zip(self._scenario.labels, scores, strict=True):
+            own, none = some[:, : one.head.width], np.zeros((len(exposure.rows), 0), np.float32)
+            answers.append(Answer(scores=own, left_out=none, evidence=none, learners=("fine-tuned network",)))
+        return Outcome(answers, curves)
 
     def _volumes(self, rows: IntArray, numbers: IntArray) -> FloatArray:
         """Return the network inputs of a batch, each scan in the view drawn for it."""

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.attacks.answering import answer
 from flprivacy.attacks.cache import Arrays
 from flprivacy.attacks.features import Extraction, answer_features, extract
 from flprivacy.attacks.learner import Trained, train_heads
-from flprivacy.attacks.results import Finished, Job, ResultStore, Source
+from flprivacy.attacks.results import Finished, Job, Outcome, ResultStore, Source
 from flprivacy.attacks.scenario import Exposure, Scenario
 
 FloatArray = npt.NDArray[np.float32]
@@ -35,9 +36,9 @@ class FrozenAttack:
         return self.store.complete(
             self.scenario,
             jobs,
-            lambda job, on_epoch: self.train(job.source, job.access, job.exposure, on_epoch=on_epoch),
-            description=f"heads of {self.target}",
-            epochs=self.scenario.config.epochs,
+            self._attack,
+            description=f"attacks on {self.target}",
+            steps=self.scenario.config.epochs if self.scenario.config.network else 1,
         )
 
     def extraction(self, source: Source) -> Extraction:
@@ -57,16 +58,28 @@ class FrozenAttack:
     def train(
         self, source: Source, access: str, exposure: Exposure, *, on_epoch: Callable[[], None] = lambda: None
     ) -> Trained:
-        """Train and score the heads of one attacker seed on what ``access`` shows of one source."""
+        """Train and score the network of one attacker seed on what ``access`` shows of one source."""
+        exposed, scored = self._seen(source, access, exposure)
+        learner, strength = self.scenario.config.learner, self.scenario.strength
+        return train_heads(exposed, scored, exposure.sample, learner, strength=strength, on_epoch=on_epoch)
+
+    def _attack(self, job: Job, on_step: Callable[[], None]) -> Outcome:
+        """Answer for one attacker seed; with the network's curve where it competes."""
+        config = self.scenario.config
+        curves = np.empty((len(self.scenario.labels), 0))
+        if config.network:
+            curves = self.train(*job, on_epoch=on_step).curves
+        network = config.learner if config.network else None
+        answers = answer(*self._seen(*job), job.exposure.known, network=network)
+        if not config.network:
+            on_step()
+        return Outcome(answers, curves)
+
+    def _seen(self, source: Source, access: str, exposure: Exposure) -> tuple[FloatArray, FloatArray]:
+        """Return what ``access`` shows of the exposed scans, (view, scan, feature), and of the scored ones."""
         found = self.extraction(source)
-        return train_heads(
-            seen_by(access, found.exposed)[:, np.searchsorted(self.views.exposed, exposure.rows)],
-            seen_by(access, found.test),
-            exposure.sample,
-            self.scenario.config.learner,
-            strength=self.scenario.strength,
-            on_epoch=on_epoch,
-        )
+        positions = np.searchsorted(self.views.exposed, exposure.rows)
+        return seen_by(access, found.exposed)[:, positions], seen_by(access, found.test)
 
 
 def seen_by(access: str, arrays: Arrays) -> FloatArray:

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from flprivacy.attacks.answering import Answer
 from flprivacy.attacks.cache import load_arrays, save_arrays
 from flprivacy.attacks.features import Forward
-from flprivacy.attacks.learner import Trained, curve_epochs
+from flprivacy.attacks.learner import curve_epochs
 from flprivacy.attacks.scenario import Exposure, Scenario
 from flprivacy.core.attributes import AttackKey
 from flprivacy.core.progress import progress
@@ -19,8 +20,9 @@ from flprivacy.core.scores import ScoreBlock, ScoreTable
 
 CURVE_COLUMNS = ("target", "model", "attribute", "access", "fraction", "seed", "epoch", "metric", "value")
 _CURVES = "curves"
+_PARTS = ("scores", "left_out", "evidence", "learners")  # of an answer
 
-FloatArray = npt.NDArray[np.float32]
+FloatArray64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,13 +44,20 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Finished:
-    """The scores and curves of one attacker seed, all attributes."""
+    """The answers and curves of one attacker seed, all attributes."""
 
     model: str
     access: str
     exposure: Exposure
-    scores: dict[str, FloatArray]  # attribute -> (held-out scan, column)
-    curves: npt.NDArray[np.float64]  # (attribute, point) strength after curve_epochs epochs
+    answers: dict[str, Answer]  # attribute -> answer
+    curves: FloatArray64  # (attribute, point) strength after curve_epochs epochs; no point where nothing is trained so
+
+
+class Outcome(NamedTuple):
+    """What an attack ends in: an answer for each attribute, and curves as in :class:`Finished`."""
+
+    answers: Sequence[Answer]
+    curves: FloatArray64
 
 
 class ResultStore:
@@ -66,37 +75,49 @@ class ResultStore:
         self,
         scenario: Scenario,
         jobs: Sequence[Job],
-        attack: Callable[[Job, Callable[[], None]], Trained],
+        attack: Callable[[Job, Callable[[], None]], Outcome],
         *,
         description: str,
-        epochs: int,
+        steps: int,
     ) -> list[Finished]:
         """Run the jobs that are not finished, keep each result as soon as it is there, and return all, in their order.
 
-        ``attack`` runs a job of so many ``epochs`` and calls its second argument after each.
+        ``attack`` runs a job of so many ``steps`` and calls its second argument after each.
 
         Raises:
             AttackError: a file is damaged.
         """
         lacking = [job for job in jobs if self.lacks(scenario, job)]
         if lacking:
-            with progress(description, len(jobs) * epochs) as counter:
-                counter.resume((len(jobs) - len(lacking)) * epochs)
+            with progress(description, len(jobs) * steps) as counter:
+                counter.resume((len(jobs) - len(lacking)) * steps)
                 for job in lacking:
-                    trained = attack(job, counter.advance)
-                    scores = {one.name: trained.scores[a, :, : one.head.width] for a, one in enumerate(scenario.labels)}
-                    save_arrays(self._path(scenario, job), {_CURVES: trained.curves, **scores})
+                    outcome = attack(job, counter.advance)
+                    save_arrays(self._path(scenario, job), _arrays(scenario, outcome))
         return [self._load(scenario, job) for job in jobs]
 
     def _load(self, scenario: Scenario, job: Job) -> Finished:
-        scores = load_arrays(self._path(scenario, job))
-        curves = scores.pop(_CURVES)
+        arrays = load_arrays(self._path(scenario, job))
+        answers = {one.name: _answer(arrays, one.name) for one in scenario.labels}
         model, access, exposure = job.source.model, job.access, job.exposure
-        return Finished(model=model, access=access, exposure=exposure, scores=scores, curves=curves)
+        return Finished(model=model, access=access, exposure=exposure, answers=answers, curves=arrays[_CURVES])
 
     def _path(self, scenario: Scenario, job: Job) -> Path:
         names = (job.access, job.source.digest, job.exposure.fraction, job.exposure.sample.seed)
         return self.folder / f"{scenario.key(*names)}.npz"
+
+
+def _arrays(scenario: Scenario, outcome: Outcome) -> dict[str, npt.NDArray[Any]]:
+    arrays: dict[str, npt.NDArray[Any]] = {_CURVES: outcome.curves}
+    for one, answer in zip(scenario.labels, outcome.answers, strict=True):
+        parts = (answer.scores, answer.left_out, answer.evidence, np.array(answer.learners, np.str_))
+        arrays |= {f"{one.name}.{part}": values for part, values in zip(_PARTS, parts, strict=True)}
+    return arrays
+
+
+def _answer(arrays: dict[str, npt.NDArray[Any]], name: str) -> Answer:
+    scores, left_out, evidence, learners = (arrays[f"{name}.{part}"] for part in _PARTS)
+    return Answer(scores=scores, left_out=left_out, evidence=evidence, learners=tuple(learners.tolist()))
 
 
 def tables(
@@ -112,7 +133,7 @@ def tables(
     """Put finished attacks together: their scores, and their curves with columns CURVE_COLUMNS.
 
     Scans without a value for an attribute are left out of its scores. A curve's ``epoch`` counts the epochs trained so
-    far, from 0; its ``metric`` is the attribute's main one.
+    far, from 0; its ``metric`` is the attribute's main one. Attacks without epochs have no curve.
     """
     table = ScoreTable(
         target=target,
@@ -125,7 +146,13 @@ def tables(
         notes=notes,
         blocks=tuple(_blocks(scenario, done, target)),
     )
-    return table, pd.concat(_curves(scenario, done, target), ignore_index=True)
+    curves = list(_curves(scenario, done, target))
+    return table, pd.concat(curves, ignore_index=True) if curves else _no_curve()
+
+
+def _no_curve() -> pd.DataFrame:
+    types = dict.fromkeys(CURVE_COLUMNS, "object") | {"fraction": "float64", "value": "float64"}
+    return pd.DataFrame(columns=list(CURVE_COLUMNS)).astype(types | {"seed": "int64", "epoch": "int64"})
 
 
 def _blocks(scenario: Scenario, done: Sequence[Finished], target: str) -> Iterator[ScoreBlock]:
@@ -145,7 +172,7 @@ def _blocks(scenario: Scenario, done: Sequence[Finished], target: str) -> Iterat
                 scan_ids=scan_ids,
                 patient_ids=patient_ids,
                 truth=truth,
-                scores=np.ascontiguousarray(some.scores[name][known]),
+                scores=np.ascontiguousarray(some.answers[name].scores[known]),
             )
 
 
@@ -153,7 +180,9 @@ def _curves(scenario: Scenario, done: Sequence[Finished], target: str) -> Iterat
     config = scenario.config
     for some in done:
         trained = config.finetune_epochs if some.access == "finetune" else config.epochs
-        epochs = curve_epochs(trained) if some.curves.size else ()  # the majority is a guess that nobody trains
+        if not some.curves.size:
+            continue
+        epochs = curve_epochs(trained)
         for one, values in zip(scenario.labels, some.curves, strict=True):
             names = (target, some.model, one.name, some.access, some.exposure.fraction, some.exposure.sample.seed)
             columns = (*names, np.array(epochs, np.int64), one.attribute.metric, values)

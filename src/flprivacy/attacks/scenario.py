@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from flprivacy.attacks.answering import Known
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.features import Views
 from flprivacy.attacks.heads import Head
@@ -25,7 +26,7 @@ from flprivacy.core.vocabulary import PROTOCOLS
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
-_FORMAT = 3
+_FORMAT = 4
 # These change speed and memory or choose among results; they are no part of a single result.
 _NOT_IN_KEYS = ("accesses", "fractions", "seeds", "extraction_batch_size")
 
@@ -86,7 +87,8 @@ class Exposure:
 
     fraction: float  # of the training scans, in (0, 1]
     rows: IntArray  # (scan,) row numbers in the cohort, ascending
-    sample: Sample  # what is known of these scans
+    known: Known  # what is known of these scans
+    sample: Sample  # the same as the network learns it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -161,7 +163,14 @@ def _draw(cohort: Cohort, labels: Sequence[AttributeLabels], fraction: float, se
         which = f"the exposed scans of fraction {fraction:g} and seed {seed}"
         _check_differs(one, rows, which, "to learn from", "raise attack.fractions")
     values = np.stack([one.values[rows] for one in labels])
-    return Exposure(fraction=fraction, rows=rows, sample=Sample.of([one.head for one in labels], values, seed=seed))
+    heads = tuple(one.head for one in labels)
+    patients = cohort.manifest["patient_id"].to_numpy()[rows].astype(np.str_)
+    return Exposure(
+        fraction=fraction,
+        rows=rows,
+        known=Known(heads=heads, values=values, patients=patients, seed=seed),
+        sample=Sample.of(heads, values, seed=seed),
+    )
 
 
 def _check_differs(labels: AttributeLabels, rows: IntArray, which: str, purpose: str, remedy: str) -> None:

@@ -1,0 +1,116 @@
+"""How the attacker of one seed learns all attributes from features that do not change, and what is answered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from flprivacy.attacks.config import LearnerConfig
+from flprivacy.attacks.family.choice import Family
+from flprivacy.attacks.family.decision import scores
+from flprivacy.attacks.family.fusion import fused
+from flprivacy.attacks.family.network import network_answers
+from flprivacy.attacks.family.problem import Problem, patient_folds
+from flprivacy.attacks.heads import Head
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Known:
+    """What the attacker of one seed knows of the exposed scans.
+
+    Attributes:
+        heads: the attributes.
+        values: (attribute, scan) class index or years; NaN where unknown.
+        patients: (scan,) name or number of each scan's patient.
+        seed: of the attacker.
+    """
+
+    heads: tuple[Head, ...]
+    values: npt.NDArray[np.float64]
+    patients: npt.NDArray[np.generic]
+    seed: int
+
+    def problem(self, attribute: int) -> tuple[Problem, npt.NDArray[np.bool_]]:
+        """Return an attribute of the scans that have a value for it, and (scan,) which these are."""
+        head, values = self.heads[attribute], self.values[attribute]
+        known = ~np.isnan(values)
+        folds = patient_folds(self.patients[known], values[known], seed=self.seed)
+        return Problem(values=values[known], n_classes=head.n_classes, folds=folds), known
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answer:
+    """What an attacker says of one attribute.
+
+    Attributes:
+        scores: (held-out scan, column) class probabilities, or years.
+        left_out: (exposed scan, column) evidence for the classes, or years, each without the scan's own fold; 0 for
+            scans whose attribute is unknown.
+        evidence: (held-out scan, column) evidence for the classes, or years.
+        learners: names of those that cross-validation chose.
+    """
+
+    scores: FloatArray
+    left_out: FloatArray
+    evidence: FloatArray
+    learners: tuple[str, ...] = ()
+
+
+def answer(
+    exposed: FloatArray, held_out: FloatArray, known: Known, *, network: LearnerConfig | None = None
+) -> list[Answer]:
+    """Learn every attribute from the exposed scans and answer for the held-out ones.
+
+    Args:
+        exposed: (view, exposed scan, feature).
+        held_out: (held-out scan, feature).
+        known: what is known of the exposed scans.
+        network: how the reference study's network is trained, which then competes with the family; None: it does not.
+
+    Returns:
+        An answer for each attribute.
+    """
+    with threadpool_limits(limits=1, user_api="blas"):  # matrices of this size lose by threads
+        problems = [known.problem(a) for a in range(len(known.heads))]
+        family = Family(exposed.astype(np.float64), held_out.astype(np.float64))
+        others = network_answers(exposed, held_out, known.heads, problems, seed=known.seed, config=network)
+        chosen = [family.choose(*problem, other) for problem, other in zip(problems, others, strict=True)]
+        return [
+            _answer(problem, which, (one.left_out, one.held_out), one.names)
+            for (problem, which), one in zip(problems, chosen, strict=True)
+        ]
+
+
+def answer_jointly(answers: Sequence[Sequence[Answer]], known: Known) -> list[Answer]:
+    """Fuse answers from several sources about the same scans, attribute by attribute.
+
+    Args:
+        answers: of each source, an answer for each attribute.
+        known: what is known of the exposed scans.
+    """
+    joint = []
+    for a in range(len(known.heads)):
+        problem, which = known.problem(a)
+        parts = [(one[a].left_out[which].astype(np.float64), one[a].evidence.astype(np.float64)) for one in answers]
+        joint.append(_answer(problem, which, fused(problem, parts), ()))
+    return joint
+
+
+def _answer(
+    problem: Problem,
+    known: npt.NDArray[np.bool_],
+    found: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
+    learners: tuple[str, ...],
+) -> Answer:
+    left_out = np.zeros((len(known), found[0].shape[1]), np.float32)
+    left_out[known] = found[0]
+    return Answer(
+        scores=scores(problem, *found).astype(np.float32),
+        left_out=left_out,
+        evidence=found[1].astype(np.float32),
+        learners=learners,
+    )

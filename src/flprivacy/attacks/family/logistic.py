@@ -1,0 +1,74 @@
+"""Penalised multinomial logistic regression, all penalties and folds at a time.
+
+Newton's method would need the curvature of every penalty and fold. Its upper bound (Boehning, Ann. Inst. Stat. Math.
+1992) is diagonal along the principal axes and the same for all folds, so a step is two matrix products; steps are
+accelerated (Nesterov 1983) and start again where they overshoot (O'Donoghue and Candes, 2015).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.attacks.family.bases import Basis
+from flprivacy.attacks.family.problem import Answers, Problem
+
+# Of the squared length of the coefficients, for features of mean squared norm 1.
+PENALTIES = (1e-3, 1e-4, 1e-5)
+_STEPS = 35  # what is learnt later changes answers by less than penalties do
+_CURVATURE = 0.5  # largest of a softmax
+
+SmallArray = npt.NDArray[np.float32]
+
+
+def logistic(basis: Basis, problem: Problem) -> Answers:
+    """Learn classes of scans; see :data:`flprivacy.attacks.family.problem.Learner`."""
+    features = basis.exposed.astype(np.float32)
+    folds = problem.folds == np.arange(problem.n_folds)[:, None]
+    weights = problem.weights * np.vstack([~folds, np.ones(len(features), bool)])  # of each fit: all folds, then none
+    weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    coefficients, offsets = _fitted(features, problem, weights)
+    left_out = np.empty((len(PENALTIES), len(features), problem.n_classes))
+    for fold, out in enumerate(folds):
+        left_out[:, out] = np.moveaxis(_logits(features[out], coefficients[:, fold], offsets[fold]), 0, 1)
+    held_out = _logits(basis.held_out.astype(np.float32), coefficients[:, -1], offsets[-1])
+    answers = left_out, np.moveaxis(held_out, 0, 1).astype(np.float64)
+    first, second = (one - problem.log_prior for one in answers)
+    return Answers(left_out=first, held_out=second)
+
+
+def _logits(features: SmallArray, coefficients: SmallArray, offsets: SmallArray) -> SmallArray:
+    """Return (scan, ..., class) logits by coefficients (axis, ..., class) and offsets (..., class)."""
+    flat = features @ coefficients.reshape(len(coefficients), -1)
+    logits: SmallArray = flat.reshape(len(features), *coefficients.shape[1:]) + offsets
+    return logits
+
+
+def _fitted(features: SmallArray, problem: Problem, weights: SmallArray) -> tuple[SmallArray, SmallArray]:
+    """Return coefficients (axis, fit, penalty, class) and offsets (fit, penalty, class), for weights (fit, scan)."""
+    shape = (features.shape[1], len(weights), len(PENALTIES), problem.n_classes)
+    penalties = np.array(PENALTIES, np.float32)[:, None]
+    squares = (features**2).sum(axis=0)
+    steepest = _CURVATURE * np.outer(squares, weights.max(axis=1))  # (axis, fit)
+    steps = (1.0 / (steepest[:, :, None, None] + penalties)).astype(np.float32)
+    truth = np.eye(problem.n_classes, dtype=np.float32)[problem.classes][:, None, None]
+    now: SmallArray = np.zeros(shape, np.float32)
+    offset_now: SmallArray = np.zeros(shape[1:], np.float32)
+    ahead, offset_ahead = now, offset_now
+    momentum = 1.0
+    for _ in range(_STEPS):
+        slopes = _softmax(_logits(features, ahead, offset_ahead))
+        slopes -= truth
+        slopes *= weights.T[:, :, None, None]
+        gradient = (features.T @ slopes.reshape(len(features), -1)).reshape(shape) + penalties * ahead
+        new, offset_new = ahead - steps * gradient, offset_ahead - slopes.sum(axis=0) / np.float32(_CURVATURE)
+        overshot = ((ahead - new) * (new - now)).sum(axis=(0, 3), keepdims=True) > 0.0
+        following = (1.0 + np.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
+        factor = np.where(overshot, 0.0, (momentum - 1.0) / following).astype(np.float32)
+        ahead, offset_ahead = new + factor * (new - now), offset_new + factor[0] * (offset_new - offset_now)
+        now, offset_now, momentum = new, offset_new, following
+    return now, offset_now
+
+
+def _softmax(logits: SmallArray) -> SmallArray:
+    values: SmallArray = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    values /= values.sum(axis=-1, keepdims=True)
+    return values
