@@ -5,7 +5,10 @@ ConfigMap, Secrets and labels are those that ``k8s/`` creates. Whether the queue
 a pipeline is compiled, because a pod's labels cannot be parameters: ``python -m pipelines.compile --queues``.
 """
 
+import functools
+import inspect
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +91,33 @@ class Nodes:
         kubernetes.add_toleration_json(task, self.gpu_tolerations)
         kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit="8Gi")
         return task
+
+
+def _parameters(
+    gpu_count: str = "1",
+    gpu_node_selector: dict = {},  # noqa: B006 - KFP takes the default as a constant
+    gpu_tolerations: list = GPU_TOLERATIONS,
+    train_cpu: str = "4",
+    train_memory: str = "16Gi",
+    audit_cpu: str = "2",
+    audit_memory: str = "8Gi",
+) -> Nodes:
+    return Nodes(**locals())
+
+
+def on_nodes(pipeline: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the parameters of the cluster to a pipeline, behind its own, and hand them over as ``nodes``."""
+    own = [p for p in inspect.signature(pipeline).parameters.values() if p.name != "nodes"]
+    names = inspect.signature(_parameters).parameters
+
+    @functools.wraps(pipeline)
+    def with_parameters(*values: Any) -> Any:
+        return pipeline(_parameters(*values[len(own) :]), *values[: len(own)])
+
+    returned = inspect.signature(pipeline).return_annotation
+    signature = inspect.Signature([*own, *names.values()], return_annotation=returned)
+    with_parameters.__signature__ = signature  # type: ignore[attr-defined]
+    return with_parameters
 
 
 def _common(task: dsl.PipelineTask, *, pool: str, cpu: Any, memory: Any, hours: int, retry: bool) -> None:

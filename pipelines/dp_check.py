@@ -10,7 +10,7 @@ from components.log_mlflow.component import log_mlflow
 from components.make_cohort.component import make_cohort
 from components.plan_dp_check.component import plan_dp_check
 from components.train_target.component import train_target
-from pipelines.cluster import GPU_TOLERATIONS, KEPT, Nodes
+from pipelines.cluster import KEPT, Nodes, on_nodes
 from pipelines.descriptions import described
 
 
@@ -25,31 +25,17 @@ from pipelines.descriptions import described
     overrides='Fields of the configuration to replace, as JSON, for example {"dp_check": {"target": {"epochs": 20}}}.',
     fail_on_leak="Fail the run if the canaries contradict the claimed epsilon.",
 )
+@on_nodes
 def dp_check(
+    nodes: Nodes,
     preset: str = "demo",
     overrides: dict = {},  # noqa: B006 - KFP takes the default as a constant
     preset_digest: str = "",
     store: str = "",
     fail_on_leak: bool = False,
     attempt: int = 1,
-    gpu_count: str = "1",
-    gpu_node_selector: dict = {},  # noqa: B006 - KFP takes the default as a constant
-    gpu_tolerations: list = GPU_TOLERATIONS,
-    train_cpu: str = "4",
-    train_memory: str = "16Gi",
-    audit_cpu: str = "2",
-    audit_memory: str = "8Gi",
 ) -> NamedTuple("Outputs", check=dsl.Artifact):
     """Train privately with canaries and compare the claimed epsilon with the lower bound that they prove."""
-    nodes = Nodes(
-        gpu_count=gpu_count,
-        gpu_node_selector=gpu_node_selector,
-        gpu_tolerations=gpu_tolerations,
-        train_cpu=train_cpu,
-        train_memory=train_memory,
-        audit_cpu=audit_cpu,
-        audit_memory=audit_memory,
-    )
     plan = plan_dp_check(preset=preset, overrides=overrides, preset_digest=preset_digest)
     nodes.cpu(plan)
     cohort = make_cohort(plan=plan.outputs["plan"], store=store)

@@ -1,13 +1,11 @@
 """The audit of given targets, from their names to the report: what pipelines ``privacy_audit`` and ``re_audit`` share."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from kfp import dsl
 
 from components.attack_attributes.component import attack_attributes
 from components.attack_baselines.component import attack_baselines
-from components.plan_audit.component import plan_audit
 from components.plan_baselines.component import plan_baselines
 from components.pull_cohort.component import pull_cohort
 from components.pull_target.component import pull_target
@@ -17,92 +15,64 @@ from pipelines.cluster import TARGETS_AT_ONCE, Nodes
 from pipelines.conclusion import Scores, SinceLast, conclude
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditInputs:
-    """What to audit and how: parameters or outputs of a pipeline, as its docstring describes them."""
-
-    cohort: Any
-    targets: Any
-    preset: Any
-    overrides: Any
-    preset_digest: Any
-    store: Any
-    attempt: Any
-    fail_on_leak: Any
-
-
-def audit_given(asked: AuditInputs, nodes: Nodes, *, since: SinceLast | None = None) -> tuple[Any, Any]:
+def audit_given(
+    plan: dsl.PipelineTask,
+    *,
+    store: Any,
+    attempt: Any,
+    fail_on_leak: Any,
+    nodes: Nodes,
+    since: SinceLast | None = None,
+) -> tuple[Any, Any]:
     """Attack given targets and their baselines, evaluate and report; return the audit and the report.
 
     Args:
-        asked: what to audit.
+        plan: step plan_audit, which names the cohort and the targets.
+        store: location of finished artifacts and checkpoints.
+        attempt: increment to bypass the cached results.
+        fail_on_leak: whether a leak fails the run.
         nodes: where its steps run.
         since: what to compare with; None: nothing.
     """
-    plan = plan_audit(
-        preset=asked.preset,
-        overrides=asked.overrides,
-        preset_digest=asked.preset_digest,
-        cohort=asked.cohort,
-        targets=asked.targets,
-        store=asked.store,
-    )
     nodes.cpu(plan, secrets=("objects", "mlflow"))
-    baselines = plan_baselines(plan=plan.outputs["plan"])
-    nodes.cpu(baselines, secrets=())
-    found = resolve_cohort(location=asked.cohort, plan=plan.outputs["plan"])
-    nodes.cpu(found).set_caching_options(False)
-    pulled = pull_cohort(
-        location=asked.cohort,
-        fractions=found.outputs["fractions"],
-        seeds=found.outputs["seeds"],
-        resolved=found.outputs["resolved"],
-        store=asked.store,
-    )
-    nodes.cpu(pulled, hours=12)
-    pixels = attack_baselines(plan=plan.outputs["plan"], cohort=pulled.outputs["cohort"], store=asked.store)
+    file = plan.outputs["plan"]
+    cohort = _pulled_cohort(file, store, nodes)
+    pixels = attack_baselines(plan=file, cohort=cohort, store=store)
     nodes.gpu(pixels)
+    baselines = plan_baselines(plan=file)
+    nodes.cpu(baselines, secrets=())
     with dsl.ParallelFor(baselines.output, parallelism=TARGETS_AT_ONCE) as baseline:
-        untrained = train_target(
-            plan=plan.outputs["plan"],
-            cohort=pulled.outputs["cohort"],
-            target_name=baseline,
-            store=asked.store,
-            attempt=asked.attempt,
-        )
-        nodes.gpu(untrained, secrets=("objects", "mlflow"))
-        baseline_attack = attack_attributes(
-            plan=plan.outputs["plan"],
-            cohort=pulled.outputs["cohort"],
-            target=untrained.outputs["target"],
-            target_name=baseline,
-            store=asked.store,
-            attempt=asked.attempt,
-        )
-        nodes.gpu(baseline_attack)
+        made = train_target(plan=file, cohort=cohort, target_name=baseline, store=store, attempt=attempt)
+        nodes.gpu(made, secrets=("objects", "mlflow"))
+        baseline_scores = attacked(file, cohort, made, baseline, store, attempt, nodes)
     with dsl.ParallelFor(plan.outputs["Output"], parallelism=TARGETS_AT_ONCE) as name:
-        target = pull_target(targets=asked.targets, target_name=name, store=asked.store)
-        nodes.cpu(target, secrets=("objects", "mlflow")).set_caching_options(False)
-        attack = attack_attributes(
-            plan=plan.outputs["plan"],
-            cohort=pulled.outputs["cohort"],
-            target=target.outputs["target"],
-            target_name=name,
-            store=asked.store,
-            attempt=asked.attempt,
-        )
-        nodes.gpu(attack)
+        pulled = pull_target(plan=file, target_name=name, store=store)
+        nodes.cpu(pulled, secrets=("objects", "mlflow")).set_caching_options(False)
+        target_scores = attacked(file, cohort, pulled, name, store, attempt, nodes)
     scores = Scores(
-        targets=dsl.Collected(attack.outputs["scores"]),
-        baselines=dsl.Collected(baseline_attack.outputs["scores"]),
+        targets=dsl.Collected(target_scores),
+        baselines=dsl.Collected(baseline_scores),
         pixels=pixels.outputs["scores"],
     )
     return conclude(
-        plan=plan.outputs["plan"],
-        cohort=pulled.outputs["cohort"],
-        scores=scores,
-        store=asked.store,
-        fail_on_leak=asked.fail_on_leak,
-        nodes=nodes,
-        since=since,
+        plan=file, cohort=cohort, scores=scores, store=store, fail_on_leak=fail_on_leak, nodes=nodes, since=since
     )
+
+
+def _pulled_cohort(plan: Any, store: Any, nodes: Nodes) -> Any:
+    found = resolve_cohort(plan=plan)
+    nodes.cpu(found).set_caching_options(False)
+    pulled = pull_cohort(plan=plan, resolved=found.output, store=store)
+    nodes.cpu(pulled, hours=12)
+    return pulled.outputs["cohort"]
+
+
+def attacked(
+    plan: Any, cohort: Any, target: dsl.PipelineTask, name: Any, store: Any, attempt: Any, nodes: Nodes
+) -> Any:
+    """Attack the target that a step gave, and return the scores."""
+    attack = attack_attributes(
+        plan=plan, cohort=cohort, target=target.outputs["target"], target_name=name, store=store, attempt=attempt
+    )
+    nodes.gpu(attack)
+    return attack.outputs["scores"]

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from pipelines.cluster import GPU_TOLERATIONS, KEPT, Nodes
+from components.plan_audit.component import plan_audit
+from pipelines.cluster import KEPT, Nodes, on_nodes
 from pipelines.descriptions import described
-from pipelines.given_targets import AuditInputs, audit_given
+from pipelines.given_targets import audit_given
 
 
 @dsl.pipeline(
@@ -15,7 +16,9 @@ from pipelines.given_targets import AuditInputs, audit_given
     pipeline_config=KEPT,
 )
 @described()
+@on_nodes
 def privacy_audit(
+    nodes: Nodes,
     cohort: str,
     targets: dict,
     preset: str = "demo",
@@ -24,34 +27,16 @@ def privacy_audit(
     store: str = "",
     fail_on_leak: bool = False,
     attempt: int = 1,
-    gpu_count: str = "1",
-    gpu_node_selector: dict = {},  # noqa: B006 - KFP takes the default as a constant
-    gpu_tolerations: list = GPU_TOLERATIONS,
-    train_cpu: str = "4",
-    train_memory: str = "16Gi",
-    audit_cpu: str = "2",
-    audit_memory: str = "8Gi",
 ) -> NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact):
     """Measure what given models give away about the people they were trained on."""
-    nodes = Nodes(
-        gpu_count=gpu_count,
-        gpu_node_selector=gpu_node_selector,
-        gpu_tolerations=gpu_tolerations,
-        train_cpu=train_cpu,
-        train_memory=train_memory,
-        audit_cpu=audit_cpu,
-        audit_memory=audit_memory,
-    )
-    asked = AuditInputs(
-        cohort=cohort,
-        targets=targets,
+    plan = plan_audit(
         preset=preset,
         overrides=overrides,
         preset_digest=preset_digest,
+        cohort=cohort,
+        targets=targets,
         store=store,
-        attempt=attempt,
-        fail_on_leak=fail_on_leak,
     )
-    audit, report = audit_given(asked, nodes)
+    audit, report = audit_given(plan, store=store, attempt=attempt, fail_on_leak=fail_on_leak, nodes=nodes)
     outputs = NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact)  # noqa: UP014 - kfp reads its fields
     return outputs(audit=audit, report=report)

@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from components.attack_attributes.component import attack_attributes
 from components.attack_baselines.component import attack_baselines
 from components.make_cohort.component import make_cohort
 from components.plan_study.component import plan_study
 from components.train_target.component import train_target
-from pipelines.cluster import GPU_TOLERATIONS, KEPT, TARGETS_AT_ONCE, Nodes
+from pipelines.cluster import KEPT, TARGETS_AT_ONCE, Nodes, on_nodes
 from pipelines.conclusion import Scores, conclude
 from pipelines.descriptions import described
+from pipelines.given_targets import attacked
 
 
 @dsl.pipeline(
@@ -23,31 +23,17 @@ from pipelines.descriptions import described
     preset="demo (minutes on a laptop), paper (the reference study's scale, needs a GPU), or the path of a YAML file.",
     overrides='Fields of the configuration to replace, as JSON, for example {"cohort": {"scans": 400}}.',
 )
+@on_nodes
 def study(
+    nodes: Nodes,
     preset: str = "demo",
     overrides: dict = {},  # noqa: B006 - KFP takes the default as a constant
     preset_digest: str = "",
     store: str = "",
     fail_on_leak: bool = False,
     attempt: int = 1,
-    gpu_count: str = "1",
-    gpu_node_selector: dict = {},  # noqa: B006 - KFP takes the default as a constant
-    gpu_tolerations: list = GPU_TOLERATIONS,
-    train_cpu: str = "4",
-    train_memory: str = "16Gi",
-    audit_cpu: str = "2",
-    audit_memory: str = "8Gi",
 ) -> NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact):
     """Train targets in every topology on a phantom cohort and measure what they give away."""
-    nodes = Nodes(
-        gpu_count=gpu_count,
-        gpu_node_selector=gpu_node_selector,
-        gpu_tolerations=gpu_tolerations,
-        train_cpu=train_cpu,
-        train_memory=train_memory,
-        audit_cpu=audit_cpu,
-        audit_memory=audit_memory,
-    )
     plan = plan_study(preset=preset, overrides=overrides, preset_digest=preset_digest)
     nodes.cpu(plan)
     cohort = make_cohort(plan=plan.outputs["plan"], store=store)
@@ -63,16 +49,8 @@ def study(
             attempt=attempt,
         )
         nodes.gpu(trained, hours=72)
-        attack = attack_attributes(
-            plan=plan.outputs["plan"],
-            cohort=cohort.outputs["cohort"],
-            target=trained.outputs["target"],
-            target_name=name,
-            store=store,
-            attempt=attempt,
-        )
-        nodes.gpu(attack)
-    scores = Scores(targets=dsl.Collected(attack.outputs["scores"]), pixels=pixels.outputs["scores"])
+        scored = attacked(plan.outputs["plan"], cohort.outputs["cohort"], trained, name, store, attempt, nodes)
+    scores = Scores(targets=dsl.Collected(scored), pixels=pixels.outputs["scores"])
     audit, report = conclude(
         plan=plan.outputs["plan"],
         cohort=cohort.outputs["cohort"],

@@ -7,7 +7,7 @@ from components.pattern import AUDIT_IMAGE, step_component
 
 @step_component(AUDIT_IMAGE)
 def pull_target(
-    targets: dict,
+    plan: dsl.Input[dsl.Artifact],
     target_name: str,
     target: dsl.Output[dsl.Model],
     store: str = "",

@@ -1,7 +1,5 @@
 """Component of step ``resolve_cohort``."""
 
-from typing import NamedTuple
-
 from kfp import dsl
 
 from components.pattern import AUDIT_IMAGE, step_component
@@ -9,6 +7,5 @@ from components.pattern import AUDIT_IMAGE, step_component
 
 @step_component(AUDIT_IMAGE)
 def resolve_cohort(
-    location: str,
     plan: dsl.Input[dsl.Artifact],
-) -> NamedTuple("Outputs", resolved=str, fractions=list, seeds=list): ...
+) -> str: ...

@@ -49,9 +49,10 @@ from pathlib import Path
 import boto3
 from boto3.s3.transfer import create_transfer_manager, TransferConfig
 from flprivacy.cohorts.format import verify_cohort
-from flprivacy.cohorts.remote import bring_rows, look_at_cohort, needed_rows
+import numpy as np
+from flprivacy.cohorts.remote import audited_rows, bring_rows, look_at_cohort
 from flprivacy.steps.pull_cohort import pull_cohort
-from flprivacy.cohorts.remote import bring_rows, look_at_cohort, needed_rows
+from tests.audit_plan import audit_plan
 def memory():
     status = Path("/proc/self/status").read_text()  # of this program alone, unlike getrusage's
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
@@ -69,7 +70,7 @@ print(json.dumps(result))
 """
 _OURS = """
 source = look_at_cohort(uri)
-rows = needed_rows(source, fractions=(), seeds=(), splits=("train", "test"))
+rows = np.arange(len(source.manifest))
 (out / "folder").mkdir(parents=True)
 start = time.perf_counter()
 moved = bring_rows(source, rows, work=out / "work", folder=out / "folder").moved_bytes
@@ -78,7 +79,7 @@ seconds = time.perf_counter() - start
 _STEP = """
 moved = 0
 start = time.perf_counter()
-pull_cohort(location=uri, cohort=out / "cohort", store=str(out / "store"))
+pull_cohort(plan=audit_plan(out / "plan.json", cohort=uri), cohort=out / "cohort", store=str(out / "store"))
 seconds = time.perf_counter() - start
 """
 _BOTO = """
@@ -97,7 +98,8 @@ whole = time.perf_counter() - begin
 """
 _TENTH = """
 source = look_at_cohort(uri)
-rows = needed_rows(source, fractions=(0.1,), seeds=(0,), splits=("train",))
+rows = audited_rows(source, fraction=0.1, seeds=(0,))
+rows = rows[source.manifest["split"].to_numpy()[rows] == "train"]
 start = time.perf_counter()
 moved = bring_rows(source, rows, work=out / "work", folder=out / "folder").moved_bytes
 seconds = time.perf_counter() - start
@@ -108,7 +110,8 @@ logging.getLogger("flprivacy.steps.pull_cohort").setLevel("INFO")
 logging.getLogger("flprivacy.steps.pull_cohort").addHandler(logging.StreamHandler(sys.stderr))
 moved = 0
 start = time.perf_counter()
-pull_cohort(location=uri, cohort=out / "cohort", store=str(out / "store"), fractions=(0.1,), seeds=(0,))
+plan = audit_plan(out / "plan.json", cohort=uri, fractions=(0.1,))
+pull_cohort(plan=plan, cohort=out / "cohort", store=str(out / "store"))
 seconds = time.perf_counter() - start
 """
 

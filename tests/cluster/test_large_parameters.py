@@ -9,10 +9,9 @@ import pytest
 from flprivacy.core.errors import ConfigError
 from flprivacy.launch.compiled import read_compiled
 from flprivacy.launch.parameters import RunOptions, overrides, parameters_of
-from flprivacy.presets import load_preset, resolve_preset
+from flprivacy.presets import load_preset
 from flprivacy.steps.plan_audit import plan_audit
 from flprivacy.steps.plan_study import plan_study
-from flprivacy.steps.pull_target import pull_target
 from flprivacy.storage.parameters import REFERENCE, store_object
 from flprivacy.study.plan import Plan
 from flprivacy.targets.listing import resolve_targets
@@ -57,7 +56,8 @@ def test_many_overrides_are_kept_in_the_store_too(kfp: KfpState, flprivacy: Comm
     (run,) = kfp.runs.values()
     parameters = run["runtime_config"]["parameters"]
     assert set(parameters["overrides"]) == {REFERENCE}
-    study = resolve_preset(parameters["preset"], parameters["overrides"]).study
+    plan_study(preset="demo", overrides=parameters["overrides"], plan=tmp_path / "plan.json")
+    study = Plan.read(tmp_path / "plan.json").study
     assert list(study.attack.seeds) == seeds
 
 
@@ -108,10 +108,8 @@ def test_what_is_no_list_of_targets_is_named(tmp_path: Path, data: bytes, messag
 
 
 def test_steps_read_targets_from_the_store(tmp_path: Path) -> None:
-    """Both steps that take the targets look into the store before anything else: their errors name what it holds."""
+    """The step that takes the targets looks into the store before anything else: its error names what that holds."""
     uri, digest = store_object(tmp_path.as_uri(), b'{"a": "/nowhere/a"}', "targets.json")
     targets = {REFERENCE: f"{uri}#{digest}"}
-    with pytest.raises(ConfigError, match="target 'b' is not among the given ones: a"):
-        pull_target(targets=targets, target_name="b", target=tmp_path / "b")
     with pytest.raises(Exception, match="/nowhere/a"):
         plan_audit(preset="demo", overrides=overrides([]), cohort="c", targets=targets, plan=tmp_path / "plan.json")

@@ -24,6 +24,7 @@ from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import FlprivacyError
 from flprivacy.steps.pull_cohort import pull_cohort
+from tests.audit_plan import audit_plan
 from tests.cohort_builder import build_cohort, cohort_meta, scan_table
 from tests.services.failing_server import FAULTS, Script, serving
 from tests.services.fault_sides import SIDES, GcsSide, S3Side, read_folder
@@ -168,7 +169,8 @@ def fault_run(seed: int, source: Cohort, folder: Path, name: str = "S3") -> Outc
 
 
 def _pull(uri: str, out: Path, store: Path) -> None:
-    pull_cohort(location=uri, cohort=out, fractions=_FRACTIONS, seeds=_SEEDS, store=str(store))
+    plan = audit_plan(out.with_suffix(".json"), cohort=uri, fractions=_FRACTIONS, seeds=_SEEDS)
+    pull_cohort(plan=plan, cohort=out, store=str(store))
 
 
 def _run(outcome: Outcome, uri: str, folder: Path) -> None:

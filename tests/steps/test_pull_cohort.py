@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 
 from flprivacy.cohorts.format import open_cohort, read_volumes, verify_cohort
-from flprivacy.cohorts.remote import find_cohort, push_cohort
+from flprivacy.cohorts.remote import bring_rows, find_cohort, look_at_cohort, push_cohort
 from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.cohorts.selection import PRESENT_FILE
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import CohortError, ConfigError, FlprivacyError, StorageError
 from flprivacy.steps.pull_cohort import pull_cohort
 from flprivacy.storage.backends.contract import ChangedObjectError, MissingObjectError
+from tests.audit_plan import audit_plan
 from tests.cohorts.tiny_cohort import change_manifest
 from tests.services.scripted_s3 import ScriptedS3
 from tests.steps.source_examples import URI, VOLUME_BYTES, exposed, serve, volume_bytes, write_source
@@ -33,8 +34,10 @@ def source(scripted: ScriptedS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def _pull(out: Path, **changes: object) -> str:
-    arguments = {"location": URI, "cohort": out, "fractions": _FRACTIONS, "seeds": _SEEDS, "resolved": ""} | changes
-    return str(pull_cohort(**arguments).parameters["Output"])  # type: ignore[arg-type]
+    resolved = str(changes.pop("resolved", ""))
+    asked = {"cohort": URI, "fractions": _FRACTIONS, "seeds": _SEEDS} | changes
+    plan = audit_plan(out.with_suffix(".json"), **asked)  # type: ignore[arg-type]
+    return str(pull_cohort(plan=plan, cohort=out, resolved=resolved).parameters["Output"])
 
 
 def test_it_holds_what_the_attacks_read_and_nothing_else(source: Cohort, tmp_path: Path) -> None:
@@ -74,23 +77,17 @@ def test_ten_percent_of_one_seed_moves_at_most_twelve_percent_of_the_training_by
     monkeypatch.setenv("FLPRIVACY_HOME", str(tmp_path / "home"))
     cohort = write_source(tmp_path / "large", scans=2000)
     serve(scripted, cohort.folder)
-    _pull(tmp_path / "out", fractions=[0.1], seeds=[4], splits=["train"])
+    rows = exposed_rows(cohort, fraction=0.1, seed=4)
+    for name in ("work", "out"):
+        (tmp_path / name).mkdir()
+    bring_rows(look_at_cohort(URI), rows, work=tmp_path / "work", folder=tmp_path / "out")
     share = (volume_bytes(scripted) - _HEADS) / (len(cohort.rows("train")) * VOLUME_BYTES)
     assert 0.09 < share <= 0.12
     assert scripted.sent.total() == pytest.approx(volume_bytes(scripted), abs=120_000)  # and the manifest
 
 
-@pytest.mark.parametrize("splits", [("train",), ("test",)])
-def test_splits(source: Cohort, tmp_path: Path, splits: tuple[str, ...]) -> None:
-    _pull(tmp_path / "out", splits=splits)
-    places = open_cohort(tmp_path / "out").places
-    wanted = source.rows("test") if splits == ("test",) else exposed(source, _FRACTIONS, _SEEDS)
-    assert places is not None
-    np.testing.assert_array_equal(np.flatnonzero(places >= 0), wanted)
-
-
-def test_without_fractions_the_whole_cohort_comes(source: Cohort, tmp_path: Path) -> None:
-    _pull(tmp_path / "out", fractions=[], seeds=[])
+def test_for_an_attacker_who_sees_all_the_whole_cohort_comes(source: Cohort, tmp_path: Path) -> None:
+    _pull(tmp_path / "out", fractions=[1.0])
     pulled = verify_cohort(tmp_path / "out")
     assert pulled.places is None
     assert not (tmp_path / "out" / PRESENT_FILE).exists()
@@ -141,7 +138,7 @@ def test_a_cohort_on_this_disk_is_linked_whole(source: Cohort, tmp_path: Path) -
     for number, location in enumerate((str(source.folder), f"file://{source.folder}")):
         out = tmp_path / f"out{number}"
         resolved = find_cohort(location).version
-        assert _pull(out, location=location, resolved=resolved) == source.meta.digest
+        assert _pull(out, cohort=location, resolved=resolved) == source.meta.digest
         assert open_cohort(out).places is None
         shard = next((out / "volumes").iterdir())
         assert shard.samefile(source.folder / "volumes" / shard.name)
@@ -152,7 +149,7 @@ def test_a_cohort_on_another_disk_is_pulled_in_part(source: Cohort, tmp_path: Pa
     assert memory is not None, "this machine has no second file system to test with"
     out = memory / f"flprivacy-test-{tmp_path.name}"
     try:
-        _pull(out, location=str(source.folder))
+        _pull(out, cohort=str(source.folder))
         assert verify_cohort(out).places is not None
     finally:
         shutil.rmtree(out, ignore_errors=True)
@@ -162,24 +159,23 @@ def test_a_pulled_cohort_can_be_handed_on_but_not_published(
     source: Cohort, scripted: ScriptedS3, tmp_path: Path
 ) -> None:
     _pull(tmp_path / "out")
-    _pull(tmp_path / "next", location=str(tmp_path / "out"))
+    _pull(tmp_path / "next", cohort=str(tmp_path / "out"))
     verify_cohort(tmp_path / "next")
     with pytest.raises(CohortError, match="publish the whole cohort"):
         push_cohort(folder=tmp_path / "out", uri="s3://bucket/part")
     serve(scripted, tmp_path / "out", prefix="part")
     with pytest.raises(CohortError, match="not one that was pulled in part"):
-        _pull(tmp_path / "other", location="s3://bucket/part", fractions=[0.9])
+        _pull(tmp_path / "other", cohort="s3://bucket/part", fractions=[0.9])
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"splits": ["trian"]}, ConfigError, "choose from train, test"),
         ({"fractions": [10]}, ConfigError, "a fraction, not percent"),
         ({"seeds": [-1]}, ConfigError, "must not be negative"),
-        ({"location": "http://host/cohort"}, StorageError, "not a location"),
-        ({"location": "s3://bucket/none"}, MissingObjectError, "s3://bucket/none/cohort.json: no such object"),
-        ({"location": "s3://elsewhere/none"}, MissingObjectError, "no such bucket"),
+        ({"cohort": "http://host/cohort"}, StorageError, "not a location"),
+        ({"cohort": "s3://bucket/none"}, MissingObjectError, "s3://bucket/none/cohort.json: no such object"),
+        ({"cohort": "s3://elsewhere/none"}, MissingObjectError, "no such bucket"),
     ],
 )
 def test_wrong_arguments_are_one_line(
@@ -262,7 +258,7 @@ def test_hostile_or_damaged_cohorts_are_refused_by_their_uri(
     attack(folder)
     serve(scripted, folder, prefix="bad")
     with pytest.raises(FlprivacyError) as caught:
-        _pull(tmp_path / "out", location="s3://bucket/bad")
+        _pull(tmp_path / "out", cohort="s3://bucket/bad")
     text = str(caught.value)
     assert words in text
     assert text.startswith("s3://bucket/bad")
@@ -279,7 +275,7 @@ def test_on_a_real_server(bucket: str, tmp_path: Path, monkeypatch: pytest.Monke
     assert sent == sum(path.stat().st_size for path in cohort.folder.rglob("*") if path.is_file())
     assert push_cohort(folder=cohort.folder, uri=uri) == 0
     resolved = find_cohort(uri).version
-    assert _pull(tmp_path / "out", location=uri, resolved=resolved) == cohort.meta.digest
+    assert _pull(tmp_path / "out", cohort=uri, resolved=resolved) == cohort.meta.digest
     assert verify_cohort(tmp_path / "out").places is not None
     assert find_cohort(f"{uri}/").version == resolved
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret-key")
@@ -293,5 +289,5 @@ def test_on_google_cloud_storage(gcs: str, tmp_path: Path, monkeypatch: pytest.M
     cohort = write_source(tmp_path / "source")
     push_cohort(folder=cohort.folder, uri=gcs)
     resolved = find_cohort(gcs).version
-    assert _pull(tmp_path / "out", location=gcs, resolved=resolved) == cohort.meta.digest
+    assert _pull(tmp_path / "out", cohort=gcs, resolved=resolved) == cohort.meta.digest
     assert verify_cohort(tmp_path / "out").places is not None

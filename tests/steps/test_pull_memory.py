@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.audit_plan import audit_plan
 from tests.cohort_builder import build_cohort, cohort_meta, scan_table
 from tests.services.scripted_s3 import ScriptedS3
 from tests.steps.source_examples import URI, serve
@@ -24,7 +25,7 @@ def peak():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 boto3.session.Session().client("s3", region_name="us-east-1")
 before = peak()
-pull_cohort(location=sys.argv[1], cohort=Path(sys.argv[2]), store=sys.argv[3])
+pull_cohort(plan=Path(sys.argv[1]), cohort=Path(sys.argv[2]), store=sys.argv[3])
 print((peak() - before) / 1024)
 """
 
@@ -35,7 +36,8 @@ def test_it_is_bounded(scripted: ScriptedS3, tmp_path: Path) -> None:
     volume = np.random.default_rng(0).integers(0, 256, _SHAPE, dtype=np.uint8)
     build_cohort(tmp_path / "source", table, cohort_meta(_SHAPE, "AB"), (volume + np.uint8(i) for i in number))
     serve(scripted, tmp_path / "source")
-    words = [sys.executable, "-c", _PULL, URI, str(tmp_path / "out"), str(tmp_path / "store")]
+    plan = audit_plan(tmp_path / "plan.json", cohort=URI)
+    words = [sys.executable, "-c", _PULL, str(plan), str(tmp_path / "out"), str(tmp_path / "store")]
     done = subprocess.run(words, env=os.environ, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert 0.0 < float(done.stdout) < _MOST_MIB

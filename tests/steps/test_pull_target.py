@@ -17,6 +17,7 @@ from flprivacy.steps.pull_target import pull_target
 from flprivacy.targets.folder import read_target, target_digest
 from flprivacy.targets.given import target_record
 from flprivacy.targets.push import push_target
+from tests.audit_plan import audit_plan
 from tests.services.scripted_s3 import ScriptedS3
 from tests.steps.source_examples import serve
 
@@ -53,7 +54,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _pull(out: Path, uri: str = _URI) -> TargetRecord:
-    pull_target(targets={"mine": uri}, target_name="mine", target=out)
+    pull_target(plan=audit_plan(out.with_suffix(".json"), sources={"mine": uri}), target_name="mine", target=out)
     return read_target(out)
 
 
@@ -93,8 +94,9 @@ def test_publish_and_pull_on_a_real_server(bucket: str, folder: Path, tmp_path: 
 
 def test_local_targets_are_checked_as_before(folder: Path, tmp_path: Path) -> None:
     assert _pull(tmp_path / "out", f"file://{folder}").name == "mine"
+    plan = audit_plan(tmp_path / "plan.json", sources={"mine": str(folder)})
     with pytest.raises(ConfigError, match="not among the given ones: mine"):
-        pull_target(targets={"mine": str(folder)}, target_name="other", target=tmp_path / "x")
+        pull_target(plan=plan, target_name="other", target=tmp_path / "x")
 
 
 def _changed(**fields: object):  # type: ignore[no-untyped-def]

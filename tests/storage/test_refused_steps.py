@@ -13,7 +13,9 @@ from storage_examples import one_line
 from flprivacy.cohorts.remote import find_cohort, push_cohort
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import StorageError
+from flprivacy.execution.container import StepResult
 from flprivacy.steps.pull_cohort import pull_cohort
+from tests.audit_plan import audit_plan
 from tests.services.ceph import Gateway
 from tests.services.failing_server import serving
 from tests.services.fault_runs import make_source
@@ -28,11 +30,16 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     return make_source(tmp_path_factory.mktemp("refused") / "cohort")
 
 
+def _pull(uri: str, folder: Path) -> StepResult:
+    plan = audit_plan(folder / "plan.json", cohort=uri)
+    return pull_cohort(plan=plan, cohort=folder / "out", store=str(folder / "store"))
+
+
 def _stops(uri: str, cohort: Cohort, folder: Path, *words: str, push: bool = True) -> None:
     """Check that resolving, pulling and publishing there is refused with these words."""
     acts: list[Callable[[], object]] = [
         lambda: find_cohort(uri),
-        lambda: pull_cohort(location=uri, cohort=folder / "out", store=str(folder / "store")),
+        lambda: _pull(uri, folder),
     ]
     if push:
         acts.append(lambda: push_cohort(folder=cohort.folder, uri=f"{uri}-new"))
@@ -66,7 +73,7 @@ def test_s3(bucket: str, ceph: Gateway, cohort: Cohort, tmp_path: Path, monkeypa
         _assume_role(ceph, patch, 1)
         time.sleep(2.5)  # longer than they are valid, by the same clock as the gateway's
         _stops(f"{bucket}/cohort", cohort, tmp_path, "expired", "renew")
-    assert pull_cohort(location=f"{bucket}/cohort", cohort=tmp_path / "out", store=str(tmp_path / "store"))
+    assert _pull(f"{bucket}/cohort", tmp_path)
 
 
 def test_google_cloud_storage(clean_environment: None, cohort: Cohort, tmp_path: Path, monkeypatch: Patch) -> None:
@@ -89,4 +96,4 @@ def test_google_cloud_storage(clean_environment: None, cohort: Cohort, tmp_path:
         side.server.refuse_login, side.server.refuse = "", 403
         _stops(side.uri, cohort, tmp_path, "access denied", "storage.objects.get")
         side.server.refuse = 0
-        assert pull_cohort(location=side.uri, cohort=tmp_path / "out", store=str(tmp_path / "store"))
+        assert _pull(side.uri, tmp_path)

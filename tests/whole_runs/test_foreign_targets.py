@@ -65,7 +65,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit, Path]:
     for place in scores[:-1]:
         target = root / "targets" / place.name
         if place.name in targets:
-            pull_target(targets=targets, target_name=place.name, target=target, store=store)
+            pull_target(plan=plan, target_name=place.name, target=target, store=store)
         else:
             train_target(plan=plan, cohort=cohort, target_name=place.name, store=store, target=target)
         attack_attributes(plan=plan, cohort=cohort, target=target, target_name=place.name, store=store, scores=place)

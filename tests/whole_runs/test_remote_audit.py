@@ -26,6 +26,7 @@ from flprivacy.core.errors import StorageError
 from flprivacy.steps.pull_cohort import pull_cohort
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.train import train_target
+from tests.audit_plan import audit_plan
 from tests.services.ceph import Gateway
 from tests.services.fixtures import clear_environment, new_bucket, use_ceph
 from tests.whole_runs.commands import TINY, events, flprivacy
@@ -176,10 +177,9 @@ def _provoke(study: Study, folder: Path) -> None:
     assert f"{study.bucket}/missing/volumes/site-" in study.said[-1].replace("\n", "")
     assert "the manifest names it, and there is none" in " ".join(study.said[-1].split())
     _publish_again(study, "damaged", damage=True)
+    plan = audit_plan(study.folder / "damaged.json", cohort=f"{study.bucket}/damaged")
     with pytest.raises(StorageError) as caught:
-        pull_cohort(
-            location=f"{study.bucket}/damaged", cohort=study.folder / "pulled", store=str(study.folder / "store")
-        )
+        pull_cohort(plan=plan, cohort=study.folder / "pulled", store=str(study.folder / "store"))
     assert "is not what its checksum says" in str(caught.value)
     study.said.append(f"{caught.value} {caught.value!r}")
 

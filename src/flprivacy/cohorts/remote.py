@@ -16,9 +16,9 @@ from flprivacy.cohorts.metadata import LARGEST_META_BYTES, META_FILE, parse_meta
 from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.cohorts.selection import local_places, write_selection
 from flprivacy.cohorts.volumes import HEAD_BYTES, check_shard_name, shard_header, shard_layout
-from flprivacy.core.cohort import TEST, TRAIN, Cohort, CohortMeta
+from flprivacy.core.cohort import TEST, Cohort, CohortMeta
 from flprivacy.core.digests import digest_json
-from flprivacy.core.errors import CohortError, ConfigError
+from flprivacy.core.errors import CohortError
 from flprivacy.storage.backends.contract import MissingObjectError, ObjectStat
 from flprivacy.storage.fetch import Moved, fetch
 from flprivacy.storage.objects import ObjectStore, open_objects
@@ -26,7 +26,6 @@ from flprivacy.storage.ranges import Block
 from flprivacy.storage.upload import upload_files
 from flprivacy.storage.uris import is_remote, join, local_path
 
-SPLITS = (TRAIN, TEST)
 _REMEDY = "publish the whole cohort there, not one that was pulled in part"
 
 Rows = npt.NDArray[np.int64]
@@ -100,31 +99,18 @@ def look_at_cohort(uri: str, store: ObjectStore | None = None) -> SourceCohort:
     return SourceCohort(place=place, manifest=manifest, shards=shards)
 
 
-def needed_rows(
-    source: SourceCohort, *, fractions: Sequence[float], seeds: Sequence[int], splits: Sequence[str]
-) -> Rows:
-    """Return the rows that an audit reads, ascending: exposed ones of any seed, and held-out ones.
+def audited_rows(source: SourceCohort, *, fraction: float, seeds: Sequence[int]) -> Rows:
+    """Return the rows that an audit reads, ascending: those exposed to the attacker of any seed, and held-out ones.
 
-    Of exposed fractions the largest counts, as samples are nested. Without fractions or seeds all training scans are
-    needed. ``splits`` are ``train``, ``test`` or both.
+    Of exposed fractions the largest is needed alone, as samples are nested.
 
     Raises:
-        ConfigError: an unknown split.
-        CohortError: no scan is in these splits.
-        AttackError: a fraction or seed out of range, or a site without training scan.
+        ConfigError: a fraction or seed out of range.
+        AttackError: a site without training scan.
     """
-    if not splits or set(splits) - set(SPLITS):
-        raise ConfigError(f"splits is {list(splits)!r}; choose from {', '.join(SPLITS)}")
     cohort = Cohort(meta=source.place.meta, manifest=source.manifest, folder=Path(source.place.uri))
-    chosen = [cohort.rows(TEST)] if TEST in splits else []
-    if TRAIN in splits and (not len(fractions) or not len(seeds)):
-        chosen.append(cohort.rows(TRAIN))
-    elif TRAIN in splits:
-        chosen += [exposed_rows(cohort, fraction=max(fractions), seed=seed) for seed in seeds]
-    rows = np.unique(np.concatenate(chosen))
-    if not len(rows):
-        raise CohortError(f"{source.place.uri}: holds no scan in split {' or '.join(splits)}; split the patients again")
-    return rows
+    exposed = [exposed_rows(cohort, fraction=fraction, seed=seed) for seed in seeds]
+    return np.unique(np.concatenate([cohort.rows(TEST), *exposed]))
 
 
 def bring_rows(source: SourceCohort, rows: Rows, *, work: Path, folder: Path) -> Moved:

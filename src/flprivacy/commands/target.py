@@ -77,17 +77,14 @@ def target_import(location: str, folder: Path, store: str, **facts: Any) -> None
     """
     from flprivacy.core.target_source import source_of
     from flprivacy.launch.parameters import target_source
-    from flprivacy.steps.pull_target import pull_target
-    from flprivacy.targets.folder import read_target
-    from flprivacy.targets.given import describe_match
+    from flprivacy.targets.given import bring_target, describe_match
 
     check_new(folder)
     source = target_source(location)
     _use_mlflow(source)
     given = {name: value for name, value in facts.items() if value not in (None, False)}
     source = source_of(source.location, source.facts() | given, location)
-    pull_target(targets={folder.name: str(source)}, target_name=folder.name, target=folder, store=store)
-    record = read_target(folder)
+    record = bring_target(source, store, name=folder.name, out=folder)
     click.echo(f"{folder}: {describe_match(record)}, digest {record.digest}")
 
 

@@ -17,7 +17,7 @@ from flprivacy.core.target_source import (
     parse_source_file,
 )
 from flprivacy.launch.compiled import CompiledPipeline, Parameter
-from flprivacy.presets import is_file, resolve_preset
+from flprivacy.presets import is_file, load_preset
 from flprivacy.storage.parameters import digest_in
 from flprivacy.storage.uris import is_remote, local_path
 
@@ -132,7 +132,7 @@ def _configuration(options: RunOptions) -> dict[str, Any]:
         return {}
     preset, fields = options.preset or DEFAULT_PRESET, overrides(options.changes)
     digest = digest_in(preset) if "://" in preset else ""
-    resolve_preset(preset, fields, digest=digest)
+    load_preset(preset, fields, digest=digest)
     if is_file(preset):
         preset, digest = str(Path(preset).absolute()), digest_file(Path(preset))
     return {"preset": preset, "overrides": _without_nulls(fields), "preset_digest": digest}

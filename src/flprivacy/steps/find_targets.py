@@ -12,11 +12,12 @@ from flprivacy.core.errors import StorageError
 from flprivacy.core.events import emit
 from flprivacy.core.target import TargetRecord
 from flprivacy.execution.container import StepResult
-from flprivacy.presets import resolve_preset
+from flprivacy.presets import load_preset
 from flprivacy.steps.log_mlflow import sync_spool
+from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.audit_keys import audit_key
 from flprivacy.study.config import StudyConfig
-from flprivacy.study.plan import audit_study
+from flprivacy.study.plan import given_study
 from flprivacy.targets.given import target_record
 from flprivacy.targets.latest import latest_targets
 from flprivacy.targets.listing import resolve_targets
@@ -70,8 +71,8 @@ def find_targets(
     source = find_cohort(cohort)
     words = latest_targets(targets_from, resolve_targets(targets))
     records = {name: target_record(word, store) for name, word in words.items()}
-    base = resolve_preset(preset, overrides, digest=preset_digest).study
-    study = audit_study(base, {name: record.architecture for name, record in records.items()}, words)
+    base = load_preset(preset, resolve_mapping(overrides, "overrides"), digest=preset_digest).study
+    study = given_study(base, {name: record.architecture for name, record in records.items()}, words)
     world = FoundTargets(
         cohort_name=source.meta.name,
         cohort_digest=source.meta.digest,

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from flprivacy.core.errors import ConfigError
-from flprivacy.presets import resolve_preset
+from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
-from flprivacy.study.plan import Plan, audit_study, repeat_command
+from flprivacy.study.plan import Plan, given_study, repeat_command
 from flprivacy.targets.given import target_record
 from flprivacy.targets.listing import resolve_targets
 
@@ -30,7 +30,7 @@ def plan_audit(
         preset: name of a preset (demo, paper) or path of a YAML file; its attack, audit and protocol are used.
         overrides: fields to replace, nested as in the preset.
         preset_digest: SHA-256 that a preset given as a file must have; empty: any.
-        cohort: folder of the cohort: a path or URI.
+        cohort: folder of the cohort: a path, or a URI that starts with file://, s3:// or gs://.
         targets: name of each target and its folder, weights file or MLflow URI, with facts about it, separated by
             commas; or a reference to an object in the store that lists them.
         plan: file to write: the resolved configuration, which all later steps read.
@@ -44,14 +44,17 @@ def plan_audit(
         TargetError: a target's folder is damaged, or its file cannot be used.
         StorageError: a target's record cannot be read.
     """
-    targets, overrides = resolve_targets(targets), resolve_mapping(overrides, "overrides")
-    if not targets:
+    sources, changes = resolve_targets(targets), resolve_mapping(overrides, "overrides")
+    if not sources:
         raise ConfigError("targets is empty; give at least one as name=folder")
-    base = resolve_preset(preset, overrides, digest=preset_digest).study
-    study = audit_study(
-        base, {name: target_record(word, store).architecture for name, word in targets.items()}, targets
-    )
-    given = [f"--cohort {shlex.quote(cohort)}", *(f"--target {shlex.quote(f'{k}={v}')}" for k, v in targets.items())]
-    command = " ".join([repeat_command("privacy_audit", preset, overrides), *given])
-    Plan(pipeline="privacy_audit", command=command, study=study, sources=dict(targets)).write(plan)
-    return sorted(targets)
+    base = load_preset(preset, changes, digest=preset_digest).study
+    architectures = {name: target_record(word, store).architecture for name, word in sources.items()}
+    given = [f"--cohort {shlex.quote(cohort)}", *(f"--target {shlex.quote(f'{k}={v}')}" for k, v in sources.items())]
+    Plan(
+        pipeline="privacy_audit",
+        command=" ".join([repeat_command("privacy_audit", preset, changes), *given]),
+        study=given_study(base, architectures, sources),
+        cohort=cohort,
+        sources=sources,
+    ).write(plan)
+    return sorted(sources)

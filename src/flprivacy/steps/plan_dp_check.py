@@ -5,7 +5,7 @@ from typing import Any
 
 from flprivacy.auditing.config import AuditConfig
 from flprivacy.core.errors import ConfigError
-from flprivacy.presets import resolve_preset
+from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan, repeat_command
@@ -29,7 +29,7 @@ def plan_dp_check(*, preset: str, overrides: dict[str, Any], plan: Path, preset_
         ConfigError: a wrong preset or field, or no cohort to make.
     """
     overrides = resolve_mapping(overrides, "overrides")
-    found = resolve_preset(preset, overrides, digest=preset_digest)
+    found = load_preset(preset, overrides, digest=preset_digest)
     study, check = found.study, found.dp_check
     if study.cohort is None:
         raise ConfigError(f"preset {preset!r}: no cohort to make; add a 'cohort' section")

@@ -5,7 +5,7 @@ from typing import Any
 
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.vocabulary import PRETRAINED
-from flprivacy.presets import resolve_preset
+from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.plan import Plan, repeat_command
 
@@ -28,7 +28,7 @@ def plan_study(*, preset: str, overrides: dict[str, Any], plan: Path, preset_dig
         ConfigError: a wrong preset or field, or no ``untrained`` baseline for some architecture.
     """
     overrides = resolve_mapping(overrides, "overrides")
-    study = resolve_preset(preset, overrides, digest=preset_digest).study
+    study = load_preset(preset, overrides, digest=preset_digest).study
     if study.cohort is None:
         raise ConfigError(
             f"preset {preset!r}: no cohort to make; add a 'cohort' section or run privacy_audit on your own"

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from flprivacy.cohorts.remote import SPLITS, Rows, SourceCohort, bring_rows, look_at_cohort, needed_rows
+from flprivacy.cohorts.remote import Rows, SourceCohort, audited_rows, bring_rows, look_at_cohort
 from flprivacy.cohorts.selection import selection_digest
 from flprivacy.core.cohort import TRAIN
 from flprivacy.core.events import emit
@@ -13,32 +13,21 @@ from flprivacy.storage.backends.contract import ChangedObjectError
 from flprivacy.storage.fetch import Moved
 from flprivacy.storage.places import open_store
 from flprivacy.storage.uris import is_remote, local_path
+from flprivacy.study.plan import Plan
 
 LOGGER = logging.getLogger(__name__)
 
 
-def pull_cohort(
-    *,
-    location: str,
-    cohort: Path,
-    fractions: tuple[float, ...] = (),
-    seeds: tuple[int, ...] = (),
-    splits: tuple[str, ...] = SPLITS,
-    resolved: str = "",
-    store: str = "",
-) -> StepResult:
+def pull_cohort(*, plan: Path, cohort: Path, resolved: str = "", store: str = "") -> StepResult:
     """Bring the volumes that an audit reads to where the other steps find them, verified; the manifest stays whole.
 
     A cohort that is on the same disk already is linked, whole. From anywhere else only the exposed scans of all
     seeds and the held-out scans are fetched, by ranged reads.
 
     Args:
-        location: folder of the cohort: a path, or a URI that starts with file://, s3:// or gs://.
+        plan: the run's resolved configuration: where the cohort is, and the exposed fractions and attacker seeds.
         cohort: folder to write: ``cohort.json``, ``manifest.parquet``, the volumes, and ``present.parquet`` unless all
             of them are here.
-        fractions: exposed fractions of the audit; the largest decides. Empty: all training scans.
-        seeds: attacker seeds of the audit. Empty: all training scans.
-        splits: whose scans to bring: train (the exposed ones), test, or both.
         resolved: what step ``resolve_cohort`` returned: a cached pull is used again only while that stays the same.
             Empty: whatever is there now.
         store: location of finished artifacts and checkpoints; an interrupted pull resumes from it.
@@ -51,6 +40,8 @@ def pull_cohort(
         ChangedObjectError: it is no longer the one that was resolved, or changed while it was read.
         StorageError: an object cannot be read or stays damaged.
     """
+    run = Plan.read(plan)
+    location, attack = run.cohort, run.study.attack
     source = look_at_cohort(location)
     meta = source.place.meta
     if resolved not in ("", source.place.version):
@@ -58,7 +49,7 @@ def pull_cohort(
     if not is_remote(location) and _on_one_disk(local_path(location), cohort):
         deliver(local_path(location), cohort)
         return _described(meta.digest)
-    rows = needed_rows(source, fractions=fractions, seeds=seeds, splits=splits)
+    rows = audited_rows(source, fraction=max(attack.fractions), seeds=attack.seeds)
     inputs = {"pulled": meta.digest, "rows": selection_digest(meta.digest, rows)}
 
     def make(work: Path, folder: Path) -> None:

@@ -9,6 +9,7 @@ from flprivacy.core.target_source import CUSTOM
 from flprivacy.core.vocabulary import BASELINE_TOPOLOGIES, PRETRAINED
 from flprivacy.storage.code_fingerprint import fingerprint_of_kind
 from flprivacy.study.config import StudyConfig
+from flprivacy.study.plan import own_baseline
 
 # These change speed, or choose among attacks; an attack that both audits ran is the same without them.
 _NOT_OF_ONE_ATTACK = ("attributes", "accesses", "fractions", "seeds", "extraction_batch_size")
@@ -43,11 +44,6 @@ def audit_key(*, target: str, cohort_digest: str, target_digest: str, architectu
             "baselines": baselines,
         }
     )
-
-
-def own_baseline(target: str) -> str:
-    """Return the name of the fresh weights of a target whose network is the user's own."""
-    return f"untrained-{target}".lower()
 
 
 def attack_identity(attack: AttackConfig, protocol: str) -> dict[str, Any]:

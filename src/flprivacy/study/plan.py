@@ -25,12 +25,14 @@ class Plan:
         pipeline: ``study`` or ``privacy_audit``.
         command: the command line that repeats the run.
         study: the whole configuration, defaults filled in.
-        sources: name -> folder or URI of each given target (``privacy_audit`` only).
+        cohort: folder or URI of the given cohort, empty where one is made.
+        sources: name -> folder or URI of each given target, with facts about it.
     """
 
     pipeline: str
     command: str
     study: StudyConfig
+    cohort: str = ""
     sources: dict[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
@@ -51,22 +53,11 @@ class Plan:
         return from_mapping(cls, mapping, str(path))
 
 
-def audit_study(base: StudyConfig, architectures: Mapping[str, str], targets: Mapping[str, str]) -> StudyConfig:
-    """Return the configuration of an audit of given targets: a preset's attack and audit, and the baselines.
+def given_study(base: StudyConfig, architectures: Mapping[str, str], targets: Mapping[str, str]) -> StudyConfig:
+    """Return the configuration of an audit of given targets: of a preset all but the cohort and what it trains.
 
-    Args:
-        base: the preset.
-        architectures: of each target.
-        targets: where each target is.
-    """
-    baselines = _baselines(base, architectures, targets)
-    return StudyConfig(name=base.name, protocol=base.protocol, targets=baselines, attack=base.attack, audit=base.audit)
-
-
-def _baselines(
-    base: StudyConfig, architectures: Mapping[str, str], targets: Mapping[str, str]
-) -> dict[str, TargetConfig]:
-    """Return fresh weights for every architecture, and for every network of the user's own, and pretrained ones.
+    In place of that come the baselines: fresh weights for every architecture and for every network of the user's own,
+    and the preset's pretrained ones.
 
     Args:
         base: the preset.
@@ -78,14 +69,19 @@ def _baselines(
     found: dict[str, TargetConfig] = {}
     for target, architecture in sorted(architectures.items()):
         own = architecture == CUSTOM
-        name = f"untrained-{target if own else architecture}".lower()
+        name = own_baseline(target if own else architecture)
         found[name] = replace(pattern, architecture=architecture, weights=targets[target] if own else "")
     pretrained = {
         name: config
         for name, config in base.targets.items()
         if config.topology == PRETRAINED and config.architecture in architectures.values()
     }
-    return {**found, **pretrained}
+    return replace(base, cohort=None, targets={**found, **pretrained})
+
+
+def own_baseline(name: str) -> str:
+    """Return the name of the fresh weights of an architecture, or of a target whose network is the user's own."""
+    return f"untrained-{name}".lower()
 
 
 def repeat_command(pipeline: str, preset: str, overrides: Mapping[str, Any]) -> str:

@@ -55,6 +55,20 @@ def given_target(source: TargetSource, store: str = "", *, shape: Shape | None =
     return folder
 
 
+def bring_target(source: TargetSource, store: str, *, name: str, out: Path) -> TargetRecord:
+    """Put a given target at ``out`` under a name, and check the private part that its source names.
+
+    Raises:
+        FlprivacyError: as :func:`given_target` and :func:`given_private_part`.
+    """
+    folder = given_target(source, store)
+    record = replace(read_target(folder), name=name)
+    with tempfile.TemporaryDirectory() as private:
+        given_private_part(source, record, Path(private))
+    deliver_target(folder, record, out)
+    return record
+
+
 def given_private_part(source: TargetSource, record: TargetRecord, folder: Path) -> PrivatePart | None:
     """Return the private part that a source names, for auditors; None where it names none.
 
