@@ -1,4 +1,4 @@
-"""Write each component's README from its signature and the docstring of its step.
+"""Write each component's README from its signature and the docstring of its step, and of all steps.
 
 Usage: python -m components.readme
 """
@@ -16,7 +16,9 @@ def page(folder: Path) -> str:
     """Return the README of a component's folder, as Markdown."""
     name = folder.name
     component, step = _function(folder / "component.py", name), _function(STEPS / f"{name}.py", name)
-    summary, described, returns = _parse((ast.get_docstring(step) or "").replace("``", "`"))
+    shared = ast.get_docstring(ast.parse((STEPS / "__init__.py").read_text())) or ""
+    summary, own, returns = _parse((ast.get_docstring(step) or "").replace("``", "`"))
+    described = _parse(shared)[1] | own
     image = next(ast.unparse(d.args[0]) for d in component.decorator_list if isinstance(d, ast.Call))
     lines = [f"# {name}", "", summary, "", f"Image: `{image}` of `components/pattern.py`.", ""]
     lines += ["| name | type | default | description |", "|---|---|---|---|"]

@@ -16,8 +16,8 @@ from flprivacy.attacks import frozen
 from flprivacy.attacks.attribute import attack_attributes
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.learner import curve_epochs
-from flprivacy.attacks.results import CURVE_COLUMNS
 from flprivacy.core.errors import AttackError
+from flprivacy.core.scores import CURVE_COLUMNS
 
 CONFIG = AttackConfig(fractions=(0.3, 0.6), seeds=(0, 4), epochs=3, batch_size=16, views=1)
 

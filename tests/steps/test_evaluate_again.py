@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from flprivacy.auditing.plots import CURVE_COLUMNS
 from flprivacy.core.artifacts import AUDIT_FILE
 from flprivacy.core.audit import Audit
-from flprivacy.core.scores import ScoreTable, write_scores
+from flprivacy.core.scores import CURVE_COLUMNS, ScoreTable, write_scores
 from flprivacy.steps.evaluate import evaluate
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan

@@ -12,10 +12,11 @@ from flprivacy.core.errors import ConfigError, FlprivacyError, StorageError, Tar
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import write_json
 from flprivacy.core.target import ModelRecord, TargetRecord
+from flprivacy.core.target_source import parse_source
 from flprivacy.models.weights import TensorHeader, tensors_digest, write_tensors
 from flprivacy.steps.pull_target import pull_target
 from flprivacy.targets.folder import read_target, target_digest
-from flprivacy.targets.given import target_record
+from flprivacy.targets.given import given_record
 from flprivacy.targets.push import push_target
 from tests.audit_plan import audit_plan
 from tests.services.scripted_s3 import ScriptedS3
@@ -71,7 +72,7 @@ def test_it_is_whole_verified_and_has_its_new_name(scripted: ScriptedS3, folder:
 
 def test_the_record_comes_without_the_weights(scripted: ScriptedS3, folder: Path) -> None:
     serve(scripted, folder, prefix="models/mine")
-    assert target_record(_URI) == target_record(str(folder)) == read_target(folder)
+    assert given_record(parse_source(_URI)) == given_record(parse_source(str(folder))) == read_target(folder)
     assert set(scripted.sent) == {"models/mine/target.json"}
 
 

@@ -10,21 +10,25 @@ from keras import layers
 from mlflow import MlflowClient
 
 from flprivacy.core.errors import ConfigError, FlprivacyError, StorageError, TargetError, TrackingError
+from flprivacy.core.target import TargetRecord
 from flprivacy.core.target_source import parse_source
 from flprivacy.launch.parameters import target_source
 from flprivacy.models.registry import build
 from flprivacy.steps.plan_audit import plan_audit
 from flprivacy.steps.plan_baselines import plan_baselines
-from flprivacy.steps.pull_target import pull_target
 from flprivacy.storage.objects import open_objects
 from flprivacy.targets import importing
 from flprivacy.targets.folder import read_target, verify_target
-from flprivacy.targets.given import describe_match, given_target, target_record
+from flprivacy.targets.given import bring_target, describe_match, given_record, given_target
 from flprivacy.targets.show import show_target
 from tests.services.scripted_s3 import ScriptedS3
 from tests.steps.source_examples import serve
 
 SHAPE = (4, 16, 20)
+
+
+def record_of(word: str) -> TargetRecord:
+    return given_record(parse_source(word))
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +54,13 @@ def _never(*args: object, **kwargs: object) -> None:
 
 
 def test_a_file_is_imported_once(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pull_target(targets={"mine": f"{files}/known.h5"}, target_name="mine", target=tmp_path / "a")
+    bring_target(parse_source(f"{files}/known.h5"), "", name="mine", out=tmp_path / "a")
     record = read_target(tmp_path / "a")
     assert (record.name, record.architecture, record.tensors_matched) == ("mine", "cnn3d_small", 20)
     assert verify_target(tmp_path / "a") == record
     assert describe_match(record).startswith("20 of 20 tensors of the cnn3d_small trunk matched, 0 missing, 0 left")
     monkeypatch.setattr(importing, "import_checkpoint", _never)
-    pull_target(targets={"x": f"file://{files}/known.h5"}, target_name="x", target=tmp_path / "b")
+    bring_target(parse_source(f"file://{files}/known.h5"), "", name="x", out=tmp_path / "b")
     again = read_target(tmp_path / "b")
     assert (again.name, again.digest) == ("x", record.digest)
 
@@ -72,7 +76,7 @@ def test_facts_and_files_that_do_not_fit(files: Path, tmp_path: Path) -> None:
         (f"{tmp_path}/none", TargetError, "no such file; give the folder of a target"),
     ):
         with pytest.raises(error, match=match) as caught:
-            target_record(word)
+            record_of(word)
         assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("home/store/target/*"))
 
@@ -80,24 +84,24 @@ def test_facts_and_files_that_do_not_fit(files: Path, tmp_path: Path) -> None:
 def test_a_file_on_a_server_moves_once(scripted: ScriptedS3, files: Path, tmp_path: Path) -> None:
     serve(scripted, files, prefix="models")
     uri = "s3://bucket/models/own.keras,feature_layer=embedding"
-    pull_target(targets={"mine": uri}, target_name="mine", target=tmp_path / "a")
+    bring_target(parse_source(uri), "", name="mine", out=tmp_path / "a")
     record = read_target(tmp_path / "a")
     assert (record.architecture, record.origin and record.origin.feature_layer) == ("custom", "embedding")
     assert set(scripted.sent) == {"models/own.keras"}
     scripted.sent.clear()
-    assert target_record(uri).digest == record.digest
+    assert record_of(uri).digest == record.digest
     assert not scripted.sent
     scripted.objects["bucket"]["models/own.keras"] = b"PK not a model"
     with pytest.raises(TargetError, match=r"^s3://bucket/models/own.keras: not a .keras archive") as caught:
-        target_record(uri)
+        record_of(uri)
     assert str(tmp_path) not in str(caught.value)
     with pytest.raises(StorageError, match=r"none\.h5: no such object"):
-        target_record("s3://bucket/models/none.h5")
+        record_of("s3://bucket/models/none.h5")
 
 
 def test_a_file_on_google_cloud_storage(gcs: str, files: Path) -> None:
     open_objects(gcs).upload(files / "known.h5", f"{gcs}/known.h5")
-    assert target_record(f"{gcs}/known.h5").digest == target_record(f"{files}/known.h5").digest
+    assert record_of(f"{gcs}/known.h5").digest == record_of(f"{files}/known.h5").digest
 
 
 def test_partial_files_say_so(files: Path, tmp_path: Path) -> None:
@@ -110,8 +114,8 @@ def test_partial_files_say_so(files: Path, tmp_path: Path) -> None:
         trunk.attrs["weight_names"] = [n for n in trunk.attrs["weight_names"] if n != "stem_conv/bias"]
         del trunk["stem_conv/bias"]
     with pytest.raises(TargetError, match=r"19 of 20 .* missing 'stem_conv/bias'; .* allow_partial=true"):
-        target_record(str(path))
-    record = target_record(f"{path},allow_partial=true")
+        record_of(str(path))
+    record = record_of(f"{path},allow_partial=true")
     assert (record.tensors_matched, record.tensors_total) == (19, 20)
 
 
@@ -133,7 +137,7 @@ def test_yaml_says_what_the_file_does_not(files: Path, tmp_path: Path) -> None:
     (tmp_path / "sub" / "own.keras").write_bytes((files / "own.keras").read_bytes())
     source = target_source(str(tmp_path / "t.yaml"))
     assert source.location == str(tmp_path / "sub" / "own.keras")
-    assert target_record(str(source)).models[0].n_train == 12
+    assert record_of(str(source)).models[0].n_train == 12
     for word, match in (
         (f"{tmp_path}/t.yaml,classes=2", "write classes into this file"),
         ("none.yml", "cannot be read"),
@@ -191,30 +195,30 @@ def test_a_registered_model_is_fetched_once(
     tracked: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     word = f"models:/{name},feature_layer=embedding"
-    pull_target(targets={"mine": word}, target_name="mine", target=tmp_path / "a")
+    bring_target(parse_source(word), "", name="mine", out=tmp_path / "a")
     record = read_target(tmp_path / "a")
     assert (record.name, record.architecture) == ("mine", "custom")
     assert verify_target(tmp_path / "a") == record
     monkeypatch.setattr("flprivacy.tracking.fetch_artifacts", _never)
-    assert target_record(word).digest == record.digest
+    assert record_of(word).digest == record.digest
 
 
 def test_an_alias_that_moved_is_another_model(tracked: str, server: dict[str, str], files: Path) -> None:
     client = MlflowClient(server["uri"])
-    first = target_record("models:/chest@live,feature_layer=embedding")
+    first = record_of("models:/chest@live,feature_layer=embedding")
     source = f"runs:/{tracked}/weights"
     version = client.create_model_version("chest", source, tracked)
     client.set_registered_model_alias("chest", "live", version.version)
     try:
-        assert target_record("models:/chest@live").architecture == "cnn3d_small"
+        assert record_of("models:/chest@live").architecture == "cnn3d_small"
     finally:
         client.set_registered_model_alias("chest", "live", "1")
-    assert target_record("models:/chest@live,feature_layer=embedding").digest == first.digest
+    assert record_of("models:/chest@live,feature_layer=embedding").digest == first.digest
 
 
 @pytest.mark.parametrize("path", ["weights/known.h5", "weights", "target"])
 def test_files_of_a_run(tracked: str, path: str) -> None:
-    record = target_record(f"runs:/{tracked}/{path}")
+    record = record_of(f"runs:/{tracked}/{path}")
     assert (record.architecture, record.tensors_matched, record.tensors_total) == ("cnn3d_small", 20, 20)
 
 
@@ -228,8 +232,8 @@ def test_what_mlflow_lacks(tracked: str, monkeypatch: pytest.MonkeyPatch, tmp_pa
     ]
     for word, error, match in cases:
         with pytest.raises(error, match=match) as caught:
-            target_record(word)
+            record_of(word)
         assert "\n" not in str(caught.value)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(TrackingError, match="no MLflow server is given"):
-        target_record("models:/chest@live")
+        record_of("models:/chest@live")

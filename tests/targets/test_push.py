@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,17 +12,15 @@ from click.testing import CliRunner
 from flprivacy.cli import main
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import ConfigError, StorageError, TargetError
-from flprivacy.core.parsing import to_mapping
 from flprivacy.core.target import TARGET_FILE
 from flprivacy.core.target_source import parse_source
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.steps.dp_check import dp_check
 from flprivacy.steps.log_mlflow import log_mlflow
 from flprivacy.steps.plan_dp_check import plan_dp_check
-from flprivacy.steps.pull_target import pull_target
 from flprivacy.storage.objects import open_objects
-from flprivacy.targets.folder import read_target, target_digest, verify_target, weights_digests
-from flprivacy.targets.given import given_private_part
+from flprivacy.targets.folder import read_target, verify_target
+from flprivacy.targets.given import bring_target, given_private_part
 from flprivacy.targets.lineage import private_part
 from flprivacy.targets.push import push_target
 from flprivacy.training.config import CanaryConfig, TargetConfig
@@ -90,30 +89,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return Trained(folder / "target", cohort)
 
 
-def older(trained: Trained, folder: Path) -> Path:
-    """Return the target as versions before the split wrote it: one folder with everything."""
-    folder.mkdir()
-    record = read_target(trained.folder)
-    part = private_part(trained.folder, record)
-    for path in [*trained.folder.glob("*.h5"), *part.folder.iterdir()]:
-        if path.name != "lineage.json":
-            (folder / path.name).write_bytes(path.read_bytes())
-    mapping = to_mapping(record) | {
-        "members": "members.json",
-        "canaries": "canaries.parquet",
-        "training": part.lineage.training,
-        "cohort_digest": part.lineage.cohort_digest,
-    }
-    mapping["digest"] = target_digest(
-        weights=weights_digests(folder, record),
-        training=mapping["training"],
-        cohort_digest=mapping["cohort_digest"],
-        protocol=record.protocol,
-    )
-    (folder / TARGET_FILE).write_text(json.dumps(mapping))
-    return folder
-
-
 def test_a_folder_holds_nothing_private(trained: Trained, tmp_path: Path) -> None:
     assert push_target(folder=trained.folder, uri=str(tmp_path / "out")).bytes_sent > 0
     written = files_of(tmp_path / "out")
@@ -141,7 +116,7 @@ def test_a_bucket_holds_nothing_private_and_auditors_get_the_rest(
     assert set(objects_of(private)) == set(PRIVATE_FILES)
 
     word = f"{public},members={private}"
-    pull_target(targets={"mine": word}, target_name="mine", target=tmp_path / "out", store=str(tmp_path / "s"))
+    bring_target(parse_source(word), str(tmp_path / "s"), name="mine", out=tmp_path / "out")
     record = read_target(tmp_path / "out")
     assert wrongly_in(trained.needles(), files_of(tmp_path)) == []
     part = given_private_part(parse_source(word), record, tmp_path / "private")
@@ -188,19 +163,20 @@ def test_a_private_location_is_none_that_readers_of_the_model_see(
     assert not public.exists()
 
 
-def test_an_older_folder_is_read_and_its_list_stays_at_home(trained: Trained, tmp_path: Path) -> None:
-    folder = older(trained, tmp_path / "older")
-    record = verify_target(folder)
-    assert record.cohort_digest == trained.cohort.meta.digest
-    assert private_part(folder, record).members() == private_part(trained.folder, read_target(trained.folder)).members()
-    public, private = tmp_path / "out", tmp_path / "auditors"
-    push_target(folder=folder, uri=str(public), members_uri=str(private))
-    assert set(files_of(public)) == {"target.json", "model.weights.h5"}
-    assert wrongly_in(trained.needles(), files_of(public)) == []
-    assert verify_target(public) == read_target(trained.folder)
-    assert files_of(private) == files_of(trained.folder / "private")
-    pull_target(targets={"t": str(folder)}, target_name="t", target=tmp_path / "pulled")
-    assert set(files_of(tmp_path / "pulled")) == {"target.json", "model.weights.h5"}
+@pytest.mark.parametrize(
+    ("changed", "match"),
+    [({"members": "members.json"}, "unknown field 'members'"), ({"training": {"seed": SEED}}, "states seeds")],
+)
+def test_a_record_that_says_too_much_is_not_published(
+    trained: Trained, tmp_path: Path, changed: dict[str, object], match: str
+) -> None:
+    folder = tmp_path / "target"
+    shutil.copytree(trained.folder, folder)
+    record = json.loads((folder / TARGET_FILE).read_text())
+    (folder / TARGET_FILE).write_text(json.dumps(record | changed))
+    with pytest.raises(TargetError, match=match):
+        push_target(folder=folder, uri=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_private_part_of_another_target_or_damaged_is_refused(trained: Trained, tmp_path: Path) -> None:
@@ -215,7 +191,7 @@ def test_a_private_part_of_another_target_or_damaged_is_refused(trained: Trained
     ):
         (private / "lineage.json").write_text(json.dumps(lineage | change))
         with pytest.raises(TargetError, match=match):
-            pull_target(targets={"mine": word}, target_name="mine", target=tmp_path / "pulled")
+            bring_target(parse_source(word), "", name="mine", out=tmp_path / "pulled")
     with pytest.raises((TargetError, StorageError)):
         given_private_part(parse_source(f"{tmp_path},members={tmp_path / 'nowhere'}"), record, tmp_path / "x")
     assert not (tmp_path / "pulled").exists()

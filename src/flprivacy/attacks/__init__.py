@@ -9,7 +9,7 @@ On arrays, with numpy and scipy alone:
   :mod:`~flprivacy.attacks.samples` of exposed scans.
 
 On a cohort and its targets. Every attack ends in a :class:`flprivacy.core.scores.ScoreTable` and a small table of
-per-epoch curves (columns :data:`flprivacy.attacks.results.CURVE_COLUMNS`); auditing turns them into numbers with
+per-epoch curves (columns :data:`flprivacy.core.scores.CURVE_COLUMNS`); auditing turns them into numbers with
 intervals.
 
 - :mod:`~flprivacy.attacks.attribute`: the attacks on a target folder, all accesses.

@@ -16,9 +16,8 @@ from flprivacy.attacks.learner import curve_epochs
 from flprivacy.attacks.scenario import Exposure, Scenario
 from flprivacy.core.attributes import AttackKey
 from flprivacy.core.progress import progress
-from flprivacy.core.scores import ScoreBlock, ScoreTable
+from flprivacy.core.scores import CURVE_COLUMNS, ScoreBlock, ScoreTable
 
-CURVE_COLUMNS = ("target", "model", "attribute", "access", "fraction", "seed", "epoch", "metric", "value")
 _CURVES = "curves"
 _PARTS = ("scores", "left_out", "evidence", "learners")  # of an answer
 

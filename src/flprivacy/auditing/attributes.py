@@ -47,7 +47,7 @@ def audit_attributes(tables: Sequence[ScoreTable], curves: "pd.DataFrame", *, co
 
     Args:
         tables: score tables of all targets and baselines, all from one cohort.
-        curves: per-epoch curves of the attacks, columns ``flprivacy.auditing.plots.CURVE_COLUMNS``.
+        curves: per-epoch curves of the attacks, columns ``flprivacy.core.scores.CURVE_COLUMNS``.
         config: confidence, bootstrap and policy.
 
     Raises:

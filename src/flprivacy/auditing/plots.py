@@ -13,13 +13,13 @@ from flprivacy.core.attributes import METRICS, AttackKey
 from flprivacy.core.audit import AgeScatter, ConfusionMatrix, Curve
 from flprivacy.core.errors import AuditError
 from flprivacy.core.metrics import confusion_matrices
+from flprivacy.core.scores import CURVE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FloatArray = npt.NDArray[np.float64]
 
-CURVE_COLUMNS = ("target", "model", "attribute", "access", "fraction", "seed", "epoch", "metric", "value")
 _ATTACK = ["target", "attribute", "access", "fraction"]
 
 

@@ -18,27 +18,16 @@ TOP_K = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A measure of how strong an attack is.
+    """A measure of how strong an attack is."""
 
-    Attributes:
-        name: as in files, such as ``f1_weighted``.
-        title: as in reports, such as "weighted F1".
-        key: as in MLflow's names of excesses and changes, such as ``f1``.
-        unit: of its values; empty for a number in [0, 1].
-        higher_is_stronger: whether a larger value means a stronger attack.
-        mean_over_classes: whether it is the plain mean over classes, however few patients a class has.
-        decimals: with which reports show it.
-        scale: size of a difference that counts as large, so that different metrics can be ranked together.
-    """
-
-    name: str
-    title: str
-    key: str
-    unit: str = ""
-    higher_is_stronger: bool = True
-    mean_over_classes: bool = False
-    decimals: int = 3
-    scale: float = 1.0
+    name: str  # as in files, such as ``f1_weighted``
+    title: str  # as in reports, such as "weighted F1"
+    key: str  # as in MLflow's names of excesses and changes, such as ``f1``
+    unit: str = ""  # of its values; empty for a number in [0, 1]
+    higher_is_stronger: bool = True  # whether a larger value means a stronger attack
+    mean_over_classes: bool = False  # whether it is the plain mean over classes, however few patients a class has
+    decimals: int = 3  # with which reports show it
+    scale: float = 1.0  # size of a difference that counts as large, so that different metrics can be ranked together
 
     @property
     def sign(self) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from flprivacy.core.attributes import AGE_YEARS, AttackKey
 from flprivacy.core.json_record import JsonRecord
-from flprivacy.core.parsing import inline, was
+from flprivacy.core.parsing import inline
 from flprivacy.core.target import PrivacyStatement, Utility
 
 LEAK, NO_LEAK, INCONCLUSIVE = "leak", "no leak found", "inconclusive"
@@ -164,59 +164,36 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFailure:
-    """Why a target has no numbers.
-
-    Attributes:
-        target: its name.
-        step: that failed.
-        reason: one line.
-        transient: whether another attempt may succeed, because the reason is not in the target.
-    """
+    """Why a target has no numbers."""
 
     target: str
-    step: str
-    reason: str
-    transient: bool = field(default=False, metadata=was("passing"))
+    step: str  # that failed
+    reason: str  # one line
+    # whether another attempt may succeed, because the reason is not in the target
+    transient: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Audit(JsonRecord):
-    """Everything that one audit found.
-
-    Attributes:
-        name: of the study.
-        cohort_name: of the cohort that everything was attacked with.
-        cohort_digest: of it.
-        cohort: facts about it.
-        config: the study's configuration.
-        targets: targets and baselines.
-        metrics: of every attack.
-        excesses: of every attack on a target over every baseline.
-        verdicts: by the policy.
-        confusions: of attacks on classes.
-        scatters: of attacks on the age in years.
-        curves: of attacks that train.
-        comparisons: targets set against each other: the more exposed one, with the other in place of the baseline.
-        failures: targets without numbers, because a step on them failed.
-        left_out: attribute -> held-out scans without a known value.
-        provenance: digests, seeds, versions, commands, processors and settings of TensorFlow.
-    """
+    """Everything that one audit found."""
 
     _kind, _step = "an audit", "evaluate"
 
     name: str
-    cohort_name: str
+    cohort_name: str  # of the cohort that everything was attacked with
     cohort_digest: str
-    cohort: dict[str, Any]
-    config: dict[str, Any]
-    targets: tuple[TargetSummary, ...]
-    metrics: tuple[MetricEstimate, ...]
-    excesses: tuple[ExcessEstimate, ...]
-    verdicts: tuple[Verdict, ...]
-    confusions: tuple[ConfusionMatrix, ...]
-    scatters: tuple[AgeScatter, ...]
-    curves: tuple[Curve, ...]
+    cohort: dict[str, Any]  # facts about it
+    config: dict[str, Any]  # the study's configuration
+    targets: tuple[TargetSummary, ...]  # targets and baselines
+    metrics: tuple[MetricEstimate, ...]  # of every attack
+    excesses: tuple[ExcessEstimate, ...]  # of every attack on a target over every baseline
+    verdicts: tuple[Verdict, ...]  # by the policy
+    confusions: tuple[ConfusionMatrix, ...]  # of attacks on classes
+    scatters: tuple[AgeScatter, ...]  # of attacks on the age in years
+    curves: tuple[Curve, ...]  # of attacks that train
+    # targets set against each other: the more exposed one, with the other in place of the baseline
     comparisons: tuple[ExcessEstimate, ...] = ()
-    failures: tuple[TargetFailure, ...] = ()
-    left_out: dict[str, int] = field(default_factory=dict)
+    failures: tuple[TargetFailure, ...] = ()  # targets without numbers, because a step on them failed
+    left_out: dict[str, int] = field(default_factory=dict)  # attribute -> held-out scans without a known value
+    # digests, seeds, versions, commands, processors and settings of TensorFlow
     provenance: dict[str, Any] = field(default_factory=dict)

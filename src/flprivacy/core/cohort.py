@@ -29,46 +29,30 @@ MANIFEST_COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class CohortMeta:
-    """Contents of ``cohort.json``.
-
-    Attributes:
-        name: name of the cohort.
-        shape: (depth, height, width) of every volume, in voxels.
-        window_hu: (low, high) intensities that 0 and 255 stand for.
-        spacing_mm: (depth, height, width) size of a voxel; None where scans differ.
-        site_names: name of each site; ``site_id`` indexes it.
-        class_names: name of each disease class; ``label`` indexes it.
-        digest: SHA-256 over every row's content hash and attributes.
-        schema_version: version of this format.
-    """
+    """Contents of ``cohort.json``."""
 
     name: str
-    shape: tuple[int, int, int]
-    window_hu: tuple[float, float]
-    spacing_mm: tuple[float, float, float] | None
-    site_names: tuple[str, ...]
-    class_names: tuple[str, ...]
-    digest: str = ""
+    shape: tuple[int, int, int]  # (depth, height, width) of every volume, in voxels
+    window_hu: tuple[float, float]  # (low, high) intensities that 0 and 255 stand for
+    spacing_mm: tuple[float, float, float] | None  # (depth, height, width) size of a voxel; None where scans differ
+    site_names: tuple[str, ...]  # name of each site; ``site_id`` indexes it
+    class_names: tuple[str, ...]  # name of each disease class; ``label`` indexes it
+    digest: str = ""  # SHA-256 over every row's content hash and attributes
     schema_version: int = SCHEMA_VERSION
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cohort:
-    """An opened cohort: metadata, manifest and where its volumes are. Volumes are read by flprivacy.cohorts.
+    """An opened cohort: metadata, manifest and where its volumes are. Volumes are read by flprivacy.cohorts."""
 
-    Attributes:
-        meta: contents of ``cohort.json``.
-        manifest: one row a scan, columns MANIFEST_COLUMNS, index 0..n-1. A scan's position in it is its *row
-            number*, the way that every other part refers to scans.
-        folder: where the cohort lies.
-        places: (n,) where each scan's volume is in its local shard, -1 where it was not fetched; None for a whole
-            cohort, where the manifest's ``row`` says it. A cohort of which only some volumes are here is the same
-            cohort: same manifest, same digest, same exposed samples.
-    """
-
-    meta: CohortMeta
+    meta: CohortMeta  # contents of ``cohort.json``
+    # one row a scan, columns MANIFEST_COLUMNS, index 0..n-1. A scan's position in it is its *row number*, the way that
+    # every other part refers to scans
     manifest: "pd.DataFrame"
     folder: Path
+    # (n,) where each scan's volume is in its local shard, -1 where it was not fetched; None for a whole cohort, where
+    # the manifest's ``row`` says it. A cohort of which only some volumes are here is the same cohort: same manifest,
+    # same digest, same exposed samples
     places: npt.NDArray[np.int64] | None = None
 
     def rows(self, split: str) -> npt.NDArray[np.int64]:

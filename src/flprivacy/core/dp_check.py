@@ -31,44 +31,24 @@ class EpsilonBound:
 
 @dataclass(frozen=True, kw_only=True)
 class DpCheck(JsonRecord):
-    """A check of one training.
-
-    Attributes:
-        name: of the target that was trained.
-        target_digest: its digest.
-        cohort_digest: of the cohort that it was trained on.
-        claim: what the training says it guarantees, in words.
-        claimed_epsilon: at ``delta``.
-        delta: of the claim.
-        unit: who the claim protects.
-        canaries: kind of the canaries.
-        n_included: canaries that were trained on.
-        n_excluded: canaries that were not.
-        confidence: with which all bounds hold together.
-        bounds: every bound, strongest first.
-        epsilon_lower: the strongest.
-        verdict: ``claim contradicted`` or ``claim not contradicted``.
-        reason: the verdict in a sentence.
-        scores: score name -> {"in": ..., "out": ...}, the canaries' scores.
-        provenance: command, configuration and versions.
-    """
+    """A check of one training."""
 
     _kind, _step = "a DP check", "dp_check"
 
-    name: str
+    name: str  # of the target that was trained
     target_digest: str
-    cohort_digest: str
-    claim: str
-    claimed_epsilon: float
-    delta: float
-    unit: str
-    canaries: str
-    n_included: int
-    n_excluded: int
-    confidence: float
-    bounds: tuple[EpsilonBound, ...]
-    epsilon_lower: float
-    verdict: str
-    reason: str
-    scores: dict[str, dict[str, tuple[float, ...]]]
-    provenance: dict[str, Any] = field(default_factory=dict)
+    cohort_digest: str  # of the cohort that it was trained on
+    claim: str  # what the training says it guarantees, in words
+    claimed_epsilon: float  # at ``delta``
+    delta: float  # of the claim
+    unit: str  # who the claim protects
+    canaries: str  # kind of the canaries
+    n_included: int  # canaries that were trained on
+    n_excluded: int  # canaries that were not
+    confidence: float  # with which all bounds hold together
+    bounds: tuple[EpsilonBound, ...]  # every bound, strongest first
+    epsilon_lower: float  # the strongest
+    verdict: str  # ``claim contradicted`` or ``claim not contradicted``
+    reason: str  # the verdict in a sentence
+    scores: dict[str, dict[str, tuple[float, ...]]]  # score name -> {"in": ..., "out": ...}, the canaries' scores
+    provenance: dict[str, Any] = field(default_factory=dict)  # command, configuration and versions

@@ -15,6 +15,10 @@
 Every message names what is wrong (file or argument, and the value), the rule, and the remedy.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class FlprivacyError(Exception):
     """Base of every error that a user can mend."""
@@ -50,3 +54,12 @@ class StorageError(FlprivacyError):
 
 class TrackingError(FlprivacyError):
     """The MLflow server cannot be reached or refuses."""
+
+
+@contextmanager
+def naming(shown: str, hidden: Path) -> Iterator[None]:
+    """Let errors about a copy on this machine name the place that it came from."""
+    try:
+        yield
+    except FlprivacyError as error:
+        raise type(error)(str(error).replace(str(hidden), shown)) from error

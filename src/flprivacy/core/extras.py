@@ -21,10 +21,7 @@ class MissingExtraError(FlprivacyError):
 
 
 def require_extras(*extras: str) -> None:
-    """Refuse before anything starts if libraries of an extra are not installed.
-
-    Args:
-        extras: names of extras, such as ``cluster``.
+    """Refuse before anything starts if libraries of some extras, such as ``cluster``, are not installed.
 
     Raises:
         MissingExtraError: some are missing.

@@ -63,17 +63,12 @@ def _indices(values: npt.ArrayLike, name: str, n_classes: int) -> IntArray:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClassCounts:
-    """What F1, recall and accuracy need of a confusion matrix; far smaller where classes are many.
+    """What F1, recall and accuracy need of a confusion matrix; far smaller where classes are many."""
 
-    Attributes:
-        hits: (..., class) weight of the scans of a class that were predicted to be of it.
-        truths: (..., class) weight of the scans of a class; axes of length 1 stand for equal truths along them.
-        predictions: (..., class) weight of the scans predicted to be of a class.
-    """
-
-    hits: FloatArray
+    hits: FloatArray  # (..., class) weight of the scans of a class that were predicted to be of it
+    # (..., class) weight of the scans of a class; axes of length 1 stand for equal truths along them
     truths: FloatArray
-    predictions: FloatArray
+    predictions: FloatArray  # (..., class) weight of the scans predicted to be of a class
 
 
 def class_counts(truth: npt.ArrayLike, predicted: npt.ArrayLike, n_classes: int, weights: npt.ArrayLike) -> ClassCounts:

@@ -9,7 +9,7 @@ from typing import Any
 from flprivacy.core.errors import ConfigError
 
 T = typing.TypeVar("T")
-_INLINE, _WAS = "inline", "was"
+_INLINE = "inline"
 
 
 def inline(**implied: Any) -> Mapping[str, Any]:
@@ -21,18 +21,11 @@ def inline(**implied: Any) -> Mapping[str, Any]:
     return {_INLINE: implied}
 
 
-def was(name: str) -> Mapping[str, Any]:
-    """Return the metadata of a dataclass field that older files know by another name."""
-    return {_WAS: name}
-
-
 def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:
     """Build dataclass ``cls`` from a mapping, recursing into dataclass, tuple and dict fields.
 
     Args:
-        cls: a dataclass whose fields are JSON-able or dataclasses.
         mapping: field name -> value; absent fields take their defaults.
-        where: path shown in errors, such as ``demo.yaml: attack``.
 
     Raises:
         ConfigError: an unknown or missing field, or a value of the wrong type or range.
@@ -63,10 +56,8 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:
 def _gathered(
     fields: Mapping[str, "dataclasses.Field[Any]"], hints: Mapping[str, Any], mapping: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    """Put the fields of inline records below their field's name, and what had another name under its present one."""
+    """Put the fields of inline records below their field's name."""
     for name, field in fields.items():
-        if field.metadata.get(_WAS) in mapping:
-            mapping = {name if key == field.metadata[_WAS] else key: value for key, value in mapping.items()}
         if _INLINE in field.metadata:
             inner = {f.name for f in dataclasses.fields(hints[name])}
             outer = {key: value for key, value in mapping.items() if key not in inner}
@@ -76,11 +67,6 @@ def _gathered(
 
 def convert(hint: Any, value: Any, where: str) -> Any:
     """Return a value in the type of a hint: a scalar, tuple, dict, dataclass, or one of them or None.
-
-    Args:
-        hint: the type.
-        value: as it comes from YAML or JSON.
-        where: path shown in errors.
 
     Raises:
         ConfigError: the value does not fit.

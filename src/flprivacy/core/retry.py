@@ -9,19 +9,12 @@ from flprivacy.core.checks import check
 
 @dataclass(frozen=True, kw_only=True)
 class RetryConfig:
-    """How long something that fails is tried again. Only failures that may pass are: never a refusal.
+    """How long something that fails is tried again. Only failures that may pass are: never a refusal."""
 
-    Attributes:
-        attempts: tries in a row without progress.
-        first_delay_seconds: wait after the first failure; it doubles with each further one.
-        longest_delay_seconds: it grows no longer than this.
-        deadline_seconds: time without progress after which no further try is begun.
-    """
-
-    attempts: int = 10
-    first_delay_seconds: float = 0.5
-    longest_delay_seconds: float = 20.0
-    deadline_seconds: float = 180.0
+    attempts: int = 10  # tries in a row without progress
+    first_delay_seconds: float = 0.5  # wait after the first failure; it doubles with each further one
+    longest_delay_seconds: float = 20.0  # it grows no longer than this
+    deadline_seconds: float = 180.0  # time without progress after which no further try is begun
 
     def __post_init__(self) -> None:
         check(self.attempts >= 1, "attempts", self.attempts, "must be at least 1")
@@ -47,11 +40,7 @@ class Backoff:
         self.failures = 0
 
     def failed(self, *, attempts: int | None = None) -> float | None:
-        """Count a failure, and return the seconds to wait before the next try; None: give up.
-
-        Args:
-            attempts: tries in a row; None: as configured.
-        """
+        """Count a failure; return the seconds until the next try, None to give up after ``attempts`` or as configured."""
         if not self.failures:
             self._since = time.monotonic()
         self.failures += 1

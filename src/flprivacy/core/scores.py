@@ -30,30 +30,22 @@ FloatArray = npt.NDArray[np.float64]
 _META_KEY = b"flprivacy.score_table"
 _SCANS = "scans"
 _KEY = ("target", "model", "attribute", "access", _SCANS, "fraction", "seed")  # the first columns, in this order
+CURVE_COLUMNS = ("target", "model", "attribute", "access", "fraction", "seed", "epoch", "metric", "value")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScoreBlock:
-    """Scores of one attack configuration on held-out scans.
-
-    Attributes:
-        attack: what was attacked and how.
-        model: which of the target's models (a siloed target has one per site, an untrained one per initialisation);
-            ``model`` where there is only one.
-        seed: attacker seed; it draws the exposed sample, the initial head and the batches.
-        scan_ids: (scan,) identifiers within the cohort.
-        patient_ids: (scan,) pseudonyms; the unit that the bootstrap resamples.
-        truth: (scan,) class index as float, or years for ``age_years``.
-        scores: (scan, class) probabilities, or (scan, 1) predicted years.
-    """
+    """Scores of one attack configuration on held-out scans."""
 
     attack: AttackKey
+    # which of the target's models (a siloed target has one per site, an untrained one per initialisation); ``model``
+    # where there is only one
     model: str
-    seed: int
-    scan_ids: npt.NDArray[np.str_]
-    patient_ids: npt.NDArray[np.str_]
-    truth: FloatArray
-    scores: npt.NDArray[np.float32]
+    seed: int  # attacker seed; it draws the exposed sample, the initial head and the batches
+    scan_ids: npt.NDArray[np.str_]  # (scan,) identifiers within the cohort
+    patient_ids: npt.NDArray[np.str_]  # (scan,) pseudonyms; the unit that the bootstrap resamples
+    truth: FloatArray  # (scan,) class index as float, or years for ``age_years``
+    scores: npt.NDArray[np.float32]  # (scan, class) probabilities, or (scan, 1) predicted years
 
     def __post_init__(self) -> None:
         n = len(self.truth)
@@ -78,30 +70,21 @@ class ScoreBlock:
 class ScoreTable:
     """All scores of the attacks on one target.
 
-    Attributes:
-        target: the target's name.
-        target_digest: digest of the target, empty for baselines without a model.
-        cohort_digest: digest of the cohort that exposed and held-out scans came from.
-        role: ``target`` or ``baseline``.
-        architecture: of the target's network, empty for baselines without a model.
-        class_names: attribute -> names of its classes, in the order of the score columns.
-        left_out: attribute -> held-out scans without a value for it, which were not scored.
-        notes: free facts worth a line in the report (tensors matched, protocol ...).
-        blocks: one per attack configuration, at least one, each with a key of its own.
-
     Raises:
         AuditError: no block, a block of another target, or two blocks with the same key.
     """
 
     target: str
-    target_digest: str
-    cohort_digest: str
-    role: str
-    architecture: str = ""
-    class_names: dict[str, tuple[str, ...]]
+    target_digest: str  # digest of the target, empty for baselines without a model
+    cohort_digest: str  # digest of the cohort that exposed and held-out scans came from
+    role: str  # ``target`` or ``baseline``
+    architecture: str = ""  # of the target's network, empty for baselines without a model
+    class_names: dict[str, tuple[str, ...]]  # attribute -> names of its classes, in the order of the score columns
+    # attribute -> held-out scans without a value for it, which were not scored
     left_out: dict[str, int] = field(default_factory=dict)
+    # free facts worth a line in the report (tensors matched, protocol ...)
     notes: dict[str, str] = field(default_factory=dict)
-    blocks: tuple[ScoreBlock, ...]
+    blocks: tuple[ScoreBlock, ...]  # one per attack configuration, at least one, each with a key of its own
 
     def __post_init__(self) -> None:
         if not self.blocks:

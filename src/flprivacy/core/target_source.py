@@ -26,47 +26,35 @@ class TargetSource:
 
     A target folder knows everything itself. Of a foreign file ``architecture``, ``shape`` and ``classes`` are taken
     from the file where it tells them.
-
-    Attributes:
-        location: path or URI of a target folder, of a ``.keras``, ``.weights.h5`` or ``.h5`` file, or an MLflow URI
-            (``models:/name@alias``, ``models:/name/3``, ``runs:/id/path``).
-        architecture: name in the model registry, or ``custom`` for a network of your own; empty: what the file tells.
-        shape: (depth, height, width) of the scans that it takes, in voxels; None: what the file tells.
-        classes: disease classes; None: what the file tells.
-        protocol: preprocessing that it was trained with.
-        feature_layer: of a network of your own: the layer whose output is its features.
-        trunk_layer: of a known architecture: the layer of the file's network that holds the trunk; empty: found by
-            the names of its weights.
-        role: ``target``, or ``baseline`` for weights that no patient of the cohort went into.
-        topology: how it was trained: ``siloed``, ``central``, ``federated`` or ``pretrained``; None where unknown.
-        partition: ``natural`` or ``iid`` where federated; None where unknown.
-        epsilon: privacy budget that its owner states; None where not private or not known.
-        delta: of that budget.
-        synthetic_share: fraction of synthetic scans in its training data.
-        n_train: scans that it was trained on; 0 where unknown.
-        members: path or URI of the private part of a target (:class:`~flprivacy.core.target.Lineage`), which auditors
-            keep apart from it; empty where there is none.
-        allow_partial: take a file that lacks tensors of the trunk, which then keep fresh weights.
-        weights_only: take the tensors of a file whose network holds layers of code (Lambda); the code is neither read
-            nor run, and the network is the architecture's.
     """
 
+    # path or URI of a target folder, of a ``.keras``, ``.weights.h5`` or ``.h5`` file, or an MLflow URI
+    # (``models:/name@alias``, ``models:/name/3``, ``runs:/id/path``)
     location: str
+    # name in the model registry, or ``custom`` for a network of your own; empty: what the file tells
     architecture: str = ""
+    # (depth, height, width) of the scans that it takes, in voxels; None: what the file tells
     shape: tuple[int, int, int] | None = None
-    classes: int | None = None
-    protocol: str = "standard"
-    feature_layer: str = ""
+    classes: int | None = None  # disease classes; None: what the file tells
+    protocol: str = "standard"  # preprocessing that it was trained with
+    feature_layer: str = ""  # of a network of your own: the layer whose output is its features
+    # of a known architecture: the layer of the file's network that holds the trunk; empty: found by the names of its
+    # weights
     trunk_layer: str = ""
-    role: str = "target"
+    role: str = "target"  # ``target``, or ``baseline`` for weights that no patient of the cohort went into
+    # how it was trained: ``siloed``, ``central``, ``federated`` or ``pretrained``; None where unknown
     topology: str | None = None
-    partition: str | None = None
-    epsilon: float | None = None
+    partition: str | None = None  # ``natural`` or ``iid`` where federated; None where unknown
+    epsilon: float | None = None  # privacy budget that its owner states; None where not private or not known
     delta: float | None = None
-    synthetic_share: float = 0.0
-    n_train: int = 0
+    synthetic_share: float = 0.0  # fraction of synthetic scans in its training data
+    n_train: int = 0  # scans that it was trained on; 0 where unknown
+    # path or URI of the private part of a target (:class:`~flprivacy.core.target.Lineage`), which auditors keep apart
+    # from it; empty where there is none
     members: str = ""
-    allow_partial: bool = False
+    allow_partial: bool = False  # take a file that lacks tensors of the trunk, which then keep fresh weights
+    # take the tensors of a file whose network holds layers of code (Lambda); the code is neither read nor run, and the
+    # network is the architecture's
     weights_only: bool = False
 
     def __post_init__(self) -> None:
@@ -110,16 +98,16 @@ class TargetSource:
         """Return the fields other than ``location`` that were given, JSON-able."""
         defaults = {f.name: f.default for f in fields(self)}
         given = {name: getattr(self, name) for name in defaults if name != "location"}
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in given.items()
-            if value != defaults[name]
-        }
+        given = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+        return {name: value for name, value in given.items() if value != defaults[name]}
 
     def __str__(self) -> str:
         """Return the word that :func:`parse_source` reads."""
         words = [f"{name}={_word(value)}" for name, value in self.facts().items()]
         return ",".join([self.location, *words])
+
+
+_TEXTS = [one.name for one in fields(TargetSource) if "str" in str(one.type)] + ["shape"]
 
 
 def parse_source(word: str) -> TargetSource:
@@ -170,9 +158,7 @@ def parse_source_file(text: str, where: str) -> TargetSource:
 
 
 def _value(name: str, text: str, where: str) -> Any:
-    if name == "shape":
-        return _shape(text, f"target {where!r}")
-    if name in ("architecture", "feature_layer", "trunk_layer", "protocol", "role", "topology", "partition", "members"):
+    if name in _TEXTS:
         return text  # a layer may be called 1 or on
     try:
         return yaml.safe_load(text)

@@ -22,27 +22,19 @@ _MOUNTS = {"gs://": "/gcs/", "minio://": "/minio/", "s3://": "/s3/"}  # where th
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What a step returns besides the files that it wrote.
+    """What a step returns besides the files that it wrote."""
 
-    Attributes:
-        parameters: output parameters by name.
-        metadata: facts about output artifacts, by the artifact's name. Those of a Metrics artifact are its metrics.
-    """
-
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # output parameters by name
+    # facts about output artifacts, by the artifact's name. Those of a Metrics artifact are its metrics
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def run_in_container(step: Callable[..., Any], executor_input: str) -> None:
-    """Call a step with the arguments of its task, and write the task's results.
+    """Call a step with the arguments of its task, which is Kubeflow's JSON description, and write the task's results.
 
     The step gets its parameters in the types of its signature, and a ``Path`` for every artifact that its signature
     names. Whatever it returns that is no :class:`StepResult` is its only output parameter. Results are written only
     if the step returns: a step that refuses or breaks leaves none.
-
-    Args:
-        step: the function, called by keyword.
-        executor_input: Kubeflow's description of the task, JSON.
     """
     task, hints = json.loads(executor_input), get_type_hints(step)
     outputs = {name: _path(artifacts[0]) for name, artifacts in _artifacts(task, "outputs")}

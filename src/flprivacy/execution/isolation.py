@@ -35,7 +35,6 @@ def run_target_step(function: Callable[..., R], arguments: Mapping[str, Any], ou
     """Call a step's function on one target inside its container; None if it, or a step before it, failed.
 
     Args:
-        function: the step.
         arguments: the step's own keyword arguments, among them ``target_name``. A folder among them that holds a
             failure is the output of the step before.
         outputs: folders that the step writes; after a failure each holds ``failure.json`` alone.

@@ -21,10 +21,6 @@ def run_step(function: Callable[..., R], arguments: Mapping[str, Any]) -> R:
 
     An error that the user can mend ends the process with one line and exit code 2, without a traceback; any
     other exception is a defect of ours and keeps its traceback.
-
-    Args:
-        function: the step, named as its component is.
-        arguments: the step's own keyword arguments.
     """
     name = function.__name__
     begin_step(name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import keras
 from keras import layers
@@ -9,50 +10,30 @@ from keras import layers
 Shape = tuple[int, int, int]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """How to build the two parts of a network, and what it asks for.
+class Architecture(NamedTuple):
+    """How to build the two parts of a network, and what it asks for."""
 
-    Attributes:
-        name: name in the registry.
-        description: one line for lists and reports.
-        minimal_shape: smallest (depth, height, width) that it takes, in voxels.
-        batch_norm: whether it holds BatchNormalization, which mixes the scans of a batch and so rules out
-            example-level differential privacy.
-        trunk: (depth, height, width) -> model from scans (n, depth, height, width, 1) to features (n, feature).
-        head: (features, classes) -> model from features (n, feature) to probabilities (n, class), float32.
-    """
-
-    name: str
-    description: str
-    minimal_shape: Shape
-    batch_norm: bool
+    minimal_shape: Shape  # smallest (depth, height, width) that it takes, in voxels
+    # (depth, height, width) -> model from scans (n, depth, height, width, 1) to features (n, feature)
     trunk: Callable[[Shape], keras.Model]
+    # (features, classes) -> model from features (n, feature) to probabilities (n, class), float32
     head: Callable[[int, int], keras.Model]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TargetModel:
-    """A built network.
+    """A built network."""
 
-    Attributes:
-        trunk: scans (n, depth, height, width, 1) in [0, 1] -> features (n, feature), float32.
-        head: features -> class probabilities (n, class), float32; None where the network is not one of ours, whose
-            answers need not follow from its features.
-        model: head after trunk; shares their variables, so that loading into one loads into all.
-        architecture: name in the registry, or ``custom``.
-        shape: (depth, height, width) that it takes, in voxels.
-        n_classes: disease classes of the head.
-        probabilities: where ``head`` is None: class probabilities as a tensor of the trunk's graph; None where the
-            network does not classify.
-    """
-
-    trunk: keras.Model
+    trunk: keras.Model  # scans (n, depth, height, width, 1) in [0, 1] -> features (n, feature), float32
+    # features -> class probabilities (n, class), float32; None where the network is not one of ours, whose answers need
+    # not follow from its features
     head: keras.Model | None
-    model: keras.Model
-    architecture: str
-    shape: Shape
-    n_classes: int
+    model: keras.Model  # head after trunk; shares their variables, so that loading into one loads into all
+    architecture: str  # name in the registry, or ``custom``
+    shape: Shape  # (depth, height, width) that it takes, in voxels
+    n_classes: int  # disease classes of the head
+    # where ``head`` is None: class probabilities as a tensor of the trunk's graph; None where the network does not
+    # classify
     probabilities: keras.KerasTensor | None = None
 
 

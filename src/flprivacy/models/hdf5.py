@@ -40,11 +40,7 @@ class GuardedFile:
         return TargetError(f"{self._path}: {what[:_MOST_TEXT]}; {self._remedy}")
 
     def tensors(self, folder: str = "", skip: Collection[str] = ()) -> dict[str, h5py.Dataset]:
-        """Return every tensor below a group by its path from there, none of them read.
-
-        Args:
-            folder: path of the group; empty for the file's root.
-            skip: members of that group to leave out.
+        """Return every tensor below a group, but its members ``skip``, by its path from there, none of them read.
 
         Raises:
             TargetError: it holds something that no writer of weights writes.
@@ -156,12 +152,7 @@ class GuardedFile:
 
 @contextmanager
 def open_guarded(path: Path, *, remedy: str, max_depth: int = MAX_DEPTH) -> Iterator[GuardedFile]:
-    """Open an HDF5 file for reading.
-
-    Args:
-        path: the file.
-        remedy: what to do about a damaged one; ends every message.
-        max_depth: deepest nesting of groups.
+    """Open an HDF5 file for reading; ``remedy``, what to do about a damaged one, ends every message.
 
     Raises:
         TargetError: it is missing, no HDF5 file, or damaged; within the block, too.

@@ -29,12 +29,7 @@ MOST_PARTS = 1 << 15  # groups, tensors and attributes of one file: I3D's has 90
 
 
 def vet(path: Path, *, remedy: str, seconds: int = SECONDS) -> None:
-    """Have a file walked through.
-
-    Args:
-        path: an HDF5 file.
-        remedy: what to do about a bad one; ends the message.
-        seconds: of processor time that the walk may take.
+    """Have an HDF5 file walked through, in so many seconds of processor time; ``remedy`` ends the message.
 
     Raises:
         TargetError: the file is missing or damaged, or HDF5's library cannot cope with it.

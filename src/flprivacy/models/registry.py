@@ -19,39 +19,14 @@ from flprivacy.models.initialisation import initialise, undisturbed_random
 __all__ = ["ARCHITECTURES", "Architecture", "TargetModel", "build"]
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "i3d": Architecture(
-        name="i3d",
-        description="Inception-v1 inflated to 3D, the reference study's network: 12.3 M parameters, 1024 features",
-        minimal_shape=i3d.MINIMAL_SHAPE,
-        batch_norm=True,
-        trunk=i3d.i3d_trunk,
-        head=bottleneck_head,
-    ),
-    "cnn3d": Architecture(
-        name="cnn3d",
-        description="the reference study's residual 3D CNN: 0.4 M parameters, 128 features",
-        minimal_shape=cnn3d.MINIMAL_SHAPE,
-        batch_norm=True,
-        trunk=cnn3d.cnn3d_trunk,
-        head=dropout_head,
-    ),
-    "slices2d": Architecture(
-        name="slices2d",
-        description="MobileNetV2 over eight slices with shared weights: 2.3 M parameters, 64 features a slice",
-        minimal_shape=slices2d.MINIMAL_SHAPE,
-        batch_norm=True,
-        trunk=slices2d.slices2d_trunk,
-        head=bottleneck_head,
-    ),
-    "cnn3d_small": Architecture(
-        name="cnn3d_small",
-        description="small residual 3D CNN with GroupNorm, for CPUs and differential privacy: 0.2 M parameters, "
-        "128 features",
-        minimal_shape=cnn3d_small.MINIMAL_SHAPE,
-        batch_norm=False,
-        trunk=cnn3d_small.cnn3d_small_trunk,
-        head=linear_head,
-    ),
+    # Inception-v1 inflated to 3D, the reference study's network: 12.3 M parameters, 1024 features
+    "i3d": Architecture(i3d.MINIMAL_SHAPE, i3d.i3d_trunk, bottleneck_head),
+    # the reference study's residual 3D CNN: 0.4 M parameters, 128 features
+    "cnn3d": Architecture(cnn3d.MINIMAL_SHAPE, cnn3d.cnn3d_trunk, dropout_head),
+    # MobileNetV2 over eight slices with shared weights: 2.3 M parameters, 64 features a slice
+    "slices2d": Architecture(slices2d.MINIMAL_SHAPE, slices2d.slices2d_trunk, bottleneck_head),
+    # small residual 3D CNN with GroupNorm, for CPUs and differential privacy: 0.2 M parameters, 128 features
+    "cnn3d_small": Architecture(cnn3d_small.MINIMAL_SHAPE, cnn3d_small.cnn3d_small_trunk, linear_head),
 }
 
 

@@ -46,19 +46,12 @@ _REMEDY = "copy it again from where it came, or write it again with save_weights
 
 @dataclass(frozen=True, kw_only=True)
 class TensorHeader:
-    """Which network the tensors belong to.
+    """Which network the tensors belong to."""
 
-    Attributes:
-        architecture: name in the model registry.
-        shape: (depth, height, width) that the network takes, in voxels.
-        n_classes: disease classes of its head.
-        format: version of the file's layout.
-    """
-
-    architecture: str
-    shape: tuple[int, int, int]
-    n_classes: int
-    format: int = FORMAT
+    architecture: str  # name in the model registry
+    shape: tuple[int, int, int]  # (depth, height, width) that the network takes, in voxels
+    n_classes: int  # disease classes of its head
+    format: int = FORMAT  # version of the file's layout
 
 
 @dataclass(frozen=True)
@@ -93,7 +86,6 @@ def read_tensors(path: Path, check: Check | None = None) -> tuple[TensorHeader, 
     """Read a file written by :func:`write_tensors`; a stranger's only after :func:`vet_tensors`.
 
     Args:
-        path: the file.
         check: sees header, shapes and types before any value is read, and raises to refuse them.
 
     Raises:
@@ -163,19 +155,12 @@ def _read_header(file: h5py.File, path: Path) -> TensorHeader:
 
 @dataclass(frozen=True, kw_only=True)
 class MatchReport:
-    """How a weights file fits a model.
+    """How a weights file fits a model."""
 
-    Attributes:
-        matched: tensors of the model that the file holds in the same shape and type.
-        total: tensors of the model, trunk and head.
-        missing: paths of the model's tensors that the file lacks or holds in another shape or type.
-        left_over: paths in the file that the model lacks.
-    """
-
-    matched: int
-    total: int
-    missing: tuple[str, ...]
-    left_over: tuple[str, ...]
+    matched: int  # tensors of the model that the file holds in the same shape and type
+    total: int  # tensors of the model, trunk and head
+    missing: tuple[str, ...]  # paths of the model's tensors that the file lacks or holds in another shape or type
+    left_over: tuple[str, ...]  # paths in the file that the model lacks
 
 
 def save_weights(model: "TargetModel", path: Path) -> None:

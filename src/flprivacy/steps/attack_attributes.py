@@ -21,12 +21,9 @@ def attack_attributes(
     """Attack one target: infer site, sex and age of held-out scans, at every exposed fraction, access and seed.
 
     Args:
-        plan: the run's resolved configuration.
         cohort: the cohort that exposed and held-out scans come from.
         target: the target under attack.
         target_name: its name.
-        store: location of finished artifacts and checkpoints, keyed by digest.
-        attempt: increment to bypass the cached result on a cluster.
         scores: folder to write: the score table, the attack's learning curves and a copy of ``target.json``.
     """
     del target_name, attempt  # say which task this is; they change no result

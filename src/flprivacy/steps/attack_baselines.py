@@ -15,9 +15,7 @@ def attack_baselines(*, plan: Path, cohort: Path, store: str, scores: Path) -> N
     """Measure what an attacker achieves without any model: from pixels alone, and by guessing the majority.
 
     Args:
-        plan: the run's resolved configuration.
         cohort: the cohort that exposed and held-out scans come from.
-        store: location of finished artifacts and checkpoints, keyed by digest.
         scores: folder to write: the score tables and the attack's learning curves.
     """
     study = Plan.read(plan).study

@@ -2,6 +2,9 @@
 
 import logging
 import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 from flprivacy.auditing.changes import adjusted, compare_with_before, judge_change
@@ -54,8 +57,8 @@ def compare_audits(*, audit: Path, found: Path, compared: Path) -> StepResult:
     """
     now, world = Audit.read(audit / AUDIT_FILE), FoundTargets.read(found / FOUND_FILE)
     with tempfile.TemporaryDirectory() as name:
-        history = _History(Path(name))
-        changes = [_compare(one, now, audit, history) if one.changed else unchanged(one) for one in world.targets]
+        earlier = cache(partial(_earlier, Path(name)))
+        changes = [_compare(one, now, audit, earlier) if one.changed else unchanged(one) for one in world.targets]
     change = judged(changes, world)
     deliver(audit, compared)
     change.write(compared / CHANGE_FILE)
@@ -86,12 +89,12 @@ def _judge(one: TargetChange, attacks: list[AttackChange], confidence: float) ->
     if not ours:
         return one
     verdict, reason = judge_change(ours, confidence=confidence)
-    return TargetChange(
-        target=one.target, verdict=verdict, reason=reason, digest=one.digest, previous=one.previous, attacks=ours
-    )
+    return replace(one, verdict=verdict, reason=reason, attacks=ours)
 
 
-def _compare(one: FoundTarget, now: Audit, folder: Path, history: "_History") -> TargetChange:
+def _compare(
+    one: FoundTarget, now: Audit, folder: Path, earlier: Callable[[PreviousAudit], tuple[Audit, Path]]
+) -> TargetChange:
     """Return the change of one target, its attacks not yet judged."""
     failure = next((f.reason for f in now.failures if f.target == one.target), "")
     if failure:
@@ -103,19 +106,28 @@ def _compare(one: FoundTarget, now: Audit, folder: Path, history: "_History") ->
     if one.previous.cohort_digest != now.cohort_digest:
         return _without(one, NOT_COMPARABLE, _other_cohort(one.previous, now))
     try:
-        before, earlier = history.audit(one.previous)
+        before, there = earlier(one.previous)
         _check_same_attack(before, now)
         config = from_mapping(AuditConfig, now.config["audit"], "audit.json: config.audit")
-        attacks = compare_with_before(one.target, _scores(folder, now), _scores(earlier, before), config=config)
+        attacks = compare_with_before(one.target, _scores(folder, now), _scores(there, before), config=config)
     except AuditError as error:
         return _without(one, NOT_COMPARABLE, str(error))
     except TrackingError as error:
         if may_try_again():
             raise
         return _without(one, NOT_COMPARABLE, f"its last audit could not be fetched: {error}")
-    return TargetChange(
-        target=one.target, verdict="", reason="", digest=one.digest, previous=one.previous, attacks=tuple(attacks)
-    )
+    return replace(_without(one, "", ""), attacks=tuple(attacks))
+
+
+def _earlier(folder: Path, previous: PreviousAudit) -> tuple[Audit, Path]:
+    """Return an earlier audit and its folder, below the given one.
+
+    Raises:
+        AuditError: MLflow no longer has it as it was filed.
+        TrackingError: MLflow cannot be reached.
+    """
+    there = fetch_audit(previous.run_id, previous.digest, folder / previous.run_id)
+    return Audit.read(there / AUDIT_FILE), there
 
 
 def _without(one: FoundTarget, verdict: str, reason: str) -> TargetChange:
@@ -159,24 +171,3 @@ def _scores(folder: Path, audit: Audit) -> list[ScoreTable]:
             raise AuditError(f"{path.name}: the scores of {name} in that audit are missing or were changed since")
         tables.append(ScoreTable.read(path))
     return tables
-
-
-class _History:
-    """Earlier audits, each fetched once."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._audits: dict[str, Audit] = {}
-
-    def audit(self, previous: PreviousAudit) -> tuple[Audit, Path]:
-        """Return an earlier audit and its folder.
-
-        Raises:
-            AuditError: MLflow no longer has it as it was filed.
-            TrackingError: MLflow cannot be reached.
-        """
-        folder = self._folder / previous.run_id
-        if previous.run_id not in self._audits:
-            fetch_audit(previous.run_id, previous.digest, folder)
-            self._audits[previous.run_id] = Audit.read(folder / AUDIT_FILE)
-        return self._audits[previous.run_id], folder

@@ -31,9 +31,7 @@ def dp_check(*, plan: Path, target: Path, store: str, check: Path, page: Path) -
     """Set the lower bound on epsilon that a target's canaries prove against the epsilon that its training claims.
 
     Args:
-        plan: the run's resolved configuration.
         target: a private target that was trained with canaries.
-        store: location of finished artifacts and checkpoints, keyed by digest.
         check: folder to write: ``dp_check.json`` and its report.
         page: file to write: the report alone, for the UI.
 
@@ -69,11 +67,6 @@ def dp_check(*, plan: Path, target: Path, store: str, check: Path, page: Path) -
 
 def check_target(target: Path, record: TargetRecord, *, confidence: float) -> DpCheck:
     """Set what a target's canaries prove against what it claims.
-
-    Args:
-        target: its folder.
-        record: its ``target.json``.
-        confidence: with which all bounds hold together.
 
     Raises:
         AuditError: it holds no canaries or claims nothing.

@@ -1,9 +1,8 @@
 """Step ``evaluate``: turn score tables into numbers with intervals and verdicts."""
 
-import json
 import platform
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from flprivacy.storage.places import open_store
 from flprivacy.study.audit_keys import attack_identity, audit_key
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan
+from flprivacy.targets.folder import read_record
 
 
 def evaluate(
@@ -49,11 +49,9 @@ def evaluate(
     """Turn score tables into metrics with intervals, excess over the baselines, and verdicts.
 
     Args:
-        plan: the run's resolved configuration.
         cohort: the cohort that all scores come from.
         target_scores: scores of the attacks on the targets.
         pixel_scores: scores of the attackers without a model.
-        store: location of finished artifacts and checkpoints, keyed by digest.
         audit: folder to write: ``audit.json``, and the score tables without pseudonyms.
         baseline_scores: scores of the attacks on untrained models, where these are not among the targets.
 
@@ -129,7 +127,7 @@ def _failures(folders: Sequence[Path], run: Plan) -> tuple[TargetFailure, ...]:
 def _is_target(folder: Path) -> bool:
     """Tell whether a folder of scores is of a target, rather than of a baseline, no model or a failure."""
     file = folder / TARGET_FILE
-    return file.is_file() and TargetRecord.parse(json.loads(file.read_text()), str(file)).role == "target"
+    return file.is_file() and read_record(file).role == "target"
 
 
 def _gather(folders: Sequence[Path]) -> tuple[list[ScoreTable], pd.DataFrame, dict[str, TargetRecord]]:
@@ -142,8 +140,7 @@ def _gather(folders: Sequence[Path]) -> tuple[list[ScoreTable], pd.DataFrame, di
         curves.append(curve)
         record_file = folder / TARGET_FILE
         if record_file.exists():
-            record = TargetRecord.parse(json.loads(record_file.read_text()), str(record_file))
-            records[new[0].target] = record
+            records[new[0].target] = read_record(record_file)
     names = [t.target for t in tables]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -167,39 +164,19 @@ def _audit(
         cohort=_describe_cohort(cohort),
         config=without_noise_seeds(to_mapping(run.study)),
         targets=tuple(_summary(t, records.get(t.target)) for t in tables),
-        metrics=found.metrics,
-        excesses=found.excesses,
-        comparisons=found.comparisons,
         failures=failures,
-        verdicts=found.verdicts,
-        confusions=found.confusions,
-        scatters=found.scatters,
-        curves=found.curves,
-        left_out=found.left_out,
+        **vars(found),
         provenance=_provenance(run, cohort, tables),
     )
 
 
 def _summary(table: ScoreTable, record: TargetRecord | None) -> TargetSummary:
+    own: dict[str, Any] = {"name": table.target, "role": table.role, "notes": table.notes}
     if record is None:
-        return TargetSummary(name=table.target, role=table.role, notes=table.notes)
-    return TargetSummary(
-        name=table.target,
-        role=table.role,
-        topology=record.topology,
-        architecture=record.architecture,
-        digest=record.digest,
-        partition=record.partition,
-        n_models=len(record.models),
-        n_train=sum(model.n_train for model in record.models),
-        utility=record.utility,
-        epsilon=record.epsilon,
-        privacy=record.privacy,
-        synthetic_share=record.synthetic_share,
-        tensors_matched=record.tensors_matched,
-        tensors_total=record.tensors_total,
-        notes=table.notes,
-    )
+        return TargetSummary(**own)
+    same = {one.name: getattr(record, one.name) for one in fields(TargetSummary) if hasattr(record, one.name)}
+    n_train = sum(model.n_train for model in record.models)
+    return TargetSummary(**same | own, n_models=len(record.models), n_train=n_train)
 
 
 def _describe_cohort(cohort: Cohort) -> dict[str, Any]:

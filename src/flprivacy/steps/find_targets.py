@@ -1,16 +1,16 @@
 """Step ``find_targets``: what is published now, and which of it was audited before."""
 
 import logging
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from flprivacy.cohorts.remote import CohortPlace, find_cohort
 from flprivacy.core.artifacts import CHANGE_FILE, FOUND_FILE
-from flprivacy.core.change import NO_CHANGE, AuditChange, FoundTarget, FoundTargets, PreviousAudit, TargetChange
+from flprivacy.core.change import NO_CHANGE, AuditChange, FoundTarget, FoundTargets, TargetChange
 from flprivacy.core.errors import StorageError
 from flprivacy.core.events import emit
 from flprivacy.core.target import TargetRecord
+from flprivacy.core.target_source import parse_source
 from flprivacy.execution.container import StepResult
 from flprivacy.presets import load_preset
 from flprivacy.steps.log_mlflow import sync_spool
@@ -18,10 +18,10 @@ from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.audit_keys import audit_key
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import given_study
-from flprivacy.targets.given import target_record
+from flprivacy.targets.given import given_record
 from flprivacy.targets.latest import latest_targets
 from flprivacy.targets.listing import resolve_targets
-from flprivacy.tracking import FiledAudit, last_audit, same_audit
+from flprivacy.tracking import last_audit, same_audit
 
 LOGGER = logging.getLogger(__name__)
 
@@ -47,8 +47,6 @@ def find_targets(
         targets: name and location of targets that stay in one place.
         targets_from: prefixes of published target folders, of which the newest of each name counts, or MLflow URIs.
         preset: name of a preset (demo, paper), or path or URI of a YAML file; its attack and audit sections are used.
-        overrides: fields to replace, nested as in the preset.
-        preset_digest: SHA-256 that a preset given as a file must have; empty: any.
         store: location of finished artifacts and checkpoints.
         found: folder to write: what is published beside its last audits, and the verdict if nothing must be audited.
 
@@ -70,7 +68,7 @@ def find_targets(
         LOGGER.warning("what is left in the spool stays there: %s", error)
     source = find_cohort(cohort)
     words = latest_targets(targets_from, resolve_targets(targets))
-    records = {name: target_record(word, store) for name, word in words.items()}
+    records = {name: given_record(parse_source(word), store) for name, word in words.items()}
     base = load_preset(preset, resolve_mapping(overrides, "overrides"), digest=preset_digest).study
     study = given_study(base, {name: record.architecture for name, record in records.items()}, words)
     world = FoundTargets(
@@ -103,13 +101,7 @@ def _found(name: str, word: str, record: TargetRecord, study: StudyConfig, sourc
     )
     same = same_audit(name, key)
     previous = same or last_audit(name, cohort_name=source.meta.name, cohort_digest=source.meta.digest)
-    return FoundTarget(
-        target=name, location=word, digest=record.digest, changed=same is None, previous=_previous(previous)
-    )
-
-
-def _previous(filed: FiledAudit | None) -> PreviousAudit | None:
-    return None if filed is None else PreviousAudit(**asdict(filed))
+    return FoundTarget(target=name, location=word, digest=record.digest, changed=same is None, previous=previous)
 
 
 def unchanged(one: FoundTarget) -> TargetChange:

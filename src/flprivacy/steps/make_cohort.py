@@ -16,8 +16,6 @@ def make_cohort(*, plan: Path, store: str, cohort: Path) -> StepResult:
     """Generate the phantom chest-CT cohort of a plan.
 
     Args:
-        plan: the run's resolved configuration.
-        store: location of finished artifacts and checkpoints, keyed by digest.
         cohort: folder to write: ``cohort.json``, ``manifest.parquet`` and the volumes.
 
     Returns:

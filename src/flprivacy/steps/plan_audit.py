@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from flprivacy.core.errors import ConfigError
+from flprivacy.core.target_source import parse_source
 from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.plan import Plan, given_study, repeat_command
-from flprivacy.targets.given import target_record
+from flprivacy.targets.given import given_record
 from flprivacy.targets.listing import resolve_targets
 
 
@@ -28,8 +29,6 @@ def plan_audit(
 
     Args:
         preset: name of a preset (demo, paper) or path of a YAML file; its attack, audit and protocol are used.
-        overrides: fields to replace, nested as in the preset.
-        preset_digest: SHA-256 that a preset given as a file must have; empty: any.
         cohort: folder of the cohort: a path, or a URI that starts with file://, s3:// or gs://.
         targets: name of each target and its folder, weights file or MLflow URI, with facts about it, separated by
             commas; or a reference to an object in the store that lists them.
@@ -48,7 +47,7 @@ def plan_audit(
     if not sources:
         raise ConfigError("targets is empty; give at least one as name=folder")
     base = load_preset(preset, changes, digest=preset_digest).study
-    architectures = {name: target_record(word, store).architecture for name, word in sources.items()}
+    architectures = {name: given_record(parse_source(word), store).architecture for name, word in sources.items()}
     given = [f"--cohort {shlex.quote(cohort)}", *(f"--target {shlex.quote(f'{k}={v}')}" for k, v in sources.items())]
     Plan(
         pipeline="privacy_audit",

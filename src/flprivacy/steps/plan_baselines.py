@@ -8,9 +8,6 @@ from flprivacy.study.plan import Plan
 def plan_baselines(*, plan: Path) -> list[str]:
     """Name the baselines of an audit's plan that are models: an untrained one for every architecture of its targets.
 
-    Args:
-        plan: the resolved configuration.
-
     Returns:
         Names of the baselines to make.
     """

@@ -18,8 +18,6 @@ def plan_dp_check(*, preset: str, overrides: dict[str, Any], plan: Path, preset_
 
     Args:
         preset: name of a preset (demo, paper) or path of a YAML file; its cohort and dp_check sections are used.
-        overrides: fields to replace, nested as in the preset.
-        preset_digest: SHA-256 that a preset given as a file must have; empty: any.
         plan: file to write: the resolved configuration, which all later steps read.
 
     Returns:

@@ -17,8 +17,6 @@ def plan_study(*, preset: str, overrides: dict[str, Any], plan: Path, preset_dig
 
     Args:
         preset: name of a preset (demo, paper) or path of a YAML file.
-        overrides: fields to replace, nested as in the preset.
-        preset_digest: SHA-256 that a preset given as a file must have; empty: any.
         plan: file to write: the resolved configuration, which all later steps read.
 
     Returns:

@@ -25,11 +25,8 @@ def train_target(
     Training saves a checkpoint in the store after each epoch or round, and resumes from it after an interruption.
 
     Args:
-        plan: the run's resolved configuration.
         cohort: the cohort to train on.
         target_name: name of the target in the plan.
-        store: location of finished artifacts and checkpoints, keyed by digest.
-        attempt: increment to bypass the cached result on a cluster.
         target: folder to write: weights, and ``target.json`` with lineage and utility.
 
     Returns:

@@ -20,7 +20,6 @@ def write_report(*, audit: Path, store: str, report: Path, page: Path) -> None:
 
     Args:
         audit: folder of ``audit.json``, and of ``change.json`` where there is one.
-        store: location of finished artifacts and checkpoints, keyed by digest.
         report: folder to write: ``report.html`` and ``figures/*.png``.
         page: file to write: the report alone, for the UI.
     """

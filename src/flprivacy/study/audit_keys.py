@@ -16,16 +16,9 @@ _NOT_OF_ONE_ATTACK = ("attributes", "accesses", "fractions", "seeds", "extractio
 
 
 def audit_key(*, target: str, cohort_digest: str, target_digest: str, architecture: str, study: StudyConfig) -> str:
-    """Return a digest of what is audited, with what, and how.
+    """Return a digest of what is audited, with what (baselines of its architecture), and how.
 
     The versions of code and libraries are not part of it: a schedule does not audit everything again after an upgrade.
-
-    Args:
-        target: its name.
-        cohort_digest: of the cohort.
-        target_digest: of the target.
-        architecture: of the target, whose baselines count.
-        study: the resolved configuration.
     """
     baselines = sorted(
         digest_json({k: v for k, v in to_mapping(config).items() if k != "weights" or config.topology == PRETRAINED})

@@ -13,13 +13,9 @@ from flprivacy.training.config import CanaryConfig, TargetConfig
 
 @dataclass(frozen=True, kw_only=True)
 class DpCheckConfig:
-    """A check of private training itself: train with canaries, and set what their scores prove against the claim.
+    """A check of private training itself: train with canaries, and set what their scores prove against the claim."""
 
-    Attributes:
-        target: what to train; private, with canaries.
-        confidence: with which the lower bound on epsilon holds, over all ways that it is computed.
-    """
-
+    # what to train; private, with canaries
     target: TargetConfig = field(
         default_factory=lambda: TargetConfig(
             topology="central",
@@ -29,7 +25,7 @@ class DpCheckConfig:
             canaries=CanaryConfig(),
         )
     )
-    confidence: float = 0.95
+    confidence: float = 0.95  # with which the lower bound on epsilon holds, over all ways that it is computed
 
     def __post_init__(self) -> None:
         check(self.target.privacy is not None, "target.privacy", None, "the check is about private training; add it")
@@ -39,23 +35,15 @@ class DpCheckConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """A whole study: a phantom cohort, targets trained on it, the attacks and the audit.
+    """A whole study: a phantom cohort, targets trained on it, the attacks and the audit."""
 
-    Attributes:
-        name: name of the preset or file.
-        cohort: the phantom cohort to make; None where a cohort is given.
-        protocol: preprocessing, ``standard`` or ``flprivacy-2023``.
-        targets: name -> how it is trained; an ``untrained`` one is the baseline of its architecture.
-        attack: the grid of attribute attacks.
-        audit: intervals and policy.
-    """
-
-    name: str
-    cohort: PhantomConfig | None = None
-    protocol: str = "standard"
+    name: str  # name of the preset or file
+    cohort: PhantomConfig | None = None  # the phantom cohort to make; None where a cohort is given
+    protocol: str = "standard"  # preprocessing, ``standard`` or ``flprivacy-2023``
+    # name -> how it is trained; an ``untrained`` one is the baseline of its architecture
     targets: dict[str, TargetConfig]
-    attack: AttackConfig = field(default_factory=AttackConfig)
-    audit: AuditConfig = field(default_factory=AuditConfig)
+    attack: AttackConfig = field(default_factory=AttackConfig)  # the grid of attribute attacks
+    audit: AuditConfig = field(default_factory=AuditConfig)  # intervals and policy
 
     def __post_init__(self) -> None:
         check(self.protocol in PROTOCOLS, "protocol", self.protocol, f"must be one of {', '.join(PROTOCOLS)}")
@@ -69,12 +57,7 @@ class StudyConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What a preset describes.
+    """What a preset describes."""
 
-    Attributes:
-        study: the study, whose parts other pipelines use too.
-        dp_check: the training that pipeline ``dp_check`` checks on the same cohort.
-    """
-
-    study: StudyConfig
-    dp_check: DpCheckConfig
+    study: StudyConfig  # the study, whose parts other pipelines use too
+    dp_check: DpCheckConfig  # the training that pipeline ``dp_check`` checks on the same cohort

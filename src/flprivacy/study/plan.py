@@ -19,20 +19,13 @@ from flprivacy.training.config import TargetConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run will do.
+    """What a run will do."""
 
-    Attributes:
-        pipeline: ``study`` or ``privacy_audit``.
-        command: the command line that repeats the run.
-        study: the whole configuration, defaults filled in.
-        cohort: folder or URI of the given cohort, empty where one is made.
-        sources: name -> folder or URI of each given target, with facts about it.
-    """
-
-    pipeline: str
-    command: str
-    study: StudyConfig
-    cohort: str = ""
+    pipeline: str  # ``study`` or ``privacy_audit``
+    command: str  # the command line that repeats the run
+    study: StudyConfig  # the whole configuration, defaults filled in
+    cohort: str = ""  # folder or URI of the given cohort, empty where one is made
+    # name -> folder or URI of each given target, with facts about it
     sources: dict[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
@@ -58,11 +51,6 @@ def given_study(base: StudyConfig, architectures: Mapping[str, str], targets: Ma
 
     In place of that come the baselines: fresh weights for every architecture and for every network of the user's own,
     and the preset's pretrained ones.
-
-    Args:
-        base: the preset.
-        architectures: of each target.
-        targets: where each target is.
     """
     untrained = [t for t in base.targets.values() if t.topology == "untrained"]
     pattern = replace(untrained[0] if untrained else TargetConfig(topology="untrained"), weights="")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import ConfigError, TargetError
-from flprivacy.core.parsing import to_mapping
+from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import link_or_copy, publish_folder, write_json
 from flprivacy.core.target import SCHEMA_VERSION, TARGET_FILE, ModelRecord, Origin, TargetRecord
 from flprivacy.core.target_source import CUSTOM
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flprivacy.models.architecture import TargetModel
 
 ROLES = ("target", "baseline")
-_MAX_RECORD_BYTES = 1 << 24
+MAX_RECORD_BYTES = 1 << 24
 _MOST_SHOWN = 500  # of a value in a message
 
 
@@ -36,8 +36,7 @@ def read_target(folder: Path) -> TargetRecord:
         TargetError: ``target.json`` is missing, is not a target's record or contradicts itself; a file that it names
             is missing, lies outside the folder or has changed.
     """
-    record = _read_record(folder / TARGET_FILE)
-    _check_record(folder / TARGET_FILE, record)
+    record = read_record(folder / TARGET_FILE)
     for model in record.models:
         path = plain_file(folder, model.weights)
         if digest_file(path) != model.sha256:
@@ -91,9 +90,6 @@ def load_model(
     """Return a target's network with the weights of one of its models.
 
     Args:
-        folder: the target's folder.
-        record: its record.
-        model_name: which of its models.
         into: the network that an earlier call returned for the same target: its weights are replaced, which saves
             building it; None: a new one.
 
@@ -173,20 +169,18 @@ def custom_digest(path: Path, origin: Origin) -> str:
 
 
 def target_digest(*, weights: Mapping[str, str], training: Mapping[str, Any], cohort_digest: str, protocol: str) -> str:
-    """Return a target's digest, which caches and lineage key on: what its models weigh and how they were trained.
-
-    Args:
-        weights: model name -> digest of its weights (:func:`flprivacy.models.weights.weights_digest`).
-        training: the record's ``training``.
-        cohort_digest: the record's ``cohort_digest``.
-        protocol: the record's ``protocol``.
-    """
+    """Return what caches and lineage key on: how a target's models (name -> digest) were trained and what they weigh."""
     return digest_json(
         {"weights": dict(weights), "training": dict(training), "cohort": cohort_digest, "protocol": protocol}
     )
 
 
-def _read_record(path: Path) -> TargetRecord:
+def read_record(path: Path) -> TargetRecord:
+    """Read and check a ``target.json``, wherever its weights are.
+
+    Raises:
+        TargetError: it is missing, is not a target's record or contradicts itself.
+    """
     mapping = read_json(path)
     version = mapping.get("schema_version", SCHEMA_VERSION) if isinstance(mapping, dict) else SCHEMA_VERSION
     if version != SCHEMA_VERSION:
@@ -194,9 +188,11 @@ def _read_record(path: Path) -> TargetRecord:
             f"{path}: schema_version is {version!r}; this version reads {SCHEMA_VERSION}; upgrade flprivacy"
         )
     try:
-        return TargetRecord.parse(mapping, TARGET_FILE)
+        record = from_mapping(TargetRecord, mapping, TARGET_FILE)
     except ConfigError as error:
         raise TargetError(f"{path}: not a target's record ({error}); mend it, or train the target again") from error
+    _check_record(path, record)
+    return record
 
 
 def read_json(path: Path) -> Any:
@@ -207,8 +203,8 @@ def read_json(path: Path) -> Any:
     """
     if not path.is_file():
         raise TargetError(f"{path}: no such file; give the folder of a target, as the training step writes it")
-    if path.stat().st_size > _MAX_RECORD_BYTES:
-        raise TargetError(f"{path}: larger than {_MAX_RECORD_BYTES} bytes, so not a target's record; train again")
+    if path.stat().st_size > MAX_RECORD_BYTES:
+        raise TargetError(f"{path}: larger than {MAX_RECORD_BYTES} bytes, so not a target's record; train again")
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:

@@ -1,6 +1,5 @@
 """A given target, wherever it lives and in whatever form: brought into the store as a target folder."""
 
-import json
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -8,33 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from flprivacy.core.digests import digest_file, digest_json
-from flprivacy.core.errors import ConfigError, FlprivacyError, TargetError
+from flprivacy.core.errors import ConfigError, TargetError, naming
 from flprivacy.core.events import emit
 from flprivacy.core.target import TARGET_FILE, TargetRecord
-from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource, parse_source
+from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource
 from flprivacy.storage.artifact_store import ArtifactStore
 from flprivacy.storage.backends.contract import ObjectStat
 from flprivacy.storage.download import fetch_files
 from flprivacy.storage.objects import ObjectStore, open_objects
 from flprivacy.storage.places import open_store
 from flprivacy.storage.uris import is_remote, join, local_path
-from flprivacy.targets.folder import deliver_target, read_target, verify_target
+from flprivacy.targets.folder import MAX_RECORD_BYTES, deliver_target, read_record, read_target, verify_target
 from flprivacy.targets.lineage import LINEAGE_FILE, PrivatePart, read_lineage, read_private_part
 
-Shape = tuple[int, int, int]
-_MOST_RECORD_BYTES = 1 << 24
 _SHOWN = 5
 
 
-def given_target(source: TargetSource, store: str = "", *, shape: Shape | None = None) -> Path:
+def given_target(source: TargetSource, store: str = "") -> Path:
     """Return a folder with the target: its own where it is on this machine, else one in the store.
 
     Nothing is fetched, converted or hashed again while the file, or the objects of the folder, stay what they were.
-
-    Args:
-        source: where it is, and what is known of it.
-        store: the store's location.
-        shape: of the scans, for a file that does not tell and a source that does not either.
 
     Raises:
         TargetError: it is no valid target, or the file cannot be used.
@@ -44,9 +36,9 @@ def given_target(source: TargetSource, store: str = "", *, shape: Shape | None =
     """
     source = replace(source, members="")  # nothing that is kept depends on where the private part is
     if source.is_mlflow:
-        return _from_mlflow(source, open_store(store), shape)
+        return _from_mlflow(source, open_store(store))
     if source.is_foreign:
-        return _from_file(source, open_store(store), shape)
+        return _from_file(source, open_store(store))
     _check_without_facts(source)
     if is_remote(source.location):
         return _from_folder(source.location, open_store(store))
@@ -72,12 +64,7 @@ def bring_target(source: TargetSource, store: str, *, name: str, out: Path) -> T
 def given_private_part(source: TargetSource, record: TargetRecord, folder: Path) -> PrivatePart | None:
     """Return the private part that a source names, for auditors; None where it names none.
 
-    It is fetched into ``folder``, which the caller removes: no store, artifact or tracking server ever holds it.
-
-    Args:
-        source: where it is.
-        record: of the target.
-        folder: empty.
+    It is fetched into an empty ``folder``, which the caller removes: no store, artifact or server ever holds it.
 
     Raises:
         TargetError: it is damaged, or another target's.
@@ -96,13 +83,13 @@ def given_private_part(source: TargetSource, record: TargetRecord, folder: Path)
 def _fetch(objects: ObjectStore, uri: str, names: Sequence[str], folder: Path) -> None:
     stats = {name: objects.stat(join(uri, name)) for name in names}
     for stat in stats.values():
-        if stat.size > _MOST_RECORD_BYTES:
+        if stat.size > MAX_RECORD_BYTES:
             raise TargetError(f"{stat.uri}: has {stat.size} bytes, too many for a list of members; check the location")
     fetch_files(objects, stats, folder, description="pulling members")
 
 
 def given_record(source: TargetSource, store: str = "") -> TargetRecord:
-    """Return a target's record; of a target folder behind a network, without fetching its weights.
+    """Return a target's record. Of a target folder the weights are not fetched; a file is imported, to know what it is.
 
     Raises:
         FlprivacyError: as :func:`given_target`.
@@ -125,13 +112,13 @@ def _check_without_facts(source: TargetSource) -> None:
         )
 
 
-def _from_file(source: TargetSource, store: ArtifactStore, shape: Shape | None) -> Path:
+def _from_file(source: TargetSource, store: ArtifactStore) -> Path:
     """Import a weights file, fetching it first if it is behind a network."""
     if not is_remote(source.location):
         file = local_path(source.location)
         if not file.is_file():
             raise TargetError(f"{file}: no such file; check the path")
-        return _imported(source, store, shape, version=digest_file(file), bring=lambda _: file)
+        return _imported(source, store, version=digest_file(file), bring=lambda _: file)
     objects = open_objects(source.location)
     stat = objects.stat(source.location)
     name = f"checkpoint{_suffix(source.location)}"
@@ -140,16 +127,16 @@ def _from_file(source: TargetSource, store: ArtifactStore, shape: Shape | None) 
         fetch_files(objects, {name: stat}, work, description="pulling weights")
         return work / name
 
-    return _imported(source, store, shape, version=f"{stat.version} {stat.size} {stat.uri}", bring=bring)
+    return _imported(source, store, version=f"{stat.version} {stat.size} {stat.uri}", bring=bring)
 
 
-def _from_mlflow(source: TargetSource, store: ArtifactStore, shape: Shape | None) -> Path:
+def _from_mlflow(source: TargetSource, store: ArtifactStore) -> Path:
     from flprivacy.tracking import fetch_artifacts, model_identity  # imports MLflow: only when asked for
 
     identity = model_identity(source.location)
-    inputs = {"mlflow": source.location, "identity": identity, "facts": source.facts(), "shape": list(shape or ())}
+    inputs = {"mlflow": source.location, "identity": identity, "facts": source.facts()}
     if identity:
-        return store.build("target", inputs, lambda work, out: _mlflow_into(source, work, out, shape, fetch_artifacts))
+        return store.build("target", inputs, lambda work, out: _mlflow_into(source, work, out, fetch_artifacts))
     with tempfile.TemporaryDirectory() as name:  # a run's artifacts may change: look each time, import once
         found = _target_within(fetch_artifacts(source.location, Path(name)), source)
         if found.is_dir():
@@ -158,17 +145,15 @@ def _from_mlflow(source: TargetSource, store: ArtifactStore, shape: Shape | None
             return store.build(
                 "target", {**inputs, "identity": digest}, lambda _, out: deliver_target(found, record, out)
             )
-        return _imported(source, store, shape, version=digest_file(found), bring=lambda _: found)
+        return _imported(source, store, version=digest_file(found), bring=lambda _: found)
 
 
-def _mlflow_into(
-    source: TargetSource, work: Path, out: Path, shape: Shape | None, fetch: Callable[[str, Path], Path]
-) -> None:
+def _mlflow_into(source: TargetSource, work: Path, out: Path, fetch: Callable[[str, Path], Path]) -> None:
     found = _target_within(fetch(source.location, work), source)
     if found.is_dir():
         deliver_target(found, verify_target(found), out)
     else:
-        _import(source, found, out, shape)
+        _import(source, found, out)
 
 
 def _target_within(path: Path, source: TargetSource) -> Path:
@@ -190,25 +175,21 @@ def _target_within(path: Path, source: TargetSource) -> Path:
     return files[0]
 
 
-def _imported(
-    source: TargetSource, store: ArtifactStore, shape: Shape | None, *, version: str, bring: Callable[[Path], Path]
-) -> Path:
+def _imported(source: TargetSource, store: ArtifactStore, *, version: str, bring: Callable[[Path], Path]) -> Path:
     """Return the folder in the store that an import gives; ``bring`` fetches the file only if there is none yet."""
-    inputs = {"imported": version, "facts": source.facts(), "shape": list(shape or ())}
+    inputs = {"imported": version, "facts": source.facts()}
 
     def make(work: Path, folder: Path) -> None:
-        _import(source, bring(work), folder, shape)
+        _import(source, bring(work), folder)
 
     return store.build("target", inputs, make)
 
 
-def _import(source: TargetSource, file: Path, folder: Path, shape: Shape | None) -> None:
+def _import(source: TargetSource, file: Path, folder: Path) -> None:
     from flprivacy.targets.importing import import_checkpoint  # imports Keras: only when there is work
 
-    try:
-        record = import_checkpoint(source, file, name="imported", out=folder, shape=shape)
-    except FlprivacyError as error:
-        raise type(error)(str(error).replace(str(file), source.location)) from error
+    with naming(source.location, file):
+        record = import_checkpoint(source, file, name="imported", out=folder)
     text = f"{source.location}: {describe_match(record)}"
     if record.tensors_matched < record.tensors_total:
         emit("warning", message=text)
@@ -232,14 +213,11 @@ def _suffix(location: str) -> str:
 
 def _fetched_record(objects: ObjectStore, uri: str, folder: Path) -> tuple[TargetRecord, ObjectStat]:
     stat = objects.stat(join(uri, TARGET_FILE))
-    if stat.size > _MOST_RECORD_BYTES:
+    if stat.size > MAX_RECORD_BYTES:
         raise TargetError(f"{stat.uri}: has {stat.size} bytes, which no record has; give the folder of a target")
     fetch_files(objects, {TARGET_FILE: stat}, folder, description="reading the record")
-    try:
-        record = TargetRecord.parse(json.loads((folder / TARGET_FILE).read_text()), stat.uri)
-    except (ValueError, RecursionError, ConfigError) as error:
-        raise TargetError(f"{stat.uri}: not a target's record ({error}); publish the target again") from error
-    return record, stat
+    with naming(uri.rstrip("/"), folder):
+        return read_record(folder / TARGET_FILE), stat
 
 
 def _from_folder(uri: str, store: ArtifactStore) -> Path:
@@ -258,21 +236,7 @@ def _from_folder(uri: str, store: ArtifactStore) -> Path:
         for name in files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             os.link(work / name, folder / name)
-        try:
+        with naming(uri.rstrip("/"), folder):
             verify_target(folder)
-        except TargetError as error:
-            raise TargetError(str(error).replace(str(folder), uri.rstrip("/"))) from error
 
     return store.build("target", {"pulled": digest, "objects": versions}, make)
-
-
-def target_record(word: str, store: str = "") -> TargetRecord:
-    """Return the record of a target given by its location, with what is known of it.
-
-    Of a target folder the weights are not fetched; a weights file is imported, because only it knows what it is.
-
-    Raises:
-        TargetError: it is no valid target.
-        StorageError: it is missing or cannot be read.
-    """
-    return given_record(parse_source(word), store)

@@ -12,7 +12,7 @@ from flprivacy.core.progress import track
 from flprivacy.core.publish import publish_folder, write_json
 from flprivacy.core.target import TARGET_FILE, ModelRecord, Origin, TargetRecord
 from flprivacy.core.target_source import CUSTOM, TargetSource
-from flprivacy.models.architecture import Shape, TargetModel
+from flprivacy.models.architecture import TargetModel
 from flprivacy.models.foreign.checkpoint import open_checkpoint
 from flprivacy.models.foreign.custom import SUFFIX, fresh_custom, load_custom, save_custom
 from flprivacy.models.foreign.loading import Loaded, load_checkpoint
@@ -26,17 +26,10 @@ _MOST_LEFT_OVER = 1000
 _STATED = ("topology", "partition", "epsilon", "delta", "synthetic_share", "n_train")  # by its owner, not known here
 
 
-def import_checkpoint(
-    source: TargetSource, file: Path, *, name: str, out: Path, shape: Shape | None = None
-) -> TargetRecord:
-    """Make a target folder at ``out`` from a weights file.
+def import_checkpoint(source: TargetSource, file: Path, *, name: str, out: Path) -> TargetRecord:
+    """Make a target folder at ``out`` from a weights file; a folder already there is replaced.
 
-    Args:
-        source: what is known of it; of its location only the file's name is used.
-        file: the file on this machine.
-        name: of the target.
-        out: the folder; one already there is replaced.
-        shape: of the scans, where neither the source nor the file tells it.
+    Of the source's location only the file's name is used.
 
     Raises:
         TargetError: the file cannot be used, or does not fit.
@@ -44,18 +37,17 @@ def import_checkpoint(
     """
     with publish_folder(out) as folder:
         make = _import_custom if source.is_custom else _import_known
-        record = make(source, file, name, folder, shape)
+        record = make(source, file, name, folder)
         write_json(folder / TARGET_FILE, to_mapping(record))
     return record
 
 
-def _import_custom(source: TargetSource, file: Path, name: str, folder: Path, shape: Shape | None) -> TargetRecord:
+def _import_custom(source: TargetSource, file: Path, name: str, folder: Path) -> TargetRecord:
     custom = load_custom(file, source.feature_layer)
     if source.shape not in (None, custom.model.shape):
         raise TargetError(
             f"{source.location}: takes scans of shape {custom.model.shape}, not {source.shape}; leave shape out"
         )
-    del shape  # its own is the only one
     weights = folder / f"{MODEL}{SUFFIX}"
     save_custom(custom, weights)
     tensors = len(custom.network.weights)
@@ -71,8 +63,8 @@ def _import_custom(source: TargetSource, file: Path, name: str, folder: Path, sh
     return _record(source, name, custom.model, weights, digest, (tensors, tensors), origin)
 
 
-def _import_known(source: TargetSource, file: Path, name: str, folder: Path, shape: Shape | None) -> TargetRecord:
-    loaded, kind = _loaded(source, file, shape)
+def _import_known(source: TargetSource, file: Path, name: str, folder: Path) -> TargetRecord:
+    loaded, kind = _loaded(source, file)
     weights = folder / f"{MODEL}{WEIGHTS_SUFFIX}"
     save_weights(loaded.model, weights)
     report = loaded.report
@@ -88,7 +80,7 @@ def _import_known(source: TargetSource, file: Path, name: str, folder: Path, sha
     return _record(source, name, loaded.model, weights, digest, (report.matched, report.total), origin)
 
 
-def _loaded(source: TargetSource, file: Path, shape: Shape | None) -> tuple[Loaded, str]:
+def _loaded(source: TargetSource, file: Path) -> tuple[Loaded, str]:
     """Return the network with the file's weights, and the file's format in words."""
     header = None if file.name.endswith(SUFFIX) else header_of(file)
     if header is not None:
@@ -97,16 +89,7 @@ def _loaded(source: TargetSource, file: Path, shape: Shape | None) -> tuple[Load
         trunk = len(model.trunk.weights)
         return Loaded(model=model, report=replace(report, matched=trunk, total=trunk), head=True), "flprivacy"
     with open_checkpoint(file) as checkpoint:
-        loaded = load_checkpoint(
-            checkpoint,
-            architecture=source.architecture,
-            shape=source.shape or checkpoint.shape or shape,
-            n_classes=source.classes,
-            trunk_layer=source.trunk_layer,
-            allow_partial=source.allow_partial,
-            weights_only=source.weights_only,
-        )
-        return loaded, checkpoint.format
+        return load_checkpoint(checkpoint, source), checkpoint.format
 
 
 def _record(
@@ -146,14 +129,7 @@ def _file_name(source: TargetSource) -> str:
 
 
 def fresh_target(network: Path, *, initialisations: int, seed: int, protocol: str, out: Path) -> TargetRecord:
-    """Make an untrained baseline of a custom target: its network, with fresh weights, several times.
-
-    Args:
-        network: folder of the custom target.
-        initialisations: how many draws of fresh weights.
-        seed: draws them.
-        protocol: preprocessing of the run.
-        out: the folder; one already there is replaced.
+    """Make an untrained baseline of a custom target: its network with fresh weights, several times, in place of ``out``.
 
     Raises:
         TargetError: the target is damaged or not custom.

@@ -63,14 +63,11 @@ def _published(word: str) -> dict[str, str]:
 
 
 def newest_folders(prefix: str) -> dict[str, str]:
-    """Return name -> the newest target folder of that name below a prefix.
+    """Return name -> the newest target folder of that name below a prefix, which is a path or a URI.
 
     A folder named like a number, a version or a date (``7``, ``v1.2``, ``2026-11-17``, ``run-0012``) is one version of
     the target that its parent is named after; the one with the largest numbers, compared in order, is the newest.
     Any other folder is a target by itself. A folder is published once its ``target.json`` is there, stored last.
-
-    Args:
-        prefix: a path, or a URI that starts with ``file://``, ``s3://`` or ``gs://``.
 
     Raises:
         TargetError: no target folder is there, or two of one name are equally new.

@@ -9,7 +9,7 @@ Auditors who work elsewhere are given the contents of ``private`` at a location 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from flprivacy.core.errors import ConfigError, TargetError
 from flprivacy.core.parsing import from_mapping
 from flprivacy.core.target import Lineage, TargetRecord
 from flprivacy.privacy.config import NOISE_SEED, without_fields
-from flprivacy.targets.folder import plain_file, read_json, target_digest, weights_digests
+from flprivacy.targets.folder import plain_file, read_json
 
 PRIVATE_FOLDER = "private"
 LINEAGE_FILE = "lineage.json"
@@ -82,43 +82,14 @@ def read_lineage(folder: Path, record: TargetRecord) -> Lineage:
 def private_part(folder: Path, record: TargetRecord) -> PrivatePart | None:
     """Return the private part within a target's folder; None where it is kept elsewhere or unknown.
 
-    Older versions laid its files beside the weights.
-
     Raises:
         TargetError: it is damaged, or another target's.
     """
     if (folder / PRIVATE_FOLDER).is_dir():
         return read_private_part(folder / PRIVATE_FOLDER, record)
-    if not (folder / MEMBERS_FILE).is_file():
-        return None
-    there = {
-        "members": MEMBERS_FILE,
-        "history": HISTORY_FILE if (folder / HISTORY_FILE).is_file() else "",
-        "canaries": CANARIES_FILE if (folder / CANARIES_FILE).is_file() else "",
-    }
-    lineage = Lineage(
-        target_digest=record.digest, cohort_digest=record.cohort_digest, training=record.training, **there
-    )
-    return PrivatePart(folder=folder, lineage=lineage)
+    return None
 
 
 def released_training(training: Mapping[str, Any]) -> dict[str, Any]:
     """Return a TargetConfig's mapping without its seeds: as it stands in ``target.json``."""
     return without_fields(training, _SEEDS)
-
-
-def released_record(folder: Path, record: TargetRecord) -> TargetRecord:
-    """Return a target's record as it may be published. One of this version is so already.
-
-    One of an older version loses the cohort's digest and the seeds, and with them its own digest, which covers them.
-
-    Raises:
-        TargetError: a weights file is damaged.
-    """
-    training = released_training(record.training)
-    if training == record.training and not record.cohort_digest:
-        return record
-    digest = target_digest(
-        weights=weights_digests(folder, record), training=training, cohort_digest="", protocol=record.protocol
-    )
-    return replace(record, training=training, cohort_digest="", digest=digest)

@@ -1,17 +1,15 @@
 """Publish a target of this machine where others can pull it."""
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from flprivacy.core.errors import ConfigError, TargetError
-from flprivacy.core.parsing import to_mapping
-from flprivacy.core.publish import link_or_copy, write_json
 from flprivacy.core.target import TARGET_FILE
 from flprivacy.storage.upload import upload_files
 from flprivacy.storage.uris import is_remote, local_path
 from flprivacy.targets.folder import deliver_target, read_target
-from flprivacy.targets.lineage import LINEAGE_FILE, private_part, released_record
+from flprivacy.targets.lineage import LINEAGE_FILE, private_part, released_training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,23 +39,21 @@ def push_target(*, folder: Path, uri: str, members_uri: str = "") -> Pushed:
     if members_uri:
         _check_apart(uri, members_uri)
     record = read_target(folder)
-    part, released = private_part(folder, record), released_record(folder, record)
-    sent = 0
+    if released_training(record.training) != record.training:
+        raise TargetError(
+            f"{folder / TARGET_FILE}: its training states seeds, which draw private things; train it again"
+        )
+    part, sent = private_part(folder, record), 0
     if members_uri:
         if part is None:
             raise TargetError(
                 f"{folder}: holds no list of members; leave --with-members out, or give the trained folder"
             )
-        with tempfile.TemporaryDirectory() as staged:
-            lineage = replace(part.lineage, target_digest=released.digest)
-            write_json(Path(staged) / LINEAGE_FILE, to_mapping(lineage))
-            for name in part.lineage.files:
-                link_or_copy(part.folder / name, Path(staged) / name)
-            sent += upload_files(Path(staged), [LINEAGE_FILE, *part.lineage.files], members_uri, last=LINEAGE_FILE)
+        sent += upload_files(part.folder, [LINEAGE_FILE, *part.lineage.files], members_uri, last=LINEAGE_FILE)
     with tempfile.TemporaryDirectory() as staged:
         public = Path(staged) / "target"
-        deliver_target(folder, released, public)
-        names = [TARGET_FILE, *(model.weights for model in released.models)]
+        deliver_target(folder, record, public)
+        names = [TARGET_FILE, *(model.weights for model in record.models)]
         sent += upload_files(public, names, uri, last=TARGET_FILE)
     return Pushed(bytes_sent=sent, kept=part.lineage.files if part is not None and not members_uri else ())
 

@@ -1,6 +1,7 @@
 """What a given target is, for people to look at."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,6 @@ _SHOWN = 20
 
 def show_target(source: TargetSource, store: str = "") -> dict[str, Any]:
     """Return a target folder's record, or what a foreign file holds and how it fits, JSON-able.
-
-    Args:
-        source: where it is, and what is known of it.
-        store: the store's location.
 
     Raises:
         FlprivacyError: it cannot be read.
@@ -54,7 +51,7 @@ def _shown(source: TargetSource, path: Path) -> dict[str, Any]:
             "architecture": source.architecture or guess_architecture(checkpoint),
         }
         fits = found["architecture"] and shape and not source.is_custom
-        return found | (_match(checkpoint, source, shape) if fits else {})
+        return found | (_match(checkpoint, source) if fits else {})
 
 
 def _networks(checkpoint: Checkpoint) -> dict[str, str]:
@@ -65,19 +62,11 @@ def _networks(checkpoint: Checkpoint) -> dict[str, str]:
     }
 
 
-def _match(checkpoint: Checkpoint, source: TargetSource, shape: Any) -> dict[str, Any]:
+def _match(checkpoint: Checkpoint, source: TargetSource) -> dict[str, Any]:
     """Try the weights in their architecture, and say how they fit."""
     from flprivacy.models.foreign.loading import load_checkpoint
 
-    loaded = load_checkpoint(
-        checkpoint,
-        architecture=source.architecture,
-        shape=shape,
-        n_classes=source.classes,
-        trunk_layer=source.trunk_layer,
-        allow_partial=True,
-        weights_only=True,
-    )
+    loaded = load_checkpoint(checkpoint, replace(source, allow_partial=True, weights_only=True))
     report = loaded.report
     return {
         "classes": loaded.model.n_classes,

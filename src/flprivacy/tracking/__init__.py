@@ -30,11 +30,10 @@ from flprivacy.tracking.attempts import close_runs_of_dead_processes, close_stal
 from flprivacy.tracking.audits import log_audit
 from flprivacy.tracking.checks import log_check
 from flprivacy.tracking.filing import Filing, LoggedRun, filing_from_environment
-from flprivacy.tracking.history import FiledAudit, fetch_audit, last_audit, run_pages, same_audit
+from flprivacy.tracking.history import fetch_audit, last_audit, run_pages, same_audit
 from flprivacy.tracking.models import fetch_artifacts, model_identity, pinned_version
 
 __all__ = [
-    "FiledAudit",
     "Filing",
     "LoggedRun",
     "close_runs_of_dead_processes",

@@ -1,12 +1,12 @@
 """Audits that were filed before: by what was audited, by name, and by pipeline run."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 
+from flprivacy.core.change import PreviousAudit
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import AuditError
 from flprivacy.tracking.attempts import DIGEST_TAG
@@ -14,18 +14,7 @@ from flprivacy.tracking.audits import AUDIT_FILE, KEY_TAG, SCORES_FOLDER, TARGET
 from flprivacy.tracking.server import all_experiments, connected, without_password
 
 
-@dataclass(frozen=True, kw_only=True)
-class FiledAudit:
-    """A finished audit in MLflow, as far as it concerns one target."""
-
-    run_id: str  # its run
-    digest: str  # SHA-256 of its ``audit.json``
-    cohort_digest: str  # of the cohort
-    target_digest: str  # of the target as it was then
-    ended: str  # when it was filed, in ISO 8601 with time zone
-
-
-def same_audit(target: str, key: str, *, tracking_uri: str | None = None) -> FiledAudit | None:
+def same_audit(target: str, key: str, *, tracking_uri: str | None = None) -> PreviousAudit | None:
     """Return the latest audit of a target with the same key; None if there is none.
 
     Args:
@@ -37,7 +26,7 @@ def same_audit(target: str, key: str, *, tracking_uri: str | None = None) -> Fil
 
 def last_audit(
     target: str, *, cohort_name: str, cohort_digest: str, tracking_uri: str | None = None
-) -> FiledAudit | None:
+) -> PreviousAudit | None:
     """Return the latest audit of a target of that name, on the same cohort if there is one, else on one of its name."""
     any_digest = f"tags.`{TARGET_TAG}.{target}` != ''"
     name = cohort_name.replace("'", "''")
@@ -45,7 +34,7 @@ def last_audit(
     return same or _latest(target, f"{any_digest} and tags.`audit.cohort` = '{name}'", tracking_uri)
 
 
-def _latest(target: str, query: str, tracking_uri: str | None) -> FiledAudit | None:
+def _latest(target: str, query: str, tracking_uri: str | None) -> PreviousAudit | None:
     with connected(tracking_uri) as (client, _):
         found = client.search_runs(
             all_experiments(client),
@@ -56,9 +45,9 @@ def _latest(target: str, query: str, tracking_uri: str | None) -> FiledAudit | N
     return _filed(found[0], target) if found else None
 
 
-def _filed(run: Run, target: str) -> FiledAudit:
+def _filed(run: Run, target: str) -> PreviousAudit:
     ended = run.info.end_time or run.info.start_time
-    return FiledAudit(
+    return PreviousAudit(
         run_id=run.info.run_id,
         digest=run.data.tags.get(DIGEST_TAG, ""),
         cohort_digest=run.data.tags.get("audit.cohort_digest", ""),

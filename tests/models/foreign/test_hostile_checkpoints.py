@@ -17,6 +17,7 @@ import pytest
 from keras import layers
 
 from flprivacy.core.errors import TargetError
+from flprivacy.core.target_source import TargetSource
 from flprivacy.models.foreign.checkpoint import open_checkpoint
 from flprivacy.models.foreign.custom import load_custom
 from flprivacy.models.foreign.loading import load_checkpoint
@@ -75,7 +76,8 @@ def _load_own(path):
 def _load(path, **facts):
     with open_checkpoint(path) as checkpoint:
         checkpoint.read(checkpoint.places)
-        load_checkpoint(checkpoint, **({"architecture": "cnn3d_small", "shape": SHAPE} | facts))
+        asked = {"architecture": "cnn3d_small", "shape": SHAPE} | facts
+        load_checkpoint(checkpoint, TargetSource(location=str(path), **asked))
 
 
 def test_the_harmless_ones_are_read(saved):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from flprivacy.core.errors import TargetError
+from flprivacy.core.target_source import TargetSource
 from flprivacy.models.foreign.checkpoint import open_checkpoint
 from flprivacy.models.foreign.loading import load_checkpoint
 
@@ -15,7 +16,7 @@ LONG = (24, 32, 40)  # depth at which the reference's two poolings of I3D both h
 
 def _load(path, **facts):
     with open_checkpoint(path) as checkpoint:
-        return load_checkpoint(checkpoint, **facts)
+        return load_checkpoint(checkpoint, TargetSource(location=str(path), **facts))
 
 
 def _scans(shape, n=2):

@@ -31,7 +31,7 @@ def saved(tmp_path_factory):
 
 def _load(path, **facts):
     with open_checkpoint(path) as checkpoint:
-        return load_checkpoint(checkpoint, **facts)
+        return load_checkpoint(checkpoint, TargetSource(location=str(path), **facts))
 
 
 @pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.weights.h5"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import h5py
 
-from flprivacy.core.errors import TargetError
+from flprivacy.core.errors import TargetError, naming
 from flprivacy.models.foreign.archive import MAX_CONFIG_BYTES, parse_config, unpacked
 from flprivacy.models.foreign.description import NamedLayer, Shape, code_in, input_shape, named_layers
 from flprivacy.models.hdf5 import Array, GuardedFile, open_guarded
@@ -22,46 +22,29 @@ _NOT_WEIGHTS = ("optimizer", "metrics", "optimizer_weights", "top_level_model_we
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTensor:
-    """One tensor of a checkpoint, by the names that its writer gave.
+    """One tensor of a checkpoint, by the names that its writer gave."""
 
-    Attributes:
-        place: its path in the file, which nothing else has.
-        network: name of the network that its layer lies in; empty for the outermost. ``a/b`` lies in ``a``.
-        layer: name of its layer.
-        weight: ``kernel``, ``beta`` ...; ``#0`` for the layer's first, where the file numbers them.
-        spec: shape and type.
-    """
-
-    place: str
-    network: str
-    layer: str
-    weight: str
-    spec: TensorSpec
+    place: str  # its path in the file, which nothing else has
+    network: str  # name of the network that its layer lies in; empty for the outermost. ``a/b`` lies in ``a``
+    layer: str  # name of its layer
+    weight: str  # ``kernel``, ``beta`` ...; ``#0`` for the layer's first, where the file numbers them
+    spec: TensorSpec  # shape and type
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What an open checkpoint holds, nothing of it read yet.
+    """What an open checkpoint holds, nothing of it read yet."""
 
-    Attributes:
-        path: the file.
-        format: in words.
-        tensors: by the networks and layers that they may be said to lie in; one place may stand here twice.
-        places: path in the file -> shape and type, each tensor once.
-        shape: (depth, height, width) of the scans that its network takes; None where the file does not tell.
-        code: class of a layer of code in its description; empty if there is none.
-        config: the description of its network; None where there is none.
-        read: places -> values.
-    """
-
-    path: Path
-    format: str
+    path: Path  # the file
+    format: str  # in words
+    # by the networks and layers that they may be said to lie in; one place may stand here twice
     tensors: tuple[StoredTensor, ...]
-    places: Mapping[str, TensorSpec]
+    places: Mapping[str, TensorSpec]  # path in the file -> shape and type, each tensor once
+    # (depth, height, width) of the scans that its network takes; None where the file does not tell
     shape: Shape | None = None
-    code: str = ""
-    config: Mapping[str, Any] | None = None
-    read: Callable[[Iterable[str]], dict[str, Array]] = field(repr=False)
+    code: str = ""  # class of a layer of code in its description; empty if there is none
+    config: Mapping[str, Any] | None = None  # the description of its network; None where there is none
+    read: Callable[[Iterable[str]], dict[str, Array]] = field(repr=False)  # places -> values
 
 
 @contextmanager
@@ -95,12 +78,10 @@ def opened(path: Path, shown: Path) -> Iterator[GuardedFile]:
     Raises:
         TargetError: it is damaged, or holds what no weights file holds.
     """
-    try:
+    with naming(str(shown), path):
         vet(path, remedy=_REMEDY)
         with open_guarded(path, remedy=_REMEDY, max_depth=_MAX_DEPTH) as file:
             yield file
-    except TargetError as error:
-        raise TargetError(str(error).replace(str(path), str(shown))) from error
 
 
 def _hdf5(file: GuardedFile, path: Path) -> Checkpoint:

@@ -37,19 +37,13 @@ _REFUSALS = (ValueError, TypeError, KeyError, AttributeError, IndexError, Runtim
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CustomModel:
-    """A network of the user's own.
+    """A network of the user's own."""
 
-    Attributes:
-        network: as it was saved.
-        model: what attacks use.
-        config: its description, without what only training needs.
-        answers: what its output is: ``probabilities`` or ``logits`` of several classes, ``probability`` or ``logit``
-            of one; empty where it is neither, and cannot be attacked as such.
-    """
-
-    network: keras.Model
-    model: TargetModel
-    config: dict[str, Any]
+    network: keras.Model  # as it was saved
+    model: TargetModel  # what attacks use
+    config: dict[str, Any]  # its description, without what only training needs
+    # what its output is: ``probabilities`` or ``logits`` of several classes, ``probability`` or ``logit`` of one; empty
+    # where it is neither, and cannot be attacked as such
     answers: str
 
 
@@ -60,7 +54,6 @@ def load_custom(path: Path, feature_layer: str, *, answers: str | None = None) -
     layer gets more numbers than the file holds.
 
     Args:
-        path: the file.
         feature_layer: name of the layer whose output is the features; averaged over space where it has any.
         answers: see :class:`CustomModel`; None: found out with two random scans.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from flprivacy.core.checks import check
 from flprivacy.core.errors import TargetError
+from flprivacy.core.target_source import TargetSource
 from flprivacy.models.architecture import Shape, TargetModel
 from flprivacy.models.foreign.checkpoint import Checkpoint
 from flprivacy.models.foreign.naming import (
@@ -28,77 +29,48 @@ _SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Loaded:
-    """A network of ours with a checkpoint's weights.
+    """A network of ours with a checkpoint's weights."""
 
-    Attributes:
-        model: the network; trunk tensors that were missing, and a head that was, hold fresh weights.
-        report: how the trunk fits; ``left_over`` are the places in the file that neither trunk nor head took.
-        head: whether the head came from the file too.
-    """
-
-    model: TargetModel
-    report: MatchReport
-    head: bool
+    model: TargetModel  # the network; trunk tensors that were missing, and a head that was, hold fresh weights
+    report: MatchReport  # how the trunk fits; ``left_over`` are the places in the file that neither trunk nor head took
+    head: bool  # whether the head came from the file too
 
 
-def load_checkpoint(
-    checkpoint: Checkpoint,
-    *,
-    architecture: str = "",
-    shape: Shape | None = None,
-    n_classes: int | None = None,
-    trunk_layer: str = "",
-    allow_partial: bool = False,
-    weights_only: bool = False,
-) -> Loaded:
+def load_checkpoint(checkpoint: Checkpoint, source: TargetSource) -> Loaded:
     """Build an architecture with the weights of an open checkpoint. What the file's description asks for is not built.
 
     Args:
         checkpoint: from :func:`~flprivacy.models.foreign.checkpoint.open_checkpoint`.
-        architecture: name in the registry; empty: the one whose layers the file names.
-        shape: (depth, height, width) in voxels; None: what the file says.
-        n_classes: classes of the head; None: those of the file's head.
-        trunk_layer: network of the file that holds the trunk; empty: found by names.
-        allow_partial: take a trunk that is not whole.
-        weights_only: take the weights of a network that holds layers of code, which are not run.
+        source: facts about it; of architecture, shape and classes those that the file does not tell.
 
     Raises:
         TargetError: the file lacks tensors of the trunk, or what it does not tell was not given.
         ConfigError: an unknown architecture.
     """
-    _check_code(checkpoint, weights_only)
-    architecture = architecture or _architecture(checkpoint)
-    shape = shape or checkpoint.shape
+    if checkpoint.code and not source.weights_only:
+        raise TargetError(
+            f"{checkpoint.path}: its network has a layer of code ({checkpoint.code}), and code of a file is never run; "
+            "if the network is one of ours all the same, give weights_only=true to take its tensors alone"
+        )
+    architecture = source.architecture or guess_architecture(checkpoint)
+    if not architecture:
+        raise TargetError(
+            f"{checkpoint.path}: names the layers of no architecture of ours; give architecture "
+            f"({', '.join(ARCHITECTURES)}), or feature_layer for a network of your own"
+        )
+    shape = source.shape or checkpoint.shape
     if shape is None:
         raise TargetError(
             f"{checkpoint.path}: does not tell which scans it takes; give shape, such as shape=24x256x256"
         )
     check(architecture in ARCHITECTURES, "architecture", architecture, f"must be one of {', '.join(ARCHITECTURES)}")
-    model = _build(checkpoint, architecture, shape, n_classes)
-    found, head = _match(checkpoint, model, trunk_layer)
+    model = _build(checkpoint, architecture, shape, source.classes)
+    found, head = _match(checkpoint, model, source.trunk_layer)
     report = _report(checkpoint, model, found, head)
-    if report.matched < (1 if allow_partial else report.total):
+    if report.matched < (1 if source.allow_partial else report.total):
         raise TargetError(_short(checkpoint, architecture, report))
     _assign(checkpoint, model, found | head)
     return Loaded(model=model, report=report, head=bool(head))
-
-
-def _check_code(checkpoint: Checkpoint, weights_only: bool) -> None:
-    if checkpoint.code and not weights_only:
-        raise TargetError(
-            f"{checkpoint.path}: its network has a layer of code ({checkpoint.code}), and code of a file is never run; "
-            "if the network is one of ours all the same, give weights_only=true to take its tensors alone"
-        )
-
-
-def _architecture(checkpoint: Checkpoint) -> str:
-    found = guess_architecture(checkpoint)
-    if not found:
-        raise TargetError(
-            f"{checkpoint.path}: names the layers of no architecture of ours; give architecture "
-            f"({', '.join(ARCHITECTURES)}), or feature_layer for a network of your own"
-        )
-    return found
 
 
 def _build(checkpoint: Checkpoint, architecture: str, shape: Shape, n_classes: int | None) -> TargetModel:

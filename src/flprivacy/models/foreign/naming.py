@@ -21,28 +21,18 @@ _SAME_WEIGHT = {"kernel": ("kernel", "depthwise_kernel")}  # Keras 2 named kerne
 
 @dataclass(frozen=True)
 class Numbered:
-    """Layers of ours that a foreign network calls ``stem``, ``stem_1``, ``stem_2`` ...
+    """Layers of ours that a foreign network calls ``stem``, ``stem_1``, ``stem_2`` ..."""
 
-    Attributes:
-        layers: ours, in the order in which the foreign ones were made.
-        optional: how many of the last may be lacking together.
-    """
-
-    layers: tuple[str, ...]
-    optional: int = 0
+    layers: tuple[str, ...]  # ours, in the order in which the foreign ones were made
+    optional: int = 0  # how many of the last may be lacking together
 
 
 @dataclass(frozen=True)
 class Block:
-    """Layers that lie in one network of a checkpoint.
+    """Layers that lie in one network of a checkpoint."""
 
-    Attributes:
-        layers: those that bear our names in a foreign network, if any does.
-        numbered: by the stem of the names that Keras gives.
-    """
-
-    layers: tuple[str, ...]
-    numbered: Mapping[str, Numbered] = field(default_factory=dict)
+    layers: tuple[str, ...]  # those that bear our names in a foreign network, if any does
+    numbered: Mapping[str, Numbered] = field(default_factory=dict)  # by the stem of the names that Keras gives
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,9 +129,7 @@ def match_block(block: Block, wanted: Sequence[Wanted], checkpoint: Checkpoint, 
     """Find the tensors of a block's layers in the network of the checkpoint that holds most of them.
 
     Args:
-        block: the layers.
         wanted: their tensors; those of other layers are ignored.
-        checkpoint: where to look.
         within: only in the network of that name, or in those inside it; empty: anywhere.
 
     Raises:

@@ -23,10 +23,7 @@ Sizes = tuple[int | None, ...]
 
 @contextmanager
 def bounded_building(most_weights: int) -> Iterator[None]:
-    """Refuse tensors before they fill the memory, while Keras builds a network from its description.
-
-    Args:
-        most_weights: numbers that all weights together may hold.
+    """Refuse large tensors, and more than ``most_weights`` numbers of weights, while Keras builds a network.
 
     Raises:
         ValueError: within the block, where Keras would raise it too.
