@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import ClassVar, Self
 
-from flprivacy.core.errors import AuditError, ConfigError
+from flprivacy.core.errors import AuditError, ConfigError, FlprivacyError
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import write_json
 
@@ -17,6 +17,7 @@ class JsonRecord:
 
     _kind: ClassVar[str]
     _step: ClassVar[str]
+    _error: ClassVar[type[FlprivacyError]] = AuditError
 
     def write(self, path: Path) -> None:
         """Write the record atomically as JSON.
@@ -31,9 +32,9 @@ class JsonRecord:
         """Read a record written by :meth:`write`.
 
         Raises:
-            AuditError: the file is missing or holds something else.
+            AuditError: the file is missing or holds something else; ConfigError where it is a plan.
         """
         try:
             return from_mapping(cls, json.loads(path.read_text()), str(path))
         except (OSError, ValueError, ConfigError) as error:
-            raise AuditError(f"{path}: not {cls._kind} ({error}); run the {cls._step} step again") from error
+            raise cls._error(f"{path}: not {cls._kind} ({error}); run the {cls._step} step again") from error

@@ -40,7 +40,7 @@ class Backoff:
         self.failures = 0
 
     def failed(self, *, attempts: int | None = None) -> float | None:
-        """Count a failure; return the seconds until the next try, None to give up after ``attempts`` or as configured."""
+        """Count a failure; return seconds until the next try, None to give up after ``attempts`` or as configured."""
         if not self.failures:
             self._since = time.monotonic()
         self.failures += 1

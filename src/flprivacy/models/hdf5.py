@@ -5,7 +5,7 @@ storage would let a file pull in other files; compression and sparse storage wou
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -168,11 +168,6 @@ def open_guarded(path: Path, *, remedy: str, max_depth: int = MAX_DEPTH) -> Iter
 
 def _common(dataset: h5py.Dataset) -> bool:
     return bool(dataset.id.get_type() == h5py.h5t.py_create(dataset.dtype))
-
-
-def read(datasets: Mapping[str, h5py.Dataset]) -> dict[str, Array]:
-    """Read tensors that :meth:`GuardedFile.tensors` returned."""
-    return {name: dataset[()] for name, dataset in datasets.items()}
 
 
 def one_line(error: Exception) -> str:

@@ -16,8 +16,9 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -25,7 +26,7 @@ import numpy as np
 from flprivacy.core.errors import ConfigError, StorageError, TargetError
 from flprivacy.core.parsing import from_mapping
 from flprivacy.core.publish import publish_file
-from flprivacy.models.hdf5 import Array, one_line, open_guarded, read
+from flprivacy.models.hdf5 import Array, one_line, open_guarded
 from flprivacy.models.quarantine import vet
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ class TensorSpec:
     dtype: str
 
 
+def specs_of(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:
+    """Return shapes and types of arrays, datasets or variables."""
+    return {name: TensorSpec(tuple(one.shape), str(one.dtype)) for name, one in tensors.items()}
+
+
 Check = Callable[[TensorHeader, Mapping[str, TensorSpec]], None]
 
 
@@ -95,8 +101,8 @@ def read_tensors(path: Path, check: Check | None = None) -> tuple[TensorHeader, 
         header = _read_header(file.root, path)
         datasets = file.tensors()
         if check is not None:
-            check(header, {name: TensorSpec(d.shape, str(d.dtype)) for name, d in datasets.items()})
-        return header, read(datasets)
+            check(header, specs_of(datasets))
+        return header, {name: dataset[()] for name, dataset in datasets.items()}
 
 
 def vet_tensors(path: Path) -> None:
@@ -190,16 +196,12 @@ def load_weights(model: "TargetModel", path: Path) -> MatchReport:
             number of classes, lacks a tensor, has one too many, or holds a value that is not finite.
     """
     variables = _variables(model)
-    wanted = {name: TensorSpec(tuple(v.shape), str(v.dtype)) for name, v in variables.items()}
-
-    def check(header: TensorHeader, found: Mapping[str, TensorSpec]) -> None:
-        _check_fit(path, _header(model), header, wanted, found)
-
-    _, tensors = read_tensors(path, check)
+    wanted = specs_of(variables)
+    _, tensors = read_tensors(path, partial(_check_fit, path, _header(model), wanted))
     _check_finite(tensors, path)
     for name, variable in variables.items():
         variable.assign(tensors[name])
-    return match(wanted, {name: TensorSpec(v.shape, str(v.dtype)) for name, v in tensors.items()})
+    return match(wanted, specs_of(tensors))
 
 
 def weights_digest(model: "TargetModel") -> str:
@@ -229,8 +231,8 @@ def _tensors(model: "TargetModel") -> dict[str, Array]:
 def _check_fit(
     path: Path,
     model: TensorHeader,
-    file: TensorHeader,
     wanted: Mapping[str, TensorSpec],
+    file: TensorHeader,
     found: Mapping[str, TensorSpec],
 ) -> None:
     report = match(wanted, found)

@@ -4,12 +4,10 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from flprivacy.core.errors import ConfigError
-from flprivacy.core.parsing import from_mapping, to_mapping
-from flprivacy.core.publish import write_json
+from flprivacy.core.json_record import JsonRecord
 from flprivacy.core.target_source import CUSTOM
 from flprivacy.core.vocabulary import PRETRAINED
 from flprivacy.privacy.config import without_noise_seeds
@@ -18,8 +16,10 @@ from flprivacy.training.config import TargetConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(JsonRecord):
     """What a run will do."""
+
+    _kind, _step, _error = "a plan", "plan", ConfigError
 
     pipeline: str  # ``study`` or ``privacy_audit``
     command: str  # the command line that repeats the run
@@ -27,23 +27,6 @@ class Plan:
     cohort: str = ""  # folder or URI of the given cohort, empty where one is made
     # name -> folder or URI of each given target, with facts about it
     sources: dict[str, str] = field(default_factory=dict)
-
-    def write(self, path: Path) -> None:
-        """Write the plan atomically as JSON."""
-        write_json(path, to_mapping(self))
-
-    @classmethod
-    def read(cls, path: Path) -> "Plan":
-        """Read a plan written by :meth:`write`.
-
-        Raises:
-            ConfigError: the file is missing or is no plan.
-        """
-        try:
-            mapping = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{path}: not a plan ({error}); run the plan step again") from error
-        return from_mapping(cls, mapping, str(path))
 
 
 def given_study(base: StudyConfig, architectures: Mapping[str, str], targets: Mapping[str, str]) -> StudyConfig:

@@ -169,7 +169,7 @@ def custom_digest(path: Path, origin: Origin) -> str:
 
 
 def target_digest(*, weights: Mapping[str, str], training: Mapping[str, Any], cohort_digest: str, protocol: str) -> str:
-    """Return what caches and lineage key on: how a target's models (name -> digest) were trained and what they weigh."""
+    """What caches and lineage key on: how a target's models (name -> digest) were trained and what they weigh."""
     return digest_json(
         {"weights": dict(weights), "training": dict(training), "cohort": cohort_digest, "protocol": protocol}
     )

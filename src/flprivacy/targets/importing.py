@@ -129,7 +129,7 @@ def _file_name(source: TargetSource) -> str:
 
 
 def fresh_target(network: Path, *, initialisations: int, seed: int, protocol: str, out: Path) -> TargetRecord:
-    """Make an untrained baseline of a custom target: its network with fresh weights, several times, in place of ``out``.
+    """Make an untrained baseline of a custom target: its network with fresh weights, several times, at ``out``.
 
     Raises:
         TargetError: the target is damaged or not custom.

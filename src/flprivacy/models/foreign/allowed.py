@@ -5,7 +5,7 @@ frameworks' code or graphs, or functions looked up by name; a list of what is al
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,69 +57,69 @@ def check_allowed(config: Mapping[str, Any], path: Path) -> None:
     Raises:
         TargetError: it does.
     """
-    code = code_in(config)
+    for fault in _faults(config):
+        raise TargetError(f"{path}: {fault}")
+
+
+def _faults(config: Mapping[str, Any]) -> Iterator[str]:
+    code, kind = code_in(config), config.get("class_name")
     if code:
-        raise TargetError(
-            f"{path}: its network has a layer of code ({code}), and code of a file is never run; replace the layer by "
-            "layers of Keras and save again"
+        yield (
+            f"its network has a layer of code ({code}), and code of a file is never run; replace the layer by layers "
+            "of Keras and save again"
         )
     if str(config.get("module", "")).startswith("tf_keras") or "module" not in config:
-        raise TargetError(f"{path}: was saved by Keras 2; load it there and save it with Keras 3 as .keras")
-    if config.get("class_name") not in _NETWORKS:
-        raise TargetError(
-            f"{path}: is a {str(config.get('class_name'))[:80]!r}, a class of somebody's own; save a Functional or "
-            "Sequential model"
-        )
+        yield "was saved by Keras 2; load it there and save it with Keras 3 as .keras"
+    if kind not in _NETWORKS:
+        yield f"is a {_short(kind)}, a class of somebody's own; save a Functional or Sequential model"
     for node in nodes(config):
-        if isinstance(node, Mapping) and ("class_name" in node or "registered_name" in node):
-            _check_node(node, path)
         if isinstance(node, Mapping):
-            _check_shapes(node, path)
-            calls = node.get("inbound_nodes")
-            _check_calls(calls if isinstance(calls, list) else [], path)
+            if "class_name" in node or "registered_name" in node:
+                yield from _node_faults(node)
+            yield from _shape_faults(node)
+            yield from _call_faults(node.get("inbound_nodes"))
 
 
-def _check_node(node: Mapping[str, Any], path: Path) -> None:
+def _node_faults(node: Mapping[str, Any]) -> Iterator[str]:
     name, module, registered = (node.get(key) for key in ("class_name", "module", "registered_name"))
     inner = node.get("config")
     inner = inner if isinstance(inner, Mapping) else {}
     if name in _CONSTANTS and str(inner.get("dtype")) not in _TYPES:
-        raise TargetError(
-            f"{path}: its description holds a constant of type {str(inner.get('dtype'))[:80]!r}; use numbers"
-        )
+        yield f"its description holds a constant of type {_short(str(inner.get('dtype')))}; use numbers"
     if inner.get("unroll"):
-        raise TargetError(f"{path}: its layer {str(inner.get('name'))[:80]!r} is unrolled; save it with unroll=False")
+        yield f"its layer {_short(inner.get('name'))} is unrolled; save it with unroll=False"
     if name in _VALUES and "module" not in node:
         return
-    known = _MODULES.get(module) if isinstance(module, str) else frozenset()
-    inside = (
-        isinstance(module, str) and module in _MODULES and (known is None or name in known) and name not in _REFUSED
-    )
-    if not inside or not isinstance(name, str) or registered not in (None, name):
-        raise TargetError(
-            f"{path}: its description asks for {str(name)[:80]!r} of {str(module)[:80]!r}, which is not among the "
-            "layers and operations that are built from files; use layers of keras.layers that compute and nothing else"
+    known = _MODULES.get(module, frozenset()) if isinstance(module, str) else frozenset()
+    inside = isinstance(name, str) and (known is None or name in known) and name not in _REFUSED
+    if not inside or registered not in (None, name):
+        yield (
+            f"its description asks for {_short(name)} of {_short(module)}, which is not among the layers and "
+            "operations that are built from files; use layers of keras.layers that compute and nothing else"
         )
 
 
-def _check_shapes(node: Mapping[str, Any], path: Path) -> None:
+def _shape_faults(node: Mapping[str, Any]) -> Iterator[str]:
     for name, sizes in node.items():
         if name.endswith("shape") and isinstance(sizes, list):
             known = [size for size in sizes if isinstance(size, (int, float))]
             if math.prod(known) > MOST_NUMBERS:
-                raise TargetError(
-                    f"{path}: its description has {name[:80]} {str(sizes)[:80]}; at most {MOST_NUMBERS} numbers for "
-                    "one scan can be held: make the network smaller"
+                yield (
+                    f"its description has {name[:80]} {str(sizes)[:80]}; at most {MOST_NUMBERS} numbers for one scan "
+                    "can be held: make the network smaller"
                 )
 
 
-def _check_calls(calls: list[Any], path: Path) -> None:
-    """Refuse calls of layers with constants alone: they would be computed while the network is built, at any size."""
-    for call in calls:
-        if not isinstance(call, list) and not any(
-            isinstance(node, Mapping) and node.get("class_name") == _TENSOR for node in nodes(call)
-        ):
-            raise TargetError(f"{path}: its description calls a layer on no other layer's output; save the model again")
+def _call_faults(calls: Any) -> Iterator[str]:
+    """Find calls of layers with constants alone: they would be computed while the network is built, at any size."""
+    for call in calls if isinstance(calls, list) else ():
+        fed = any(isinstance(node, Mapping) and node.get("class_name") == _TENSOR for node in nodes(call))
+        if not isinstance(call, list) and not fed:
+            yield "its description calls a layer on no other layer's output; save the model again"
+
+
+def _short(text: Any) -> str:
+    return repr(str(text)[:80])
 
 
 def plain(value: Any) -> Any:
@@ -130,10 +130,7 @@ def plain(value: Any) -> Any:
         return value
     left_out = {"compile_config", "shared_object_id"}
     kept = {name: plain(part) for name, part in value.items() if name not in left_out}
-    if (
-        value.get("module") == "keras.initializers"
-        and isinstance(kept.get("config"), dict)
-        and "seed" in kept["config"]
-    ):
-        kept["config"]["seed"] = None
+    inner = kept.get("config")
+    if value.get("module") == "keras.initializers" and isinstance(inner, dict) and "seed" in inner:
+        inner["seed"] = None
     return kept

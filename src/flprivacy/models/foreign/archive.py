@@ -39,7 +39,7 @@ def unpacked(path: Path) -> Iterator[tuple[dict[str, Any], Path]]:
                 with archive.open(members[WEIGHTS]) as source, weights.open("xb") as target:
                     shutil.copyfileobj(source, target, 1 << 20)  # zipfile stops at the size that was checked
         except (*_DAMAGE, zipfile.BadZipFile) as error:
-            raise TargetError(f"{path}: damaged .keras archive ({one_line(error)}); {_REMEDY}") from error
+            raise _refusal(path, f"damaged .keras archive ({one_line(error)})") from error
         yield config, weights
 
 
@@ -51,10 +51,10 @@ def _check_directory(path: Path) -> None:
         tail = stream.read()
     end = tail.rfind(b"PK\x05\x06")
     if end < 0 or len(tail) < end + 22:
-        raise TargetError(f"{path}: not a .keras archive (no zip directory); {_REMEDY}")
+        raise _refusal(path, "not a .keras archive (no zip directory)")
     directory_bytes = struct.unpack("<I", tail[end + 12 : end + 16])[0]
     if directory_bytes > _MAX_DIRECTORY_BYTES or b"PK\x06\x07" in tail[max(0, end - 20) : end]:
-        raise TargetError(f"{path}: its zip directory is larger than any .keras archive has; {_REMEDY}")
+        raise _refusal(path, "its zip directory is larger than any .keras archive has")
 
 
 def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
@@ -62,7 +62,7 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
     infos = archive.infolist()
     members = {info.filename: info for info in infos}
     if len(infos) > _MAX_MEMBERS or len(members) != len(infos):
-        raise TargetError(f"{path}: {len(infos)} members, some of the same name or too many; {_REMEDY}")
+        raise _refusal(path, f"{len(infos)} members, some of the same name or too many")
     for info in infos:
         if info.filename not in (CONFIG, METADATA, WEIGHTS):
             raise TargetError(
@@ -70,16 +70,14 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
                 f"unpacked: {_REMEDY}, without layers that keep files of their own"
             )
         if info.flag_bits & 1:
-            raise TargetError(f"{path}: member {info.filename} is encrypted; {_REMEDY}")
+            raise _refusal(path, f"member {info.filename} is encrypted")
         limit = MAX_CONFIG_BYTES if info.filename != WEIGHTS else _MAX_EXPANSION * info.compress_size + (1 << 16)
         if info.file_size > limit or info.compress_size > path.stat().st_size:
-            raise TargetError(
-                f"{path}: member {info.filename} would unpack to {info.file_size} bytes from {info.compress_size}; "
-                f"nothing was unpacked: {_REMEDY}"
-            )
+            grown = f"would unpack to {info.file_size} bytes from {info.compress_size}"
+            raise _refusal(path, f"member {info.filename} {grown}; nothing was unpacked")
     for name in (CONFIG, WEIGHTS):
         if name not in members:
-            raise TargetError(f"{path}: lacks the member {name}; {_REMEDY}")
+            raise _refusal(path, f"lacks the member {name}")
     return members
 
 
@@ -92,10 +90,14 @@ def parse_config(content: bytes | str, path: Path) -> dict[str, Any]:
     try:
         config = json.loads(content, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise TargetError(f"{path}: unreadable description of the network ({one_line(error)}); {_REMEDY}") from error
+        raise _refusal(path, f"unreadable description of the network ({one_line(error)})") from error
     if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
-        raise TargetError(f"{path}: its description is not of a network; {_REMEDY}")
+        raise _refusal(path, "its description is not of a network")
     return config
+
+
+def _refusal(path: Path, what: str) -> TargetError:
+    return TargetError(f"{path}: {what}; {_REMEDY}")
 
 
 def _refuse(constant: str) -> float:

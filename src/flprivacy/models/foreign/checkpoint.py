@@ -13,7 +13,7 @@ from flprivacy.models.foreign.archive import MAX_CONFIG_BYTES, parse_config, unp
 from flprivacy.models.foreign.description import NamedLayer, Shape, code_in, input_shape, named_layers
 from flprivacy.models.hdf5 import Array, GuardedFile, open_guarded
 from flprivacy.models.quarantine import vet
-from flprivacy.models.weights import TensorSpec
+from flprivacy.models.weights import TensorSpec, specs_of
 
 _REMEDY = "save the model again with Keras (.keras, .weights.h5 or .h5)"
 _MAX_DEPTH = 24  # networks in networks: two groups a level
@@ -98,11 +98,12 @@ def _hdf5(file: GuardedFile, path: Path) -> Checkpoint:
 def _legacy(file: GuardedFile, path: Path, folder: str) -> Checkpoint:
     """Keras 2: a group a layer of the outermost network, the names of its weights in an attribute."""
     datasets = file.tensors(folder, skip=_NOT_WEIGHTS)
+    specs = specs_of(datasets)
     root = file.group(folder) if folder else file.root
     tensors: list[StoredTensor] = []
     for layer in file.texts(root, "layer_names") or ():
         group = file.group(f"{folder}/{layer}" if folder else layer)
-        tensors += _legacy_layer(file, layer, file.texts(group, "weight_names") or (), datasets)
+        tensors += _legacy_layer(file, layer, file.texts(group, "weight_names") or (), specs)
     description = file.text(file.root, "model_config")
     if description is not None and len(description) > MAX_CONFIG_BYTES:
         raise file.refuse("its description is larger than any network's")
@@ -112,7 +113,7 @@ def _legacy(file: GuardedFile, path: Path, folder: str) -> Checkpoint:
 
 
 def _legacy_layer(
-    file: GuardedFile, layer: str, names: Iterable[str], datasets: Mapping[str, h5py.Dataset]
+    file: GuardedFile, layer: str, names: Iterable[str], specs: Mapping[str, TensorSpec]
 ) -> Iterator[StoredTensor]:
     """Yield the weights of one group: of a layer, or of a whole network with its layers' names in the weights' names.
 
@@ -122,25 +123,25 @@ def _legacy_layer(
     weights = []
     for name in names:
         place = f"{layer}/{name}"
-        if place not in datasets:
+        if place not in specs:
             raise file.refuse(f"names the weight {place!r}, which it does not hold")
         parts = name.split("/")
         weights.append((place, parts[-2] if len(parts) > 1 else layer, parts[-1].partition(":")[0]))
     scopes = {scope for _, scope, _ in weights}
     for place, scope, weight in weights:
-        spec = _spec(datasets[place])
         if len(scopes) == 1:
-            yield StoredTensor(place=place, network="", layer=layer, weight=weight, spec=spec)
+            yield StoredTensor(place=place, network="", layer=layer, weight=weight, spec=specs[place])
         if scopes != {layer}:
-            yield StoredTensor(place=place, network=layer, layer=scope, weight=weight, spec=spec)
+            yield StoredTensor(place=place, network=layer, layer=scope, weight=weight, spec=specs[place])
 
 
 def _keras3(file: GuardedFile, path: Path, config: Mapping[str, Any] | None) -> Checkpoint:
     """Keras 3 (and Keras 2's ``.keras``): ``layers/<key>/.../vars/<number>``, names in an attribute or description."""
     datasets = file.tensors(skip=_NOT_WEIGHTS)
+    specs = specs_of(datasets)
     description = named_layers(config) if config is not None else None
     tensors = []
-    for place, dataset in datasets.items():
+    for place in datasets:
         *keys, vars_, number = ("", place) if "/" not in place else place.split("/")
         if vars_ != "vars" or not number.isdecimal() or "seed_generator" in keys:
             continue
@@ -148,7 +149,7 @@ def _keras3(file: GuardedFile, path: Path, config: Mapping[str, Any] | None) -> 
         if names:
             network, layer = "/".join(names[:-1]), names[-1]
             weight = f"#{int(number)}"
-            tensors.append(StoredTensor(place=place, network=network, layer=layer, weight=weight, spec=_spec(dataset)))
+            tensors.append(StoredTensor(place=place, network=network, layer=layer, weight=weight, spec=specs[place]))
     kept = {place: dataset for place, dataset in datasets.items() if "seed_generator" not in place.split("/")}
     kind = "Keras archive" if config is not None else "Keras 3 weights"
     return _checkpoint(path, kind, tensors, kept, config)
@@ -194,13 +195,9 @@ def _checkpoint(
         path=path,
         format=kind,
         tensors=tuple(tensors),
-        places={place: _spec(dataset) for place, dataset in datasets.items()},
+        places=specs_of(datasets),
         shape=input_shape(config) if config is not None else None,
         code=code_in(config) if config is not None else "",
         config=config,
         read=read,
     )
-
-
-def _spec(dataset: h5py.Dataset) -> TensorSpec:
-    return TensorSpec(dataset.shape, str(dataset.dtype))
