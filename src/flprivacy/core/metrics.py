@@ -187,27 +187,15 @@ def top_k_hits(truth: npt.ArrayLike, scores: npt.ArrayLike, k: int) -> FloatArra
     return hits
 
 
-def mean_absolute_error(
-    truth: npt.ArrayLike, predicted: npt.ArrayLike, weights: npt.ArrayLike | None = None
-) -> FloatArray:
-    """Return the mean absolute difference, in the unit of the truth.
+def mean_absolute_error(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> FloatArray:
+    """Return the mean absolute difference, in the unit of the truth; lower is a stronger attack.
 
     Args:
         truth: (scan,) true values.
         predicted: (..., scan) predicted values.
-        weights: (..., scan) weights of the scans; 1 where None.
 
     Returns:
-        (...) values, 0 or more; lower is a stronger attack.
+        (...) values, 0 or more.
     """
     errors = np.abs(np.asarray(predicted, dtype=np.float64) - np.asarray(truth, dtype=np.float64))
-    return weighted_mean(errors, weights)
-
-
-def weighted_mean(values: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> FloatArray:
-    """Return the mean over the last axis, (..., scan) -> (...), weighted where ``weights`` (..., scan) are given."""
-    numbers = np.asarray(values, dtype=np.float64)
-    if weights is None:
-        return np.asarray(numbers.mean(axis=-1))
-    sizes = np.asarray(weights, dtype=np.float64)
-    return np.asarray((numbers * sizes).sum(axis=-1) / sizes.sum(axis=-1))
+    return np.asarray(errors.mean(axis=-1))

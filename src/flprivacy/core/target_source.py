@@ -110,6 +110,11 @@ class TargetSource:
 _TEXTS = [one.name for one in fields(TargetSource) if "str" in str(one.type)] + ["shape"]
 
 
+def weights_suffix(location: str) -> str:
+    """Return the ending of a weights file."""
+    return next(suffix for suffix in WEIGHTS_SUFFIXES if location.lower().endswith(suffix))
+
+
 def parse_source(word: str) -> TargetSource:
     """Read ``LOCATION`` or ``LOCATION,field=value,...``, such as ``s3://bucket/a.h5,architecture=i3d,shape=24x64x64``.
 

@@ -2,6 +2,7 @@
 
 Only plain groups, plain numeric tensors stored whole, and short attributes are admitted. Links, external and virtual
 storage would let a file pull in other files; compression and sparse storage would let a small file fill the memory.
+Whatever is refused, here and in what reads such files, raises TargetError.
 """
 
 import math
@@ -54,11 +55,7 @@ class GuardedFile:
         return found
 
     def group(self, path: str) -> h5py.Group:
-        """Return a group by its path, through no link.
-
-        Raises:
-            TargetError: it is missing or no group.
-        """
+        """Return a group by its path, through no link."""
         member: Any = self.root
         for part in path.split("/"):
             if not isinstance(member, h5py.Group) or part not in member:
@@ -70,11 +67,7 @@ class GuardedFile:
         return member
 
     def attribute(self, owner: h5py.Group, name: str) -> Any:
-        """Return a short attribute, None where there is none.
-
-        Raises:
-            TargetError: it is large, or of a kind that no writer of weights writes.
-        """
+        """Return a short attribute, None where there is none."""
         if name not in owner.attrs:
             return None
         described = owner.attrs.get_id(name)

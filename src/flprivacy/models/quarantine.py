@@ -167,9 +167,6 @@ def walk(file: GuardedFile) -> None:
     """Go through everything that a reader may ask HDF5's library for, but the values of tensors.
 
     What the file holds is judged by its reader, except how much it is.
-
-    Raises:
-        TargetError: it holds more parts than any writer of weights writes.
     """
     waiting: list[h5py.HLObject] = [file.root]
     parts, seen = 0, set()

@@ -106,20 +106,12 @@ def read_tensors(path: Path, check: Check | None = None) -> tuple[TensorHeader, 
 
 
 def vet_tensors(path: Path) -> None:
-    """Have a stranger's file walked through by another process: :mod:`flprivacy.models.quarantine`.
-
-    Raises:
-        TargetError: the file is missing or damaged.
-    """
+    """Have a stranger's file walked through by another process: :mod:`flprivacy.models.quarantine`."""
     vet(path, remedy=_REMEDY)
 
 
 def header_of(path: Path) -> TensorHeader | None:
-    """Return the header of a stranger's file; None if :func:`write_tensors` did not write it.
-
-    Raises:
-        TargetError: the file is missing, no HDF5 file, or damaged.
-    """
+    """Return the header of a stranger's file; None if :func:`write_tensors` did not write it."""
     vet_tensors(path)
     with open_guarded(path, remedy=_REMEDY) as file:
         return _read_header(file.root, path) if _HEADER in file.root.attrs else None

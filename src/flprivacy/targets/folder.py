@@ -72,11 +72,7 @@ def verify_target(folder: Path) -> TargetRecord:
 
 
 def model_record(record: TargetRecord, name: str) -> ModelRecord:
-    """Return the record of the model called ``name``.
-
-    Raises:
-        TargetError: the target has no such model.
-    """
+    """Return the record of the model called ``name``."""
     for model in record.models:
         if model.name == name:
             return model
@@ -135,11 +131,7 @@ def _custom_origin(path: Path, record: TargetRecord) -> Origin:
 
 
 def weights_digests(folder: Path, record: TargetRecord) -> dict[str, str]:
-    """Return model name -> digest of its weights, read with nothing taken on trust.
-
-    Raises:
-        TargetError: a weights file is damaged.
-    """
+    """Return model name -> digest of its weights, read with nothing taken on trust."""
     return {model.name: _weights_digest(folder / model.weights, record) for model in record.models}
 
 
@@ -151,11 +143,7 @@ def _weights_digest(path: Path, record: TargetRecord) -> str:
 
 
 def custom_digest(path: Path, origin: Origin) -> str:
-    """Return the digest of a network of the user's own: description, weights, and what attacks take from it.
-
-    Raises:
-        TargetError: the file is damaged.
-    """
+    """Return the digest of a network of the user's own: description, weights, and what attacks take from it."""
     with open_checkpoint(path) as checkpoint:
         tensors = tensors_digest(checkpoint.read(checkpoint.places))
         return digest_json(
@@ -238,11 +226,7 @@ def _check_record(path: Path, record: TargetRecord) -> None:
 
 
 def plain_file(folder: Path, name: str, named_in: str = TARGET_FILE) -> Path:
-    """Return the path of a file that lies in ``folder`` itself, under a plain name and through no link.
-
-    Raises:
-        TargetError: it does not.
-    """
+    """Return the path of a file that lies in ``folder`` itself, under a plain name and through no link."""
     path = folder / name
     if not name or Path(name).name != name or name in (".", ".."):
         raise TargetError(

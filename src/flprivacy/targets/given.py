@@ -2,15 +2,15 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from flprivacy.core.digests import digest_file, digest_json
+from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError, TargetError, naming
 from flprivacy.core.events import emit
 from flprivacy.core.target import TARGET_FILE, TargetRecord
-from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource
+from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource, weights_suffix
 from flprivacy.storage.artifact_store import ArtifactStore
 from flprivacy.storage.backends.contract import ObjectStat
 from flprivacy.storage.download import fetch_files
@@ -113,43 +113,41 @@ def _check_without_facts(source: TargetSource) -> None:
 
 
 def _from_file(source: TargetSource, store: ArtifactStore) -> Path:
-    """Import a weights file, fetching it first if it is behind a network."""
+    """Import a weights file, fetching it first if it is behind a network and there is no import of it yet."""
     if not is_remote(source.location):
         file = local_path(source.location)
         if not file.is_file():
             raise TargetError(f"{file}: no such file; check the path")
-        return _imported(source, store, version=digest_file(file), bring=lambda _: file)
+        inputs = {"imported": digest_file(file), "facts": source.facts()}
+        return store.build("target", inputs, lambda _, out: _import(source, file, out))
     objects = open_objects(source.location)
     stat = objects.stat(source.location)
-    name = f"checkpoint{_suffix(source.location)}"
+    inputs = {"imported": f"{stat.version} {stat.size} {stat.uri}", "facts": source.facts()}
 
-    def bring(work: Path) -> Path:
+    def make(work: Path, out: Path) -> None:
+        name = f"checkpoint{weights_suffix(source.location)}"
         fetch_files(objects, {name: stat}, work, description="pulling weights")
-        return work / name
+        _import(source, work / name, out)
 
-    return _imported(source, store, version=f"{stat.version} {stat.size} {stat.uri}", bring=bring)
+    return store.build("target", inputs, make)
 
 
 def _from_mlflow(source: TargetSource, store: ArtifactStore) -> Path:
     from flprivacy.tracking import fetch_artifacts, model_identity  # imports MLflow: only when asked for
 
-    identity = model_identity(source.location)
-    inputs = {"mlflow": source.location, "identity": identity, "facts": source.facts()}
-    if identity:
-        return store.build("target", inputs, lambda work, out: _mlflow_into(source, work, out, fetch_artifacts))
+    inputs = {"mlflow": source.location, "facts": source.facts(), "identity": model_identity(source.location)}
+    if inputs["identity"]:
+        return store.build(
+            "target", inputs, lambda work, out: _take(source, fetch_artifacts(source.location, work), out)
+        )
     with tempfile.TemporaryDirectory() as name:  # a run's artifacts may change: look each time, import once
         found = _target_within(fetch_artifacts(source.location, Path(name)), source)
-        if found.is_dir():
-            record = verify_target(found)
-            digest = digest_json([digest_file(found / TARGET_FILE)])
-            return store.build(
-                "target", {**inputs, "identity": digest}, lambda _, out: deliver_target(found, record, out)
-            )
-        return _imported(source, store, version=digest_file(found), bring=lambda _: found)
+        digest = digest_file(found / TARGET_FILE if found.is_dir() else found)
+        return store.build("target", inputs | {"identity": digest}, lambda _, out: _take(source, found, out))
 
 
-def _mlflow_into(source: TargetSource, work: Path, out: Path, fetch: Callable[[str, Path], Path]) -> None:
-    found = _target_within(fetch(source.location, work), source)
+def _take(source: TargetSource, fetched: Path, out: Path) -> None:
+    found = _target_within(fetched, source)
     if found.is_dir():
         deliver_target(found, verify_target(found), out)
     else:
@@ -175,16 +173,6 @@ def _target_within(path: Path, source: TargetSource) -> Path:
     return files[0]
 
 
-def _imported(source: TargetSource, store: ArtifactStore, *, version: str, bring: Callable[[Path], Path]) -> Path:
-    """Return the folder in the store that an import gives; ``bring`` fetches the file only if there is none yet."""
-    inputs = {"imported": version, "facts": source.facts()}
-
-    def make(work: Path, folder: Path) -> None:
-        _import(source, bring(work), folder)
-
-    return store.build("target", inputs, make)
-
-
 def _import(source: TargetSource, file: Path, folder: Path) -> None:
     from flprivacy.targets.importing import import_checkpoint  # imports Keras: only when there is work
 
@@ -205,10 +193,6 @@ def describe_match(record: TargetRecord) -> str:
         return text
     head = "head from the file" if origin.head else "no head in the file: its outputs are not attacked"
     return f"{text}, {len(origin.missing)} missing, {len(origin.left_over)} left over; {head}"
-
-
-def _suffix(location: str) -> str:
-    return next(suffix for suffix in WEIGHTS_SUFFIXES if location.lower().endswith(suffix))
 
 
 def _fetched_record(objects: ObjectStore, uri: str, folder: Path) -> tuple[TargetRecord, ObjectStat]:

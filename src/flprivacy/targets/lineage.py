@@ -34,11 +34,7 @@ class PrivatePart:
     lineage: Lineage
 
     def members(self) -> dict[str, tuple[str, ...]]:
-        """Return model name -> hashes of the scans that it was trained on; nothing where they are unknown.
-
-        Raises:
-            TargetError: the file is damaged.
-        """
+        """Return model name -> hashes of the scans that it was trained on; nothing where they are unknown."""
         if not self.lineage.members:
             return {}
         path = self.folder / self.lineage.members
@@ -49,11 +45,7 @@ class PrivatePart:
 
 
 def read_private_part(folder: Path, record: TargetRecord) -> PrivatePart:
-    """Read the private part of a target from a folder of ``lineage.json`` and the files that it names.
-
-    Raises:
-        TargetError: it is missing, damaged, or another target's.
-    """
+    """Read the private part of a target from a folder of ``lineage.json`` and the files that it names."""
     part = PrivatePart(folder=folder, lineage=read_lineage(folder, record))
     for name in part.lineage.files:
         plain_file(folder, name, LINEAGE_FILE)
@@ -80,11 +72,7 @@ def read_lineage(folder: Path, record: TargetRecord) -> Lineage:
 
 
 def private_part(folder: Path, record: TargetRecord) -> PrivatePart | None:
-    """Return the private part within a target's folder; None where it is kept elsewhere or unknown.
-
-    Raises:
-        TargetError: it is damaged, or another target's.
-    """
+    """Return the private part within a target's folder; None where it is kept elsewhere or unknown."""
     if (folder / PRIVATE_FOLDER).is_dir():
         return read_private_part(folder / PRIVATE_FOLDER, record)
     return None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flprivacy.core.parsing import to_mapping
-from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource
+from flprivacy.core.target_source import TargetSource, weights_suffix
 from flprivacy.models.foreign.checkpoint import Checkpoint, open_checkpoint
 from flprivacy.models.foreign.naming import guess_architecture, networks_of
 from flprivacy.storage.download import download
@@ -27,8 +27,7 @@ def show_target(source: TargetSource, store: str = "") -> dict[str, Any]:
     if not is_remote(source.location):
         return _shown(source, local_path(source.location))
     with tempfile.TemporaryDirectory() as folder:
-        suffix = next(suffix for suffix in WEIGHTS_SUFFIXES if source.location.lower().endswith(suffix))
-        path = Path(folder) / f"checkpoint{suffix}"
+        path = Path(folder) / f"checkpoint{weights_suffix(source.location)}"
         download(source.location, path)
         return _shown(source, path)
 

@@ -1,4 +1,4 @@
-"""Checkpoints that other programs wrote: read without running or believing anything in them.
+"""Checkpoints that other programs wrote: read without running or believing anything in them; refused by TargetError.
 
 :mod:`~flprivacy.models.foreign.checkpoint` finds the named tensors of a ``.keras``, ``.weights.h5`` or legacy ``.h5``
 file; :mod:`~flprivacy.models.foreign.naming` matches them with an architecture of ours;

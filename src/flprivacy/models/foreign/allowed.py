@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flprivacy.core.errors import TargetError
-from flprivacy.models.foreign.description import code_in, nodes
+from flprivacy.models.foreign.description import code_in, inside, nodes
 
 MOST_NUMBERS = 1 << 26  # of one tensor for one scan: 256 MiB
 LAYERS = frozenset(
@@ -52,11 +52,7 @@ _TYPES = frozenset({"bool"} | {f"{kind}{bits}" for kind in ("int", "uint", "floa
 
 
 def check_allowed(config: Mapping[str, Any], path: Path) -> None:
-    """Refuse a description that asks for anything but known layers and operations, before anything is built.
-
-    Raises:
-        TargetError: it does.
-    """
+    """Refuse a description that asks for anything but known layers and operations, before anything is built."""
     for fault in _faults(config):
         raise TargetError(f"{path}: {fault}")
 
@@ -82,8 +78,7 @@ def _faults(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _node_faults(node: Mapping[str, Any]) -> Iterator[str]:
     name, module, registered = (node.get(key) for key in ("class_name", "module", "registered_name"))
-    inner = node.get("config")
-    inner = inner if isinstance(inner, Mapping) else {}
+    inner = inside(node)
     if name in _CONSTANTS and str(inner.get("dtype")) not in _TYPES:
         yield f"its description holds a constant of type {_short(str(inner.get('dtype')))}; use numbers"
     if inner.get("unroll"):
@@ -91,8 +86,8 @@ def _node_faults(node: Mapping[str, Any]) -> Iterator[str]:
     if name in _VALUES and "module" not in node:
         return
     known = _MODULES.get(module, frozenset()) if isinstance(module, str) else frozenset()
-    inside = isinstance(name, str) and (known is None or name in known) and name not in _REFUSED
-    if not inside or registered not in (None, name):
+    listed = isinstance(name, str) and (known is None or name in known) and name not in _REFUSED
+    if not listed or registered not in (None, name):
         yield (
             f"its description asks for {_short(name)} of {_short(module)}, which is not among the layers and "
             "operations that are built from files; use layers of keras.layers that compute and nothing else"

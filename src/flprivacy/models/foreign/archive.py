@@ -82,11 +82,7 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
 
 
 def parse_config(content: bytes | str, path: Path) -> dict[str, Any]:
-    """Return a network's description, which is data and stays data.
-
-    Raises:
-        TargetError: it is not JSON, or not of a network.
-    """
+    """Return a network's description, which is data and stays data."""
     try:
         config = json.loads(content, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:

@@ -73,11 +73,7 @@ def _check_exists(path: Path) -> None:
 
 @contextmanager
 def opened(path: Path, shown: Path) -> Iterator[GuardedFile]:
-    """Open an HDF5 file that the user knows under the name ``shown``.
-
-    Raises:
-        TargetError: it is damaged, or holds what no weights file holds.
-    """
+    """Open an HDF5 file that the user knows under the name ``shown``."""
     with naming(str(shown), path):
         vet(path, remedy=_REMEDY)
         with open_guarded(path, remedy=_REMEDY, max_depth=_MAX_DEPTH) as file:
@@ -156,11 +152,7 @@ def _keras3(file: GuardedFile, path: Path, config: Mapping[str, Any] | None) -> 
 
 
 def _names(file: GuardedFile, keys: list[str], description: NamedLayer | None) -> list[str]:
-    """Return the names of nested networks and of the layer that ``keys`` lead to.
-
-    Raises:
-        TargetError: neither the file nor its description names a layer.
-    """
+    """Return the names of nested networks and of the layer that ``keys`` lead to."""
     names: list[str] = []
     for end, key in enumerate(keys, start=1):
         if key == "layers":

@@ -70,11 +70,7 @@ def load_custom(path: Path, feature_layer: str, *, answers: str | None = None) -
 
 
 def fresh_custom(path: Path, feature_layer: str, *, seed: int, answers: str) -> CustomModel:
-    """Build the network of a ``.keras`` file with fresh weights, as its own initializers draw them from ``seed``.
-
-    Raises:
-        TargetError: as :func:`load_custom`.
-    """
+    """Build the network of a ``.keras`` file with fresh weights, as its own initializers draw them from ``seed``."""
     with _unpacked(path) as (config, _, numbers), undisturbed_random():
         random.seed(seed)  # Keras draws the seed of every initializer from here
         network = _network(config, path, most_numbers=numbers)
@@ -82,11 +78,7 @@ def fresh_custom(path: Path, feature_layer: str, *, seed: int, answers: str) -> 
 
 
 def save_custom(custom: CustomModel, path: Path) -> None:
-    """Write a network to a ``.keras`` file, atomically.
-
-    Raises:
-        StorageError: the folder is not writable.
-    """
+    """Write a network to a ``.keras`` file, atomically."""
     with TemporaryDirectory(prefix="flprivacy-") as folder, publish_file(path) as partial:
         weights = Path(folder) / WEIGHTS
         custom.network.save_weights(weights)
@@ -175,11 +167,7 @@ def _outputs(network: keras.Model, path: Path, feature_layer: str) -> tuple[Any,
 
 
 def _kind_of(network: keras.Model, output: Any, path: Path) -> str:
-    """Find out what the output is, from the answers to two random scans.
-
-    Raises:
-        TargetError: they are not finite.
-    """
+    """Find out what the output is, from the answers to two random scans."""
     scans = np.random.default_rng(0).random((2, *network.inputs[0].shape[1:]), dtype=np.float32)
     each = [np.asarray(network(scan[None], training=False), dtype=np.float64) for scan in scans]
     answers = np.concatenate(each)

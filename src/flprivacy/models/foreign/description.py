@@ -29,8 +29,7 @@ def named_layers(config: Mapping[str, Any]) -> NamedLayer:
     Args:
         config: ``{"class_name": ..., "config": {"name": ..., "layers": [...]}}``.
     """
-    inner = config.get("config")
-    inner = inner if isinstance(inner, Mapping) else {}
+    inner = inside(config)
     found: dict[str, NamedLayer] = {}
     uses: dict[str, int] = {}
     layers = inner.get("layers")
@@ -55,17 +54,20 @@ def code_in(config: Any) -> str:
 
 def input_shape(config: Mapping[str, Any]) -> Shape | None:
     """Return (depth, height, width) if the network's first input is (n, depth, height, width, 1)."""
-    for node in nodes(config):
-        if isinstance(node, Mapping) and node.get("class_name") == "InputLayer":
-            inner = node.get("config")
-            inner = inner if isinstance(inner, Mapping) else {}
-            sizes = inner.get("batch_shape", inner.get("batch_input_shape"))
-            if isinstance(sizes, list) and len(sizes) == 5 and sizes[4] == 1:
-                depth, height, width = sizes[1:4]
-                if all(isinstance(size, int) and 0 < size < 1 << 16 for size in sizes[1:4]):
-                    return depth, height, width
-            return None
+    mappings = (node for node in nodes(config) if isinstance(node, Mapping))
+    inner = inside(next((node for node in mappings if node.get("class_name") == "InputLayer"), {}))
+    sizes = inner.get("batch_shape", inner.get("batch_input_shape"))
+    if isinstance(sizes, list) and len(sizes) == 5 and sizes[4] == 1:
+        depth, height, width = sizes[1:4]
+        if all(isinstance(size, int) and 0 < size < 1 << 16 for size in sizes[1:4]):
+            return depth, height, width
     return None
+
+
+def inside(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the configuration of a layer or network; empty if it has none."""
+    inner = node.get("config")
+    return inner if isinstance(inner, Mapping) else {}
 
 
 def nodes(config: Any) -> Iterator[Any]:

@@ -23,11 +23,7 @@ Sizes = tuple[int | None, ...]
 
 @contextmanager
 def bounded_building(most_weights: int) -> Iterator[None]:
-    """Refuse large tensors, and more than ``most_weights`` numbers of weights, while Keras builds a network.
-
-    Raises:
-        ValueError: within the block, where Keras would raise it too.
-    """
+    """Refuse large tensors, and more than ``most_weights`` numbers of weights, while Keras builds a network."""
     weight, tensor, left = layers.Layer.add_weight, keras.KerasTensor.__init__, [most_weights]
 
     def add_weight(self: Any, shape: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -51,11 +47,7 @@ def bounded_building(most_weights: int) -> Iterator[None]:
 
 
 def check_sizes(network: keras.Model, path: Path) -> None:
-    """Refuse a network that a single scan would drive out of memory.
-
-    Raises:
-        TargetError: it is one.
-    """
+    """Refuse a network that a single scan would drive out of memory."""
     together = 0
     for name, sizes, numbers in _tensors(network, 1):
         together += numbers
