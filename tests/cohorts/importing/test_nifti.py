@@ -2,6 +2,7 @@
 
 import gzip
 import resource
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,12 @@ def test_paths_that_leave_the_folder_are_refused(tmp_path: Path, name: str) -> N
     (tmp_path / "scans" / "loop").symlink_to(tmp_path / "scans" / "loop")
     with pytest.raises(CohortError, match="'file' of row 1 leads out of the source folder"):
         find(tmp_path / "scans", name)
+
+
+@pytest.mark.parametrize(("stored", "told"), [("NFD", "NFC"), ("NFC", "NFD"), ("NFC", "NFC")])
+def test_a_file_is_found_whichever_form_its_letters_have(tmp_path: Path, stored: str, told: str) -> None:
+    write_nifti(tmp_path / "scans" / unicodedata.normalize(stored, "Jürgen.nii"), PLAIN)
+    assert_landmarks(only(find(tmp_path / "scans", unicodedata.normalize(told, "Jürgen.nii"))), PLAIN)
 
 
 def test_links_inside_the_folder_are_followed(tmp_path: Path) -> None:

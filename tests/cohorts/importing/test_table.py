@@ -47,6 +47,8 @@ def test_the_most_specific_key_wins(tmp_path: Path) -> None:
         (["site,sex", "A,F"], "has no column 'series_uid' or 'study_uid' or 'patient_id'"),
         (["patient_id,site,site", "1,A,B"], "repeats"),
         (["patient_id,site"], "no rows"),
+        (["patient_id,site,", f"1,A,{SECRET}"], "column 3 has no name but holds values"),
+        (["patient_id,sex,gender", "1,F,F", f"2,{SECRET},M"], "'sex' of row 2"),
         ([], "no column"),
         (["patient_id,site", f"{SECRET},A", f"{SECRET},A"], "row 2 is the same"),
         (["patient_id,site", ",A"], "row 1 is empty"),
@@ -85,3 +87,43 @@ def test_damaged_and_absent_tables(tmp_path: Path) -> None:
             read_table(tmp_path / name, NIFTI_KEYS)
     with pytest.raises(CohortError):
         read_table(tmp_path, NIFTI_KEYS)
+
+
+def test_what_spreadsheets_leave_in_a_table_is_read(tmp_path: Path) -> None:
+    table = csv(tmp_path / "t.csv", "SEP=;", "Patient ID;Age;Gender;;", "7;41,5;male;;", "8;;;;;;", ";;;;", "")
+    assert (table.key, table.unused) == ("patient_id", ())
+    assert [(k, row.number, row.sex, row.age_years) for k, row in table.rows.items()] == [
+        ("7", 1, "M", 41.5),
+        ("8", 2, None, None),
+    ]
+
+
+def test_excels_unicode_text_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("patient_id\tsite\n7\tZürich\n".encode("utf-16"))
+    assert read_table(tmp_path / "t.csv", DICOM_KEYS).rows["7"].site == "Zürich"
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_columns_by_their_other_names_and_letters_in_either_form(tmp_path: Path, kind: str) -> None:
+    frame = pd.DataFrame({"patient": ["Mu\u0308ller"], "gender": ["female"], "Age": [41], "remark of mine": ["x"]})
+    path = tmp_path / f"t.{kind}"
+    frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path)
+    table = read_table(path, DICOM_KEYS)
+    (row,) = table.rows.values()
+    assert (row.patient_id, row.sex, row.age_years) == ("M\u00fcller", "F", 41.0)
+    assert table.notes == ("columns of the table that are not used: 'remark of mine'",)
+    assert table.counts == {"rows of the table": 1, "columns of the table that are not used": 1}
+
+
+def test_a_column_of_the_right_name_goes_before_its_other_name(tmp_path: Path) -> None:
+    table = csv(tmp_path / "t.csv", "patient_id,sex,gender", "1,F,M")
+    assert table.rows["1"].sex == "F"
+    assert table.unused == ("gender",)
+
+
+def test_paths_of_windows_are_paths(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("file,patient_id\nsub\\x.nii,1\n")
+    assert list(read_table(tmp_path / "t.csv", NIFTI_KEYS).rows) == ["sub/x.nii"]
+    (tmp_path / "t.csv").write_text("file,patient_id\nsub\\x.nii,1\nsub/x.nii,2\n")
+    with pytest.raises(CohortError, match="row 2 is the same"):
+        read_table(tmp_path / "t.csv", NIFTI_KEYS)

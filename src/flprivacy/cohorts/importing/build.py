@@ -6,7 +6,7 @@ not at all, and the folder is removed.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import pandas as pd
 
 from flprivacy.cohorts.format import write_cohort
 from flprivacy.cohorts.importing.config import UNLABELLED, ImportConfig
+from flprivacy.cohorts.importing.doubts import constants, contradictions, people, twin_notes, twins
 from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, ScanError, Volume
 from flprivacy.cohorts.importing.pickles import PICKLES, find_pickles
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
@@ -72,18 +73,20 @@ def import_cohort(
         try:
             _described(list(found.candidates), found, config, out)  # refuse before hours are spent on reading
         except CohortError:
-            _report(found, config, found.candidates, found.left_out, "").write(report)
+            _report(found, config, found.candidates, found.left_out).write(report)
             raise
     work = out.with_name(f".{out.name}.importing")
     read, failed = _read_all(found.candidates, work)
     left_out = (*found.left_out, *failed)
     if not read:
-        _report(found, config, [], left_out, "").write(report)
+        _report(found, config, [], left_out).write(report)
         reasons = "; ".join(f"{reason} ({n})" for reason, n in list(count_reasons(left_out).items())[:_WORDS])
         raise CohortError(f"{root}: no scan can be taken: {reasons or 'there is none'}; {report} names every one")
-    meta, manifest = _described(read, found, config, out)
+    same = twins(read, work)
+    meta, manifest = _described(read, found, config, out, people(same))
     cohort = write_cohort(out, meta=meta, manifest=manifest, volumes=_kept(read, work, found.shape))
-    made = _report(found, config, read, left_out, cohort.meta.digest)
+    notes = twin_notes(same, dict(zip(manifest["scan_id"], manifest["split"], strict=True)))
+    made = _report(found, config, read, left_out, cohort.meta.digest, notes)
     made.write(report)
     shutil.rmtree(work, ignore_errors=True)
     return cohort, made
@@ -150,9 +153,12 @@ def _kept(candidates: Sequence[Candidate], work: Path, shape: tuple[int, int, in
 
 
 def _described(
-    candidates: list[Candidate], found: Found, config: ImportConfig, out: Path
+    candidates: list[Candidate], found: Found, config: ImportConfig, out: Path, joined: Mapping[str, str] | None = None
 ) -> tuple[CohortMeta, pd.DataFrame]:
-    """Return metadata and manifest of the cohort that these scans would be, checked."""
+    """Return metadata and manifest of the cohort that these scans would be, checked.
+
+    ``joined`` names who stands for patients that share identical scans, so that they are held out together.
+    """
     sites = tuple(sorted({candidate.site for candidate in candidates}))
     classes = _classes(candidates, found)
     candidates.sort(key=lambda candidate: (candidate.site, candidate.scan_id))
@@ -170,7 +176,7 @@ def _described(
             "scan_id": [candidate.scan_id for candidate in candidates],
             "patient_id": [candidate.patient_id for candidate in candidates],
             "site_id": np.array([numbers[candidate.site] for candidate in candidates], dtype=np.int64),
-            "split": _splits(candidates, config),
+            "split": _splits(candidates, config, joined or {}),
             "label": np.array([classes.index(candidate.label or UNLABELLED) for candidate in candidates]),
             "sex": pd.array([candidate.sex for candidate in candidates], dtype="str"),
             "age_years": np.array([candidate.age_years for candidate in candidates], dtype=np.float64),
@@ -193,7 +199,7 @@ def _classes(read: Sequence[Candidate], found: Found) -> tuple[str, ...]:
     return tuple(sorted(labels, key=lambda label: (len(label) if label.isdigit() else 0, label)))
 
 
-def _splits(candidates: Sequence[Candidate], config: ImportConfig) -> list[str]:
+def _splits(candidates: Sequence[Candidate], config: ImportConfig, joined: Mapping[str, str]) -> list[str]:
     """Return the split of each scan: as given, or drawn by patient."""
     given = [candidate.split for candidate in candidates]
     if all(given):
@@ -210,12 +216,21 @@ def _splits(candidates: Sequence[Candidate], config: ImportConfig) -> list[str]:
                 f"site {name!r} has {here} patient, and every site needs one in training and one held out; "
                 "leave the site out, merge it with another, or give the splits in the table"
             )
-    drawn = split_patients(patients, numbers, test_fraction=config.test_fraction, seed=config.seed)
+    together = [joined.get(patient, patient) for patient in patients]
+    try:
+        drawn = split_patients(together, numbers, test_fraction=config.test_fraction, seed=config.seed)
+    except CohortError:  # too few are left apart, and the report says that identical scans are in both splits
+        drawn = split_patients(patients, numbers, test_fraction=config.test_fraction, seed=config.seed)
     return [str(split) for split in drawn]
 
 
 def _report(
-    found: Found, config: ImportConfig, read: Sequence[Candidate], left_out: Sequence[LeftOut], digest: str
+    found: Found,
+    config: ImportConfig,
+    read: Sequence[Candidate],
+    left_out: Sequence[LeftOut],
+    digest: str = "",
+    notes: tuple[str, ...] = (),
 ) -> ImportReport:
     sites = sorted({candidate.site for candidate in read})
     return ImportReport(
@@ -232,5 +247,5 @@ def _report(
         left_out=tuple(left_out),
         reasons=count_reasons(left_out),
         counts=found.counts,
-        notes=found.notes,
+        notes=(*contradictions(read), *notes, *constants(read), *found.notes),
     )

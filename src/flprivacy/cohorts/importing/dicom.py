@@ -74,8 +74,7 @@ def find_dicom(root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms, tabl
                 raise ScanError("another series of the study was taken")
             candidates.append(_candidate(scan, config, pseudonyms))
     if table is not None:
-        counts["rows of the table"] = len(table.rows)
-        counts["columns of the table that are not used"] = table.unused
+        counts.update(table.counts)
         found = {_key(next(iter(parts)), table) for parts in series.values()}
         counts["rows of the table that found no series"] = len(set(table.rows) - found)
     return Found(
@@ -85,6 +84,7 @@ def find_dicom(root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms, tabl
         left_out=tuple(left_out),
         counts=dict(counts),
         class_names=config.classes,
+        notes=table.notes if table else (),
     )
 
 

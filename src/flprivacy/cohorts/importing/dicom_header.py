@@ -1,6 +1,7 @@
 """The header of one DICOM file: what its series shares, and where each of its slices lies."""
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,7 +194,7 @@ def _first(place: Dataset, sequence: str) -> Dataset:
 
 def _text(place: Dataset, keyword: str) -> str:
     value = place.get(keyword)
-    return "" if value is None else str(value).strip(" \0")
+    return "" if value is None else unicodedata.normalize("NFC", str(value).strip(" \0"))
 
 
 def _number(value: Any) -> float | None:

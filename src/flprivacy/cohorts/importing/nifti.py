@@ -8,6 +8,7 @@ are there.
 import gzip
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -78,14 +79,14 @@ def find_nifti(root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms, tabl
     for name, row in track(table.rows.items(), "reading NIfTI headers", len(table.rows)):
         with leaving_out(f"row {row.number}", left_out):
             candidates.append(_candidate(name, paths[name], row, config, pseudonyms))
-    counts = {"rows of the table": len(table.rows), "columns of the table that are not used": table.unused}
     return Found(
         source="nifti",
         shape=shape,
         candidates=tuple(candidates),
         left_out=tuple(left_out),
-        counts=counts,
+        counts=table.counts,
         class_names=config.classes,
+        notes=table.notes,
     )
 
 
@@ -195,18 +196,20 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _inside(root: Path, name: str, number: int, where: Path) -> Path:
-    """Return the path of a table's file, or refuse one that leaves the folder by name or by link."""
+    """Return the path of a table's file, or refuse one that leaves the folder by name or by link.
+
+    Letters with accents have two forms in Unicode, and the file may be named in the other than the table.
+    """
     pure = PurePosixPath(name)
-    wrong = pure.is_absolute() or ".." in pure.parts or bool(set(name) & {"\\", "\0"})
-    path = None
-    if not wrong:
+    paths: list[Path] = []
+    if not (pure.is_absolute() or ".." in pure.parts or "\0" in name):
         with suppress(OSError, RuntimeError, ValueError):  # a name too long, or a loop of links
-            path = (root / pure).resolve()
-    if path is None or not path.is_relative_to(root.resolve()):
+            paths = [(root / unicodedata.normalize(form, name)).resolve() for form in ("NFC", "NFD")]
+    if not paths or not all(path.is_relative_to(root.resolve()) for path in paths):
         raise CohortError(
             f"{where}: 'file' of row {number} leads out of the source folder; give a relative path inside it"
         )
-    return path
+    return paths[1] if paths[1].exists() and not paths[0].exists() else paths[0]
 
 
 def _candidate(name: str, path: Path, row: TableRow, config: ImportConfig, pseudonyms: Pseudonyms) -> Candidate:

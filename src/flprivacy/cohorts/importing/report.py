@@ -57,6 +57,7 @@ def count_reasons(left_out: Sequence[LeftOut]) -> dict[str, int]:
 
 def import_tables(report: ImportReport) -> "tuple[Table, ...]":
     """Return what a person reads in the terminal: scans taken by site, and what was left out and why."""
+    from rich.markup import escape
     from rich.table import Table
 
     title = f"taken: {len(report.taken)} scans of {report.patients} patients"
@@ -71,7 +72,7 @@ def import_tables(report: ImportReport) -> "tuple[Table, ...]":
     facts = {**report.counts, **{f"scans of unknown {name}": count for name, count in report.unknown.items() if count}}
     for title, header, rows in (
         (f"left out: {len(report.left_out)}", "reason", report.reasons),
-        ("geometry", "note", dict(notes.most_common())),
+        ("notes on scans", "note", dict(notes.most_common())),
         ("looked at", "what", {name: count for name, count in facts.items() if count}),
     ):
         if rows:
@@ -81,6 +82,12 @@ def import_tables(report: ImportReport) -> "tuple[Table, ...]":
             for name, count in rows.items():
                 table.add_row(name, str(count))
             tables.append(table)
+    if report.notes:
+        table = Table(title="worth a look", title_justify="left", show_header=False)
+        table.add_column("note")
+        for note in report.notes:
+            table.add_row(escape(note))
+        tables.append(table)
     return tuple(tables)
 
 

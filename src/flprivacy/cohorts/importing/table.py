@@ -1,11 +1,16 @@
 """The table that says what the files do not: site, sex, age, label and split of each scan.
 
 CSV or Parquet, one row a scan (or a patient). One column says which: ``file`` for NIfTI; for DICOM the first of
-``series_uid``, ``study_uid`` and ``patient_id`` that there is. All values are read as text and checked here.
+``series_uid``, ``study_uid`` and ``patient_id`` that there is. All values are read as text and checked here. What
+spreadsheets leave in a table is understood: a line ``sep=;``, empty rows, nameless empty columns, ``\\`` in paths, and
+letters with accents in either Unicode form.
 """
 
+import codecs
 import csv
 import math
+import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +26,10 @@ from flprivacy.core.errors import CohortError
 DICOM_KEYS = ("series_uid", "study_uid", "patient_id")
 NIFTI_KEYS = ("file",)
 _VALUES = ("patient_id", "site", "sex", "age_years", "label", "split")
+_ALIASES = {"gender": "sex", "age": "age_years", "patient": "patient_id"}
+_SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # what a spreadsheet writes first to tell itself the delimiter
 _MAX_BYTES, _MAX_ROWS, _MAX_TEXT = 1 << 28, 5_000_000, 1024
-_SEXES = {"f": "F", "female": "F", "w": "F", "m": "M", "male": "M"}
+SEX_WORDS = {"f": "F", "female": "F", "w": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
 _UNKNOWN_SEX = ("", "o", "other", "u", "unknown", "nan", "none", "null", "na")
 _NO_VALUE = ("", "nan", "none", "null", "na")
 _MAX_AGE_YEARS = 130.0
@@ -48,8 +55,19 @@ class ScanTable:
     path: Path
     key: str  # name of the column that tells scans apart
     columns: tuple[str, ...]  # names of the columns that are used
-    unused: int  # how many columns are not
+    unused: tuple[str, ...]  # and of those that are not
     rows: Mapping[str, TableRow] = field(repr=False)  # value of the key column -> what the table says
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the report counts of it."""
+        return {"rows of the table": len(self.rows), "columns of the table that are not used": len(self.unused)}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the report notes of it: columns that are not used, by name."""
+        shown = [repr("".join(c if c.isprintable() else "?" for c in name)[:40]) for name in self.unused[:20]]
+        return (f"columns of the table that are not used: {', '.join(shown)}",) if shown else ()
 
 
 def read_table(path: Path, keys: Sequence[str]) -> ScanTable:
@@ -63,7 +81,8 @@ def read_table(path: Path, keys: Sequence[str]) -> ScanTable:
         CohortError: the file is missing, damaged or too large, lacks a column, repeats a key, or holds a value that
             cannot be right. Names the row number and the column, never a value.
     """
-    names, records = _read_parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _read_csv(path)
+    found, records = _read_parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _read_csv(path)
+    names = _known_names(found)
     key = next((name for name in keys if name in names), None)
     if key is None:
         raise CohortError(f"{path}: has no column {' or '.join(map(repr, keys))} to find scans by; add one")
@@ -75,14 +94,21 @@ def read_table(path: Path, keys: Sequence[str]) -> ScanTable:
         if number > _MAX_ROWS:
             raise CohortError(f"{path}: holds more than {_MAX_ROWS} rows; split the import")
         values = {name: text for name, text in zip(names, record, strict=False) if name in columns}
-        identifier = values[key]
+        identifier = values[key].replace("\\", "/") if key in NIFTI_KEYS else values[key]
         if not identifier or identifier in rows:
             state = "empty" if not identifier else "the same as in an earlier row"
             raise CohortError(f"{path}: {key!r} of row {number} is {state}; give every row one of its own")
         rows[identifier] = _row(values, number, path)
     if not rows:
         raise CohortError(f"{path}: holds no rows; add one a scan")
-    return ScanTable(path=path, key=key, columns=columns, unused=len(names) - len(columns), rows=rows)
+    unused = tuple(shown for shown, name in zip(found, names, strict=True) if name not in columns)
+    return ScanTable(path=path, key=key, columns=columns, unused=unused, rows=rows)
+
+
+def _known_names(found: Sequence[str]) -> list[str]:
+    """Return the columns' names as they are known here: ``Gender`` is ``sex``, unless there is a column ``sex``."""
+    names = [name.lower().replace(" ", "_") for name in found]
+    return [alias if (alias := _ALIASES.get(name, name)) not in names else name for name in names]
 
 
 def _row(values: Mapping[str, str], number: int, path: Path) -> TableRow:
@@ -90,14 +116,14 @@ def _row(values: Mapping[str, str], number: int, path: Path) -> TableRow:
         return CohortError(f"{path}: {column!r} of row {number} is not understood; {rule}")
 
     sex, split = values.get("sex", "").lower(), values.get("split", "").lower()
-    if sex not in _SEXES and sex not in _UNKNOWN_SEX:
+    if sex not in SEX_WORDS and sex not in _UNKNOWN_SEX:
         raise wrong("sex", "use F or M, or leave it empty where it is not known")
     if split not in ("", TRAIN, TEST):
         raise wrong("split", f"use {TRAIN!r} or {TEST!r}")
     age, text = None, values.get("age_years", "").lower()
     if text not in _NO_VALUE:
         try:
-            age = float(text)
+            age = float(text.replace(",", "."))
         except ValueError:
             raise wrong("age_years", "give years as a number, or leave it empty where it is not known") from None
         if not 0.0 <= age <= _MAX_AGE_YEARS:
@@ -106,7 +132,7 @@ def _row(values: Mapping[str, str], number: int, path: Path) -> TableRow:
         number=number,
         patient_id=values.get("patient_id", ""),
         site=values.get("site", ""),
-        sex=_SEXES.get(sex),
+        sex=SEX_WORDS.get(sex),
         age_years=age,
         label=values.get("label", ""),
         split=split,
@@ -114,21 +140,33 @@ def _row(values: Mapping[str, str], number: int, path: Path) -> TableRow:
 
 
 def _read_csv(path: Path) -> tuple[list[str], Iterator[list[str]]]:
-    text = _bounded_text(path)
-    lines = text.splitlines()
-    head = lines[0] if lines else ""
-    delimiter = max(",;\t", key=head.count)
+    lines = unicodedata.normalize("NFC", _bounded_text(path)).splitlines()
+    told = _SEPARATOR.fullmatch(lines[0]) if lines else None
+    lines = lines[1:] if told else lines
+    delimiter = told[1] if told else max(",;\t", key=lines[0].count if lines else len)
     try:
-        records = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, strict=True) if row]
+        records = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, strict=True)]
     except DAMAGE:
         raise CohortError(f"{path}: not a readable CSV table; write it again as UTF-8 with a header line") from None
-    names = [name.lower() for name in records[0]] if records else []
-    ragged = next((number for number, row in enumerate(records) if len(row) != len(names)), None)
-    if ragged is not None:
-        raise CohortError(f"{path}: row {ragged} has {len(records[ragged])} cells, the header {len(names)}; mend it")
+    records = [row for row in records if any(row)]
+    names, rows = (records[0], records[1:]) if records else ([], [])
     if any(len(cell) > _MAX_TEXT for row in records for cell in row):
         raise CohortError(f"{path}: holds a cell of more than {_MAX_TEXT} characters; shorten it")
-    return names, iter(records[1:])
+    for number, row in enumerate(rows, start=1):
+        while len(row) > len(names) and not row[-1]:
+            row.pop()
+        if len(row) != len(names):
+            raise CohortError(f"{path}: row {number} has {len(row)} cells, the header {len(names)}; mend it")
+    return _named(names, rows, path)
+
+
+def _named(names: list[str], rows: list[list[str]], path: Path) -> tuple[list[str], Iterator[list[str]]]:
+    """Leave out columns without a name, which must be empty."""
+    kept = [place for place, name in enumerate(names) if name]
+    for place in sorted(set(range(len(names))) - set(kept)):
+        if any(row[place] for row in rows):
+            raise CohortError(f"{path}: column {place + 1} has no name but holds values; name it in the header")
+    return [names[place] for place in kept], ([row[place] for place in kept] for row in rows)
 
 
 def _bounded_text(path: Path) -> str:
@@ -139,8 +177,9 @@ def _bounded_text(path: Path) -> str:
         raise CohortError(f"{path}: the table cannot be read ({error.strerror}); check its name") from error
     if len(data) > _MAX_BYTES:
         raise CohortError(f"{path}: larger than {_MAX_BYTES} bytes; leave out columns that are not used")
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError:
         raise CohortError(f"{path}: not UTF-8 text; write the table as UTF-8 or Parquet") from None
 
@@ -154,15 +193,16 @@ def _read_parquet(path: Path) -> tuple[list[str], Iterator[list[str]]]:
                 raise CohortError(f"{path}: claims {metadata.num_rows} rows and {size} bytes; too many to be right")
             wanted = (*DICOM_KEYS, *NIFTI_KEYS, *_VALUES)
             schema = file.schema_arrow
-            names = [name.lower() for name in schema.names]
-            used = [name for name in schema.names if name.lower() in wanted]
+            names = list(schema.names)
+            known = _known_names(names)
+            used = [name for name, meant in zip(names, known, strict=True) if meant in wanted]
             for name in used:
                 if not _readable(schema.field(name).type):
                     kind = schema.field(name).type
                     raise CohortError(f"{path}: column {name!r} has type {kind}; use text or numbers")
             table = file.read(columns=used)
             table.validate(full=True)
-            columns = {name.lower(): [_text(value) for value in table[name].to_pylist()] for name in used}
+            columns = {name: [_text(value) for value in table[name].to_pylist()] for name in used}
     except (*DAMAGE, pa.ArrowException) as error:
         if isinstance(error, FileNotFoundError):
             raise CohortError(f"{path}: the table is not there; check its name") from None
@@ -182,4 +222,4 @@ def _text(value: object) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
-    return text[:_MAX_TEXT]
+    return unicodedata.normalize("NFC", text)[:_MAX_TEXT]

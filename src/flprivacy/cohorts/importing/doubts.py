@@ -1,0 +1,84 @@
+"""What a person should look at before believing an import: contradictions, identical scans, and values of no one."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from flprivacy.cohorts.importing.found import Candidate
+
+_AGES_APART_YEARS = 10.0  # between two scans of one person
+_FEW_PATIENTS = 5  # may be of one age or sex by chance
+_SHOWN = 5
+
+
+def contradictions(scans: Sequence[Candidate]) -> tuple[str, ...]:
+    """Note patients whose scans disagree on sex, or on age by more than ten years; they may be several people."""
+    sexes: dict[str, set[str]] = defaultdict(set)
+    ages: dict[str, set[float]] = defaultdict(set)
+    for scan in scans:
+        if scan.sex is not None:
+            sexes[scan.patient_id].add(scan.sex)
+        if scan.age_years is not None:
+            ages[scan.patient_id].add(scan.age_years)
+    both = [patient for patient, found in sexes.items() if len(found) > 1]
+    apart = [patient for patient, found in ages.items() if max(found) - min(found) > _AGES_APART_YEARS]
+    return _noted("patients with scans of both sexes, so perhaps several people", both) + _noted(
+        f"patients whose ages differ by more than {_AGES_APART_YEARS:g} years, so perhaps several people", apart
+    )
+
+
+def constants(scans: Sequence[Candidate]) -> tuple[str, ...]:
+    """Note sites where the age or sex of all patients is the same; an anonymiser may have written it."""
+    notes = []
+    for site in sorted({scan.site for scan in scans}):
+        here = [scan for scan in scans if scan.site == site]
+        for name, values in (("sex", {scan.sex for scan in here}), ("age", {scan.age_years for scan in here})):
+            patients = len({scan.patient_id for scan in here})
+            if patients >= _FEW_PATIENTS and len(values) == 1 and None not in values:
+                shown = f"{value:g}" if isinstance(value := values.pop(), float) else value
+                notes.append(f"site {site}: all {patients} patients have {name} {shown}; is it a placeholder?")
+    return tuple(notes)
+
+
+def twins(scans: Sequence[Candidate], work: Path) -> list[list[Candidate]]:
+    """Return the groups of scans whose kept volumes hold the same bytes."""
+    groups = defaultdict(list)
+    for scan in scans:
+        groups[hashlib.sha256((work / scan.work).read_bytes()).digest()].append(scan)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def twin_notes(groups: Sequence[Sequence[Candidate]], splits: Mapping[str, str]) -> tuple[str, ...]:
+    """Note identical scans, and, by ``splits`` (scan -> split), whether some are trained on and held out as well."""
+    several = [group for group in groups if len({scan.patient_id for scan in group}) > 1]
+    torn = [group for group in groups if len({splits[scan.scan_id] for scan in group}) > 1]
+    return (
+        _noted("identical scans", [scan.scan_id for group in groups for scan in group])
+        + _noted("identical scans of several patients", [scan.scan_id for group in several for scan in group])
+        + _noted(
+            "identical scans in training and held out as well; leave all but one out",
+            [scan.scan_id for group in torn for scan in group],
+        )
+    )
+
+
+def people(groups: Iterable[Sequence[Candidate]]) -> dict[str, str]:
+    """Return patient -> the patient who stands for all that are joined by identical scans."""
+    joined: dict[str, str] = {}
+
+    def head(patient: str) -> str:
+        while (above := joined.setdefault(patient, patient)) != patient:
+            patient = above
+        return patient
+
+    for first, *others in groups:
+        for other in others:
+            low, high = sorted((head(first.patient_id), head(other.patient_id)))
+            joined[high] = low
+    return {patient: head(patient) for patient in list(joined)}
+
+
+def _noted(what: str, names: Sequence[str]) -> tuple[str, ...]:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return (f"{what}: {', '.join(names[:_SHOWN])}{more}",) if names else ()

@@ -1,0 +1,111 @@
+"""What an import asks a person to look at: contradictions, identical scans, and values that nobody has."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_scans import Scan
+from nifti_scans import write_nifti
+from test_dicom_geometry import NAMES
+
+from flprivacy.cohorts.importing.build import import_cohort
+from flprivacy.cohorts.importing.config import ImportConfig
+from flprivacy.cohorts.importing.doubts import constants, contradictions, people, twin_notes
+from flprivacy.cohorts.importing.found import Candidate
+from flprivacy.cohorts.importing.report import import_tables
+from flprivacy.core.cohort import Cohort
+
+SMALL = Scan(shape=(12, 8, 6), spacing_mm=(4.0, 5.0, 6.0))
+
+
+def scan(
+    patient: str, number: int = 0, *, sex: str | None = "F", age: float | None = 40.0, site: str = "A"
+) -> Candidate:
+    return Candidate(
+        scan_id=f"s-{patient}-{number}",
+        patient_id=patient,
+        site=site,
+        label="",
+        sex=sex,
+        age_years=age,
+        split="",
+        work="",
+        read=lambda: np.zeros((2, 2, 2), dtype=np.uint8),
+    )
+
+
+def test_one_person_has_one_sex_and_ages_that_fit() -> None:
+    fine = [scan("a"), scan("a", 1, sex=None, age=50.0), scan("b", sex="M", age=None)]
+    assert contradictions(fine) == ()
+    sex, age = contradictions([*fine, scan("b", 1), scan("a", 2, age=50.5), scan("c"), scan("c", 1, age=71.0)])
+    assert sex == "patients with scans of both sexes, so perhaps several people: b"
+    assert age == "patients whose ages differ by more than 10 years, so perhaps several people: a, c"
+
+
+def test_values_that_all_patients_of_a_site_share_are_noted() -> None:
+    same = [scan(f"p{n}", age=90.0, sex="FM"[n % 2]) for n in range(5)]
+    assert constants(same) == ("site A: all 5 patients have age 90; is it a placeholder?",)
+    assert constants(same[:4]) == ()
+    assert constants([*same[:4], replace(same[4], age_years=None)]) == ()
+    women = [scan(f"q{n}", age=40.0 + n, site="B") for n in range(6)]
+    assert constants([*same, *women])[1:] == ("site B: all 6 patients have sex F; is it a placeholder?",)
+
+
+def test_identical_scans_join_their_patients() -> None:
+    groups = [[scan("c"), scan("b")], [scan("b", 1), scan("a")], [scan("x"), scan("x", 1)]]
+    assert people(groups) == {"a": "a", "b": "a", "c": "a", "x": "x"}
+
+
+def test_notes_on_identical_scans_say_of_whom_and_where() -> None:
+    own, others = [scan("x"), scan("x", 1)], [scan("a"), scan("b")]
+    splits = {"s-x-0": "train", "s-x-1": "train", "s-a-0": "train", "s-b-0": "test"}
+    assert twin_notes([], {}) == ()
+    assert twin_notes([own], splits) == ("identical scans: s-x-0, s-x-1",)
+    assert twin_notes([own, others], splits) == (
+        "identical scans: s-x-0, s-x-1, s-a-0, s-b-0",
+        "identical scans of several patients: s-a-0, s-b-0",
+        "identical scans in training and held out as well; leave all but one out: s-a-0, s-b-0",
+    )
+
+
+def imported(root: Path, patients: str, *, given: str = "", seed: int = 0) -> tuple[Cohort, tuple[str, ...]]:
+    """Import one scan a letter; letters that are the same but for case hold the same voxels."""
+    table = root / "table.csv"
+    lines = [f"file,patient_id,site{',split' if given else ''}"]
+    for number, patient in enumerate(patients):
+        spacing = (4.0, 5.0 + (ord(patient.lower()) - ord("a")) / 4, 6.0)
+        write_nifti(root / "scans" / f"{number}.nii", replace(SMALL, spacing_mm=spacing))
+        split = f",{'train' if given[number] == '1' else 'test'}" if given else ""
+        lines.append(f"{number}.nii,{patient},Basel{split}")
+    table.write_text("\n".join(lines))
+    config = ImportConfig(name="x", shape=(5, 7, 6), spacing_mm=(8.0, 6.0, 6.0), test_fraction=0.5, seed=seed)
+    cohort, report = import_cohort(
+        "nifti", root / "scans", root / f"cohort{seed}", config=config, pseudonyms=NAMES, table=table
+    )
+    assert [t.title for t in import_tables(report)].count("worth a look") == bool(report.notes)
+    return cohort, report.notes
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_same_scan_is_never_drawn_into_both_splits(tmp_path: Path, seed: int) -> None:
+    cohort, notes = imported(tmp_path, "aAbcd", seed=seed)
+    split = dict(zip(cohort.manifest["patient_id"], cohort.manifest["split"], strict=True))
+    assert split[NAMES.patient("a")] == split[NAMES.patient("A")]
+    assert [note.partition(":")[0] for note in notes] == ["identical scans", "identical scans of several patients"]
+
+
+def test_where_there_is_no_other_way_it_is_said(tmp_path: Path) -> None:
+    cohort, notes = imported(tmp_path, "aA")
+    assert sorted(cohort.manifest["split"]) == ["test", "train"]
+    assert notes[-1].startswith("identical scans in training and held out as well")
+
+
+def test_given_splits_are_kept_and_judged(tmp_path: Path) -> None:
+    cohort, notes = imported(tmp_path, "aAbc", given="1010")
+    assert sorted(cohort.manifest["split"]) == ["test", "test", "train", "train"]
+    assert notes[-1].startswith("identical scans in training and held out as well")
+
+
+def test_scans_that_differ_bring_no_note(tmp_path: Path) -> None:
+    assert imported(tmp_path, "abcd")[1] == ()
