@@ -69,7 +69,7 @@ def fuzz(path: Path, count: int, read: Callable[[Path], object], *, seed: int, h
 
 def _dicom(path: Path) -> None:
     header, slices = read_header(path)
-    for plane in planes_hu(slices, header.padding):
+    for plane in planes_hu(slices):
         assert plane.shape == (header.rows, header.columns)
 
 

@@ -69,11 +69,12 @@ class Scan:
         return np.array(self.centre_mm) + LANDMARKS_MM
 
     def hu(self) -> npt.NDArray[np.float64]:
-        """(slice, row, column): a soft ball at each landmark, in air."""
+        """(slice, row, column): a soft ball at each landmark, in air; in scans too small for them, one."""
         index = np.array(list(np.ndindex(self.shape))).T
         points = (self.affine[:3, :3] @ index + self.affine[:3, 3:]).T
         image = np.full(len(points), -1000.0)
-        for centre, height in zip(self.landmarks(), HU, strict=True):
+        small = max(np.array(self.shape) * self.spacing_mm) < 2 * np.abs(LANDMARKS_MM).max()
+        for centre, height in [(np.array(self.centre_mm), 40.0)] if small else zip(self.landmarks(), HU, strict=True):
             distance = np.linalg.norm(points - centre, axis=1)
             image += (height + 1000.0) * np.exp(-((distance / _RADIUS_MM) ** 2))
         return image.reshape(self.shape)

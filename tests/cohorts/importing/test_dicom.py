@@ -36,6 +36,8 @@ def edit(path: Path, **tags: object) -> None:
             delattr(dataset, keyword)
         else:
             setattr(dataset, keyword, value)
+    if "PixelPaddingValue" in tags:
+        dataset["PixelPaddingValue"].VR = "SS"
     dataset.save_as(path, enforce_file_format=True)
 
 
@@ -67,9 +69,12 @@ def test_localizers_in_a_series_copies_and_other_files_do_no_harm(tmp_path: Path
 @pytest.mark.parametrize(
     ("change", "detail"),
     [
-        ({"PatientID": "somebody else"}, "several patients or studies under one series UID"),
-        ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "slices of 2 geometries or descriptions"),
-        ({"PixelSpacing": [5, 5]}, "slices of 2 geometries or descriptions"),
+        ({"PatientID": "somebody else"}, "PatientID differs between slices of one series UID"),
+        ({"StudyInstanceUID": "7.7"}, "StudyInstanceUID differs between slices of one series UID"),
+        ({"Rows": 6, "Columns": 8}, "Rows differs between slices of one series UID"),
+        ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "ImageOrientationPatient differs between slices"),
+        ({"ImageOrientationPatient": [1, 0.002, 0, 0, 1, 0]}, "ImageOrientationPatient differs between slices"),
+        ({"PixelSpacing": [5, 5]}, "PixelSpacing differs between slices of one series UID"),
         ({"SOPInstanceUID": "1.2.3.4", "ImagePositionPatient": None}, ""),
     ],
 )
@@ -244,8 +249,217 @@ def test_attributes_come_from_tags(tmp_path: Path) -> None:
         edit(path, PatientAge=None)
     assert only(find(tmp_path)).age_years == 63.0, "from the dates of birth and study"
     for path in tmp_path.iterdir():
-        edit(path, PatientBirthDate="19240101")
+        edit(path, PatientBirthDate="19290101")
     assert only(find(tmp_path)).age_years == 90.0, "the oldest are not told apart"
+
+
+@pytest.mark.parametrize(
+    ("tags", "age", "placeholder"),
+    [
+        ({"PatientAge": "045Y"}, 45.0, False),
+        ({"PatientAge": "45Y"}, 45.0, False),
+        ({"PatientAge": "5 y"}, 5.0, False),
+        ({"PatientAge": "42"}, 63.0, False),  # of what unit is not said; the dates are
+        ({"PatientAge": "000Y"}, 63.0, False),
+        ({"PatientAge": "099Y"}, 90.0, False),
+        ({"PatientAge": "100Y"}, None, True),
+        ({"PatientAge": "999Y"}, None, True),
+        ({"PatientAge": None, "PatientBirthDate": "19000101"}, None, True),
+        ({"PatientAge": None, "PatientBirthDate": "19000101", "StudyDate": "19800506"}, None, True),
+        ({"PatientAge": None, "PatientBirthDate": "18990506"}, None, True),
+        ({"PatientAge": None, "PatientBirthDate": "20300101"}, None, False),
+        ({"PatientAge": None, "PatientBirthDate": "unknown"}, None, False),
+    ],
+)
+def test_ages_and_what_anonymisers_write_for_them(
+    tmp_path: Path, tags: dict[str, object], age: float | None, placeholder: bool
+) -> None:
+    for path in write_series(tmp_path, SMALL):
+        with pydicom.config.disable_value_validation():
+            edit(path, **tags)
+    candidate = only(find(tmp_path))
+    assert candidate.age_years == age
+    assert candidate.notes == (("the age is one that anonymisers write, taken as unknown",) if placeholder else ())
+
+
+@pytest.mark.parametrize(
+    ("word", "sex"), [("F", "F"), ("female", "F"), ("WOMAN", "F"), ("Male", "M"), ("O", None), ("", None), ("X", None)]
+)
+def test_the_sex_in_words(tmp_path: Path, word: str, sex: str | None) -> None:
+    write_series(tmp_path, replace(SMALL, sex=word))
+    assert only(find(tmp_path)).sex == sex
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ImageOrientationPatient": [1, 0.00004, 0.00006, 0, 1, 0]},
+        {"PixelSpacing": [5.00002, 6.00002]},
+        {"PatientAge": None},
+        {"PatientSex": ""},
+        {"PatientAge": "064Y"},
+        {"PatientPosition": None},
+        {"GantryDetectorTilt": "0.0"},
+        {"PixelPaddingValue": 0},
+        {"ConvolutionKernel": "B30f"},
+        {"AcquisitionNumber": 7},
+        {"InstitutionName": "General"},
+    ],
+)
+def test_what_changes_nothing_may_vary_within_a_series(tmp_path: Path, change: dict[str, object]) -> None:
+    for path in write_series(tmp_path, SMALL)[6:]:
+        edit(path, **change)
+    candidate = only(
+        find(tmp_path, site="", site_tag="InstitutionName") if "InstitutionName" in change else find(tmp_path)
+    )
+    assert (candidate.slices, candidate.sex, candidate.age_years) == (12, "F", 63.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "sex", "age"), [({"PatientSex": "M"}, None, 63.0), ({"PatientAge": "070Y"}, "F", None)]
+)
+def test_what_slices_contradict_each_other_on_is_unknown(
+    tmp_path: Path, change: dict[str, object], sex: str | None, age: float | None
+) -> None:
+    edit(write_series(tmp_path, SMALL)[2], **change)
+    candidate = only(find(tmp_path))
+    assert (candidate.sex, candidate.age_years) == (sex, age)
+
+
+def test_slices_of_two_sites_are_refused_by_the_name_of_the_tag(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, replace(SMALL, tags={"StationName": "A"}))
+    edit(paths[5], StationName="B")
+    told = reasons(tmp_path, site="", site_tag="StationName")
+    assert told == [("mixed series", "StationName differs between slices of one series UID")]
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ConvolutionKernel": "B70f"},
+        {"AcquisitionNumber": 2},
+        {"TemporalPositionIdentifier": 2},
+        {"ContrastBolusAgent": "iodine"},
+        {"ImageType": ["DERIVED", "SECONDARY", "MPR"]},
+    ],
+)
+def test_two_acquisitions_that_cover_one_another_are_refused_by_name(
+    tmp_path: Path, change: dict[str, object], offset: float
+) -> None:
+    usual = {"ConvolutionKernel": "B30f", "AcquisitionNumber": 1, "TemporalPositionIdentifier": 1}
+    usual |= {"ContrastBolusAgent": "none"}
+    write_series(tmp_path / "a", replace(SMALL, tags=usual))
+    x, y, z = SMALL.centre_mm
+    second = replace(SMALL, tags=usual | change, centre_mm=(x, y, z + offset * SMALL.spacing_mm[0]))
+    for number, path in enumerate(write_series(tmp_path / "b", second)):
+        edit(path, SOPInstanceUID=f"7.7.{number}")
+    detail = f"{next(iter(change))} differs: several acquisitions, reconstructions or phases under one series UID"
+    assert reasons(tmp_path) == [("mixed series", detail)]
+
+
+def test_acquisitions_that_follow_each_other_are_one_scan_but_kernels_are_not(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, SMALL)
+    for number, path in enumerate(paths):
+        edit(path, AcquisitionNumber=1 + number // 4, ConvolutionKernel="B30f")
+    assert only(find(tmp_path)).slices == 12
+    for path in paths[6:]:
+        edit(path, ConvolutionKernel="B70f")
+    assert reasons(tmp_path)[0][1].startswith("ConvolutionKernel differs")
+
+
+def test_patients_who_share_a_study_uid_are_all_taken(tmp_path: Path) -> None:
+    for number in range(3):
+        write_series(tmp_path / str(number), replace(SMALL, uid=f"1.{number}", patient=f"patient {number}"))
+    write_series(tmp_path / "more", replace(SMALL, uid="1.9", patient="patient 0", shape=(14, 8, 6)))
+    found = find(tmp_path)
+    assert sorted(candidate.slices for candidate in found.candidates) == [12, 12, 14]
+    assert [item.reason for item in found.left_out] == ["another series of the study was taken"]
+
+
+def bits(paths: list[Path], *, stored: int, high: int, shift: int = 0, junk: int = 0, **tags: object) -> None:
+    """Write the same values with other bits; ``junk`` fills those below."""
+    for path in paths:
+        dataset = pydicom.dcmread(path)
+        values = dataset.pixel_array.astype(np.int64)
+        dataset.PixelData = ((values << shift | junk) & 0xFFFF).astype("<u2").tobytes()
+        dataset.BitsStored, dataset.HighBit = stored, high
+        dataset.save_as(path, enforce_file_format=True)
+        edit(path, **tags)
+
+
+@pytest.mark.parametrize("signed", [0, 1])
+def test_values_in_the_upper_bits_are_what_they_say(tmp_path: Path, signed: int) -> None:
+    scan = replace(SMALL, slope=2.0, tags={"PixelRepresentation": signed})
+    write_series(tmp_path / "a", scan)
+    expected = only(find(tmp_path / "a")).read()
+    assert expected.max() > 40
+    bits(write_series(tmp_path / "b", scan), stored=12, high=15, shift=4, junk=5)
+    np.testing.assert_array_equal(only(find(tmp_path / "b")).read(), expected)
+
+
+@pytest.mark.parametrize(
+    ("stored", "high", "detail"), [(12, 10, "10 and 12 of 16 bits"), (12, 16, "16 and 12 of 16 bits")]
+)
+def test_bits_that_cannot_be_are_refused(tmp_path: Path, stored: int, high: int, detail: str) -> None:
+    bits(write_series(tmp_path, SMALL), stored=stored, high=high)
+    assert set(reasons(tmp_path)) == {("HighBit contradicts BitsStored", detail)}
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_files_without_preamble_are_read(tmp_path: Path, implicit: bool) -> None:
+    write_series(tmp_path / "a", SMALL)
+    expected = only(find(tmp_path / "a")).read()
+    for path in write_series(tmp_path / "b", SMALL):
+        dataset = pydicom.dcmread(path)
+        del dataset.file_meta
+        dataset.preamble = None
+        dataset.save_as(path, implicit_vr=implicit, little_endian=True)
+        assert path.read_bytes()[:2] == b"\x08\0"
+    found = find(tmp_path / "b")
+    np.testing.assert_array_equal(only(found).read(), expected)
+    assert "files that are not DICOM" not in found.counts
+
+
+def test_a_compressed_file_without_preamble_is_named(tmp_path: Path) -> None:
+    for path in write_series(tmp_path, SMALL, compress=True):
+        raw = path.read_bytes()
+        path.write_bytes(raw[raw.index(b"\x08\0\x08\0CS") :])
+    assert {reason for reason, _ in reasons(tmp_path)} == {"compressed DICOM file without preamble"}
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "detail"),
+    [
+        (1.0, 0.0, ""),
+        (0.0, 40.0, "one value everywhere"),
+        (255 / 1100, 1000 * 255 / 1100, "as in images of 8 bits and masks"),
+        (1 / 1100, 1000 / 1100, "as in scaled images and masks"),
+        (1.0, 1024.0, "was a constant such as 1024 added?"),
+        (1.0, -1024.0, "was a constant such as 1024 taken away?"),
+        (1.0, -9000.0, "was a constant such as 1024 taken away?"),
+        (16.0, 15360.0, "denser than metal; is it scaled?"),
+    ],
+)
+def test_values_that_cannot_be_hu_are_refused(tmp_path: Path, slope: float, intercept: float, detail: str) -> None:
+    class Other(Scan):
+        def hu(self) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
+            hu = np.full(self.shape, -1000.0)
+            hu[:, 1:, 1:] = 40.0
+            hu[2:9, 2:5] = -820.0  # lungs
+            hu[5, 5, 5] = 100.0
+            return hu * slope + intercept
+
+    scale = 1e-4 if 0 < slope < 0.01 else 0.5
+    write_series(tmp_path, Other(**vars(SMALL) | {"slope": scale, "intercept": 0.0}))
+    candidate = only(find(tmp_path))
+    if not detail:
+        assert candidate.read().std() > 20
+        return
+    with pytest.raises(ScanError) as caught:
+        candidate.read()
+    assert caught.value.reason == "not in HU"
+    assert detail in caught.value.detail
 
 
 def test_sites_from_a_tag_get_pseudonyms(tmp_path: Path) -> None:
@@ -323,7 +537,7 @@ def test_memory_does_not_grow_with_the_slices(tmp_path: Path) -> None:
 
     class Flat(Scan):
         def hu(self) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
-            return np.zeros(self.shape)
+            return np.linspace(-1000.0, 100.0, self.shape[0])[:, None, None] * np.ones(self.shape)
 
     write_series(tmp_path, Flat(shape=(100, 256, 256), spacing_mm=(2.0, 1.0, 1.0), uid="1.2.3"))
     candidate = only(find(tmp_path, shape=(8, 32, 32)))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pydicom
 import pytest
 from dicom_scans import HU, Scan, slice_dataset, turn, turned, write_multiframe, write_series
 
@@ -198,24 +199,43 @@ def test_blocks_are_averaged(tmp_path: Path) -> None:
 def test_what_the_scan_does_not_reach_is_air(tmp_path: Path) -> None:
     class Water(Scan):
         def hu(self) -> npt.NDArray[np.float64]:
-            return np.zeros(self.shape)
+            image = np.zeros(self.shape)
+            image[4:8, 10:20, 8:16] = -1000.0  # in HU there is some air
+            return image
 
     write_series(tmp_path, Water(uid="1.2.3"))
     volume = only(find(tmp_path, spacing_mm=(8.0, 5.0, 6.0), window_hu=(-1000.0, 0.0))).read()
     assert (volume[15, 20] == 0).sum() >= 14
     assert volume[15, 20, 17] == 255
     whole = only(find(tmp_path, window_hu=(-1000.0, 0.0))).read()
-    assert (whole == 255).all(), "the whole field of view leaves no air at its edges"
+    edges = [whole.take([0, -1], axis=axis) for axis in range(3)]
+    assert all((edge == 255).all() for edge in edges), "the whole field of view leaves no air at its edges"
 
 
-def test_padding_is_air(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("value", "tags", "signed"),
+    [
+        (2000.0, {"PixelPaddingValue": 3024}, 1),
+        (-2000.0, {"PixelPaddingValue": 0xFC30}, 1),  # -976, written as an unsigned number
+        (2000.0, {"PixelPaddingValue": 3024}, 0),
+        (1950.0, {"PixelPaddingValue": 2900, "PixelPaddingRangeLimit": 3100}, 1),
+        (1950.0, {"PixelPaddingValue": 3100, "PixelPaddingRangeLimit": 2900}, 0),
+    ],
+)
+def test_padding_is_air(tmp_path: Path, value: float, tags: dict[str, int], signed: int) -> None:
     class Padded(Scan):
         def hu(self) -> npt.NDArray[np.float64]:
             image = np.zeros(self.shape)
-            image[:, :, :4] = 2000.0
+            image[:, 30:] = -1000.0
+            image[:, :, :4] = value
             return image
 
-    write_series(tmp_path, Padded(uid="1.2.3", tags={"PixelPaddingValue": 3024}))
+    for path in write_series(tmp_path, Padded(uid="1.2.3")):
+        dataset = pydicom.dcmread(path)
+        dataset.PixelRepresentation = signed
+        for keyword, number in tags.items():
+            dataset.add_new(keyword, "US", number)
+        dataset.save_as(path, enforce_file_format=True)
     volume = only(find(tmp_path, window_hu=(-1000.0, 2500.0))).read()
-    assert volume.max() < 75
+    assert 70 < volume.max() < 75
     assert (volume[:, :, :2] == 0).all()

@@ -58,14 +58,17 @@ def test_identical_scans_join_their_patients() -> None:
 
 
 def test_notes_on_identical_scans_say_of_whom_and_where() -> None:
-    own, others = [scan("x"), scan("x", 1)], [scan("a"), scan("b")]
-    splits = {"s-x-0": "train", "s-x-1": "train", "s-a-0": "train", "s-b-0": "test"}
+    own, others, torn = [scan("x"), scan("x", 1)], [scan("c"), scan("d")], [scan("a"), scan("b")]
+    splits = dict.fromkeys(("s-x-0", "s-x-1", "s-a-0", "s-c-0", "s-d-0"), "train") | {"s-b-0": "test"}
     assert twin_notes([], {}) == ()
-    assert twin_notes([own], splits) == ("identical scans: s-x-0, s-x-1",)
-    assert twin_notes([own, others], splits) == (
-        "identical scans: s-x-0, s-x-1, s-a-0, s-b-0",
-        "identical scans of several patients: s-a-0, s-b-0",
+    assert twin_notes([own, others, torn], splits) == (
         "identical scans in training and held out as well; leave all but one out: s-a-0, s-b-0",
+        "identical scans of several patients: s-c-0, s-d-0",
+        "identical scans: s-x-0, s-x-1",
+    )
+    many = [scan("y", number) for number in range(7)]
+    assert twin_notes([many], dict.fromkeys([m.scan_id for m in many], "test")) == (
+        "identical scans: s-y-0, s-y-1, s-y-2, s-y-3, s-y-4 and 2 more",
     )
 
 
@@ -92,19 +95,19 @@ def test_the_same_scan_is_never_drawn_into_both_splits(tmp_path: Path, seed: int
     cohort, notes = imported(tmp_path, "aAbcd", seed=seed)
     split = dict(zip(cohort.manifest["patient_id"], cohort.manifest["split"], strict=True))
     assert split[NAMES.patient("a")] == split[NAMES.patient("A")]
-    assert [note.partition(":")[0] for note in notes] == ["identical scans", "identical scans of several patients"]
+    assert [note.partition(":")[0] for note in notes] == ["identical scans of several patients"]
 
 
 def test_where_there_is_no_other_way_it_is_said(tmp_path: Path) -> None:
     cohort, notes = imported(tmp_path, "aA")
     assert sorted(cohort.manifest["split"]) == ["test", "train"]
-    assert notes[-1].startswith("identical scans in training and held out as well")
+    assert notes[0].startswith("identical scans in training and held out as well")
 
 
 def test_given_splits_are_kept_and_judged(tmp_path: Path) -> None:
     cohort, notes = imported(tmp_path, "aAbc", given="1010")
     assert sorted(cohort.manifest["split"]) == ["test", "test", "train", "train"]
-    assert notes[-1].startswith("identical scans in training and held out as well")
+    assert notes[0].startswith("identical scans in training and held out as well")
 
 
 def test_scans_that_differ_bring_no_note(tmp_path: Path) -> None:

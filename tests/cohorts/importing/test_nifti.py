@@ -135,7 +135,8 @@ def test_a_compressed_bomb_takes_no_memory(tmp_path: Path) -> None:
     with gzip.open(path, "wb") as stream:
         stream.write(header + bytes(4) + bytes(1 << 26))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert only(find(tmp_path / "scans", "a.nii.gz")).read().shape == SHAPE
+    with pytest.raises(ScanError, match="one value everywhere, 0"):
+        only(find(tmp_path / "scans", "a.nii.gz")).read()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 << 10
 
 
@@ -175,3 +176,29 @@ def test_what_a_table_must_have(tmp_path: Path) -> None:
         find_nifti(tmp_path, config=config, pseudonyms=NAMES, table=table)
     with pytest.raises(ConfigError, match="shape"):
         find_nifti(tmp_path, config=replace(config, site="Basel", shape=None), pseudonyms=NAMES, table=table)
+
+
+@pytest.mark.parametrize("kind", ["mask", "scaled", "8 bits", "shifted"])
+def test_values_that_cannot_be_hu_are_refused(tmp_path: Path, kind: str) -> None:
+    class Other(Scan):
+        def hu(self) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
+            hu = super().hu()
+            unit = (hu - hu.min()) / np.ptp(hu)
+            return {"mask": unit > 0.5, "scaled": unit, "8 bits": 255 * unit, "shifted": hu + 1024}[kind]
+
+    dtype = "float32" if kind == "scaled" else "uint8" if kind in ("mask", "8 bits") else "int16"
+    path = write_nifti(tmp_path / "scans" / "a.nii", Other(), dtype=dtype)
+    if kind == "scaled":  # write_nifti rounds
+        image = nibabel.load(path)
+        nibabel.save(nibabel.Nifti1Image(Other().hu().transpose(2, 1, 0).astype("float32"), image.affine), path)
+    with pytest.raises(ScanError, match="not in HU"):
+        only(find(tmp_path / "scans", "a.nii")).read()
+
+
+def test_a_scan_in_hu_with_unknown_voxels_around_it_is_taken(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "scans" / "a.nii", PLAIN, dtype="float32")
+    image = nibabel.load(path)
+    data = np.array(image.get_fdata(dtype=np.float32))
+    data[:2], data[-2:] = np.nan, -3024.0
+    nibabel.save(nibabel.Nifti1Image(data, image.affine), path)
+    assert_landmarks(only(find(tmp_path / "scans", "a.nii")), PLAIN)

@@ -5,7 +5,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,12 @@ from pydicom.datadict import tag_for_keyword
 
 from flprivacy.cohorts.importing.candidates import asked_shape, candidate, leaving_out
 from flprivacy.cohorts.importing.config import ImportConfig
-from flprivacy.cohorts.importing.dicom_files import Slice, is_dicom, planes_hu
+from flprivacy.cohorts.importing.dicom_files import Slice, is_dicom
 from flprivacy.cohorts.importing.dicom_header import Header, read_header
+from flprivacy.cohorts.importing.dicom_series import Series, series_stack
 from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, ScanError
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
-from flprivacy.cohorts.importing.stack import Stack, order_slices, place_slices
+from flprivacy.cohorts.importing.stack import Stack
 from flprivacy.cohorts.importing.table import ScanTable, TableRow
 from flprivacy.core.errors import CohortError, ConfigError
 from flprivacy.core.progress import progress
@@ -25,9 +25,6 @@ from flprivacy.core.progress import progress
 _KEYWORD = re.compile(r"[A-Z][A-Za-z0-9]{1,63}")
 # Tags that name a person, a visit or a device's owner; no site or label is in them.
 _IDENTIFYING = ("Patient", "Accession", "Birth", "Physician", "Operator", "Date", "Time", "Comment")
-
-
-_Series = dict[Header, list[Slice]]  # slices of one SeriesInstanceUID, by what they share
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +61,13 @@ def find_dicom(root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms, tabl
     ready: list[_Ready] = []
     for uid in sorted(series):
         with leaving_out(pseudonyms.scan(uid), left_out):
-            header, slices = _one_part(series[uid], counts)
-            ready.append(_Ready(header, _row_of(header, table), *_stack(header, slices, config)))
+            header, stack, slices = series_stack(series[uid], keywords, config, counts)
+            ready.append(_Ready(header, _row_of(header, table), stack, slices))
     candidates: list[Candidate] = []
     best = _most_slices(ready)
     for scan in ready:
         with leaving_out(pseudonyms.scan(scan.header.series), left_out):
-            if config.series == "most-slices" and best[scan.header.study or scan.header.series] is not scan:
+            if config.series == "most-slices" and best[_visit(scan)] is not scan:
                 raise ScanError("another series of the study was taken")
             candidates.append(_candidate(scan, config, pseudonyms))
     if table is not None:
@@ -115,10 +112,10 @@ def _files(root: Path) -> Iterator[tuple[Path, bool]]:
 
 def _collect(
     root: Path, keywords: Sequence[str], pseudonyms: Pseudonyms, counts: Counter[str], left_out: list[LeftOut]
-) -> dict[str, _Series]:
+) -> dict[str, Series]:
     if not root.is_dir():
         raise CohortError(f"{root}: not a folder; give the one that holds the DICOM files")
-    series: dict[str, _Series] = defaultdict(dict)
+    series: dict[str, Series] = defaultdict(dict)
     headers: dict[Header, Header] = {}
     files = list(_files(root))
     with progress("reading DICOM headers", len(files)) as counter:
@@ -142,45 +139,6 @@ def _collect(
     return series
 
 
-def _one_part(series: _Series, counts: Counter[str]) -> tuple[Header, list[Slice]]:
-    """Return the slices of a series without localizers and copies, or refuse a series that mixes several things."""
-    parts = {header: slices for header, slices in series.items() if not header.localizer}
-    if not parts:
-        raise ScanError("localizer")
-    (header, slices), *others = parts.items()
-    for other, _ in others:
-        if (other.patient, other.study) != (header.patient, header.study):
-            raise ScanError("mixed series", "several patients or studies under one series UID")
-        raise ScanError("mixed series", f"slices of {len(parts)} geometries or descriptions under one series UID")
-    if not header.series:
-        raise ScanError("no series UID")
-    unique = list({piece.instance: piece for piece in slices}.values())
-    counts["copies of slices"] += len(slices) - len(unique)
-    return header, unique
-
-
-def _stack(header: Header, slices: Sequence[Slice], config: ImportConfig) -> tuple[Stack, Sequence[Slice]]:
-    """Return the stack of a series and its slices in order."""
-    if len(slices) < config.min_slices:
-        raise ScanError("too few slices", f"{len(slices)} where {config.min_slices} are asked for")
-    orientation = np.array(header.orientation).reshape(2, 3)
-    positions = np.array([piece.position for piece in slices])
-    order, along = order_slices(positions, orientation)
-    ordered = [slices[index] for index in order.tolist()]
-    places, affine, tilt = place_slices(positions[order], along, orientation, header.spacing_mm)
-    stack = Stack(
-        rows=header.rows,
-        columns=header.columns,
-        places=places,
-        affine=affine,
-        planes=partial(planes_hu, ordered, header.padding),
-        tilt_degrees=tilt,
-    )
-    if stack.missing > config.max_missing * stack.slices:
-        raise ScanError("missing slices", f"{stack.missing} of {stack.slices}")
-    return stack, ordered
-
-
 def _key(header: Header, table: ScanTable) -> str:
     return {"series_uid": header.series, "study_uid": header.study, "patient_id": header.patient}[table.key]
 
@@ -194,13 +152,17 @@ def _row_of(header: Header, table: ScanTable | None) -> TableRow | None:
     return row
 
 
-def _most_slices(ready: Sequence[_Ready]) -> dict[str, _Ready]:
+def _visit(scan: _Ready) -> tuple[str, str]:
+    """Return what tells studies apart: some anonymisers give all patients one study UID."""
+    return scan.header.study or scan.header.series, scan.header.patient
+
+
+def _most_slices(ready: Sequence[_Ready]) -> dict[tuple[str, str], _Ready]:
     """Return, for each study, its series with most slices; of several such, the first by series UID."""
-    best: dict[str, _Ready] = {}
+    best: dict[tuple[str, str], _Ready] = {}
     for scan in ready:
-        study = scan.header.study or scan.header.series
-        if study not in best or len(scan.slices) > len(best[study].slices):
-            best[study] = scan
+        if _visit(scan) not in best or len(scan.slices) > len(best[_visit(scan)].slices):
+            best[_visit(scan)] = scan
     return best
 
 
@@ -244,6 +206,8 @@ def _notes(header: Header, stack: Stack) -> tuple[str, ...]:
         notes.append("slices not axial, turned")
     if header.patient_position[2:] in ("P", "DL", "DR"):
         notes.append("patient not supine")
+    if header.placeholder_age:
+        notes.append("the age is one that anonymisers write, taken as unknown")
     if stack.missing:
         notes.append(f"{stack.missing} missing slices, interpolated")
     return tuple(notes)

@@ -6,13 +6,15 @@ Nothing of pydicom's own words reaches a log or an error: it quotes values.
 import io
 import logging
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydicom import config as pydicom_config
@@ -21,16 +23,31 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.pixels.utils import iter_pixels
 from pydicom.tag import BaseTag
+from pydicom.uid import UID
 
 from flprivacy.cohorts.importing.found import ScanError, damage, refusing
-from flprivacy.cohorts.importing.stack import AIR_HU, Plane
+from flprivacy.cohorts.importing.stack import Plane
 
 _GROUP_TAGS = (0x52009229, 0x52009230)
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _MAX_HEADER_BYTES, _MAX_ITEMS = 16 << 20, 5000
 _MORE_BYTES, _MORE_ITEMS = 8 << 10, 100  # a frame
 _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
+# The first tag of a file without preamble, 0008,0000 to 0008,0018, with a VR or (implicit) a short length.
+_BARE = re.compile(rb"\x08\x00[\x00-\x18]\x00(?:(?:UL|CS|UI|DA|TM)..|[\x00-\xff]\x00\x00\x00)", re.DOTALL)
 _EXCEEDED = "header out of proportion"
+
+
+class Storage(NamedTuple):
+    """How a file stores its pixels."""
+
+    padding: tuple[int, int] | None = None  # lowest and highest stored value that stands for no measurement
+    shift: int = 0  # bits below the lowest one of the values
+    high_bit: int = 15  # highest bit of the values
+    syntax: UID | None = None  # transfer syntax of a file that does not say it
+
+
+_USUAL = Storage()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +61,7 @@ class Slice:
     intercept: float  # of the rescaling to HU
     instance: int = field(repr=False)  # hash of its SOPInstanceUID and frame: the same for a copied file
     stamp: int  # of its file's size and time of change
+    storage: Storage = _USUAL
 
 
 class BoundedFile(io.BufferedReader):
@@ -99,11 +117,17 @@ def quiet() -> Iterator[None]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Say whether a file starts as DICOM files do.
+    """Say whether a file starts as DICOM files do: with a preamble, or at once with the tags of group 8.
 
     Raises:
         ScanError: it cannot be read, or is no regular file.
     """
+    with refusing("unreadable file"), BoundedFile(path, header=False) as stream:
+        return _BARE.match(stream.read(8)) is not None or has_preamble(path)
+
+
+def has_preamble(path: Path) -> bool:
+    """Say whether a file has the preamble of DICOM files; older scanners and planning systems leave it out."""
     with refusing("unreadable file"), BoundedFile(path, header=False) as stream:
         stream.seek(128)
         return stream.read(4) == b"DICM"
@@ -133,41 +157,42 @@ def read_tags(stream: BoundedFile, stop: Stop, keywords: Sequence[str]) -> Datas
     """
     tags = [tag for keyword in keywords if (tag := tag_for_keyword(keyword)) is not None]
     try:
-        return read_partial(stream, stop, specific_tags=[*tags])
+        return read_partial(stream, stop, force=True, specific_tags=[*tags])
     except damage():
         if stream.exceeded:  # pydicom turns what the stream raises into errors of its own
             raise ScanError(_EXCEEDED) from None
         raise
 
 
-def planes_hu(slices: Sequence[Slice], padding: int | None) -> Iterator[Plane]:
-    """Read slices of one series, one at a time, in the order given. ``padding`` is stored where nothing was measured.
+def planes_hu(slices: Sequence[Slice]) -> Iterator[Plane]:
+    """Read slices of one series, one at a time, in the order given.
 
     Yields:
-        float32 (rows, columns) in HU.
+        float32 (rows, columns) in HU, NaN where nothing was measured.
 
     Raises:
         ScanError: pixels are truncated or damaged.
     """
-    start = 0
-    while start < len(slices):
-        end = start + 1
-        while end < len(slices) and slices[end].path == slices[start].path:
-            end += 1
-        chosen = slices[start:end]
-        frames = _stored(chosen[0].path, [piece.frame for piece in chosen])
+    for path, pieces in groupby(slices, key=lambda piece: piece.path):
+        chosen = list(pieces)
+        frames = _stored(path, [piece.frame for piece in chosen], chosen[0].storage)
         for piece in chosen:
             with quiet(), refusing("truncated or damaged pixel data"):
                 stored = next(frames, None)
                 if stored is None or stored.ndim != 2:
                     raise ValueError
                 plane = stored.astype(np.float32) * np.float32(piece.slope) + np.float32(piece.intercept)
-                if padding is not None:
-                    plane[stored == padding] = AIR_HU
+                if piece.storage.padding is not None:
+                    low, high = piece.storage.padding
+                    plane[(stored >= low) & (stored <= high)] = np.nan
             yield plane
-        start = end
 
 
-def _stored(path: Path, frames: Sequence[int]) -> "Iterator[np.ndarray[Any, Any]]":
+def _stored(path: Path, frames: Sequence[int], storage: Storage) -> "Iterator[np.ndarray[Any, Any]]":
+    """Yield stored values; pydicom takes those whose highest bit is not BitsStored - 1 as if it were."""
+    options: dict[str, Any] = {} if storage.syntax is None else {"transfer_syntax_uid": storage.syntax}
+    if storage.shift:
+        options["bits_stored"] = storage.high_bit + 1
     with BoundedFile(path, header=False) as stream:
-        yield from iter_pixels(stream, indices=list(frames))
+        for stored in iter_pixels(stream, indices=list(frames), **options):
+            yield stored >> storage.shift if storage.shift else stored

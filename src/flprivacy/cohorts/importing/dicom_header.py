@@ -1,6 +1,7 @@
 """The header of one DICOM file: what its series shares, and where each of its slices lies."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,26 +12,39 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_file_meta_info
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
-from flprivacy.cohorts.importing.dicom_files import BoundedFile, Slice, Stop, quiet, read_tags
+from flprivacy.cohorts.importing.dicom_files import BoundedFile, Slice, Stop, Storage, has_preamble, quiet, read_tags
 from flprivacy.cohorts.importing.found import ScanError, refusing
-from flprivacy.cohorts.importing.stack import MAX_SLICES, check_frame
+from flprivacy.cohorts.importing.stack import MAX_SLICES, check_frame, check_same_geometry
+from flprivacy.cohorts.importing.table import SEX_WORDS
 
 _BASIC = (
     "SpecificCharacterSet", "ImageType", "SOPInstanceUID", "StudyDate", "Modality", "PatientID", "PatientBirthDate",
     "PatientSex", "PatientAge", "GantryDetectorTilt", "PatientPosition", "SliceThickness", "StudyInstanceUID",
     "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "SamplesPerPixel",
     "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "PixelSpacing", "BitsAllocated",
-    "PixelRepresentation", "PixelPaddingValue", "RescaleIntercept", "RescaleSlope", "RescaleType",
-    "ModalityLUTSequence",
+    "PixelRepresentation", "BitsStored", "HighBit", "PixelPaddingValue", "PixelPaddingRangeLimit",
+    "ConvolutionKernel", "AcquisitionNumber", "TemporalPositionIdentifier", "ContrastBolusAgent", "RescaleIntercept",
+    "RescaleSlope", "RescaleType", "ModalityLUTSequence",
 )  # fmt: skip
+# Tags of which one series has one value, or as many as it has stretches: they tell acquisitions and phases apart.
+APART = ("ConvolutionKernel", "AcquisitionNumber", "TemporalPositionIdentifier", "ContrastBolusAgent", "ImageType")
+_OLDEST_YEARS, _NO_BIRTHDAY = 100, "19000101"  # what anonymisers write
+_AGE = re.compile(r"0*(\d{1,3})\s*([YMWD])")
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What all slices of a sound series share. Identifiers do not show in its text form."""
+    """What slices of a series share, or may differ in. Identifiers do not show in its text form."""
 
     patient: str = field(repr=False)
     study: str = field(repr=False)
@@ -45,7 +59,8 @@ class Header:
     values: tuple[str, ...] = field(default=(), repr=False)  # values of further tags that were asked for
     tilt_degrees: float = 0.0  # GantryDetectorTilt; 0 where not given
     patient_position: str = ""  # such as ``HFS``; empty where not given
-    padding: int | None = None  # stored value of pixels outside of the scan's circle; None where not given
+    placeholder_age: bool = False  # an age, or date of birth, that anonymisers write
+    apart: tuple[str, ...] = field(default=("",) * len(APART), repr=False)  # values of APART; empty where not given
 
 
 def read_header(path: Path, keywords: Sequence[str] = ()) -> tuple[Header, tuple[Slice, ...]]:
@@ -58,12 +73,15 @@ def read_header(path: Path, keywords: Sequence[str] = ()) -> tuple[Header, tuple
         ScanError: the file is damaged, or no CT slice with a place in the patient.
     """
     with quiet(), refusing("damaged DICOM header"):
-        syntax = read_file_meta_info(path).get("TransferSyntaxUID")
+        bare = not has_preamble(path)
+        syntax = None if bare else read_file_meta_info(path).get("TransferSyntaxUID")
         if syntax == DeflatedExplicitVRLittleEndian:
             raise ScanError("deflated DICOM file", "its size cannot be bounded")
         with BoundedFile(path, header=True) as stream:
             stop = Stop(groups=True)
             basic = read_tags(stream, stop, (*_BASIC, *keywords))
+            if bare:
+                syntax = _native_syntax(basic)
             if _text(basic, "Modality").upper() != "CT":
                 raise ScanError("not CT")
             frames = int(basic.get("NumberOfFrames") or 1)
@@ -75,8 +93,10 @@ def read_header(path: Path, keywords: Sequence[str] = ()) -> tuple[Header, tuple
                 stream.allow(frames)
                 stop = Stop(groups=False)
                 groups = read_tags(stream, stop, _GROUPS)
+            if bare and stop.pixel_bytes == _UNDEFINED_LENGTH:
+                raise ScanError("compressed DICOM file without preamble", "how it is compressed is not said")
             held = min(stop.pixel_bytes, max(0, stream.size - stream.tell()))
-        return _parse(basic, groups, _Origin(path, stream.stamp, frames, held, syntax), keywords)
+        return _parse(basic, groups, _Origin(path, stream.stamp, frames, held, syntax, bare), keywords)
 
 
 @dataclass(frozen=True)
@@ -88,6 +108,7 @@ class _Origin:
     frames: int
     held: int
     syntax: UID | None
+    bare: bool  # without preamble and syntax of its own
 
 
 def _parse(
@@ -101,12 +122,13 @@ def _parse(
     if len(per_frame) != frames:
         raise ScanError("frames and their descriptions differ in number")
     places = [_Frame(basic, shared, part) for part in per_frame]
-    orientations, spacings = {place.orientation for place in places}, {place.spacing_mm for place in places}
-    if len(orientations) > 1 or len(spacings) > 1:
-        raise ScanError("mixed series", "frames of several orientations or spacings")
     orientation, spacing = places[0].orientation, places[0].spacing_mm
+    for place in places:
+        check_same_geometry(orientation, spacing, place.orientation, place.spacing_mm)
     check_frame(np.array(orientation).reshape(2, 3), spacing, rows, columns)
     _check_pixels(basic, rows * columns * frames, origin)
+    age, placeholder = _age(basic)
+    storage = _storage(basic, origin)
     header = Header(
         patient=_text(basic, "PatientID"),
         study=_text(basic, "StudyInstanceUID"),
@@ -116,12 +138,13 @@ def _parse(
         columns=columns,
         orientation=orientation,
         spacing_mm=spacing,
-        sex={"F": "F", "M": "M"}.get(_text(basic, "PatientSex").upper()),
-        age_years=_age(basic),
+        sex=SEX_WORDS.get(_text(basic, "PatientSex").lower()),
+        age_years=age,
         values=tuple(_text(basic, keyword) for keyword in keywords),
         tilt_degrees=_number(basic.get("GantryDetectorTilt")) or 0.0,
         patient_position=_position(basic),
-        padding=None if basic.get("PixelPaddingValue") in (None, "") else int(basic.PixelPaddingValue),
+        placeholder_age=placeholder,
+        apart=tuple(_text(basic, keyword) for keyword in APART),
     )
     instance = _text(basic, "SOPInstanceUID") or str(origin.path)
     return header, tuple(
@@ -133,6 +156,7 @@ def _parse(
             intercept=place.intercept,
             instance=hash((instance, number)),
             stamp=origin.stamp,
+            storage=storage,
         )
         for number, place in enumerate(places)
     )
@@ -162,7 +186,7 @@ class _Frame:
             raise ScanError("not in HU")
         kinds = find("CTImageFrameTypeSequence", "FrameType") or basic.get("ImageType") or ()
         self.position = (position[0], position[1], position[2])
-        # Rounded, so that slices whose texts differ in the last digit still agree.
+        # Rounded, so that slices whose texts differ in the last digit share one record.
         self.orientation = tuple(round(value, 4) for value in orientation)
         self.spacing_mm = (round(spacing[0], 5), round(spacing[1], 5))
         self.slope, self.intercept = slope, intercept
@@ -185,6 +209,39 @@ def _check_pixels(basic: Dataset, voxels: int, origin: _Origin) -> None:
             raise ScanError("no decoder installed", origin.syntax.name)
     elif voxels * bits // 8 > origin.held:  # pydicom would read on behind the end of pixels that are too few
         raise ScanError("truncated pixel data", f"{origin.held} bytes for {voxels} pixels of {bits} bits")
+
+
+def _storage(basic: Dataset, origin: _Origin) -> Storage:
+    """Return how the pixels of a file are stored, or refuse what contradicts itself."""
+    allocated = int(basic.BitsAllocated)
+    stored = int(basic.get("BitsStored") or allocated)
+    high = stored - 1 if basic.get("HighBit") is None else int(basic.HighBit)
+    if not 1 <= stored <= high + 1 <= allocated:
+        raise ScanError("HighBit contradicts BitsStored", f"{high} and {stored} of {allocated} bits")
+    shift = high + 1 - stored
+    if shift and origin.syntax is not None and origin.syntax.is_encapsulated:
+        raise ScanError("HighBit contradicts BitsStored", f"{high} and {stored}, in compressed pixels")
+    ends = [value for name in ("PixelPaddingValue", "PixelPaddingRangeLimit") if (value := basic.get(name)) is not None]
+    ends = [
+        _as_stored(int(value), allocated, signed=bool(basic.get("PixelRepresentation")))
+        for value in ends
+        if value != ""
+    ]
+    padding = (min(ends), max(ends)) if ends and basic.get("PixelPaddingValue") not in (None, "") else None
+    return Storage(padding=padding, shift=shift, high_bit=high, syntax=origin.syntax if origin.bare else None)
+
+
+def _as_stored(value: int, bits: int, *, signed: bool) -> int:
+    """Return a padding value as pixels hold it: many files write -2000 as 63536, or the other way round."""
+    if signed and value >= 1 << (bits - 1):
+        return value - (1 << bits)
+    return value + (1 << bits) if value < 0 and not signed else value
+
+
+def _native_syntax(basic: Dataset) -> UID:
+    """Return the transfer syntax of a file that does not say it, from how its tags turned out to be written."""
+    implicit, little = basic.original_encoding
+    return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
 
 
 def _first(place: Dataset, sequence: str) -> Dataset:
@@ -214,13 +271,16 @@ def _position(basic: Dataset) -> str:
     return text if len(text) in (3, 4) and text[:2] in ("HF", "FF") and text[2:] in ("S", "P", "DL", "DR") else ""
 
 
-def _age(basic: Dataset) -> float | None:
-    """Return the age in years: from PatientAge, else from the dates of birth and study."""
-    text = _text(basic, "PatientAge").upper()
-    if len(text) == 4 and text[:3].isdigit() and text[3] in "YMWD" and text != "000Y":
-        return int(text[:3]) / {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}[text[3]]
+def _age(basic: Dataset) -> tuple[float | None, bool]:
+    """Return the age in years, from PatientAge, else from the dates of birth and study; and if it is a placeholder."""
+    told = _AGE.fullmatch(_text(basic, "PatientAge").upper())
+    if told and int(told[1]) + (told[2] != "Y"):  # 000Y is no age
+        years = int(told[1]) / {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}[told[2]]
+        return (None, True) if years >= _OLDEST_YEARS else (years, False)
     born, studied = _text(basic, "PatientBirthDate"), _text(basic, "StudyDate")
-    if len(born) == len(studied) == 8 and born.isdigit() and studied.isdigit():
-        years = int(studied[:4]) - int(born[:4]) - (studied[4:] < born[4:])
-        return float(years) if 0 < years <= 130 else None
-    return None
+    if not (len(born) == len(studied) == 8 and born.isdigit() and studied.isdigit()):
+        return None, False
+    years = int(studied[:4]) - int(born[:4]) - (studied[4:] < born[4:])
+    if born == _NO_BIRTHDAY or years >= _OLDEST_YEARS:
+        return None, True
+    return (float(years) if years > 0 else None), False

@@ -10,6 +10,11 @@ from flprivacy.cohorts.importing.found import Candidate
 _AGES_APART_YEARS = 10.0  # between two scans of one person
 _FEW_PATIENTS = 5  # may be of one age or sex by chance
 _SHOWN = 5
+_TWINS = (
+    "identical scans in training and held out as well; leave all but one out",
+    "identical scans of several patients",
+    "identical scans",
+)
 
 
 def contradictions(scans: Sequence[Candidate]) -> tuple[str, ...]:
@@ -50,17 +55,13 @@ def twins(scans: Sequence[Candidate], work: Path) -> list[list[Candidate]]:
 
 
 def twin_notes(groups: Sequence[Sequence[Candidate]], splits: Mapping[str, str]) -> tuple[str, ...]:
-    """Note identical scans, and, by ``splits`` (scan -> split), whether some are trained on and held out as well."""
-    several = [group for group in groups if len({scan.patient_id for scan in group}) > 1]
-    torn = [group for group in groups if len({splits[scan.scan_id] for scan in group}) > 1]
-    return (
-        _noted("identical scans", [scan.scan_id for group in groups for scan in group])
-        + _noted("identical scans of several patients", [scan.scan_id for group in several for scan in group])
-        + _noted(
-            "identical scans in training and held out as well; leave all but one out",
-            [scan.scan_id for group in torn for scan in group],
-        )
-    )
+    """Note identical scans: those in both ``splits`` (scan -> split), those of several patients, and plain copies."""
+    kinds: dict[str, list[str]] = {kind: [] for kind in _TWINS}
+    for group in groups:
+        torn = len({splits[scan.scan_id] for scan in group}) > 1
+        several = len({scan.patient_id for scan in group}) > 1
+        kinds[_TWINS[0 if torn else 1 if several else 2]] += [scan.scan_id for scan in group]
+    return tuple(note for kind, scans in kinds.items() for note in _noted(kind, scans))
 
 
 def people(groups: Iterable[Sequence[Candidate]]) -> dict[str, str]:

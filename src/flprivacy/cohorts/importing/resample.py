@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from flprivacy.cohorts.importing.found import ScanError
+from flprivacy.cohorts.importing.intensities import Intensities
 from flprivacy.cohorts.importing.stack import AIR_HU, DENSEST_HU, Plane, Points, Stack
 
 Volume = npt.NDArray[np.uint8]
@@ -58,7 +59,7 @@ def resample(stack: Stack, *, shape: Shape, spacing_mm: Spacing | None, window_h
         uint8 (depth, height, width); air where the scan does not reach.
 
     Raises:
-        ScanError: the geometry is absurd, or slices cannot be read.
+        ScanError: the geometry is absurd, slices cannot be read, or their values cannot be HU.
     """
     grid = _volume_grid(stack, shape, spacing_mm)
     # Length of one step of each source axis in voxels of the volume.
@@ -67,7 +68,9 @@ def resample(stack: Stack, *, shape: Shape, spacing_mm: Spacing | None, window_h
     blocks = np.clip(np.rint(1.0 / steps), 1, sizes).astype(np.int64)
     if np.prod(-(-sizes // blocks)) > _MAX_BLOCKS:
         raise ScanError("absurd dimensions", "more voxels than can be held")
-    averaged = np.pad(_average(stack, blocks), 1, mode="edge")
+    intensities = Intensities()
+    averaged = np.pad(_average(stack, blocks, intensities), 1, mode="edge")
+    intensities.check()
     from_blocks = np.eye(4)  # a block's index, after padding, to the source index of its centre
     from_blocks[:3, :3] = np.diag(blocks)
     from_blocks[:3, 3] = (blocks - 1) / 2 - blocks
@@ -85,13 +88,13 @@ def window(hu: npt.NDArray[np.float32], window_hu: tuple[float, float]) -> Volum
     return np.asarray(np.rint(scaled), dtype=np.uint8)
 
 
-def _average(stack: Stack, blocks: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+def _average(stack: Stack, blocks: npt.NDArray[np.int64], intensities: Intensities) -> npt.NDArray[np.float32]:
     """Return block means, (slice, row, column) blocks. An incomplete last block repeats its last voxels."""
     depth, rows, columns = (int(block) for block in blocks)
     shape = (-(-stack.slices // depth), -(-stack.rows // rows), -(-stack.columns // columns))
     out = np.zeros(shape, dtype=np.float32)
     count, plane = 0, np.zeros(shape[1:], dtype=np.float32)
-    for place, full in enumerate(_evenly(stack)):
+    for place, full in enumerate(_evenly(stack, intensities)):
         plane = _shrink(full, rows, columns)
         out[place // depth] += plane
         count = place + 1
@@ -111,11 +114,11 @@ def _shrink(plane: Plane, rows: int, columns: int) -> Plane:
     return np.asarray(parts.mean(axis=(1, 3)), dtype=np.float32)
 
 
-def _evenly(stack: Stack) -> Iterator[Plane]:
+def _evenly(stack: Stack, intensities: Intensities) -> Iterator[Plane]:
     """Yield a slice at every whole place: those that are there, and interpolated ones between them."""
     wanted = 0
     before: tuple[float, Plane] | None = None
-    for place, plane in zip(stack.places.tolist(), _checked(stack), strict=False):
+    for place, plane in zip(stack.places.tolist(), _checked(stack, intensities), strict=False):
         while wanted <= place + _SAME_PLACE and wanted < stack.slices:
             if before is None or place - wanted <= _SAME_PLACE:
                 yield plane
@@ -128,10 +131,11 @@ def _evenly(stack: Stack) -> Iterator[Plane]:
         yield before[1]  # the last slice lies a little before the last whole place
 
 
-def _checked(stack: Stack) -> Iterator[Plane]:
+def _checked(stack: Stack, intensities: Intensities) -> Iterator[Plane]:
     """Yield slices of the right size, cut to what a CT can measure, with air for what is not a number."""
     for plane in stack.planes():
         if plane.shape != (stack.rows, stack.columns):
             raise ScanError("slices differ in size")
+        intensities.add(plane)
         known = np.nan_to_num(np.asarray(plane, dtype=np.float32), nan=AIR_HU, posinf=DENSEST_HU, neginf=AIR_HU)
         yield np.clip(known, np.float32(AIR_HU), np.float32(DENSEST_HU))

@@ -14,6 +14,7 @@ Points = npt.NDArray[np.float64]
 AIR_HU, DENSEST_HU = -1024.0, 3071.0
 MAX_EDGE, MAX_SLICES = 2048, 5000
 _SAME_PLACE_MM = 0.01
+_SAME_DIRECTION, _SAME_SPACING = 1e-3, 1e-3  # half a millimetre at the edge of a large slice
 _STRAIGHT_MM = 1.0
 _TILT_DEGREES = 0.5
 _UNEVEN = 0.25  # of the distance between slices
@@ -66,6 +67,20 @@ def check_frame(orientation: Points, spacing_mm: Sequence[float], rows: int, col
     unit = np.allclose(np.linalg.norm(orientation, axis=1), 1.0, atol=1e-2)
     if not (np.isfinite(orientation).all() and unit and abs(float(orientation[0] @ orientation[1])) < 1e-2):
         raise ScanError("orientation is not two unit vectors at right angles")
+
+
+def check_same_geometry(
+    orientation: Sequence[float], spacing_mm: Sequence[float], other: Sequence[float], other_spacing_mm: Sequence[float]
+) -> None:
+    """Refuse slices of one series whose orientation or pixel spacing differ by more than how they are written down.
+
+    Raises:
+        ScanError: names the tag.
+    """
+    if not np.allclose(orientation, other, rtol=0.0, atol=_SAME_DIRECTION):
+        raise ScanError("mixed series", "ImageOrientationPatient differs between slices of one series UID")
+    if not np.allclose(spacing_mm, other_spacing_mm, rtol=_SAME_SPACING, atol=0.0):
+        raise ScanError("mixed series", "PixelSpacing differs between slices of one series UID")
 
 
 def order_slices(positions: Points, orientation: Points) -> tuple[npt.NDArray[np.int64], Points]:

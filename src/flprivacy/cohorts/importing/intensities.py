@@ -1,0 +1,60 @@
+"""Whether a scan's values can be Hounsfield units, judged from the values themselves."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from flprivacy.cohorts.importing.found import ScanError
+from flprivacy.cohorts.importing.stack import DENSEST_HU, Plane
+
+_AIR_HU = (-1100.0, -500.0)  # air and lung, with noise; what lies below is padding
+_FEW = 0.001  # share of voxels; every chest has more air, and more tissue
+_MOST_DENSE = 0.10  # share of voxels; metal and bone are less
+_NOTHING_HU = (-1900.0, -1150.0)  # between padding and air
+_MOST_OF_NOTHING = 0.05  # share of voxels
+
+
+@dataclass(eq=False)
+class Intensities:
+    """Counts the values of a scan, slice by slice."""
+
+    voxels: int = 0
+    air: int = 0
+    tissue: int = 0  # whatever is denser than lung
+    dense: int = 0  # beyond what a CT measures
+    nothing: int = 0  # where no scan has values
+    low: float = np.inf
+    high: float = -np.inf
+
+    def add(self, plane: Plane) -> None:
+        """Count a slice, float32 (rows, columns); NaN is where nothing was measured."""
+        known = plane[np.isfinite(plane)]
+        if not known.size:
+            return
+        self.voxels += known.size
+        self.air += int(np.count_nonzero((known >= _AIR_HU[0]) & (known <= _AIR_HU[1])))
+        self.tissue += int(np.count_nonzero(known > _AIR_HU[1]))
+        self.dense += int(np.count_nonzero(known > DENSEST_HU))
+        self.nothing += int(np.count_nonzero((known > _NOTHING_HU[0]) & (known < _NOTHING_HU[1])))
+        self.low, self.high = min(self.low, float(known.min())), max(self.high, float(known.max()))
+
+    def check(self) -> None:
+        """Refuse a scan whose values cannot be HU.
+
+        Raises:
+            ScanError: they are constant, an image's (0 to 255, or up to 1), a mask's, shifted (1024 was added or taken
+                away), or far too large.
+        """
+        span = f"values from {self.low:g} to {self.high:g}"
+        if not self.voxels or self.low == self.high:
+            raise ScanError("not in HU", f"one value everywhere, {self.low:g}" if self.voxels else "no value is known")
+        if self.low >= -1.0 and self.high <= 1.0:
+            raise ScanError("not in HU", f"{span}, as in scaled images and masks")
+        if self.low >= 0.0 and self.high <= 255.0:
+            raise ScanError("not in HU", f"{span}, as in images of 8 bits and masks")
+        if self.tissue < _FEW * self.voxels or self.nothing > _MOST_OF_NOTHING * self.voxels:
+            raise ScanError("not in HU", f"{span}, too low for tissue; was a constant such as 1024 taken away?")
+        if self.air < _FEW * self.voxels:
+            raise ScanError("not in HU", f"{span}, and none near air; was a constant such as 1024 added?")
+        if self.dense > _MOST_DENSE * self.voxels:
+            raise ScanError("not in HU", f"{span}, {self.dense / self.voxels:.0%} denser than metal; is it scaled?")
