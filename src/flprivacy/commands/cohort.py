@@ -148,6 +148,13 @@ def _numbers(kind: type[int] | type[float], count: int, names: str) -> Any:
 @click.option(
     "--max-missing", default=0.0, show_default=True, help="Largest fraction of missing slices to interpolate."
 )
+@click.option(
+    "--orientation",
+    type=click.Choice(["sform", "qform"]),
+    default="sform",
+    show_default=True,
+    help="Which orientation of a NIfTI file counts where its two disagree.",
+)
 @click.option("--patients-per-site", is_flag=True, help="Patient ids are unique only within a site.")
 @click.option(
     "--test-fraction", default=0.2, show_default=True, help="Fraction of patients to hold out, if no table says which."

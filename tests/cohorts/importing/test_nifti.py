@@ -202,3 +202,51 @@ def test_a_scan_in_hu_with_unknown_voxels_around_it_is_taken(tmp_path: Path) -> 
     data[:2], data[-2:] = np.nan, -3024.0
     nibabel.save(nibabel.Nifti1Image(data, image.affine), path)
     assert_landmarks(only(find(tmp_path / "scans", "a.nii")), PLAIN)
+
+
+def two_forms(path: Path, *, turned: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> None:
+    """Give a file its own affine as qform, and ``turned`` of it as sform."""
+    image = nibabel.load(path)
+    both = nibabel.Nifti1Image(np.array(image.dataobj), image.affine)
+    both.set_qform(image.affine, 1)
+    both.set_sform(image.affine @ turned, 2)
+    nibabel.save(both, path)
+
+
+@pytest.mark.parametrize("form", ["sform", "qform"])
+def test_orientations_that_disagree_are_said_with_a_choice(tmp_path: Path, form: str) -> None:
+    plain = write_nifti(tmp_path / "scans" / "plain.nii", PLAIN)
+    mirrored = write_nifti(tmp_path / "scans" / "mirrored.nii", PLAIN)
+    two_forms(mirrored, turned=np.diag([-1.0, 1.0, 1.0, 1.0]))
+    expected, found = find(tmp_path / "scans", "plain.nii", "mirrored.nii", orientation=form).candidates
+    assert (expected.notes, found.notes) == ((), (f"sform and qform disagree; the {form} was taken",))
+    volume = expected.read()
+    np.testing.assert_array_equal(found.read(), volume[..., ::-1] if form == "sform" else volume)
+    assert plain.exists()
+
+
+@pytest.mark.parametrize(
+    ("turned", "noted"),
+    [
+        (np.eye(4), False),
+        (np.eye(4) + np.outer([1, 0, 0, 0], [0, 0, 0, 40.0]), False),  # moved
+        (np.diag([1.001, 1.0, 1.0, 1.0]), False),
+        (np.diag([1.1, 1.0, 1.0, 1.0]), True),
+    ],
+)
+def test_only_what_changes_the_volume_is_a_disagreement(
+    tmp_path: Path, turned: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", noted: bool
+) -> None:
+    two_forms(write_nifti(tmp_path / "scans" / "a.nii", PLAIN), turned=turned)
+    assert bool(only(find(tmp_path / "scans", "a.nii")).notes) == noted
+
+
+def test_a_qform_that_cannot_be_read_does_no_harm_but_is_said(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "scans" / "a.nii", PLAIN)
+    two_forms(path, turned=np.eye(4))
+    raw = bytearray(path.read_bytes())
+    raw[256:268] = np.array([3.0, 4.0, 5.0], dtype="<f4").tobytes()  # quatern_b, c and d
+    path.write_bytes(raw)
+    candidate = only(find(tmp_path / "scans", "a.nii"))
+    assert candidate.notes == ("the qform cannot be read; the sform was taken",)
+    assert_landmarks(candidate, PLAIN)

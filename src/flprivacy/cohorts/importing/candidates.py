@@ -14,6 +14,8 @@ from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import to_mapping
 
+_OF_VOLUMES = ("shape", "window_hu", "spacing_mm", "max_missing", "orientation")  # settings that volumes depend on
+
 
 @contextmanager
 def leaving_out(item: str, left_out: list[LeftOut]) -> Iterator[None]:
@@ -64,7 +66,7 @@ def candidate(
     check_row(row, config)
     shape = asked_shape(config)
     settings, site = to_mapping(config), row.site or config.site
-    used = digest_json({name: settings[name] for name in ("shape", "window_hu", "spacing_mm", "max_missing")})
+    used = digest_json({name: settings[name] for name in _OF_VOLUMES})
     age = None if row.age_years is None else float(min(int(row.age_years), config.oldest_age_years))
     return Candidate(
         scan_id=pseudonyms.scan(name),

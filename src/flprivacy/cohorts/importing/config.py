@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from flprivacy.core.checks import check
 
 SERIES_CHOICES = ("most-slices", "all")
+SFORM, QFORM = FORMS = ("sform", "qform")
 UNLABELLED = "unlabelled"
 _MAX_VOXELS = 1 << 28
 
@@ -28,6 +29,7 @@ class ImportConfig:
         series: which series of a study are taken: the one with ``most-slices``, or ``all``.
         min_slices: series with fewer slices are left out (localizers, thick reformats).
         max_missing: fraction of a series' slices that may be missing and are then interpolated.
+        orientation: which of a NIfTI file's two orientations counts where they disagree: ``sform`` or ``qform``.
         patients_per_site: patient ids are unique within a site only; else the same id is the same patient anywhere.
         oldest_age_years: older patients are stored with this age. Ages are whole years.
         test_fraction: fraction of each site's patients held out, where no table gives the split.
@@ -45,6 +47,7 @@ class ImportConfig:
     series: str = "most-slices"
     min_slices: int = 10
     max_missing: float = 0.0
+    orientation: str = SFORM
     patients_per_site: bool = False
     oldest_age_years: int = 90
     test_fraction: float = 0.2
@@ -66,6 +69,7 @@ class ImportConfig:
         check(len(set(self.classes)) == len(self.classes), "classes", self.classes, "must not repeat")
         check(not self.label_tag or bool(self.classes), "label_tag", self.label_tag, "needs classes to choose from")
         check(self.series in SERIES_CHOICES, "series", self.series, f"must be one of {', '.join(SERIES_CHOICES)}")
+        check(self.orientation in FORMS, "orientation", self.orientation, f"must be one of {', '.join(FORMS)}")
         check(self.min_slices >= 2, "min_slices", self.min_slices, "must be at least 2")
         check(0.0 <= self.max_missing <= 0.5, "max_missing", self.max_missing, "must be between 0 and 0.5")
         check(1 <= self.oldest_age_years <= 130, "oldest_age_years", self.oldest_age_years, "must be from 1 to 130")

@@ -22,15 +22,16 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
 from flprivacy.cohorts.importing.candidates import asked_shape, candidate, check_row, leaving_out
-from flprivacy.cohorts.importing.config import ImportConfig
+from flprivacy.cohorts.importing.config import FORMS, SFORM, ImportConfig
 from flprivacy.cohorts.importing.dicom_files import quiet
-from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, ScanError, refusing
+from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, ScanError, damage, refusing
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
 from flprivacy.cohorts.importing.stack import MAX_EDGE, MAX_SLICES, Plane, Stack
 from flprivacy.cohorts.importing.table import ScanTable, TableRow
 from flprivacy.core.errors import CohortError, ConfigError
 from flprivacy.core.progress import track
 
+_SAME = 0.01  # radians, or share of a voxel's size
 _SUFFIXES = (".nii", ".nii.gz")
 _TYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")
 _MAX_OFFSET = 64 << 20
@@ -90,8 +91,10 @@ def find_nifti(root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms, tabl
     )
 
 
-def read_nifti(path: Path) -> Stack:
+def read_nifti(path: Path, *, form: str = SFORM) -> Stack:
     """Read the header of a ``.nii`` or ``.nii.gz`` file, version 1 or 2, of one volume of grey values in HU.
+
+    Where ``sform`` and ``qform`` are both set and disagree, ``form`` is taken and the stack's notes say so.
 
     Raises:
         ScanError: the file is damaged, has no place in the patient, or claims what cannot be.
@@ -101,9 +104,7 @@ def read_nifti(path: Path) -> Stack:
             data = stream.read(_HEADER_BYTES)
         header = _header(data)
         layout = _layout(header, path)
-        if not (int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0):
-            raise ScanError("no orientation", "neither sform nor qform is set")
-        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+        affine, notes = _affine(header, form)
         lps = _FROM_RAS @ affine[:, [2, 1, 0, 3]]  # (column, row, slice) -> (slice, row, column)
         lengths = np.linalg.norm(lps[:3, :3], axis=0)
         sound = np.isfinite(lps).all() and lengths.min() >= 0.01 and lengths.max() <= 100.0
@@ -115,7 +116,32 @@ def read_nifti(path: Path) -> Stack:
         places=np.arange(layout.slices, dtype=np.float64),
         affine=lps,
         planes=partial(_planes, layout),
+        notes=notes,
     )
+
+
+def _affine(header: Any, form: str) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
+    """Return (4, 4) from (column, row, slice, 1) to NIfTI's (x, y, z, 1), and a note where there are two."""
+    forms = [name for name in FORMS if int(header[f"{name}_code"]) > 0]
+    if not forms:
+        raise ScanError("no orientation", "neither sform nor qform is set")
+    taken = form if form in forms else forms[0]
+    affine = np.asarray(getattr(header, f"get_{taken}")(), dtype=np.float64)
+    if len(forms) == 1:
+        return affine, ()
+    (other,) = set(forms) - {taken}
+    try:
+        same = _same_axes(affine, np.asarray(getattr(header, f"get_{other}")(), dtype=np.float64))
+    except damage():
+        return affine, (f"the {other} cannot be read; the {taken} was taken",)
+    return affine, () if same else (f"sform and qform disagree; the {taken} was taken",)
+
+
+def _same_axes(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> bool:
+    """Say whether two affines agree on directions and voxel size; where the origin lies does not matter."""
+    sizes = [np.linalg.norm(affine[:3, :3], axis=0) for affine in (first, second)]
+    turned = np.abs(first[:3, :3] / sizes[0] - second[:3, :3] / sizes[1]).max()
+    return bool(np.allclose(sizes[0], sizes[1], rtol=_SAME, atol=0.0) and turned < _SAME)
 
 
 def _header(data: bytes) -> Any:
@@ -220,5 +246,8 @@ def _candidate(name: str, path: Path, row: TableRow, config: ImportConfig, pseud
         status = path.lstat()
     except OSError:
         raise ScanError("file not found") from None
+    stack = read_nifti(path, form=config.orientation)
     state = (str(path), str(status.st_size), str(status.st_mtime_ns))
-    return candidate(name, row, read_nifti(path), config=config, pseudonyms=pseudonyms, source="nifti", state=state)
+    return candidate(
+        name, row, stack, config=config, pseudonyms=pseudonyms, source="nifti", state=state, notes=stack.notes
+    )

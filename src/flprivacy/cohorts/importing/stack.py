@@ -34,6 +34,7 @@ class Stack:
     # starts reading the slices in order, one at a time: float32 (rows, columns) in HU
     planes: Callable[[], Iterator[Plane]]
     tilt_degrees: float = 0.0  # angle between the stack's direction and the slices' normal
+    notes: tuple[str, ...] = ()  # what is worth knowing about where it lies
 
     @property
     def slices(self) -> int:
