@@ -206,6 +206,8 @@ def cohort_import(
         )
     for part in import_tables(summary):
         console().print(part)
+    page = (report or folder.with_name(f"{folder.name}.import.json")).with_suffix(".html")
+    click.echo(f"{page}: thumbnails to look at")
     click.echo(f"{folder}: {len(created.manifest)} scans, digest {created.meta.digest}")
 
 

@@ -49,7 +49,12 @@ def test_a_cohort_and_its_report(tmp_path: Path) -> None:
     assert told["reasons"] == {"too few slices": 1}
     assert told["left_out"][0]["item"] == NAMES.scan("1.9")
     assert {scan["scan_id"] for scan in told["taken"]} == set(cohort.manifest["scan_id"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cohort", "cohort.import.json", "scans"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "cohort",
+        "cohort.import.html",
+        "cohort.import.json",
+        "scans",
+    ]
     assert [table.title for table in import_tables(report)] == [
         "taken: 4 scans of 4 patients",
         "left out: 1",

@@ -20,6 +20,7 @@ from flprivacy.cohorts.importing.pickles import PICKLES, find_pickles
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
 from flprivacy.cohorts.importing.report import ImportReport, TakenScan, count_reasons
 from flprivacy.cohorts.importing.table import DICOM_KEYS, NIFTI_KEYS, read_table
+from flprivacy.cohorts.importing.thumbnails import MOST_LOOKS, Look, look_of, write_thumbnails
 from flprivacy.cohorts.manifest import ATTRIBUTE_COLUMNS, check_manifest, conform
 from flprivacy.cohorts.metadata import checked_meta
 from flprivacy.cohorts.sampling import split_patients
@@ -55,7 +56,7 @@ def import_cohort(
         pseudonyms: turn identifiers into pseudonyms; needed for ``dicom`` and ``nifti``.
         table: CSV or Parquet with site, sex, age, label and split; needed for ``nifti``.
         report: where the report goes; beside the cohort, ``<out>.import.json``, if None. It is also written where no
-            scan can be taken.
+            scan can be taken. A page of thumbnails goes beside it, with the suffix ``.html``.
 
     Returns:
         The cohort and the report.
@@ -76,10 +77,13 @@ def import_cohort(
             _report(found, config, found.candidates, found.left_out).write(report)
             raise
     work = out.with_name(f".{out.name}.importing")
-    read, failed = _read_all(found.candidates, work)
+    read, failed, looks = _read_all(found.candidates, work)
     left_out = (*found.left_out, *failed)
+    page = report.with_suffix(".html")
     if not read:
-        _report(found, config, [], left_out).write(report)
+        made = _report(found, config, [], left_out)
+        made.write(report)
+        write_thumbnails(page, made, None, looks)
         reasons = "; ".join(f"{reason} ({n})" for reason, n in list(count_reasons(left_out).items())[:_WORDS])
         raise CohortError(f"{root}: no scan can be taken: {reasons or 'there is none'}; {report} names every one")
     same = twins(read, work)
@@ -88,6 +92,7 @@ def import_cohort(
     notes = twin_notes(same, dict(zip(manifest["scan_id"], manifest["split"], strict=True)))
     made = _report(found, config, read, left_out, cohort.meta.digest, notes)
     made.write(report)
+    write_thumbnails(page, made, cohort, looks)
     shutil.rmtree(work, ignore_errors=True)
     return cohort, made
 
@@ -115,9 +120,14 @@ def _find(source: str, root: Path, *, config: ImportConfig, pseudonyms: Pseudony
     return find_nifti(root, config=config, pseudonyms=pseudonyms, table=read_table(table, NIFTI_KEYS))
 
 
-def _read_all(candidates: Sequence[Candidate], work: Path) -> tuple[list[Candidate], list[LeftOut]]:
-    """Read every volume that is not in ``work`` yet; return the scans that are, and those that cannot be read."""
+def _read_all(candidates: Sequence[Candidate], work: Path) -> tuple[list[Candidate], list[LeftOut], dict[str, Look]]:
+    """Read every volume that is not in ``work`` yet.
+
+    Returns:
+        The scans that are there, those that cannot be taken, and what these look like, as far as that is known.
+    """
     read, failed = [], []
+    looks: dict[str, Look] = {}
     here = {path.name for path in work.iterdir()} if work.is_dir() else set()
     with progress("reading scans", len(candidates)) as counter:
         counter.resume(sum(candidate.work in here for candidate in candidates))
@@ -129,11 +139,13 @@ def _read_all(candidates: Sequence[Candidate], work: Path) -> tuple[list[Candida
                 volume = candidate.read()
             except ScanError as error:
                 failed.append(error.left_out(candidate.scan_id))
+                if error.volume is not None and len(looks) < MOST_LOOKS:
+                    looks[candidate.scan_id] = look_of(error.volume)
             else:
                 _keep(volume, work / candidate.work)
                 read.append(candidate)
             counter.advance()
-    return read, failed
+    return read, failed, looks
 
 
 def _keep(volume: Volume, path: Path) -> None:

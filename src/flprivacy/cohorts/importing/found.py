@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,10 +81,11 @@ def damage() -> tuple[type[Exception], ...]:
 class ScanError(CohortError):
     """One scan or file that cannot be taken; the import goes on. ``reason`` is the same for all of a kind."""
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    def __init__(self, reason: str, detail: str = "", volume: Any = None) -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail
+        self.volume = volume  # (depth, height, width) to look at, where it could be read
 
     def left_out(self, item: str) -> LeftOut:
         """Return the entry of the report: ``item`` is a pseudonym or a row."""

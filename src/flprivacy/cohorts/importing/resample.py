@@ -70,15 +70,26 @@ def resample(stack: Stack, *, shape: Shape, spacing_mm: Spacing | None, window_h
         raise ScanError("absurd dimensions", "more voxels than can be held")
     intensities = Intensities()
     averaged = np.pad(_average(stack, blocks, intensities), 1, mode="edge")
-    intensities.check()
+    hu = _on_grid(averaged, blocks, stack, grid, shape)
+    try:
+        intensities.check()
+    except ScanError as error:
+        raise ScanError(error.reason, error.detail, hu) from None
+    return window(hu, window_hu)
+
+
+def _on_grid(
+    averaged: npt.NDArray[np.float32], blocks: npt.NDArray[np.int64], stack: Stack, grid: Points, shape: Shape
+) -> npt.NDArray[np.float32]:
+    """Interpolate block means, padded by one, on the grid of the volume; air where they do not reach."""
     from_blocks = np.eye(4)  # a block's index, after padding, to the source index of its centre
     from_blocks[:3, :3] = np.diag(blocks)
     from_blocks[:3, 3] = (blocks - 1) / 2 - blocks
     mapping = np.linalg.inv(stack.affine @ from_blocks) @ grid
-    hu = ndimage.affine_transform(
+    hu: npt.NDArray[np.float32] = ndimage.affine_transform(
         averaged, mapping[:3, :3], mapping[:3, 3], output_shape=shape, order=1, mode="constant", cval=AIR_HU
     )
-    return window(hu, window_hu)
+    return hu
 
 
 def window(hu: npt.NDArray[np.float32], window_hu: tuple[float, float]) -> Volume:
