@@ -237,3 +237,17 @@ def test_what_mlflow_lacks(tracked: str, monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(TrackingError, match="no MLflow server is given"):
         record_of("models:/chest@live")
+
+
+@pytest.mark.parametrize("facts", ["", ",feature_layer=embedding"])
+def test_what_is_not_read_says_what_is(scripted: ScriptedS3, tmp_path: Path, facts: str) -> None:
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"\x08\x01")
+    serve(scripted, tmp_path / "saved", prefix="saved")
+    for place in (f"{tmp_path}/saved", "s3://bucket/saved"):
+        with pytest.raises(TargetError, match=r"SavedModel, which is code and is not read; .* as \.keras with Keras 3"):
+            record_of(f"{place}{facts}")
+    with pytest.raises(
+        TargetError, match=r"model\.pt: target folders and Keras files \(\.keras, \.h5, \.hdf5\) are read"
+    ):
+        record_of(f"{tmp_path}/model.pt{facts}")

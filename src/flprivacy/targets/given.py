@@ -21,6 +21,8 @@ from flprivacy.targets.folder import MAX_RECORD_BYTES, deliver_target, read_reco
 from flprivacy.targets.lineage import LINEAGE_FILE, PrivatePart, read_lineage, read_private_part
 
 _SHOWN = 5
+_SAVED_MODEL = "saved_model.pb"
+_OTHER_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".onnx", ".pb", ".tflite", ".pkl", ".zip", ".tar", ".gz")
 
 
 def given_target(source: TargetSource, store: str = "") -> Path:
@@ -39,7 +41,7 @@ def given_target(source: TargetSource, store: str = "") -> Path:
         return _from_mlflow(source, open_store(store))
     if source.is_foreign:
         return _from_file(source, open_store(store))
-    _check_without_facts(source)
+    _check_is_target_folder(source)
     if is_remote(source.location):
         return _from_folder(source.location, open_store(store))
     folder = local_path(source.location)
@@ -96,11 +98,25 @@ def given_record(source: TargetSource, store: str = "") -> TargetRecord:
     """
     if source.is_foreign or source.is_mlflow:
         return read_target(given_target(source, store))
-    _check_without_facts(source)
+    _check_is_target_folder(source)
     if not is_remote(source.location):
         return read_target(local_path(source.location))
     with tempfile.TemporaryDirectory() as folder:
         return _fetched_record(open_objects(source.location), source.location, Path(folder))[0]
+
+
+def _check_is_target_folder(source: TargetSource) -> None:
+    """Refuse what is not read in any form, and facts about a target folder, which knows everything itself."""
+    location, readable = source.location, f"target folders and Keras files ({', '.join(WEIGHTS_SUFFIXES)}) are read"
+    if location.lower().endswith(_OTHER_SUFFIXES):
+        raise TargetError(f"{location}: {readable}; save the network as .keras with Keras 3")
+    objects = open_objects(location)
+    if not objects.find(join(location, TARGET_FILE)) and objects.find(join(location, _SAVED_MODEL)):
+        raise TargetError(
+            f"{location}: is a TensorFlow SavedModel, which is code and is not read; {readable}: load it with the "
+            "program that made it, and save the network as .keras with Keras 3"
+        )
+    _check_without_facts(source)
 
 
 def _check_without_facts(source: TargetSource) -> None:

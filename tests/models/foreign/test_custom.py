@@ -1,10 +1,13 @@
 """Networks of the user's own: features, answers, fresh weights."""
 
 import dataclasses
+import json
+import zipfile
 
 import keras
 import numpy as np
 import pytest
+import tf_keras
 from keras import layers, ops
 
 from flprivacy.core.errors import TargetError
@@ -42,6 +45,54 @@ def test_features_and_answers_are_the_networks_own(tmp_path, channels):
     np.testing.assert_allclose(np.asarray(model.trunk(x)), np.asarray(features), atol=1e-6)
     np.testing.assert_allclose(np.asarray(model.model(x)), np.asarray(network(own)), atol=1e-6)
     assert (model.shape, model.n_classes, model.architecture) == (SHAPE, 3, "custom")
+
+
+def _own_loss(truth, answers):
+    return ops.mean(ops.square(answers))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"optimizer": "adam", "loss": "mse"},
+        {"optimizer": keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.9)), "loss": "mse"},
+        {"optimizer": "sgd", "loss": _own_loss, "metrics": ["mae", _own_loss]},
+    ],
+)
+def test_what_a_model_was_trained_with_is_nobodys_to_judge(tmp_path, how):
+    network = _network()
+    network.compile(**how)
+    network.fit(_scans(), np.eye(3), verbose=0)
+    network.save(tmp_path / "m.keras")
+    x = _scans()
+    features = keras.Model(network.inputs, network.get_layer("embedding").output)(x)
+    model = load_custom(tmp_path / "m.keras", "embedding").model
+    np.testing.assert_allclose(np.asarray(model.trunk(x)), np.asarray(features), atol=1e-6)
+
+
+def test_a_cast_before_the_head_is_an_operation_that_computes(tmp_path):
+    scan = keras.Input((*SHAPE, 1))
+    x = layers.GlobalAveragePooling3D(name="embedding")(layers.Conv3D(2, 3, dtype="mixed_float16")(scan))
+    network = keras.Model(scan, layers.Dense(3, activation="softmax")(ops.cast(x, "float32")))
+    network.save(tmp_path / "m.keras")
+    model = load_custom(tmp_path / "m.keras", "embedding").model
+    np.testing.assert_allclose(np.asarray(model.model(_scans())), np.asarray(network(_scans())), atol=1e-3)
+
+
+@pytest.mark.parametrize("module", ["tf_keras.src.engine.functional", "keras.src.engine.functional", None])
+def test_files_of_keras_2_say_how_to_convert_them(tmp_path, module):
+    scan = tf_keras.Input((*SHAPE, 1))
+    x = tf_keras.layers.GlobalAveragePooling3D(name="embedding")(scan)
+    tf_keras.Model(scan, tf_keras.layers.Dense(3)(x)).save(tmp_path / "old.keras")
+    with zipfile.ZipFile(tmp_path / "old.keras") as old, zipfile.ZipFile(tmp_path / "m.keras", "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "config.json":
+                config = json.loads(data) | {"module": module}
+                data = json.dumps({key: value for key, value in config.items() if value is not None}).encode()
+            new.writestr(name, data)
+    with pytest.raises(TargetError, match=r"saved by Keras 2.* save it as \.h5, load that with Keras 3"):
+        load_custom(tmp_path / "m.keras", "embedding")
 
 
 def test_features_with_space_are_averaged_over_it(tmp_path):

@@ -40,6 +40,7 @@ _MODULES: Mapping[str, frozenset[str] | None] = {  # None: anything in it
     "keras.regularizers": None,
     "keras.constraints": None,
     "keras.dtype_policies": frozenset({"DTypePolicy"}),
+    "keras.src.ops.core": frozenset({"Cast"}),  # which Keras 3.5 to 3.9 write before a float32 head
     "keras.src.ops.numpy": None,
     "keras.src.ops.nn": None,
     "builtins": frozenset(),
@@ -64,8 +65,11 @@ def _faults(config: Mapping[str, Any]) -> Iterator[str]:
             f"its network has a layer of code ({code}), and code of a file is never run; replace the layer by layers "
             "of Keras and save again"
         )
-    if str(config.get("module", "")).startswith("tf_keras") or "module" not in config:
-        yield "was saved by Keras 2; load it there and save it with Keras 3 as .keras"
+    if str(config.get("module", "tf_keras")).startswith(("tf_keras", "keras.src.engine", "keras.engine")):
+        yield (
+            "was saved by Keras 2, whose .keras files Keras 3 does not read; load it with Keras 2 (tf_keras), save it "
+            "as .h5, load that with Keras 3 (keras.models.load_model) and save it as .keras"
+        )
     if kind not in _NETWORKS:
         yield f"is a {_short(kind)}, a class of somebody's own; save a Functional or Sequential model"
     for node in nodes(config):
@@ -118,13 +122,12 @@ def _short(text: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a description without what only training needs, and without seeds and ids, which differ by chance."""
+    """Return a description without seeds and ids, which differ by chance."""
     if isinstance(value, list):
         return [plain(part) for part in value]
     if not isinstance(value, Mapping):
         return value
-    left_out = {"compile_config", "shared_object_id"}
-    kept = {name: plain(part) for name, part in value.items() if name not in left_out}
+    kept = {name: plain(part) for name, part in value.items() if name != "shared_object_id"}
     inner = kept.get("config")
     if value.get("module") == "keras.initializers" and isinstance(inner, dict) and "seed" in inner:
         inner["seed"] = None

@@ -82,14 +82,19 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
 
 
 def parse_config(content: bytes | str, path: Path) -> dict[str, Any]:
-    """Return a network's description, which is data and stays data."""
+    """Return a network's description, which is data and stays data, without what its training was compiled with."""
     try:
-        config = json.loads(content, parse_constant=_refuse)
+        config = json.loads(content, parse_constant=_refuse, object_hook=_without_training)
     except (ValueError, RecursionError) as error:
         raise _refusal(path, f"unreadable description of the network ({one_line(error)})") from error
     if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
         raise _refusal(path, "its description is not of a network")
     return config
+
+
+def _without_training(part: dict[str, Any]) -> dict[str, Any]:
+    part.pop("compile_config", None)  # optimizer, losses and metrics, of code too: never built, so nobody's to judge
+    return part
 
 
 def _refusal(path: Path, what: str) -> TargetError:

@@ -92,7 +92,10 @@ def save_custom(custom: CustomModel, path: Path) -> None:
 def _unpacked(path: Path) -> Iterator[tuple[dict[str, Any], Path, int]]:
     """Yield a checked description, a checked weights file, and how many numbers that one holds."""
     if not path.name.endswith(SUFFIX):
-        raise TargetError(f"{path}: a network of your own needs its description; save the whole model as .keras")
+        raise TargetError(
+            f"{path}: a network of your own is read from the .keras file of Keras 3; load this one there "
+            "(keras.models.load_model of a whole .h5 model) and save it as .keras"
+        )
     with unpacked(path) as (config, weights):
         with _refusals(path):
             check_allowed(config, path)
