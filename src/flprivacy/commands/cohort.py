@@ -160,6 +160,7 @@ def _numbers(kind: type[int] | type[float], count: int, names: str) -> Any:
     "--test-fraction", default=0.2, show_default=True, help="Fraction of patients to hold out, if no table says which."
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of that draw.")
+@click.option("--workers", type=int, help="Processes that read files [default: one per core].")
 @click.option("--report", type=click.Path(path_type=Path), help="File to write [default: FOLDER.import.json].")
 def cohort_import(
     source: Path,
@@ -170,6 +171,7 @@ def cohort_import(
     name: str | None,
     classes: str,
     report: Path | None,
+    workers: int | None,
     **settings: Any,
 ) -> None:
     """Import a cohort from DICOM series, NIfTI files or the reference study's pickles.
@@ -202,7 +204,7 @@ def cohort_import(
     pseudonyms = None if files else Pseudonyms(read_key(key_file))
     with drawing_here():
         created, summary = import_cohort(
-            kind, source, folder, config=config, pseudonyms=pseudonyms, table=table, report=report
+            kind, source, folder, config=config, pseudonyms=pseudonyms, table=table, report=report, workers=workers
         )
     for part in import_tables(summary):
         console().print(part)

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +26,27 @@ from flprivacy.core.errors import CohortError, ConfigError, StorageError
 
 SMALL = Scan(shape=(12, 8, 6), spacing_mm=(4.0, 5.0, 6.0))
 CONFIG = ImportConfig(name="own", shape=(5, 7, 6), site="Basel", test_fraction=0.5)
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from flprivacy.cohorts.importing import build
+from flprivacy.cohorts.importing.config import ImportConfig
+from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
+
+keep = build._keep
+build._keep = lambda volume, path: (keep(volume, path), time.sleep(0.3))
+config = ImportConfig(name="own", shape=(5, 7, 6), site="Basel", test_fraction=0.5)
+build.import_cohort("dicom", Path(sys.argv[1]), Path(sys.argv[2]), config=config, pseudonyms=Pseudonyms("k" * 32))
+"""
+
+
+class Eight(Scan):
+    """A scan of which an image of 8 bits was made."""
+
+    def hu(self) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
+        return np.clip((super().hu() + 1000) / 8, 0, 255)
 
 
 def tree(root: Path, scans: int = 4) -> Path:
@@ -97,6 +121,59 @@ def test_an_interrupted_import_carries_on(tmp_path: Path, monkeypatch: pytest.Mo
     assert not (tmp_path / ".cohort.importing").exists()
     monkeypatch.undo()
     assert run(root, tmp_path / "other")[0].meta.digest == resumed.meta.digest
+
+
+def test_any_number_of_workers_gives_the_same_cohort_and_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tree(tmp_path / "scans")
+    (root / "0" / "copy").write_bytes((root / "0" / "IM0003").read_bytes())
+    (root / "notes.txt").write_text("not DICOM")
+    write_series(root / "eight bits", Eight(**vars(replace(SMALL, uid="1.8", study="2.8", patient="patient 8"))))
+    damaged = write_series(root / "damaged", replace(SMALL, uid="1.9", study="2.9", patient="patient 9"), compress=True)
+    damaged[4].write_bytes(damaged[4].read_bytes()[:-30])
+    alone = import_cohort("dicom", root, tmp_path / "alone", config=CONFIG, pseudonyms=NAMES, workers=1)
+    monkeypatch.setattr(build, "_WORTH_SCANS", 0)  # so that processes start for these few as well
+    monkeypatch.setattr(dicom, "_WORTH_FILES", 0)
+    monkeypatch.setattr(dicom, "_CHUNK_FILES", 3)
+    both = import_cohort("dicom", root, tmp_path / "both", config=CONFIG, pseudonyms=NAMES, workers=2)
+    assert both[0].meta.digest == alone[0].meta.digest
+    assert both[1] == alone[1]
+    assert both[1].counts["copies of slices"] == 1
+    assert both[1].reasons == {"not in HU": 1, "truncated or damaged pixel data": 1}
+    pages = [(tmp_path / f"{name}.import.html").read_text() for name in ("alone", "both")]
+    assert pages[0] == pages[1]
+    assert pages[0].count("<figure>") == 5
+    with pytest.raises(ConfigError, match="workers is 0"):
+        import_cohort("dicom", root, tmp_path / "none", config=CONFIG, pseudonyms=NAMES, workers=0)
+
+
+def test_a_killed_import_carries_on(tmp_path: Path) -> None:
+    root, work = tree(tmp_path / "scans", scans=12), tmp_path / ".cohort.importing"
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW)
+    process = subprocess.Popen([sys.executable, str(script), str(root), str(tmp_path / "cohort")])
+    deadline = time.monotonic() + 120
+    while len(list(work.glob("[!.]*"))) < 3 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -9, "it was still reading"
+    kept = {path.name: path.stat().st_mtime_ns for path in work.glob("[!.]*")}
+    assert 3 <= len(kept) < 12
+    assert not (tmp_path / "cohort").exists()
+    fresh, _ = run(root, tmp_path / "fresh")
+    real, written = build._keep, []
+
+    def keep(volume: object, path: Path) -> None:
+        written.append(path.name)
+        real(volume, path)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "_keep", keep)
+        resumed, _ = run(root, tmp_path / "cohort")
+    assert resumed.meta.digest == fresh.meta.digest
+    assert len(written) == 12 - len(kept)
+    assert not set(written) & set(kept)
 
 
 def test_what_was_kept_is_not_used_when_a_file_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

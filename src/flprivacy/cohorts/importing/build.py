@@ -7,6 +7,7 @@ not at all, and the folder is removed.
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,18 @@ from flprivacy.cohorts.importing.thumbnails import MOST_LOOKS, Look, look_of, wr
 from flprivacy.cohorts.manifest import ATTRIBUTE_COLUMNS, check_manifest, conform
 from flprivacy.cohorts.metadata import checked_meta
 from flprivacy.cohorts.sampling import split_patients
+from flprivacy.cohorts.workers import in_order
+from flprivacy.core.checks import check
 from flprivacy.core.cohort import Cohort, CohortMeta
 from flprivacy.core.errors import CohortError, ConfigError, StorageError
 from flprivacy.core.extras import naming_extras
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import progress, track
 from flprivacy.core.publish import publish_file
+from flprivacy.core.tensorflow_environment import available_cores
 
 SOURCES = ("dicom", "nifti", PICKLES)
+_WORTH_SCANS = 32  # fewer are read before other processes have started
 _WORDS = 3  # reasons named in an error
 
 
@@ -44,6 +49,7 @@ def import_cohort(
     pseudonyms: Pseudonyms | None = None,
     table: Path | None = None,
     report: Path | None = None,
+    workers: int | None = None,
 ) -> tuple[Cohort, ImportReport]:
     """Import a cohort.
 
@@ -57,19 +63,24 @@ def import_cohort(
         table: CSV or Parquet with site, sex, age, label and split; needed for ``nifti``.
         report: where the report goes; beside the cohort, ``<out>.import.json``, if None. It is also written where no
             scan can be taken. A page of thumbnails goes beside it, with the suffix ``.html``.
+        workers: processes that read files, where there are many; one per usable core if None. As processes are
+            spawned, a script calls this under ``if __name__ == "__main__":``.
 
     Returns:
         The cohort and the report.
 
     Raises:
-        ConfigError: the source is unknown, or something that it needs is not given.
-        CohortError: no scan can be taken, a table or pickle is damaged, or a site has too few patients to split.
+        ConfigError: the source is unknown, or something that it needs is not given; ``workers`` is below 1.
+        CohortError: no scan can be taken, a table or pickle is damaged, a site has too few patients to split, or a
+            worker process was killed.
         StorageError: a folder cannot be written.
     """
     report = report or out.with_name(out.name + ".import.json")
     if out.resolve().is_relative_to(root.resolve()) or root.resolve().is_relative_to(out.resolve()):
         raise ConfigError(f"{out}: lies in the source folder, or the source in it; choose a folder apart from it")
-    found = _find(source, root, config=config, pseudonyms=pseudonyms, table=table)
+    check(workers is None or workers >= 1, "workers", workers, "must be at least 1")
+    workers = workers or available_cores()
+    found = _find(source, root, config=config, pseudonyms=pseudonyms, table=table, workers=workers)
     if found.candidates:
         try:
             _described(list(found.candidates), found, config, out)  # refuse before hours are spent on reading
@@ -77,7 +88,7 @@ def import_cohort(
             _report(found, config, found.candidates, found.left_out).write(report)
             raise
     work = out.with_name(f".{out.name}.importing")
-    read, failed, looks = _read_all(found.candidates, work)
+    read, failed, looks = _read_all(found.candidates, work, workers)
     left_out = (*found.left_out, *failed)
     page = report.with_suffix(".html")
     if not read:
@@ -97,7 +108,15 @@ def import_cohort(
     return cohort, made
 
 
-def _find(source: str, root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms | None, table: Path | None) -> Found:
+def _find(
+    source: str,
+    root: Path,
+    *,
+    config: ImportConfig,
+    pseudonyms: Pseudonyms | None,
+    table: Path | None,
+    workers: int,
+) -> Found:
     if source in (PICKLES, "flprivacy"):  # the second is what the source was called first
         if table is not None:
             raise ConfigError("a table is given; the reference study's pickles name no scans to look up in it")
@@ -111,7 +130,7 @@ def _find(source: str, root: Path, *, config: ImportConfig, pseudonyms: Pseudony
             from flprivacy.cohorts.importing.dicom import find_dicom  # imports pydicom
 
         rows = read_table(table, DICOM_KEYS) if table else None
-        return find_dicom(root, config=config, pseudonyms=pseudonyms, table=rows)
+        return find_dicom(root, config=config, pseudonyms=pseudonyms, table=rows, workers=workers)
     if table is None:
         raise ConfigError("no table; NIfTI files do not say whose they are, so give one with 'file' and 'patient_id'")
     with naming_extras():
@@ -120,32 +139,38 @@ def _find(source: str, root: Path, *, config: ImportConfig, pseudonyms: Pseudony
     return find_nifti(root, config=config, pseudonyms=pseudonyms, table=read_table(table, NIFTI_KEYS))
 
 
-def _read_all(candidates: Sequence[Candidate], work: Path) -> tuple[list[Candidate], list[LeftOut], dict[str, Look]]:
+def _read_all(
+    candidates: Sequence[Candidate], work: Path, workers: int
+) -> tuple[list[Candidate], list[LeftOut], dict[str, Look]]:
     """Read every volume that is not in ``work`` yet.
 
     Returns:
         The scans that are there, those that cannot be taken, and what these look like, as far as that is known.
     """
-    read, failed = [], []
+    failed: dict[str, LeftOut] = {}
     looks: dict[str, Look] = {}
     here = {path.name for path in work.iterdir()} if work.is_dir() else set()
+    missing = [candidate for candidate in candidates if candidate.work not in here]
+    workers = 1 if len(missing) < _WORTH_SCANS else workers
+    refusals = in_order(partial(_read_one, work=work), missing, workers=workers, chunk=1, what="reading scans")
     with progress("reading scans", len(candidates)) as counter:
-        counter.resume(sum(candidate.work in here for candidate in candidates))
-        for candidate in candidates:
-            if candidate.work in here:
-                read.append(candidate)
-                continue
-            try:
-                volume = candidate.read()
-            except ScanError as error:
-                failed.append(error.left_out(candidate.scan_id))
-                if error.volume is not None and len(looks) < MOST_LOOKS:
-                    looks[candidate.scan_id] = look_of(error.volume)
-            else:
-                _keep(volume, work / candidate.work)
-                read.append(candidate)
+        counter.resume(len(candidates) - len(missing))
+        for candidate, (refusal, look) in zip(missing, refusals, strict=True):
+            if refusal is not None:
+                failed[candidate.work] = refusal
+            if look is not None and len(looks) < MOST_LOOKS:
+                looks[candidate.scan_id] = look
             counter.advance()
-    return read, failed, looks
+    return [candidate for candidate in candidates if candidate.work not in failed], list(failed.values()), looks
+
+
+def _read_one(candidate: Candidate, *, work: Path) -> tuple[LeftOut | None, Look | None]:
+    """Read a volume into ``work``; return why it cannot be taken, and what it looks like."""
+    try:
+        _keep(candidate.read(), work / candidate.work)
+    except ScanError as error:
+        return error.left_out(candidate.scan_id), None if error.volume is None else look_of(error.volume)
+    return None, None
 
 
 def _keep(volume: Volume, path: Path) -> None:

@@ -5,6 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,11 @@ from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, ScanErr
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
 from flprivacy.cohorts.importing.stack import Stack
 from flprivacy.cohorts.importing.table import ScanTable, TableRow
+from flprivacy.cohorts.workers import in_order
 from flprivacy.core.errors import CohortError, ConfigError
 from flprivacy.core.progress import progress
 
+_WORTH_FILES, _CHUNK_FILES = 2000, 64  # fewer files are read before other processes have started
 _KEYWORD = re.compile(r"[A-Z][A-Za-z0-9]{1,63}")
 # Tags that name a person, a visit or a device's owner; no site or label is in them.
 _IDENTIFYING = ("Patient", "Accession", "Birth", "Physician", "Operator", "Date", "Time", "Comment")
@@ -37,7 +40,9 @@ class _Ready:
     slices: Sequence[Slice]
 
 
-def find_dicom(root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms, table: ScanTable | None = None) -> Found:
+def find_dicom(
+    root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms, table: ScanTable | None = None, workers: int = 1
+) -> Found:
     """List the CT series of a tree.
 
     Args:
@@ -46,6 +51,7 @@ def find_dicom(root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms, tabl
         pseudonyms: turn identifiers into pseudonyms.
         table: says site, sex, age, label and split of series, studies or patients; series that are not in it are left
             out, and what it says goes before the tags.
+        workers: processes that read headers, where there are many.
 
     Raises:
         CohortError: the folder cannot be read.
@@ -57,7 +63,7 @@ def find_dicom(root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms, tabl
         raise ConfigError("no way to tell sites; name one for all scans, a DICOM tag, or a table with a column 'site'")
     counts: Counter[str] = Counter()
     left_out: list[LeftOut] = []
-    series = _collect(root, keywords, pseudonyms, counts, left_out)
+    series = _collect(root, keywords, pseudonyms, counts, left_out, workers)
     ready: list[_Ready] = []
     for uid in sorted(series):
         with leaving_out(pseudonyms.scan(uid), left_out):
@@ -111,32 +117,46 @@ def _files(root: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def _collect(
-    root: Path, keywords: Sequence[str], pseudonyms: Pseudonyms, counts: Counter[str], left_out: list[LeftOut]
+    root: Path,
+    keywords: Sequence[str],
+    pseudonyms: Pseudonyms,
+    counts: Counter[str],
+    left_out: list[LeftOut],
+    workers: int,
 ) -> dict[str, Series]:
     if not root.is_dir():
         raise CohortError(f"{root}: not a folder; give the one that holds the DICOM files")
     series: dict[str, Series] = defaultdict(dict)
     headers: dict[Header, Header] = {}
     files = list(_files(root))
+    workers = 1 if len(files) < _WORTH_FILES else workers
+    look = partial(_look, keywords=tuple(keywords))
+    found = in_order(look, files, workers=workers, chunk=_CHUNK_FILES, what="reading DICOM headers")
     with progress("reading DICOM headers", len(files)) as counter:
-        for path, regular in files:
+        for (path, _), result in zip(files, found, strict=True):
             counts["files"] += 1
             counter.advance()
-            try:
-                if not regular or not is_dicom(path):
-                    counts["files that are not DICOM"] += 1
-                    continue
-                header, slices = read_header(path, keywords)
-            except ScanError as error:
-                if error.reason == "not CT":
-                    counts["DICOM files that are not CT"] += 1
-                else:
-                    left_out.append(error.left_out(pseudonyms.scan(os.path.relpath(path, root))))
-                continue
-            header = headers.setdefault(header, header)
-            series[header.series].setdefault(header, []).extend(slices)
+            if isinstance(result, str):
+                counts[result] += 1
+            elif isinstance(result, LeftOut):
+                left_out.append(replace(result, item=pseudonyms.scan(os.path.relpath(path, root))))
+            else:
+                header, slices = result
+                header = headers.setdefault(header, header)
+                series[header.series].setdefault(header, []).extend(slices)
     counts["series"] = len(series)
     return series
+
+
+def _look(entry: tuple[Path, bool], *, keywords: Sequence[str]) -> str | LeftOut | tuple[Header, tuple[Slice, ...]]:
+    """Return what a file holds: its header and slices, why it is left out, or as what it only counts."""
+    path, regular = entry
+    try:
+        if not regular or not is_dicom(path):
+            return "files that are not DICOM"
+        return read_header(path, keywords)
+    except ScanError as error:
+        return "DICOM files that are not CT" if error.reason == "not CT" else error.left_out("")
 
 
 def _key(header: Header, table: ScanTable) -> str:

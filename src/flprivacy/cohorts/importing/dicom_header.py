@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def _parse(
             position=place.position,
             slope=place.slope,
             intercept=place.intercept,
-            instance=hash((instance, number)),
+            instance=_number_of(instance, number),
             stamp=origin.stamp,
             storage=storage,
         )
@@ -191,6 +192,11 @@ class _Frame:
         self.spacing_mm = (round(spacing[0], 5), round(spacing[1], 5))
         self.slope, self.intercept = slope, intercept
         self.image_type = tuple(str(kind).upper() for kind in ([kinds] if isinstance(kinds, str) else kinds))
+
+
+def _number_of(instance: str, frame: int) -> int:
+    """Return a number that is the same for copies, whichever process reads them (``hash`` is another in each)."""
+    return int.from_bytes(blake2b(f"{frame} {instance}".encode("utf-8", "surrogatepass"), digest_size=8).digest())
 
 
 def _check_pixels(basic: Dataset, voxels: int, origin: _Origin) -> None:

@@ -1,13 +1,9 @@
 """The phantom cohort: plan every scan, render the plan on all cores, write it in the cohort format."""
 
 import hashlib
-import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +17,11 @@ from flprivacy.cohorts.phantom.render import render_scan
 from flprivacy.cohorts.phantom.scanner import WINDOW_HU, Acquisition, draw_acquisition
 from flprivacy.cohorts.phantom.sites import Site, draw_sites
 from flprivacy.cohorts.sampling import split_patients
+from flprivacy.cohorts.workers import in_order
 from flprivacy.core.checks import check
 from flprivacy.core.cohort import Cohort, CohortMeta
-from flprivacy.core.errors import CohortError
 from flprivacy.core.progress import progress
+from flprivacy.core.tensorflow_environment import available_cores
 
 REPEAT_SHARE = 0.13  # of the patients, who were scanned twice
 
@@ -82,13 +79,8 @@ def phantom_cohort(config: PhantomConfig, folder: Path, *, workers: int | None =
         site_names=tuple(site.name for site in sites),
         class_names=CLASS_NAMES,
     )
-    volumes = _render(plans, config.shape, workers or _usable_cores())
+    volumes = _render(plans, config.shape, workers or available_cores())
     return write_cohort(folder, meta=meta, manifest=_manifest(plans, config), volumes=volumes)
-
-
-def _usable_cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone knows which cores this process may use
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def plan_scans(sites: Sequence[Site], seed: int) -> tuple[ScanPlan, ...]:
@@ -139,41 +131,16 @@ def render_plan(plan: ScanPlan, shape: tuple[int, int, int]) -> npt.NDArray[np.u
     )
 
 
-def _render_chunk(plans: Sequence[ScanPlan], shape: tuple[int, int, int]) -> list[npt.NDArray[np.uint8]]:
-    return [render_plan(plan, shape) for plan in plans]
-
-
 def _render(
     plans: Sequence[ScanPlan], shape: tuple[int, int, int], workers: int
 ) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
     """Yield (row number, volume) in order."""
     voxels = int(np.prod(shape))
-    small = voxels * len(plans) <= _WORTH_VOXELS
-    source = map(render_plan, plans, [shape] * len(plans)) if small or workers == 1 else _pool(plans, shape, workers)
+    workers = 1 if voxels * len(plans) <= _WORTH_VOXELS else workers
+    chunk = int(np.clip(_CHUNK_VOXELS // voxels, 1, max(1, len(plans) // (4 * workers))))
+    what = f"rendering {shape} volumes"
+    source = in_order(partial(render_plan, shape=shape), plans, workers=workers, chunk=chunk, what=what)
     with progress("generating scans", len(plans)) as counter:
         for row, volume in enumerate(source):
             yield row, volume
             counter.advance()
-
-
-def _pool(plans: Sequence[ScanPlan], shape: tuple[int, int, int], workers: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yield volumes in order, rendered by worker processes that run at most a few tasks ahead."""
-    size = int(np.clip(_CHUNK_VOXELS // int(np.prod(shape)), 1, max(1, len(plans) // (4 * workers))))
-    chunks = iter([plans[start : start + size] for start in range(0, len(plans), size)])
-    # Not fork: this process may run TensorFlow's threads, whose locks a fork would copy in whatever state they are.
-    executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    ahead: deque[Future[list[npt.NDArray[np.uint8]]]] = deque()
-    try:
-        for chunk in chunks:
-            ahead.append(executor.submit(_render_chunk, chunk, shape))
-            if len(ahead) > 2 * workers:
-                yield from ahead.popleft().result()
-        while ahead:
-            yield from ahead.popleft().result()
-    except BrokenProcessPool as error:
-        raise CohortError(
-            f"phantoms: a worker process was killed while rendering {shape} volumes, most likely for memory; generate "
-            f"with fewer than {workers} workers or more memory (a script needs `if __name__ == '__main__':` as well)"
-        ) from error
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
