@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 from file_mutations import memory_growth, mutations
 
@@ -17,7 +18,7 @@ from flprivacy.cohorts.format import open_cohort, verify_cohort
 from flprivacy.cohorts.importing.array_pickle import read_array_pickle
 from flprivacy.cohorts.importing.build import import_cohort
 from flprivacy.cohorts.importing.config import ImportConfig
-from flprivacy.cohorts.importing.dicom_files import planes_hu
+from flprivacy.cohorts.importing.dicom_files import is_dicom, planes_hu
 from flprivacy.cohorts.importing.dicom_header import read_header
 from flprivacy.cohorts.importing.nifti import read_nifti
 from flprivacy.cohorts.importing.pickles import find_pickles
@@ -83,6 +84,24 @@ def test_dicom_multiframe(tmp_path: Path) -> None:
     assert fuzz(write_multiframe(tmp_path / "one", SMALL), 150, _dicom, seed=2, head=2500)["read"] > 0
 
 
+@pytest.mark.parametrize("implicit", [True, False])
+def test_dicom_without_preamble_and_with_high_bits(tmp_path: Path, implicit: bool) -> None:
+    path = write_series(tmp_path, SMALL)[0]
+    dataset = pydicom.dcmread(path)
+    dataset.BitsStored = 12
+    dataset.add_new("PixelPaddingValue", "SS", -2000)
+    dataset.preamble = None
+    del dataset.file_meta
+    dataset.save_as(path, implicit_vr=implicit, little_endian=True)
+
+    def read(path: Path) -> None:
+        if not is_dicom(path):
+            raise CohortError("no DICOM file")
+        _dicom(path)
+
+    assert fuzz(path, 200, read, seed=6, head=900)["read"] > 0
+
+
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 def test_nifti(tmp_path: Path, suffix: str) -> None:
     path = write_nifti(tmp_path / f"a{suffix}", SMALL)
@@ -122,7 +141,9 @@ def test_tables(tmp_path: Path) -> None:
     )
     frame.to_csv(tmp_path / "t.csv", index=False)
     frame.to_parquet(tmp_path / "t.parquet")
-    for name, count in (("t.csv", 100), ("t.parquet", 200)):
+    sheet = frame.rename(columns={"sex": "Gender", "age_years": "Age"}).to_csv(index=False, sep=";", decimal=",")
+    (tmp_path / "sheet.csv").write_bytes(("sep=;\n" + sheet.replace("\n", ";;\n") + ";;;;;;\n").encode("utf-16"))
+    for name, count in (("t.csv", 100), ("sheet.csv", 100), ("t.parquet", 200)):
         outcomes = fuzz(tmp_path / name, count, lambda path: read_table(path, DICOM_KEYS), seed=5, head=4096)
         assert outcomes["read"] > 0
 

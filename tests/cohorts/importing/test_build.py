@@ -83,7 +83,9 @@ def test_a_cohort_and_its_report(tmp_path: Path) -> None:
         "taken: 4 scans of 4 patients",
         "left out: 1",
         "looked at",
+        "worth a look",
     ]
+    assert report.notes == ("cohort: all 4 patients have age 63; is it a placeholder?",)
 
 
 def test_the_same_source_gives_the_same_cohort(tmp_path: Path) -> None:

@@ -43,13 +43,20 @@ def test_one_person_has_one_sex_and_ages_that_fit() -> None:
     assert age == "patients whose ages differ by more than 10 years, so perhaps several people: a, c"
 
 
-def test_values_that_all_patients_of_a_site_share_are_noted() -> None:
-    same = [scan(f"p{n}", age=90.0, sex="FM"[n % 2]) for n in range(5)]
-    assert constants(same) == ("site A: all 5 patients have age 90; is it a placeholder?",)
-    assert constants(same[:4]) == ()
-    assert constants([*same[:4], replace(same[4], age_years=None)]) == ()
-    women = [scan(f"q{n}", age=40.0 + n, site="B") for n in range(6)]
-    assert constants([*same, *women])[1:] == ("site B: all 6 patients have sex F; is it a placeholder?",)
+def test_values_that_all_patients_share_are_noted() -> None:
+    same = [scan(f"p{n}", age=90.0, sex="FM"[n % 2]) for n in range(3)]
+    assert constants(same) == ("cohort: all 3 patients have age 90; is it a placeholder?",)
+    assert constants([*same[:2], same[0]]) == ()
+    assert constants([*same[:2], replace(same[2], age_years=None)]) == ()
+    women = [scan(f"q{n}", age=40.0 + n, site="B") for n in range(5)]
+    assert constants(women) == ("cohort: all 5 patients have sex F; is it a placeholder?",)
+    assert constants(women[1:]) == ()
+    assert constants([*same, *women]) == (
+        "site A: all 3 patients have age 90; is it a placeholder?",
+        "site B: all 5 patients have sex F; is it a placeholder?",
+    )
+    apart = [replace(person, site=f"S{number}") for number, person in enumerate(same)]
+    assert constants(apart) == ("cohort: all 3 patients have age 90; is it a placeholder?",)
 
 
 def test_identical_scans_join_their_patients() -> None:

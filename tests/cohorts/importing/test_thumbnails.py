@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +81,22 @@ def test_what_was_refused_for_its_values_is_shown(tmp_path: Path) -> None:
     ((above, front), caption), _ = figures((tmp_path / "out.import.html").read_text())
     assert (above.shape, front.shape) == ((10, 12), (6, 12))
     assert caption.startswith(f"{NAMES.scan('a.nii')}<br>not in HU<br>values from 0 to ")
+
+
+def test_a_site_that_lost_its_scans_is_reported_with_them(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "scans" / "a.nii", Scan())
+    empty = write_nifti(tmp_path / "scans" / "b.nii", Scan())
+    empty.write_bytes(empty.read_bytes()[:352] + bytes(empty.stat().st_size - 352))
+    (tmp_path / "t.csv").write_text(f"file,patient_id,site\na.nii,{SECRET}1,S\nb.nii,{SECRET}2,S\n")
+    config = ImportConfig(name="x", shape=(6, 10, 12))
+    with pytest.raises(CohortError, match="site 'S' has 1 patient"):
+        import_cohort(
+            "nifti", tmp_path / "scans", tmp_path / "out", config=config, pseudonyms=NAMES, table=tmp_path / "t.csv"
+        )
+    assert json.loads((tmp_path / "out.import.json").read_text())["reasons"] == {"not in HU": 1}
+    (((above, _), caption),) = figures((tmp_path / "out.import.html").read_text())
+    assert "one value everywhere" in caption
+    assert not above.any()
 
 
 def test_values_are_stretched_whatever_their_unit() -> None:

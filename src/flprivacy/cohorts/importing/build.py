@@ -90,22 +90,27 @@ def import_cohort(
     work = out.with_name(f".{out.name}.importing")
     read, failed, looks = _read_all(found.candidates, work, workers)
     left_out = (*found.left_out, *failed)
-    page = report.with_suffix(".html")
-    if not read:
-        made = _report(found, config, [], left_out)
-        made.write(report)
-        write_thumbnails(page, made, None, looks)
-        reasons = "; ".join(f"{reason} ({n})" for reason, n in list(count_reasons(left_out).items())[:_WORDS])
-        raise CohortError(f"{root}: no scan can be taken: {reasons or 'there is none'}; {report} names every one")
     same = twins(read, work)
-    meta, manifest = _described(read, found, config, out, people(same))
+    try:
+        if not read:
+            reasons = "; ".join(f"{reason} ({n})" for reason, n in list(count_reasons(left_out).items())[:_WORDS])
+            raise CohortError(f"{root}: no scan can be taken: {reasons or 'there is none'}; {report} names every one")
+        meta, manifest = _described(read, found, config, out, people(same))
+    except CohortError:
+        _tell(_report(found, config, read, left_out), report, None, looks)
+        raise
     cohort = write_cohort(out, meta=meta, manifest=manifest, volumes=_kept(read, work, found.shape))
     notes = twin_notes(same, dict(zip(manifest["scan_id"], manifest["split"], strict=True)))
     made = _report(found, config, read, left_out, cohort.meta.digest, notes)
-    made.write(report)
-    write_thumbnails(page, made, cohort, looks)
+    _tell(made, report, cohort, looks)
     shutil.rmtree(work, ignore_errors=True)
     return cohort, made
+
+
+def _tell(made: ImportReport, path: Path, cohort: Cohort | None, looks: Mapping[str, Look]) -> None:
+    """Write the report and the page beside it."""
+    made.write(path)
+    write_thumbnails(path.with_suffix(".html"), made, cohort, looks)
 
 
 def _find(

@@ -8,7 +8,7 @@ from pathlib import Path
 from flprivacy.cohorts.importing.found import Candidate
 
 _AGES_APART_YEARS = 10.0  # between two scans of one person
-_FEW_PATIENTS = 5  # may be of one age or sex by chance
+_FEW_PATIENTS = {"age_years": 3, "sex": 5}  # fewer may be the same by chance
 _SHOWN = 5
 _TWINS = (
     "identical scans in training and held out as well; leave all but one out",
@@ -34,16 +34,23 @@ def contradictions(scans: Sequence[Candidate]) -> tuple[str, ...]:
 
 
 def constants(scans: Sequence[Candidate]) -> tuple[str, ...]:
-    """Note sites where the age or sex of all patients is the same; an anonymiser may have written it."""
+    """Note cohorts, or else sites, where all patients have one age or sex, which an anonymiser may have written."""
+    sites = {f"site {site}": [scan for scan in scans if scan.site == site] for site in sorted({s.site for s in scans})}
     notes = []
-    for site in sorted({scan.site for scan in scans}):
-        here = [scan for scan in scans if scan.site == site]
-        for name, values in (("sex", {scan.sex for scan in here}), ("age", {scan.age_years for scan in here})):
-            patients = len({scan.patient_id for scan in here})
-            if patients >= _FEW_PATIENTS and len(values) == 1 and None not in values:
-                shown = f"{value:g}" if isinstance(value := values.pop(), float) else value
-                notes.append(f"site {site}: all {patients} patients have {name} {shown}; is it a placeholder?")
+    for name in ("age_years", "sex"):
+        whole = _constant("cohort", scans, name)
+        notes += [whole] if whole else [note for site, here in sites.items() if (note := _constant(site, here, name))]
     return tuple(notes)
+
+
+def _constant(where: str, scans: Sequence[Candidate], name: str) -> str:
+    values = {getattr(scan, name) for scan in scans}
+    patients = len({scan.patient_id for scan in scans})
+    if patients < _FEW_PATIENTS[name] or len(values) > 1 or None in values:
+        return ""
+    (value,) = values
+    shown = f"age {value:g}" if name == "age_years" else f"sex {value}"
+    return f"{where}: all {patients} patients have {shown}; is it a placeholder?"
 
 
 def twins(scans: Sequence[Candidate], work: Path) -> list[list[Candidate]]:
