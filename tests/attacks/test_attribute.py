@@ -19,7 +19,15 @@ from flprivacy.attacks.learner import curve_epochs
 from flprivacy.core.errors import AttackError
 from flprivacy.core.scores import CURVE_COLUMNS
 
-CONFIG = AttackConfig(fractions=(0.3, 0.6), seeds=(0, 4), epochs=3, batch_size=16, views=1)
+CONFIG = AttackConfig(
+    accesses=("features", "outputs"),
+    fractions=(0.3, 0.6),
+    seeds=(0, 4),
+    members=False,
+    epochs=3,
+    batch_size=16,
+    views=1,
+)
 
 
 @pytest.fixture(scope="module")

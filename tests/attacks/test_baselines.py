@@ -9,7 +9,9 @@ from flprivacy.attacks.config import AttackConfig
 from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.core.errors import AttackError
 
-CONFIG = AttackConfig(fractions=(0.5, 0.8), seeds=(0, 4), epochs=40, batch_size=16, views=1, learning_rate=3e-3)
+CONFIG = AttackConfig(
+    members=False, fractions=(0.5, 0.8), seeds=(0, 4), epochs=40, batch_size=16, views=1, learning_rate=3e-3
+)
 
 
 @pytest.fixture(scope="module")

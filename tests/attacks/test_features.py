@@ -21,7 +21,7 @@ def model(cohort):
 
 def views_of(cohort, protocol="standard", views=2):
     exposed = cohort.rows("train")[::2]
-    return Views(cohort=cohort, protocol=protocol, exposed=exposed, test=cohort.rows("test"), views=views)
+    return Views(cohort=cohort, protocol=protocol, exposed=exposed, scored=cohort.rows("test"), views=views)
 
 
 def run(forward, views, work, *, source="weights", batch_size=5):
@@ -40,10 +40,10 @@ def test_cached_features_are_those_of_one_scan_at_a_time(cohort, model, tmp_path
             x = train_view(read_volumes(cohort, rows), protocol=protocol, view=view, keys=keys)
             np.testing.assert_allclose(found.exposed["features"][view, i], model.trunk(x)[0], rtol=1e-4, atol=1e-5)
             np.testing.assert_allclose(found.exposed["outputs"][view, i], model.model(x)[0], rtol=1e-4, atol=1e-6)
-    for i, row in enumerate(views.test[:4]):
+    for i, row in enumerate(views.scored[:4]):
         x = test_view(read_volumes(cohort, np.array([row])), protocol=protocol)
-        np.testing.assert_allclose(found.test["features"][i], model.trunk(x)[0], rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(found.test["outputs"][i], model.model(x)[0], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found.scored["features"][i], model.trunk(x)[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found.scored["outputs"][i], model.model(x)[0], rtol=1e-4, atol=1e-6)
     assert (found.exposed["features"][0] != found.exposed["features"][1]).any()
 
 
@@ -56,7 +56,7 @@ def test_each_scan_and_view_passes_through_the_trunk_once(cohort, tmp_path):
 
     run(forward, views, tmp_path)
     parts = [len(rows) for _, rows in views.parts()]
-    assert parts == [len(views.exposed), len(views.exposed), len(views.test)]
+    assert parts == [len(views.exposed), len(views.exposed), len(views.scored)]
     assert len(calls) == sum(-(-n // 5) for n in parts)
     run(forward, views, tmp_path)
     assert len(calls) == sum(-(-n // 5) for n in parts)
@@ -95,7 +95,7 @@ def test_the_forward_function_follows_the_models_weights(cohort, model):
 
 def test_the_test_view_is_not_a_training_view(cohort):
     views = views_of(cohort, "flprivacy-2023")
-    rows = views.test[:2]
+    rows = views.scored[:2]
     assert (views.load(TEST_VIEW, rows) != views.load(0, rows)).any()
 
 

@@ -11,6 +11,7 @@ from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.finetune import FinetuneAttack
 
 CONFIG = AttackConfig(
+    members=False,
     attributes=("site", "age"),
     accesses=("features", "finetune"),
     fractions=(0.8,),

@@ -8,7 +8,9 @@ from attack_examples import written_cohort
 from flprivacy.attacks.baselines import attack_pixels
 from flprivacy.attacks.config import AttackConfig
 
-CONFIG = AttackConfig(fractions=(0.4, 0.7, 1.0), seeds=(0,), epochs=3, batch_size=16, age_edges_years=(50.0,))
+CONFIG = AttackConfig(
+    members=False, fractions=(0.4, 0.7, 1.0), seeds=(0,), epochs=3, batch_size=16, age_edges_years=(50.0,)
+)
 
 
 def test_grids_of_other_sizes_before_it_leave_a_grid_alone(tmp_path: Path) -> None:

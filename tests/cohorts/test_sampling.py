@@ -1,6 +1,7 @@
 """Patient-level splits and nested, stratified exposure."""
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 from tiny_cohort import META, one_clear_line
 
-from flprivacy.cohorts.sampling import exposed_rows, split_patients
+from flprivacy.cohorts.sampling import exposed_rows, member_rows, split_patients
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import AttackError, CohortError, ConfigError
 
@@ -180,3 +181,26 @@ def test_split_out_of_range(test_fraction: float, seed: int) -> None:
     with pytest.raises(ConfigError) as caught:
         split_patients(["a", "b"], [0, 0], test_fraction=test_fraction, seed=seed)
     one_clear_line(caught.value, "must")
+
+
+def test_members_are_scans_of_patients_whom_no_attacker_knows_as_many_a_site_as_are_held_out():
+    sizes = [200, 80, 30, 4]
+    cohort = _cohort(sizes)
+    table = cohort.manifest.copy()
+    rng = np.random.default_rng(0)
+    table["patient_id"] = [f"p{site}-{n // 2}" for site, n in zip(table["site_id"], range(len(table)))]
+    first = table.groupby("patient_id").cumcount() == 0
+    held_out = set(rng.permutation(table["patient_id"].unique())[: table["patient_id"].nunique() // 4])
+    table["split"] = np.where(table["patient_id"].isin(held_out) & first.notna(), "test", "train")
+    cohort = replace(cohort, manifest=table)
+    rows = member_rows(cohort, fractions=(0.1, 0.25), seeds=(0, 1))
+    exposed = np.concatenate([exposed_rows(cohort, fraction=0.25, seed=seed) for seed in (0, 1)])
+    assert (np.diff(rows) > 0).all()
+    assert set(table["split"].iloc[rows]) == {"train"}
+    assert not set(table["patient_id"].iloc[rows]) & set(table["patient_id"].iloc[exposed])
+    free = table[(table["split"] == "train") & ~table["patient_id"].isin(table["patient_id"].iloc[exposed])]
+    for site in range(len(sizes)):
+        wanted = int(((table["split"] == "test") & (table["site_id"] == site)).sum())
+        assert (table["site_id"].iloc[rows] == site).sum() == min(wanted, (free["site_id"] == site).sum())
+    np.testing.assert_array_equal(rows, member_rows(cohort, fractions=(0.25,), seeds=(1, 0)))
+    assert not len(member_rows(cohort, fractions=(1.0,), seeds=(0,)))

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.cohorts.format import open_cohort, read_volumes, verify_cohort
-from flprivacy.cohorts.sampling import exposed_rows
+from flprivacy.cohorts.sampling import exposed_rows, member_rows
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import FlprivacyError
 from flprivacy.steps.pull_cohort import pull_cohort
@@ -232,7 +232,8 @@ def _pull_quietly(environment: dict[str, str], uri: str, out: Path, store: Path)
 def _wanted(source: Cohort) -> npt.NDArray[np.int64]:
     """Return the rows that the pull asks for: the naive union."""
     exposed = [exposed_rows(source, fraction=max(_FRACTIONS), seed=seed) for seed in _SEEDS]
-    return np.union1d(source.rows("test"), np.concatenate(exposed))
+    members = member_rows(source, fractions=_FRACTIONS, seeds=_SEEDS)
+    return np.unique(np.concatenate([source.rows("test"), *exposed, members]))
 
 
 def _check_whole_or_absent(out: Path, source: Cohort) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from flprivacy.cohorts.format import open_cohort, read_volumes, verify_cohort
 from flprivacy.cohorts.remote import bring_rows, find_cohort, look_at_cohort, push_cohort
-from flprivacy.cohorts.sampling import exposed_rows
+from flprivacy.cohorts.sampling import exposed_rows, member_rows
 from flprivacy.cohorts.selection import PRESENT_FILE
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import CohortError, ConfigError, FlprivacyError, StorageError
@@ -43,7 +43,9 @@ def _pull(out: Path, **changes: object) -> str:
 def test_it_holds_what_the_attacks_read_and_nothing_else(source: Cohort, tmp_path: Path) -> None:
     assert _pull(tmp_path / "out") == source.meta.digest
     pulled = verify_cohort(tmp_path / "out")
-    wanted = np.union1d(source.rows("test"), exposed(source, _FRACTIONS, _SEEDS))
+    members = member_rows(source, fractions=_FRACTIONS, seeds=_SEEDS)
+    assert len(members)
+    wanted = np.unique(np.concatenate([source.rows("test"), exposed(source, _FRACTIONS, _SEEDS), members]))
     assert pulled.places is not None
     np.testing.assert_array_equal(np.flatnonzero(pulled.places >= 0), wanted)
     np.testing.assert_array_equal(read_volumes(pulled, wanted[::-1]), read_volumes(source, wanted[::-1]))

@@ -14,6 +14,7 @@ intervals.
 
 - :mod:`~flprivacy.attacks.attribute`: the attacks on a target folder, all accesses.
 - :mod:`~flprivacy.attacks.baselines`: attackers without a model.
+- :mod:`~flprivacy.attacks.joint`: attackers who hold the scan beside the model, or all models of a target.
 - :mod:`~flprivacy.attacks.scenario`: what is the same for every model: the attributes, from the manifest, and the scans
   that the attacker holds.
 - :mod:`~flprivacy.attacks.features`, :mod:`~flprivacy.attacks.cache`: one forward pass a model, scan and view.

@@ -2,7 +2,8 @@
 
 A target of several models (a siloed one has one per site, an untrained one one per initialisation) is attacked model
 by model with the whole grid of fractions, seeds and attributes. The summary over models is the mean: the strength of
-an attacker who got hold of one of the released models at random. Scores of every model are kept.
+an attacker who got hold of one of the released models at random. Scores of every model are kept. Access ``together``
+is of the attacker who got hold of all of them.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.features import Forward, model_forward
 from flprivacy.attacks.finetune import FinetuneAttack
 from flprivacy.attacks.frozen import FrozenAttack
+from flprivacy.attacks.joint import JointAttack, TogetherAttack, as_together
 from flprivacy.attacks.results import Finished, Source, tables
 from flprivacy.attacks.scenario import Scenario, prepare
 from flprivacy.core.cohort import Cohort
@@ -21,12 +23,13 @@ from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import AttackError
 from flprivacy.core.scores import ScoreTable
 from flprivacy.core.target import ModelRecord, TargetRecord
+from flprivacy.core.vocabulary import JOINT, TOGETHER
 from flprivacy.models.registry import TargetModel
 from flprivacy.targets.folder import load_model, read_target
 
 
 def attack_attributes(
-    config: AttackConfig, cohort: Cohort, target_folder: Path, *, protocol: str, work: Path
+    config: AttackConfig, cohort: Cohort, target_folder: Path, *, protocol: str, work: Path, pixels: Path | None = None
 ) -> tuple[ScoreTable, pd.DataFrame]:
     """Attack every model of a target with the whole grid.
 
@@ -37,6 +40,8 @@ def attack_attributes(
         protocol: preprocessing, ``standard`` or ``flprivacy-2023``.
         work: folder for features and finished attacks. A killed call that is repeated with the same folder goes on
             from there, with the result of an undisturbed one.
+        pixels: folder with the finished attacks of :func:`flprivacy.attacks.baselines.attack_pixels` on the same cohort
+            and configuration, for attacks from pixels and model jointly; None: they are run here.
 
     Returns:
         The scores of all attacks, and their curves (columns CURVE_COLUMNS).
@@ -51,10 +56,31 @@ def attack_attributes(
     target = LoadedTarget(target_folder, record)
     frozen = FrozenAttack(scenario, target.sources(), target=record.name, work=work)
     accesses = _possible(config, record)
-    done = frozen.run([access for access in accesses if access != "finetune"])
+    direct = _direct(record)
+    done = frozen.run([access for access in accesses if access in direct])
+    if TOGETHER in accesses:
+        done += _together(frozen, record, direct[-1])
+    if JOINT in accesses:
+        done += JointAttack(frozen, direct, work=work, pixels=pixels).run()
     if "finetune" in accesses:
         done += FinetuneAttack(frozen, target.load).run()
     return _published(scenario, done, record)
+
+
+def _direct(record: TargetRecord) -> tuple[str, ...]:
+    """Return what a target shows of a scan by itself: not its answers, where its file held no head."""
+    return ("features",) if _headless(record) else ("features", "outputs")
+
+
+def _headless(record: TargetRecord) -> bool:
+    return record.origin is not None and not record.origin.head
+
+
+def _together(frozen: FrozenAttack, record: TargetRecord, access: str) -> list[Finished]:
+    """Attack all models of a target at once; of fresh or public weights, what that is held against."""
+    if record.role == "baseline":
+        return as_together(frozen.run(["features"]))
+    return TogetherAttack(frozen, access).run() if len(record.models) > 1 else []
 
 
 class LoadedTarget:
@@ -95,8 +121,7 @@ class LoadedTarget:
 
 def _possible(config: AttackConfig, record: TargetRecord) -> list[str]:
     """Return the accesses that the target can be attacked with: not its answers, where its file held no head."""
-    headless = record.origin is not None and not record.origin.head
-    accesses = [access for access in config.accesses if access != "outputs" or not headless]
+    accesses = [access for access in config.accesses if access != "outputs" or not _headless(record)]
     if not accesses:
         raise AttackError(
             f"target {record.name!r}: its file holds no head whose outputs could be attacked; attack its features"
@@ -118,9 +143,11 @@ def _published(scenario: Scenario, done: Sequence[Finished], record: TargetRecor
         "views": str(scenario.config.views),
         "models": str(len(record.models)),
     }
+    # Each model of a siloed target was trained on its own site's scans: only together have they seen them all.
+    several = record.role == "target" and len(record.models) > 1
     if record.tensors_total:
         notes["tensors_matched"] = f"{record.tensors_matched} of {record.tensors_total}"
-    if record.origin is not None and not record.origin.head:
+    if _headless(record):
         notes["outputs"] = "not attacked: the file holds no head"
     if record.protocol != scenario.protocol:
         notes["trained_with_protocol"] = record.protocol
@@ -132,4 +159,5 @@ def _published(scenario: Scenario, done: Sequence[Finished], record: TargetRecor
         role=record.role,
         architecture=record.architecture,
         notes=notes,
+        members=lambda access: access == TOGETHER or not several,
     )

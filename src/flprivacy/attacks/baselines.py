@@ -35,20 +35,26 @@ DIGEST = digest_json(["pixels", 1, list(_CELLS), _BINS, _RINGS, _DARK, _SOFT])
 
 
 def attack_pixels(
-    config: AttackConfig, cohort: Cohort, *, protocol: str, work: Path
+    config: AttackConfig, cohort: Cohort, *, protocol: str, work: Path, results: Path | None = None
 ) -> tuple[ScoreTable, pd.DataFrame]:
     """Attack the scans themselves: fixed image features (:func:`pixel_forward`), then the same learners.
 
     Args and returns as for :func:`flprivacy.attacks.attribute.attack_attributes`; the table's target is ``pixels``.
+    ``results`` is the folder of finished attacks; below ``work`` if None.
 
     Raises:
         AttackError: an attribute cannot be learnt or scored.
     """
     scenario = prepare(config, cohort, protocol=protocol)
-    source = Source(model=MODEL, digest=DIGEST, forward=lambda: pixel_forward)
-    done = FrozenAttack(scenario, [source], target=PIXELS, work=work).run([ACCESS])
+    done = pixel_attack(scenario, work=work, results=results).run([ACCESS])
     notes = {"protocol": protocol, "views": str(config.views), "features": "fixed image statistics, no model"}
     return tables(scenario, done, target=PIXELS, digest="", role=ROLE, notes=notes)
+
+
+def pixel_attack(scenario: Scenario, *, work: Path, results: Path | None) -> FrozenAttack:
+    """Prepare the attack on the scans themselves; finished attacks are in ``results``, or below ``work`` if None."""
+    source = Source(model=MODEL, digest=DIGEST, forward=lambda: pixel_forward)
+    return FrozenAttack(scenario, [source], target=PIXELS, work=work, results=results)
 
 
 def majority(config: AttackConfig, cohort: Cohort) -> ScoreTable:
@@ -71,7 +77,7 @@ def _guess(scenario: Scenario, exposure: Exposure) -> Finished:
         known = values[~np.isnan(values)]
         counts = np.bincount(known.astype(np.int64), minlength=one.head.width)
         guess = [np.median(known)] if one.attribute.is_regression else counts / len(known)
-        scores = np.tile(np.asarray(guess, np.float32), (len(scenario.test), 1))
+        scores = np.tile(np.asarray(guess, np.float32), (len(scenario.scored), 1))
         answers[one.name] = Answer(scores=scores, left_out=scores[:0], evidence=scores[:0], learners=("majority",))
     curves = np.empty((len(scenario.labels), 0))
     return Finished(model=MODEL, access=ACCESS, exposure=exposure, answers=answers, curves=curves)

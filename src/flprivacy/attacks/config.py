@@ -39,7 +39,9 @@ class AttackConfig:
 
     Attributes:
         attributes: any of ``site``, ``sex``, ``age`` (age is attacked as bands and as years).
-        accesses: any of ``features``, ``outputs``, ``finetune``.
+        accesses: any of ``features``, ``outputs``, ``finetune``, ``together`` (the outputs of all models of a target
+            that has several) and ``joint`` (the scan's pixels together with the model's features and outputs).
+        members: whether attacks are also scored on training scans that no attacker holds.
         fractions: exposed fractions of the training scans, each in (0, 1].
         seeds: attacker seeds; each draws its exposed sample, folds and batches. At least 5 for honest intervals.
         network: whether the reference study's network competes with the other learners, too. It has to be trained six
@@ -56,7 +58,8 @@ class AttackConfig:
     """
 
     attributes: tuple[str, ...] = ATTRIBUTES
-    accesses: tuple[str, ...] = ("features", "outputs")
+    accesses: tuple[str, ...] = ("features", "outputs", "together", "joint")
+    members: bool = True
     fractions: tuple[float, ...] = (0.1, 0.25)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     network: bool = False

@@ -39,12 +39,12 @@ class Views:
     cohort: Cohort
     protocol: str
     exposed: IntArray  # (scan,) rows needed in training views 0 .. views - 1
-    test: IntArray  # (scan,) held-out rows, needed in the test view
+    scored: IntArray  # (scan,) rows that are scored, needed in the test view
     views: int
 
     def parts(self) -> list[tuple[int, IntArray]]:
         """Return (view, rows) of every part of the work."""
-        return [*((view, self.exposed) for view in range(self.views)), (TEST_VIEW, self.test)]
+        return [*((view, self.exposed) for view in range(self.views)), (TEST_VIEW, self.scored)]
 
     def load(self, view: int, rows: IntArray) -> FloatArray:
         """Return the network inputs (scan, depth, height, width, 1) of ``rows`` in a view."""
@@ -56,10 +56,10 @@ class Views:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Extraction:
-    """What was extracted for one model: name -> (view, exposed scan, k) and name -> (held-out scan, k)."""
+    """What was extracted for one model: name -> (view, exposed scan, k) and name -> (scored scan, k)."""
 
     exposed: Arrays
-    test: Arrays
+    scored: Arrays
 
 
 def extract(
@@ -83,7 +83,7 @@ def extract(
     exposed = [caches[view].read(views.exposed) for view in range(views.views)]
     return Extraction(
         exposed={name: np.stack([one[name] for one in exposed]) for name in exposed[0]},
-        test=caches[TEST_VIEW].read(views.test),
+        scored=caches[TEST_VIEW].read(views.scored),
     )
 
 

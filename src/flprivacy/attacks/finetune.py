@@ -113,7 +113,7 @@ class FinetuneAttack:
             return np.concatenate([part["features"] for part in parts]) * heads.scale
 
         exposed = np.concatenate([answers(view, exposure.rows) for view in range(self._views.views)])
-        held_out = answers(TEST_VIEW, self._views.test)
+        held_out = answers(TEST_VIEW, self._views.scored)
         with ONE_THREAD():
             return exposure.sample.in_units(heads.stack.scores(held_out, exposed))
 

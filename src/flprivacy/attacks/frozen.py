@@ -19,10 +19,12 @@ FloatArray = npt.NDArray[np.float32]
 class FrozenAttack:
     """Attacks on several sources: all accesses, fractions, seeds and attributes."""
 
-    def __init__(self, scenario: Scenario, sources: Sequence[Source], *, target: str, work: Path) -> None:
-        """Prepare attacks on ``sources``; what was finished before a kill is found in ``work``."""
+    def __init__(
+        self, scenario: Scenario, sources: Sequence[Source], *, target: str, work: Path, results: Path | None = None
+    ) -> None:
+        """Prepare attacks on ``sources``; what was finished before a kill is found in ``work``, or in ``results``."""
         self.scenario, self.sources, self.target = scenario, tuple(sources), target
-        self.store, self.views = ResultStore(work / "results"), scenario.views()
+        self.store, self.views = ResultStore(results or work / "results"), scenario.views()
         self._work = work
         self._latest: tuple[str, Extraction] | None = None
 
@@ -79,7 +81,7 @@ class FrozenAttack:
         """Return what ``access`` shows of the exposed scans, (view, scan, feature), and of the scored ones."""
         found = self.extraction(source)
         positions = np.searchsorted(self.views.exposed, exposure.rows)
-        return seen_by(access, found.exposed)[:, positions], seen_by(access, found.test)
+        return seen_by(access, found.exposed)[:, positions], seen_by(access, found.scored)
 
 
 def seen_by(access: str, arrays: Arrays) -> FloatArray:

@@ -1,5 +1,6 @@
 """Finished attacks: kept on disk so that a killed run goes on, and put together as a score table."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from flprivacy.attacks.cache import load_arrays, save_arrays
 from flprivacy.attacks.features import Forward
 from flprivacy.attacks.learner import curve_epochs
 from flprivacy.attacks.scenario import Exposure, Scenario
-from flprivacy.core.attributes import AttackKey
+from flprivacy.core.attributes import HELD_OUT, MEMBERS, AttackKey
 from flprivacy.core.progress import progress
 from flprivacy.core.scores import CURVE_COLUMNS, ScoreBlock, ScoreTable
 
@@ -128,10 +129,12 @@ def tables(
     role: str,
     architecture: str = "",
     notes: dict[str, str],
+    members: Callable[[str], bool] = lambda access: True,
 ) -> tuple[ScoreTable, pd.DataFrame]:
     """Put finished attacks together: their scores, and their curves with columns CURVE_COLUMNS.
 
-    Scans without a value for an attribute are left out of its scores. A curve's ``epoch`` counts the epochs trained so
+    ``members`` says of an access whether its scores on members count. Scans without a value for an attribute are left
+    out of its scores. A curve's ``epoch`` counts the epochs trained so
     far, from 0; its ``metric`` is the attribute's main one. Attacks without epochs have no curve.
     """
     table = ScoreTable(
@@ -141,9 +144,9 @@ def tables(
         role=role,
         architecture=architecture,
         class_names={one.name: one.class_names for one in scenario.labels},
-        left_out={one.name: int((~scenario.scored(one)).sum()) for one in scenario.labels},
+        left_out={one.name: len(scenario.test) - len(one.known(scenario.test)) for one in scenario.labels},
         notes=notes,
-        blocks=tuple(_blocks(scenario, done, target)),
+        blocks=tuple(_blocks(scenario, done, target, members)),
     )
     curves = list(_curves(scenario, done, target))
     return table, pd.concat(curves, ignore_index=True) if curves else _no_curve()
@@ -154,25 +157,30 @@ def _no_curve() -> pd.DataFrame:
     return pd.DataFrame(columns=list(CURVE_COLUMNS)).astype(types | {"seed": "int64", "epoch": "int64"})
 
 
-def _blocks(scenario: Scenario, done: Sequence[Finished], target: str) -> Iterator[ScoreBlock]:
-    manifest = scenario.cohort.manifest
-    ids = {name: manifest[name].to_numpy()[scenario.test].astype(np.str_) for name in ("scan_id", "patient_id")}
-    parts = {}
-    for one in scenario.labels:
-        known = scenario.scored(one)
-        truth = one.values[scenario.test][known]
-        parts[one.name] = (known, ids["scan_id"][known], ids["patient_id"][known], truth)
+def _blocks(
+    scenario: Scenario, done: Sequence[Finished], target: str, members: Callable[[str], bool]
+) -> Iterator[ScoreBlock]:
+    manifest, rows_of = scenario.cohort.manifest, {HELD_OUT: scenario.test, MEMBERS: scenario.members}
+    scan_ids, patient_ids = (manifest[name].to_numpy().astype(np.str_) for name in ("scan_id", "patient_id"))
     for some in done:
-        for name, (known, scan_ids, patient_ids, truth) in parts.items():
-            yield ScoreBlock(
-                attack=AttackKey(target=target, attribute=name, access=some.access, fraction=some.exposure.fraction),
-                model=some.model,
-                seed=some.exposure.sample.seed,
-                scan_ids=scan_ids,
-                patient_ids=patient_ids,
-                truth=truth,
-                scores=np.ascontiguousarray(some.answers[name].scores[known]),
-            )
+        for one, (scans, of_scans) in itertools.product(scenario.labels, rows_of.items()):
+            rows = one.known(of_scans)
+            if len(rows) and (scans == HELD_OUT or members(some.access)):
+                yield ScoreBlock(
+                    attack=AttackKey(
+                        target=target,
+                        attribute=one.name,
+                        access=some.access,
+                        fraction=some.exposure.fraction,
+                        scans=scans,
+                    ),
+                    model=some.model,
+                    seed=some.exposure.sample.seed,
+                    scan_ids=scan_ids[rows],
+                    patient_ids=patient_ids[rows],
+                    truth=one.values[rows],
+                    scores=np.ascontiguousarray(some.answers[one.name].scores[scenario.positions(rows)]),
+                )
 
 
 def _curves(scenario: Scenario, done: Sequence[Finished], target: str) -> Iterator[pd.DataFrame]:

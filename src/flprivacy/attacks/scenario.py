@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.features import Views
 from flprivacy.attacks.heads import Head
 from flprivacy.attacks.samples import Sample
-from flprivacy.cohorts.sampling import exposed_rows
+from flprivacy.cohorts.sampling import exposed_rows, member_rows
 from flprivacy.core.attributes import AGE_BAND, AGE_YEARS, SEX, SITE, Attribute
 from flprivacy.core.checks import check
 from flprivacy.core.cohort import SEXES, TEST, Cohort
@@ -26,7 +27,7 @@ from flprivacy.core.vocabulary import PROTOCOLS
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
-_FORMAT = 4
+_FORMAT = 5
 # These change speed and memory or choose among results; they are no part of a single result.
 _NOT_IN_KEYS = ("accesses", "fractions", "seeds", "extraction_batch_size")
 
@@ -48,6 +49,10 @@ class AttributeLabels:
     def head(self) -> Head:
         """What learns the attribute."""
         return Head(attribute=self.attribute, n_classes=len(self.class_names))
+
+    def known(self, rows: IntArray) -> IntArray:
+        """Return those of ``rows`` that have a value."""
+        return rows[~np.isnan(self.values[rows])]
 
 
 def attribute_labels(
@@ -101,29 +106,36 @@ class Scenario:
     labels: tuple[AttributeLabels, ...]
     exposures: tuple[Exposure, ...]  # by fraction and seed; those of one fraction are of the same size
     test: IntArray  # (scan,) held-out rows, ascending
+    members: IntArray  # (scan,) rows of training scans that no attacker holds, ascending; maybe none
+
+    @cached_property
+    def scored(self) -> IntArray:
+        """(scan,) rows that every attack answers for, ascending: held-out scans and members."""
+        return np.union1d(self.test, self.members)
+
+    def positions(self, rows: IntArray) -> IntArray:
+        """Return (scan,) where ``rows`` are among the scored ones."""
+        return np.searchsorted(self.scored, rows)
 
     def views(self) -> Views:
-        """Return which scans must be seen, and how: those that any seed of any fraction exposes, and the held-out."""
+        """Return which scans must be seen, and how: those that any seed of any fraction exposes, and the scored."""
         return Views(
             cohort=self.cohort,
             protocol=self.protocol,
             exposed=np.unique(np.concatenate([exposure.rows for exposure in self.exposures])),
-            test=self.test,
+            scored=self.scored,
             views=self.config.views,
         )
 
-    def scored(self, labels: AttributeLabels) -> npt.NDArray[np.bool_]:
-        """Return (held-out scan,) whether it has a value for the attribute."""
-        known: npt.NDArray[np.bool_] = ~np.isnan(labels.values[self.test])
-        return known
-
     def strength(self, scores: FloatArray) -> npt.NDArray[np.float64]:
-        """Return (attribute,) strengths of scores (attribute, held-out scan, column), by each one's first metric."""
+        """Return (attribute,) strengths on held-out scans of scores (attribute, scored scan, column), by each one's
+        first metric.
+        """
         return np.array([self._strength(*pair) for pair in zip(self.labels, scores, strict=True)])
 
     def _strength(self, labels: AttributeLabels, scores: FloatArray) -> float:
-        known = self.scored(labels)
-        truth, some = labels.values[self.test][known], scores[known, : labels.head.width]
+        rows = labels.known(self.test)
+        truth, some = labels.values[rows], scores[self.positions(rows), : labels.head.width]
         if labels.attribute.is_regression:
             return float(mean_absolute_error(truth, some[:, 0]))
         return float(f1_weighted(confusion_matrices(truth, some.argmax(axis=-1), labels.head.width)))
@@ -153,7 +165,16 @@ def prepare(config: AttackConfig, cohort: Cohort, *, protocol: str) -> Scenario:
         labels=labels,
         exposures=tuple(_draw(cohort, labels, *names) for names in itertools.product(config.fractions, config.seeds)),
         test=test,
+        members=_members(config, cohort),
     )
+
+
+def _members(config: AttackConfig, cohort: Cohort) -> IntArray:
+    """Return the rows of the members that are scored: none if not asked for, or if their volumes were not fetched."""
+    if not config.members:
+        return np.empty(0, np.int64)
+    rows = member_rows(cohort, fractions=config.fractions, seeds=config.seeds)
+    return rows if cohort.places is None else rows[cohort.places[rows] >= 0]
 
 
 def _draw(cohort: Cohort, labels: Sequence[AttributeLabels], fraction: float, seed: int) -> Exposure:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from flprivacy.cohorts.format import VOLUMES_FOLDER, checked_manifest, open_cohort, verify_cohort
 from flprivacy.cohorts.manifest import LARGEST_MANIFEST_BYTES, MANIFEST_FILE
 from flprivacy.cohorts.metadata import LARGEST_META_BYTES, META_FILE, parse_meta
-from flprivacy.cohorts.sampling import exposed_rows
+from flprivacy.cohorts.sampling import exposed_rows, member_rows
 from flprivacy.cohorts.selection import local_places, write_selection
 from flprivacy.cohorts.volumes import HEAD_BYTES, check_shard_name, shard_header, shard_layout
 from flprivacy.core.cohort import TEST, Cohort, CohortMeta
@@ -99,8 +99,9 @@ def look_at_cohort(uri: str, store: ObjectStore | None = None) -> SourceCohort:
     return SourceCohort(place=place, manifest=manifest, shards=shards)
 
 
-def audited_rows(source: SourceCohort, *, fraction: float, seeds: Sequence[int]) -> Rows:
-    """Return the rows that an audit reads, ascending: those exposed to the attacker of any seed, and held-out ones.
+def audited_rows(source: SourceCohort, *, fraction: float, seeds: Sequence[int], members: bool = False) -> Rows:
+    """Return the rows that an audit reads, ascending: those exposed to the attacker of any seed, and held-out ones;
+    with ``members`` also the training scans that attacks are scored on.
 
     Of exposed fractions the largest is needed alone, as samples are nested.
 
@@ -110,7 +111,8 @@ def audited_rows(source: SourceCohort, *, fraction: float, seeds: Sequence[int])
     """
     cohort = Cohort(meta=source.place.meta, manifest=source.manifest, folder=Path(source.place.uri))
     exposed = [exposed_rows(cohort, fraction=fraction, seed=seed) for seed in seeds]
-    return np.unique(np.concatenate([cohort.rows(TEST), *exposed]))
+    scored = [member_rows(cohort, fractions=(fraction,), seeds=seeds)] if members else []
+    return np.unique(np.concatenate([cohort.rows(TEST), *exposed, *scored]))
 
 
 def bring_rows(source: SourceCohort, rows: Rows, *, work: Path, folder: Path) -> Moved:

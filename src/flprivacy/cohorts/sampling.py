@@ -15,7 +15,7 @@ IntArray = npt.NDArray[np.int64]
 
 # Keeps floor(0.29 * 100) at 29: the product is 28.999999999999996.
 _TOLERANCE = 1e-9
-_SPLIT_STREAM, _EXPOSURE_STREAM = 1, 2
+_SPLIT_STREAM, _EXPOSURE_STREAM, _MEMBER_STREAM = 1, 2, 3
 
 
 def split_patients(
@@ -88,6 +88,36 @@ def exposed_rows(cohort: Cohort, *, fraction: float, seed: int) -> IntArray:
             "give it training scans or remove it from the cohort"
         )
     return train[draw_exposed(sites, fraction=fraction, seed=seed)]
+
+
+def member_rows(cohort: Cohort, *, fractions: Sequence[float], seeds: Sequence[int]) -> IntArray:
+    """Draw the training scans on which attacks are scored, too: what a model tells of scans that it was trained on.
+
+    Of each site as many as it has held-out scans, or all that there are, among the scans of patients of whom no
+    attacker holds a scan. So every attacker is scored on the same ones.
+
+    Args:
+        cohort: an opened cohort.
+        fractions: exposed fractions of the training scans; the largest counts, as samples are nested.
+        seeds: attacker seeds.
+
+    Returns:
+        (n,) row numbers, ascending; none where the attackers hold scans of everybody.
+
+    Raises:
+        ConfigError: a fraction or seed is out of range.
+        AttackError: a site of the cohort has no training scan.
+    """
+    exposed = np.concatenate([exposed_rows(cohort, fraction=max(fractions), seed=seed) for seed in seeds])
+    patients, sites = (cohort.manifest[name].to_numpy() for name in ("patient_id", "site_id"))
+    train = cohort.rows(TRAIN)
+    free = train[~np.isin(patients[train], np.unique(patients[exposed]))]
+    names, counts = np.unique(sites[cohort.rows(TEST)], return_counts=True)
+    chosen = [np.empty(0, np.int64)]
+    for site, count in zip(names.tolist(), counts.tolist(), strict=True):
+        own = free[sites[free] == site]
+        chosen.append(np.random.default_rng([_MEMBER_STREAM, site]).permutation(own)[:count])
+    return np.sort(np.concatenate(chosen))
 
 
 def draw_exposed(strata: npt.NDArray[np.integer[Any]], *, fraction: float, seed: int) -> IntArray:

@@ -5,9 +5,9 @@ PRETRAINED = "pretrained"
 BASELINE_TOPOLOGIES = ("untrained", PRETRAINED)
 PARTITIONS = ("natural", "iid")
 PROTOCOLS = ("standard", "flprivacy-2023")
-ACCESSES = ("features", "outputs", "finetune")
 TOGETHER, JOINT = "together", "joint"
+ACCESSES = ("features", "outputs", "finetune", TOGETHER, JOINT)
 # What an attacker without the scan gets from the model, against the same from untrained weights: what training put in.
 # And what one who holds the scan gets from pixels and model jointly, against pixels alone: what the model adds.
 TRAINING, HOLDING = "training", "holding"
-QUESTIONS = {**dict.fromkeys((*ACCESSES, TOGETHER), TRAINING), JOINT: HOLDING}
+QUESTIONS = dict.fromkeys(ACCESSES, TRAINING) | {JOINT: HOLDING}

@@ -16,10 +16,12 @@ from flprivacy.core.audit import (
     TargetSummary,
     Verdict,
 )
+from flprivacy.core.vocabulary import ACCESSES
 
 Drawn = TypeVar("Drawn", ConfusionMatrix, AgeScatter)
+
 TARGET, BASELINE = "target", "baseline"
-_ACCESS_ORDER = ("features", "outputs", "finetune", NO_ACCESS)
+_ACCESS_ORDER = (*ACCESSES, NO_ACCESS)
 
 
 def _ranked(names: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,12 @@ from flprivacy.reporting.findings import partly_loaded
 MINUS, EPSILON, WARNING = "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER EPSILON}", "\N{WARNING SIGN}"
 GLYPHS = {LEAK: "\N{BLACK CIRCLE}", INCONCLUSIVE: "\N{CIRCLE WITH LEFT HALF BLACK}", NO_LEAK: "\N{WHITE CIRCLE}"}
 
-_ACCESSES = {"finetune": "fine-tuning", "none": "no model"}
+_ACCESSES = {
+    "finetune": "fine-tuning",
+    "together": "all models' outputs",
+    "joint": "scan and model",
+    "none": "no model",
+}
 _BASELINES = {
     "majority": "Always predicts the most common class (for age, a typical age) and never looks at a scan.",
     "pixels": "Learns from the exposed images alone, without any model: what the images give away by themselves.",

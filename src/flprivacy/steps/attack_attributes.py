@@ -9,6 +9,8 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.scores import write_scores
 from flprivacy.core.target import TARGET_FILE
 from flprivacy.core.tensorflow_environment import import_keras
+from flprivacy.core.vocabulary import JOINT
+from flprivacy.steps.attack_baselines import attacked_pixels
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
 from flprivacy.study.plan import Plan
@@ -36,11 +38,14 @@ def attack_attributes(
         "protocol": study.protocol,
     }
 
+    pixels = attacked_pixels(study, cohort, store) if JOINT in study.attack.accesses else None
+
     def make(work: Path, folder: Path) -> None:
         import_keras()
         from flprivacy.attacks.attribute import attack_attributes as attack  # imports Keras: only when there is work
 
-        table, curves = attack(study.attack, open_cohort(cohort), target, protocol=study.protocol, work=work)
+        opened, protocol = open_cohort(cohort), study.protocol
+        table, curves = attack(study.attack, opened, target, protocol=protocol, work=work, pixels=pixels)
         write_scores(folder, [table], curves)
         shutil.copy2(target / TARGET_FILE, folder / TARGET_FILE)
 

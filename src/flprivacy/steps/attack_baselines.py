@@ -1,6 +1,7 @@
 """Step ``attack_baselines``: what an attacker reaches without any model."""
 
 from pathlib import Path
+from typing import Any
 
 from flprivacy.cohorts.format import open_cohort
 from flprivacy.cohorts.metadata import read_meta
@@ -8,6 +9,7 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.scores import write_scores
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
+from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan
 
 
@@ -19,18 +21,30 @@ def attack_baselines(*, plan: Path, cohort: Path, store: str, scores: Path) -> N
         scores: folder to write: the score tables and the attack's learning curves.
     """
     study = Plan.read(plan).study
-    inputs = {
-        "target": "baselines without a model",
-        "attack": to_mapping(study.attack),
-        "cohort": read_meta(cohort).digest,
-        "protocol": study.protocol,
-    }
+    pixels = attacked_pixels(study, cohort, store)
+    inputs = _inputs("baselines without a model", study, cohort)
 
     def make(work: Path, folder: Path) -> None:
         from flprivacy.attacks.baselines import attack_pixels, majority
 
         opened = open_cohort(cohort)
-        pixels, curves = attack_pixels(study.attack, opened, protocol=study.protocol, work=work)
-        write_scores(folder, [pixels, majority(study.attack, opened)], curves)
+        found, curves = attack_pixels(study.attack, opened, protocol=study.protocol, work=work, results=pixels)
+        write_scores(folder, [found, majority(study.attack, opened)], curves)
 
     deliver(open_store(store).build("scores", inputs, make), scores)
+
+
+def attacked_pixels(study: StudyConfig, cohort: Path, store: str) -> Path:
+    """Return the folder of finished attacks from pixels, which the attacks on targets share."""
+
+    def make(work: Path, folder: Path) -> None:
+        from flprivacy.attacks.baselines import attack_pixels
+
+        attack_pixels(study.attack, open_cohort(cohort), protocol=study.protocol, work=work, results=folder)
+
+    return open_store(store).build("scores", _inputs("pixels", study, cohort), make)
+
+
+def _inputs(name: str, study: StudyConfig, cohort: Path) -> dict[str, Any]:
+    digest = read_meta(cohort).digest
+    return {"target": name, "attack": to_mapping(study.attack), "cohort": digest, "protocol": study.protocol}

@@ -22,7 +22,7 @@ def pull_cohort(*, plan: Path, cohort: Path, resolved: str = "", store: str = ""
     """Bring the volumes that an audit reads to where the other steps find them, verified; the manifest stays whole.
 
     A cohort that is on the same disk already is linked, whole. From anywhere else only the exposed scans of all
-    seeds and the held-out scans are fetched, by ranged reads.
+    seeds and those that attacks are scored on are fetched, by ranged reads.
 
     Args:
         plan: the run's resolved configuration: where the cohort is, and the exposed fractions and attacker seeds.
@@ -49,7 +49,7 @@ def pull_cohort(*, plan: Path, cohort: Path, resolved: str = "", store: str = ""
     if not is_remote(location) and _on_one_disk(local_path(location), cohort):
         deliver(local_path(location), cohort)
         return _described(meta.digest)
-    rows = audited_rows(source, fraction=max(attack.fractions), seeds=attack.seeds)
+    rows = audited_rows(source, fraction=max(attack.fractions), seeds=attack.seeds, members=attack.members)
     inputs = {"pulled": meta.digest, "rows": selection_digest(meta.digest, rows)}
 
     def make(work: Path, folder: Path) -> None:
