@@ -25,7 +25,7 @@ from flprivacy.core.scores import ScoreTable
 from flprivacy.core.target import ModelRecord, TargetRecord
 from flprivacy.core.vocabulary import JOINT, TOGETHER
 from flprivacy.models.registry import TargetModel
-from flprivacy.targets.folder import load_model, read_target
+from flprivacy.targets.folder import load_model, network_facts, read_target
 
 
 def attack_attributes(
@@ -53,7 +53,7 @@ def attack_attributes(
     record = read_target(target_folder)
     _check_shape(record, cohort)
     scenario = prepare(config, cohort, protocol=protocol)
-    target = LoadedTarget(target_folder, record)
+    target = LoadedTarget(target_folder, record, cohort.meta.window_hu)
     frozen = FrozenAttack(scenario, target.sources(), target=record.name, work=work)
     accesses = _possible(config, record)
     direct = _direct(record)
@@ -86,9 +86,9 @@ def _together(frozen: FrozenAttack, record: TargetRecord, access: str) -> list[F
 class LoadedTarget:
     """A target's models, one after another in one network: built when first needed, reloaded for each model."""
 
-    def __init__(self, folder: Path, record: TargetRecord) -> None:
-        """Remember where the weights are."""
-        self._folder, self._record = folder, record
+    def __init__(self, folder: Path, record: TargetRecord, window_hu: tuple[float, float]) -> None:
+        """Remember where the weights are, and what 0 and 1 of the scans stand for."""
+        self._folder, self._record, self._window_hu = folder, record, window_hu
         self._model: TargetModel | None = None
         self._forward: Forward | None = None
 
@@ -102,14 +102,14 @@ class LoadedTarget:
         Raises:
             TargetError: the weights do not fit the architecture.
         """
-        self._model = load_model(self._folder, self._record, name, into=self._model)
+        self._model = load_model(self._folder, self._record, name, into=self._model, window_hu=self._window_hu)
         return self._model
 
     def _source(self, one: ModelRecord) -> Source:
         record = self._record
         parts = [record.architecture, list(record.shape), record.n_classes, one.sha256]
         if record.origin is not None:
-            parts += [record.origin.feature_layer, record.origin.answers]
+            parts += [record.origin.feature_layer, network_facts(record.origin), self._window_hu]
         return Source(model=one.name, digest=digest_json(parts), forward=lambda: self._loaded_forward(one.name))
 
     def _loaded_forward(self, name: str) -> Forward:

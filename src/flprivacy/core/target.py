@@ -63,7 +63,11 @@ class Origin:
     # whether the head came from the file; if not, the model's answers are nobody's and are not attacked
     head: bool = True
     feature_layer: str = ""  # of a network of the user's own: the layer whose output is its features
-    answers: str = ""  # what such a network's output is: ``probabilities``, ``logits``, ``probability`` or ``logit``
+    # what such a network's output is: ``probabilities``, ``logits``, ``labels``, ``probability`` or ``logit``
+    answers: str = ""
+    output: str = ""  # its output of that name; empty: its only one
+    axes: str = ""  # order in which it takes the axes; empty: depth, height, width
+    input_range: str = ""  # values that it takes; empty: 0..1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,12 @@ WEIGHTS_SUFFIXES = (".keras", ".h5", ".hdf5")  # .weights.h5 among them
 YAML_SUFFIXES = (".yaml", ".yml")
 MLFLOW_PREFIXES = ("models:/", "runs:/")
 _KNOWN_TOPOLOGIES = ("pretrained", "siloed", "central", "federated")
+AXES = "dhw"  # depth, height, width: the order of the axes of our scans
+UNIT, HU = "0..1", "hu"  # ranges of the values that a network takes
+HU_WINDOW = (-1000.0, 400.0)  # what 0 and 1 stand for in cohorts that say nothing else
+ANSWERS = ("probabilities", "logits", "labels", "probability", "logit", "none")
+NETWORK_FACTS = ("output", "answers", "axes", "input_range")  # of a network of the user's own, beside its feature layer
+_RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")
 _SHAPE = re.compile(r"(\d+)x(\d+)x(\d+)")
 
 
@@ -37,7 +43,17 @@ class TargetSource:
     shape: tuple[int, int, int] | None = None
     classes: int | None = None  # disease classes; None: what the file tells
     protocol: str = "standard"  # preprocessing that it was trained with
-    feature_layer: str = ""  # of a network of your own: the layer whose output is its features
+    # of a network of your own: the layer whose output is its features; ``backbone/pool`` in a network within
+    feature_layer: str = ""
+    output: str = ""  # of a network of your own with several outputs: the one that it answers with
+    # what that output is: ``probabilities``, ``logits`` or ``labels`` (each class by itself) of several classes,
+    # ``probability`` or ``logit`` of one, or ``none`` of these; empty: what its activation tells
+    answers: str = ""
+    # order in which a network of your own takes depth, height and width, such as ``hwd``; empty: what its sizes tell
+    axes: str = ""
+    # values that it was trained on, what air and bone are: ``0..1``, ``0..255``, ``LOW..HIGH`` or ``hu``; empty: what
+    # its first layers tell
+    input_range: str = ""
     # of a known architecture: the layer of the file's network that holds the trunk; empty: found by the names of its
     # weights
     trunk_layer: str = ""
@@ -71,7 +87,13 @@ class TargetSource:
         check(self.delta is None or 0.0 < self.delta < 1.0, "delta", self.delta, "must be between 0 and 1")
         check(0.0 <= self.synthetic_share <= 1.0, "synthetic_share", self.synthetic_share, "must be in [0, 1]")
         check(self.n_train >= 0, "n_train", self.n_train, "must not be negative")
+        check(self.answers in ("", *ANSWERS), "answers", self.answers, f"must be one of {', '.join(ANSWERS)}")
+        check(sorted(self.axes) in ([], sorted(AXES)), "axes", self.axes, "give the order of d, h and w, such as hwd")
+        check(self.input_range == "" or bool(range_of(self.input_range)), "input_range", self.input_range, _RANGE_RULE)
         own = bool(self.feature_layer)
+        for name in NETWORK_FACTS:
+            rule = "is a fact of a network of your own; give its feature_layer, or leave it out"
+            check(own or not getattr(self, name), name, getattr(self, name), rule)
         check(
             own == (self.architecture == CUSTOM) or (own and not self.architecture),
             "architecture",
@@ -105,6 +127,18 @@ class TargetSource:
         """Return the word that :func:`parse_source` reads."""
         words = [f"{name}={_word(value)}" for name, value in self.facts().items()]
         return ",".join([self.location, *words])
+
+
+_RANGE_RULE = "give 0..1, 0..255, hu, or LOW..HIGH, what air and bone are"
+
+
+def range_of(text: str, window_hu: tuple[float, float] = HU_WINDOW) -> tuple[float, float] | None:
+    """Return what 0 and 1 become for a network of that ``input_range``; None where it is no range."""
+    if text == HU:
+        return window_hu
+    found = _RANGE.fullmatch(text)
+    low, high = map(float, found.groups()) if found else (0.0, 0.0)
+    return (low, high) if low < high else None
 
 
 _TEXTS = [one.name for one in fields(TargetSource) if "str" in str(one.type)] + ["shape"]

@@ -13,7 +13,7 @@ from flprivacy.core.errors import ConfigError, TargetError
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import link_or_copy, publish_folder, write_json
 from flprivacy.core.target import SCHEMA_VERSION, TARGET_FILE, ModelRecord, Origin, TargetRecord
-from flprivacy.core.target_source import CUSTOM
+from flprivacy.core.target_source import AXES, CUSTOM, HU_WINDOW, NETWORK_FACTS, UNIT
 from flprivacy.models.foreign.allowed import plain
 from flprivacy.models.foreign.checkpoint import open_checkpoint
 from flprivacy.models.weights import MOST_CLASSES, MOST_VOXELS, read_tensors, tensors_digest, vet_tensors
@@ -81,13 +81,19 @@ def model_record(record: TargetRecord, name: str) -> ModelRecord:
 
 
 def load_model(
-    folder: Path, record: TargetRecord, model_name: str, *, into: "TargetModel | None" = None
+    folder: Path,
+    record: TargetRecord,
+    model_name: str,
+    *,
+    into: "TargetModel | None" = None,
+    window_hu: tuple[float, float] = HU_WINDOW,
 ) -> "TargetModel":
     """Return a target's network with the weights of one of its models.
 
     Args:
         into: the network that an earlier call returned for the same target: its weights are replaced, which saves
             building it; None: a new one.
+        window_hu: what 0 and 1 of the scans stand for, which a network that takes HU needs to know.
 
     Raises:
         TargetError: the target has no such model, its architecture is unknown or takes no such scans, or the weights
@@ -98,7 +104,7 @@ def load_model(
 
     path = plain_file(folder, model_record(record, model_name).weights)
     if record.architecture == CUSTOM:
-        return _load_custom(path, record, into)
+        return _load_custom(path, record, into, window_hu)
     try:
         model = into or build(record.architecture, shape=record.shape, n_classes=record.n_classes, seed=0)
     except (ConfigError, TargetError) as error:
@@ -107,11 +113,13 @@ def load_model(
     return model
 
 
-def _load_custom(path: Path, record: TargetRecord, into: "TargetModel | None") -> "TargetModel":
+def _load_custom(
+    path: Path, record: TargetRecord, into: "TargetModel | None", window_hu: tuple[float, float]
+) -> "TargetModel":
     from flprivacy.models.foreign.custom import load_custom
 
     origin = _custom_origin(path, record)
-    model = load_custom(path, origin.feature_layer, answers=origin.answers).model
+    model = load_custom(path, origin.feature_layer, window_hu=window_hu, **network_facts(origin)).model
     if (model.shape, model.n_classes) != (record.shape, record.n_classes):
         raise TargetError(
             f"{path}: takes {model.shape} and has {model.n_classes} classes, {TARGET_FILE} says {record.shape} and "
@@ -122,6 +130,12 @@ def _load_custom(path: Path, record: TargetRecord, into: "TargetModel | None") -
     into.model.set_weights(model.model.get_weights())
     into.trunk.set_weights(model.trunk.get_weights())
     return into
+
+
+def network_facts(origin: Origin) -> dict[str, str]:
+    """Return the facts of a network of the user's own, the usual ones too, so that none is found out again."""
+    usual = {"answers": "none", "axes": AXES, "input_range": UNIT}
+    return {name: getattr(origin, name) or usual.get(name, "") for name in NETWORK_FACTS}
 
 
 def _custom_origin(path: Path, record: TargetRecord) -> Origin:
@@ -153,6 +167,7 @@ def custom_digest(path: Path, origin: Origin) -> str:
                 "features": origin.feature_layer,
                 "answers": origin.answers,
             }
+            | {name: getattr(origin, name) for name in NETWORK_FACTS if getattr(origin, name)}
         )
 
 

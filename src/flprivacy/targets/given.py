@@ -17,7 +17,14 @@ from flprivacy.storage.download import fetch_files
 from flprivacy.storage.objects import ObjectStore, open_objects
 from flprivacy.storage.places import open_store
 from flprivacy.storage.uris import is_remote, join, local_path
-from flprivacy.targets.folder import MAX_RECORD_BYTES, deliver_target, read_record, read_target, verify_target
+from flprivacy.targets.folder import (
+    MAX_RECORD_BYTES,
+    deliver_target,
+    network_facts,
+    read_record,
+    read_target,
+    verify_target,
+)
 from flprivacy.targets.lineage import LINEAGE_FILE, PrivatePart, read_lineage, read_private_part
 
 _SHOWN = 5
@@ -208,6 +215,9 @@ def describe_match(record: TargetRecord) -> str:
     if origin is None:
         return text
     head = "head from the file" if origin.head else "no head in the file: its outputs are not attacked"
+    if origin.feature_layer:
+        facts = network_facts(origin)
+        text += f"; takes {facts['input_range']} in the order {facts['axes']}, answers with {facts['answers']}"
     return f"{text}, {len(origin.missing)} missing, {len(origin.left_over)} left over; {head}"
 
 

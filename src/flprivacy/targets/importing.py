@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import track
 from flprivacy.core.publish import publish_folder, write_json
 from flprivacy.core.target import TARGET_FILE, ModelRecord, Origin, TargetRecord
-from flprivacy.core.target_source import CUSTOM, TargetSource
+from flprivacy.core.target_source import CUSTOM, NETWORK_FACTS, TargetSource
 from flprivacy.models.architecture import TargetModel
 from flprivacy.models.foreign.checkpoint import open_checkpoint
 from flprivacy.models.foreign.custom import SUFFIX, fresh_custom, load_custom, save_custom
@@ -19,7 +20,7 @@ from flprivacy.models.foreign.loading import Loaded, load_checkpoint
 from flprivacy.models.registry import build
 from flprivacy.models.weights import SUFFIX as WEIGHTS_SUFFIX
 from flprivacy.models.weights import header_of, load_weights, save_weights, weights_digest
-from flprivacy.targets.folder import custom_digest, read_target, target_digest
+from flprivacy.targets.folder import custom_digest, network_facts, read_target, target_digest
 
 MODEL = "model"
 _MOST_LEFT_OVER = 1000
@@ -43,7 +44,7 @@ def import_checkpoint(source: TargetSource, file: Path, *, name: str, out: Path)
 
 
 def _import_custom(source: TargetSource, file: Path, name: str, folder: Path) -> TargetRecord:
-    custom = load_custom(file, source.feature_layer)
+    custom = load_custom(file, source.feature_layer, **{name: getattr(source, name) for name in NETWORK_FACTS})
     if source.shape not in (None, custom.model.shape):
         raise TargetError(
             f"{source.location}: takes scans of shape {custom.model.shape}, not {source.shape}; leave shape out"
@@ -51,13 +52,14 @@ def _import_custom(source: TargetSource, file: Path, name: str, folder: Path) ->
     weights = folder / f"{MODEL}{SUFFIX}"
     save_custom(custom, weights)
     tensors = len(custom.network.weights)
+    facts: dict[str, Any] = dict(custom.facts)
     origin = Origin(
         file=_file_name(source),
         format="Keras archive",
         sha256=digest_file(file),
-        head=bool(custom.answers),
+        head=bool(custom.facts["answers"]),
         feature_layer=source.feature_layer,
-        answers=custom.answers,
+        **facts,
     )
     digest = custom_digest(weights, origin)
     return _record(source, name, custom.model, weights, digest, (tensors, tensors), origin)
@@ -143,7 +145,7 @@ def fresh_target(network: Path, *, initialisations: int, seed: int, protocol: st
         for number in track(range(initialisations), "drawing fresh weights"):
             drawn = int(np.random.default_rng([seed, number]).integers(2**31))
             custom = fresh_custom(
-                network / given.models[0].weights, origin.feature_layer, seed=drawn, answers=origin.answers
+                network / given.models[0].weights, origin.feature_layer, seed=drawn, **network_facts(origin)
             )
             weights = folder / f"init-{number}{SUFFIX}"
             save_custom(custom, weights)

@@ -105,17 +105,24 @@ def test_features_with_space_are_averaged_over_it(tmp_path):
 
 @pytest.mark.parametrize(
     ("last", "classes", "answers"),
-    [("softmax", 3, "probabilities"), (None, 3, "logits"), ("sigmoid", 1, "probability"), (None, 1, "logit")],
+    [
+        ("softmax", 3, "probabilities"),
+        (None, 3, "logits"),
+        ("sigmoid", 3, "labels"),
+        ("sigmoid", 1, "probability"),
+        (None, 1, "logit"),
+    ],
 )
 def test_answers_become_probabilities(tmp_path, last, classes, answers):
     network = _network(last=last, classes=classes)
     network.get_layer("answer").bias.assign(np.linspace(4.0, 5.0, classes))  # a logit outside of [0, 1]
     network.save(tmp_path / "m.keras")
     custom = load_custom(tmp_path / "m.keras", "embedding")
-    assert custom.answers == answers
+    assert custom.facts["answers"] == answers
     given, raw = np.asarray(custom.model.model(_scans())), np.asarray(network(_scans()), dtype=np.float64)
     wanted = {
         "probabilities": lambda: raw,
+        "labels": lambda: raw,
         "logits": lambda: np.exp(raw) / np.exp(raw).sum(axis=1, keepdims=True),
         "probability": lambda: np.hstack([1 - raw, raw]),
         "logit": lambda: np.hstack([1 / (1 + np.exp(raw)), 1 / (1 + np.exp(-raw))]),
@@ -127,7 +134,7 @@ def test_a_network_that_does_not_classify_has_no_answers(tmp_path):
     scan = keras.Input((*SHAPE, 1))
     keras.Model(scan, layers.Conv3D(2, 3, name="maps")(scan)).save(tmp_path / "m.keras")
     custom = load_custom(tmp_path / "m.keras", "maps")
-    assert (custom.answers, custom.model.probabilities) == ("", None)
+    assert (custom.facts["answers"], custom.model.probabilities) == ("", None)
     record = import_checkpoint(
         TargetSource(location="m.keras", feature_layer="maps"), tmp_path / "m.keras", name="m", out=tmp_path / "t"
     )

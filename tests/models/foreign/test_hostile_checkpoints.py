@@ -81,7 +81,7 @@ def _load(path, **facts):
 
 
 def test_the_harmless_ones_are_read(saved):
-    assert load_custom(saved / "m.keras", "embedding").answers == "probabilities"
+    assert load_custom(saved / "m.keras", "embedding").facts["answers"] == "probabilities"
     for name in ("m.keras", "m.h5", "m.weights.h5"):
         with open_checkpoint(saved / name) as checkpoint:
             assert len(checkpoint.read(checkpoint.places)) == 6

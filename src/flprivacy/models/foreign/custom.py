@@ -6,7 +6,7 @@ import math
 import random
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +19,21 @@ from keras import layers, ops
 
 from flprivacy.core.errors import TargetError
 from flprivacy.core.publish import publish_file
-from flprivacy.core.target_source import CUSTOM
+from flprivacy.core.target_source import AXES, CUSTOM, HU_WINDOW, UNIT, range_of
 from flprivacy.models.architecture import Shape, TargetModel, scan_input, trunk_model
 from flprivacy.models.foreign.allowed import check_allowed, plain
+from flprivacy.models.foreign.answers import NONE, kind_of, probabilities_of
 from flprivacy.models.foreign.archive import CONFIG, METADATA, WEIGHTS, unpacked
 from flprivacy.models.foreign.checkpoint import opened
+from flprivacy.models.foreign.contract import guessed_axes, guessed_range, scan_shape
+from flprivacy.models.foreign.parts import features_and_output
 from flprivacy.models.foreign.sizes import bounded_building, check_sizes
-from flprivacy.models.hdf5 import one_line, printable
+from flprivacy.models.hdf5 import one_line
 from flprivacy.models.initialisation import undisturbed_random
 
+Window = tuple[float, float]
+
 SUFFIX = ".keras"
-PROBABILITIES, LOGITS, PROBABILITY, LOGIT = "probabilities", "logits", "probability", "logit"
-ANSWERS = (PROBABILITIES, LOGITS, PROBABILITY, LOGIT)
 # What Keras raises on descriptions that fit no network; which one depends on the layer.
 _REFUSALS = (ValueError, TypeError, KeyError, AttributeError, IndexError, RuntimeError, NotImplementedError, OSError)
 
@@ -42,39 +45,40 @@ class CustomModel:
     network: keras.Model  # as it was saved
     model: TargetModel  # what attacks use
     config: dict[str, Any]  # its description, without what only training needs
-    # what its output is: ``probabilities`` or ``logits`` of several classes, ``probability`` or ``logit`` of one; empty
-    # where it is neither, and cannot be attacked as such
-    answers: str
+    facts: dict[str, str]  # NETWORK_FACTS as they were stated or found, empty where they are the usual
 
 
-def load_custom(path: Path, feature_layer: str, *, answers: str | None = None) -> CustomModel:
+def load_custom(path: Path, feature_layer: str, *, window_hu: Window = HU_WINDOW, **stated: str) -> CustomModel:
     """Build the network of a ``.keras`` file with its weights.
 
     Every layer of the description must be on the list of those that only compute; Keras builds it in safe mode, and no
     layer gets more numbers than the file holds.
 
     Args:
+        path: the file.
         feature_layer: name of the layer whose output is the features; averaged over space where it has any.
-        answers: see :class:`CustomModel`; None: found out with two random scans.
+        window_hu: what 0 and 1 of the scans stand for.
+        stated: of :class:`~flprivacy.core.target_source.TargetSource`: ``output``, ``answers``, ``axes``,
+            ``input_range``; what is missing or empty is found out from the file.
 
     Raises:
         TargetError: the file is damaged, asks for layers that are not allowed, takes no such scans, or has no such
-            layer.
+            layer; or it does not tell what must then be stated.
     """
     with _unpacked(path) as (config, weights, numbers):
         with undisturbed_random():
             network = _network(config, path, most_numbers=numbers)
         with _refusals(path):
             network.load_weights(weights)
-    return _custom(network, config, path, feature_layer, answers)
+    return _custom(network, config, path, feature_layer, stated, window_hu)
 
 
-def fresh_custom(path: Path, feature_layer: str, *, seed: int, answers: str) -> CustomModel:
+def fresh_custom(path: Path, feature_layer: str, *, seed: int, **stated: str) -> CustomModel:
     """Build the network of a ``.keras`` file with fresh weights, as its own initializers draw them from ``seed``."""
     with _unpacked(path) as (config, _, numbers), undisturbed_random():
         random.seed(seed)  # Keras draws the seed of every initializer from here
         network = _network(config, path, most_numbers=numbers)
-    return _custom(network, config, path, feature_layer, answers)
+    return _custom(network, config, path, feature_layer, stated, HU_WINDOW)
 
 
 def save_custom(custom: CustomModel, path: Path) -> None:
@@ -128,22 +132,29 @@ def _refusals(path: Path) -> Iterator[None]:
 
 
 def _custom(
-    network: keras.Model, config: dict[str, Any], path: Path, feature_layer: str, answers: str | None
+    network: keras.Model, config: dict[str, Any], path: Path, layer: str, stated: Mapping[str, str], window: Window
 ) -> CustomModel:
     with _refusals(path):
-        shape, channels = _scan_shape(network, path)
+        sizes, channels = _input_sizes(network, path)
         check_sizes(network, path)
-        features, output = _outputs(network, path, feature_layer)
-        kind = _kind_of(network, output, path) if answers is None else answers
-        model = _target_model(network, shape, channels, features, output, kind)
+        both, output = features_and_output(network, path, layer, stated.get("output", ""))
+        axes = stated.get("axes") or guessed_axes(sizes)
+        values = stated.get("input_range") or guessed_range(network, path)
+        bounds = range_of(values, window) or (0.0, 1.0)
+        kind = kind_of(both.outputs[1], _some_answers(both, bounds, path))
+        kind = stated.get("answers") or kind
+        model = _target_model(both, sizes, channels, axes, bounds, kind)
     for weight in network.weights:
         if not np.isfinite(np.asarray(weight)).all():
             raise TargetError(f"{path}: {weight.path!r} holds values that are not finite; give another file")
-    return CustomModel(network=network, model=model, config=config, answers=kind)
+    facts = {"output": output, "answers": kind, "axes": axes, "input_range": values}
+    usual = {"output": output if len(network.outputs) == 1 else "", "answers": NONE, "axes": AXES, "input_range": UNIT}
+    facts = {name: "" if value == usual[name] else value for name, value in facts.items()}
+    return CustomModel(network=network, model=model, config=config, facts=facts)
 
 
-def _scan_shape(network: keras.Model, path: Path) -> tuple[Shape, int]:
-    """Return (depth, height, width), and the channels: 0 where the network has no axis for them."""
+def _input_sizes(network: keras.Model, path: Path) -> tuple[Shape, int]:
+    """Return the sizes of the three axes, and the channels: 0 where the network has no axis for them."""
     inputs = network.inputs
     sizes = tuple(inputs[0].shape[1:]) if len(inputs) == 1 else ()
     known = all(isinstance(size, int) and size >= 1 for size in sizes)
@@ -155,48 +166,32 @@ def _scan_shape(network: keras.Model, path: Path) -> tuple[Shape, int]:
     return (sizes[0], sizes[1], sizes[2]), sizes[3] if len(sizes) == 4 else 0
 
 
-def _outputs(network: keras.Model, path: Path, feature_layer: str) -> tuple[Any, Any]:
-    """Return the symbolic features and the output."""
-    named = {layer.name: layer for layer in network.layers}
-    if feature_layer not in named:
-        raise TargetError(
-            f"{path}: has no layer {feature_layer[:80]!r}; feature_layer may be one of: "
-            f"{printable(', '.join(map(str, named)))[:800]}"
-        )
-    features = named[feature_layer].output  # raises where a layer is used several times
-    if not hasattr(features, "shape") or len(features.shape) < 2 or len(network.outputs) != 1:
-        raise TargetError(f"{path}: layer {feature_layer!r} or the network gives several outputs; name another layer")
-    return features, network.outputs[0]
-
-
-def _kind_of(network: keras.Model, output: Any, path: Path) -> str:
-    """Find out what the output is, from the answers to two random scans."""
-    scans = np.random.default_rng(0).random((2, *network.inputs[0].shape[1:]), dtype=np.float32)
-    each = [np.asarray(network(scan[None], training=False), dtype=np.float64) for scan in scans]
-    answers = np.concatenate(each)
-    if not np.isfinite(answers).all():
+def _some_answers(both: keras.Model, bounds: tuple[float, float], path: Path) -> Any:
+    """Return (2, ...) answers to scans of random values, after refusing a network that gives what is no number."""
+    scans = np.random.default_rng(0).uniform(*bounds, (2, *both.inputs[0].shape[1:])).astype(np.float32)
+    found = [[np.asarray(one, dtype=np.float64) for one in both(scan[None], training=False)] for scan in scans]
+    if not all(np.isfinite(one).all() for answer in found for one in answer):
         raise TargetError(f"{path}: answers a scan with values that are not finite; give another file")
-    if len(output.shape) != 2:
-        return ""
-    inside = bool((answers >= 0.0).all() and (answers <= 1.0).all())
-    if answers.shape[1] == 1:
-        return PROBABILITY if inside else LOGIT
-    return PROBABILITIES if inside and np.allclose(answers.sum(axis=1), 1.0, atol=1e-3) else LOGITS
+    return np.concatenate([answers for _, answers in found])
 
 
 def _target_model(
-    network: keras.Model, shape: Shape, channels: int, features: Any, output: Any, kind: str
+    both: keras.Model, sizes: Shape, channels: int, axes: str, bounds: tuple[float, float], kind: str
 ) -> TargetModel:
+    shape = scan_shape(sizes, axes)
     scan = x = scan_input(shape)  # (n, depth, height, width, 1)
+    if bounds != (0.0, 1.0):
+        x = layers.Rescaling(bounds[1] - bounds[0], offset=bounds[0], dtype="float32", name="input_range")(x)
+    if axes != AXES:
+        x = layers.Permute((*(AXES.index(axis) + 1 for axis in axes), 4), name="axes")(x)  # (n, *sizes, 1)
     if channels == 0:
-        x = layers.Reshape(shape, name="without_channel")(scan)
+        x = layers.Reshape(sizes, name="without_channel")(x)
     elif channels == 3:
-        x = layers.Concatenate(name="grey_to_rgb")([scan, scan, scan])
-    both = keras.Model(network.inputs, [features, output], name="network")
+        x = layers.Concatenate(name="grey_to_rgb")([x, x, x])
     vector, answer = both(x)
     if len(vector.shape) > 2:
         vector = ops.mean(vector, axis=tuple(range(1, len(vector.shape) - 1)))  # over space: (n, channel)
-    probabilities = _probabilities(answer, kind)
+    probabilities = probabilities_of(answer, kind)
     whole = keras.Model(scan, vector if probabilities is None else probabilities, name=CUSTOM)
     return TargetModel(
         trunk=trunk_model(scan, vector),
@@ -207,11 +202,3 @@ def _target_model(
         n_classes=2 if probabilities is None else int(probabilities.shape[1]),
         probabilities=probabilities,
     )
-
-
-def _probabilities(answer: Any, kind: str) -> Any:
-    """Return (n, class) probabilities from a network's output; None where it is no classifier's."""
-    if kind in (PROBABILITY, LOGIT):
-        one = ops.sigmoid(answer) if kind == LOGIT else answer
-        return ops.concatenate([1.0 - one, one], axis=-1)
-    return {PROBABILITIES: lambda: answer, LOGITS: lambda: ops.softmax(answer, axis=-1)}.get(kind, lambda: None)()
