@@ -142,7 +142,7 @@ def test_whitened_axes_do_not_depend_on_linear_coordinates():
 
 def test_the_kernels_axes_reproduce_the_centred_kernel():
     rng = np.random.default_rng(7)
-    x = rng.normal(size=(90, 3))
+    x = rng.normal(size=(90, 1))
     basis = kernel(x[:60], x[60:])
     squares = ((x[:, None] - x[None, :60]) ** 2).sum(axis=-1)
     width = np.median(squares[:60][np.triu_indices(60, 1)])

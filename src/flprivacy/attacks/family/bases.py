@@ -19,7 +19,7 @@ _CONSTANT = 1e-6
 _TINY = float(np.finfo(np.float32).tiny)
 _FARTHEST = 6.0  # standard deviations of the exposed sample that a column may lie from its mean
 _SMALLEST = 1e-12  # share of the largest axis' variance below which an axis is rounding noise
-_KERNEL_AXES = 100  # at most: the others are finer than some hundred scans can show
+_KERNEL_AXES = 40  # at most: the others are finer than some hundred scans can show
 _WIDTH = 1.0  # of the kernel, in medians of the squared distances between exposed scans
 
 
@@ -64,10 +64,10 @@ def whitened(exposed: FloatArray, held_out: FloatArray) -> Basis:
     """Return scaled features along their principal axes, each of the same width.
 
     In these, no linear map of the features changes anything, at the price that wide axes count no more than narrow
-    ones. Axes are at most half as many as scans, the widest ones; of more, only noise would be known.
+    ones. Axes are at most a third as many as scans, the widest ones; of more, only noise would be known.
     """
     basis = linear(exposed, held_out)
-    axes = max(1, min(basis.exposed.shape[1], len(exposed) // 2))
+    axes = max(1, min(basis.exposed.shape[1], len(exposed) // 3))
     widths = np.sqrt((basis.exposed[:, :axes] ** 2).sum(axis=0))
     return _normal(basis.exposed[:, :axes] / widths, basis.held_out[:, :axes] / widths)
 

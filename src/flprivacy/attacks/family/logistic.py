@@ -12,8 +12,8 @@ from flprivacy.attacks.family.bases import Basis
 from flprivacy.attacks.family.problem import Answers, Problem
 
 # Of the squared length of the coefficients, for features of mean squared norm 1.
-PENALTIES = (1e-3, 1e-4, 1e-5)
-_STEPS = 35  # what is learnt later changes answers by less than penalties do
+PENALTIES = (3e-4, 3e-5)
+_STEPS = 25  # what is learnt later changes answers by less than penalties do
 _CURVATURE = 0.5  # largest of a softmax
 
 SmallArray = npt.NDArray[np.float32]
