@@ -31,7 +31,6 @@ from flprivacy.core.checkpoint_events import announce
 from flprivacy.core.cohort import CohortMeta
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.storage.artifact_store import Store
-from flprivacy.storage.remote_artifact_store import RemoteStore
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan
 from flprivacy.training.config import TargetConfig
@@ -203,12 +202,11 @@ def bench_cost(folder: Path, bucket: str) -> None:
     times: list[tuple[float, float]] = []
     Store(folder / "cost").build("target", {"n": 0}, make)
     Store(folder / "cost").build("target", {"n": 1}, make)
-    first = RemoteStore(uri=f"{bucket}/first", cache=Store(folder / "first"))
+    first = Store(folder / "first", f"{bucket}/first")
     first.build("audit", {}, lambda work, out: None)  # imports and connections are no part of the mirror's memory
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for interval in (0.0, 2.0, 10.0):
-        cache = Store(folder / f"cost-{interval}")
-        store = RemoteStore(uri=f"{bucket}/cost", cache=cache, interval_seconds=interval)
+        store = Store(folder / f"cost-{interval}", f"{bucket}/cost", interval)
         store.build("target", {"n": interval}, make)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     heads = ("no mirror", "no mirror", "mirror, no rest", "mirror, 2 s rest", "mirror, 10 s rest")

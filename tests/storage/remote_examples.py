@@ -10,7 +10,6 @@ from flprivacy.core.checkpoint_events import announce
 from flprivacy.core.publish import publish_file
 from flprivacy.storage.artifact_store import Store
 from flprivacy.storage.objects import open_objects
-from flprivacy.storage.remote_artifact_store import RemoteStore
 
 # Everything below a store that a test may find: keys and digests, never a name that a user gave.
 OBJECT_NAME = re.compile(
@@ -19,9 +18,9 @@ OBJECT_NAME = re.compile(
 )
 
 
-def machine(uri: str, disk: Path) -> RemoteStore:
+def machine(uri: str, disk: Path) -> Store:
     """A store with an empty disk."""
-    return RemoteStore(uri=uri, cache=Store(disk), interval_seconds=0.0)
+    return Store(disk, uri, interval_seconds=0.0)
 
 
 def object_names(uri: str) -> list[str]:

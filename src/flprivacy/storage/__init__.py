@@ -1,5 +1,8 @@
 """Where things live: objects behind paths, ``s3://`` and ``gs://`` URIs, and the artifacts that are kept in them.
 
+Whatever touches an object raises ``StorageError``, one line with a remedy, where it may not be read or written or its
+server stays away: ``MissingObjectError`` if there is none, ``ChangedObjectError`` if it is no longer the one looked at.
+
 .. code-block:: text
 
     uris                    what a path or URI names, and names within a folder
@@ -14,7 +17,7 @@
 
     artifact_store          finished artifacts in a folder, keyed by the digest of what went into them
     code_fingerprint        the part of the key that stands for code and libraries
-    remote_artifact_store   the same behind a network, for machines that come and go
+    remote_artifacts        the same artifacts behind a network, for machines that come and go
     inventory               folders kept as content by digest, with a list of names beside it
     checkpoints             checkpoints of an artifact under way, behind the network
     checkpoint_mirror       the thread that copies checkpoints there while the work goes on

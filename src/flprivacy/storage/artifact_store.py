@@ -2,6 +2,9 @@
 
 Layout: ``<root>/<kind>/<key>/`` holds a finished artifact, ``<root>/work/<kind>-<key>/`` the checkpoints of one
 under way, ``<root>/locks/`` a lock file for each. A finished folder is published by one rename: whole or absent.
+
+With a remote location as well (:mod:`~flprivacy.storage.remote_artifacts`), results and checkpoints outlive this
+machine: the folder is what steps see, the remote location what a new machine begins from.
 """
 
 import fcntl
@@ -9,49 +12,40 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import StorageError
 from flprivacy.core.events import emit
 from flprivacy.core.publish import link_or_copy, publish_folder
 from flprivacy.core.tensorflow_environment import numeric_settings
+from flprivacy.storage.checkpoint_mirror import DEFAULT_INTERVAL_SECONDS
 from flprivacy.storage.code_fingerprint import fingerprint_of_kind
+from flprivacy.storage.remote_artifacts import RemoteArtifact
+from flprivacy.storage.uris import FILE, scheme_of, split_bucket
 
 LOGGER = logging.getLogger(__name__)
 _KINDS_OF_KERAS = ("target", "scores")
+# Cohorts stay on this machine: they are pulled from where they are published, or generated in less time than they
+# are sent, and copies of scans are not made without being asked for.
+_LOCAL_KINDS = ("cohort",)
 Make = Callable[[Path, Path], None]
-
-
-class ArtifactStore(Protocol):
-    """Where finished artifacts are kept: on this machine (:class:`Store`), or behind a network as well."""
-
-    def build(self, kind: str, inputs: Mapping[str, Any], make: Make) -> Path:
-        """Return the finished folder for these inputs; make it first if it is absent.
-
-        Args:
-            kind: ``cohort``, ``target``, ``scores``, ``audit``, ``report`` or ``dp_check``.
-            inputs: JSON-able; everything that the artifact's content depends on, other artifacts by digest.
-            make: called with a folder for checkpoints (kept until the artifact is finished, so that an
-                interrupted call carries on) and an empty folder to fill.
-
-        Raises:
-            StorageError: the store cannot be read or written.
-        """
 
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of artifacts keyed by digest.
+    """Artifacts keyed by digest."""
 
-    Attributes:
-        root: the folder; created on first use.
-    """
+    root: Path  # the folder on this machine; created on first use
+    remote: str = ""  # URI below which they are kept as well; empty: only here
+    interval_seconds: float = DEFAULT_INTERVAL_SECONDS  # rest after each remote copy of a checkpoint; new ones wait
 
-    root: Path
+    def __post_init__(self) -> None:
+        if self.remote and scheme_of(self.remote) != FILE:
+            split_bucket(self.remote)
 
     def key(self, kind: str, inputs: Mapping[str, Any]) -> str:
         """Return the digest of an artifact's inputs, its kind's code and, if Keras makes it, TensorFlow's settings."""
@@ -60,48 +54,46 @@ class Store:
             parts["settings"] = numeric_settings()
         return digest_json(parts)
 
-    def entry(self, kind: str, key: str) -> Path:
-        """Return where a finished artifact lies."""
-        return self.root / kind / key
-
-    def work(self, kind: str, key: str) -> Path:
-        """Return where the checkpoints of an artifact under way lie."""
-        return self.root / "work" / f"{kind}-{key}"
-
     def build(self, kind: str, inputs: Mapping[str, Any], make: Make) -> Path:
-        """Return the finished folder for these inputs; make it first if it is absent. See :class:`ArtifactStore`.
+        """Return the finished folder for these inputs: from here, from the remote location, or made now.
+
+        Args:
+            kind: ``cohort``, ``target``, ``scores``, ``audit``, ``report`` or ``dp_check``.
+            inputs: JSON-able; everything that the artifact's content depends on, other artifacts by digest.
+            make: called with a folder for checkpoints (kept until the artifact is finished, so that an interrupted
+                call carries on; copied to the remote location when announced) and an empty folder to fill.
 
         Raises:
-            StorageError: the store's folder is not writable.
+            StorageError: the folder is not writable; or what is remote can neither be read nor told to be absent; or
+                the finished artifact cannot be published there.
         """
         key = self.key(kind, inputs)
-        with self.locked(kind, key):
-            if self.entry(kind, key).is_dir():
-                tell_reused(kind, key)
+        entry = self.root / kind / key
+        with self._locked(f"{kind}-{key}"):
+            remote = None
+            if self.remote and kind not in _LOCAL_KINDS:
+                remote = RemoteArtifact(self.remote, kind, key, disk=self.root)
+            if entry.is_dir() or (remote is not None and remote.fetch(entry)):
+                LOGGER.info("%s: unchanged, reused %s", kind, key[:12])
+                emit("reused", artifact=kind)
             else:
-                self.make(kind, key, make)
-        return self.entry(kind, key)
+                self._make(entry, make, remote)
+            if remote is not None:
+                remote.publish(entry)
+        return entry
 
-    def make(self, kind: str, key: str, make: Make) -> None:
-        """Make an artifact, whose lock the caller holds, and remove its checkpoints.
-
-        Raises:
-            StorageError: the store's folder is not writable.
-        """
-        work = self.work(kind, key)
+    def _make(self, entry: Path, make: Make, remote: RemoteArtifact | None) -> None:
+        work = self.root / "work" / f"{entry.parent.name}-{entry.name}"
         _make_folder(work)
-        with publish_folder(self.entry(kind, key)) as partial:
+        mirroring = nullcontext() if remote is None else remote.mirroring(work, self.interval_seconds)
+        with publish_folder(entry) as partial, mirroring:
             make(work, partial)
         shutil.rmtree(work)
 
     @contextmanager
-    def locked(self, kind: str, key: str) -> Iterator[None]:
-        """Hold the artifact's lock; the system releases it when the holder dies, however it dies.
-
-        Raises:
-            StorageError: the store's folder is not writable.
-        """
-        folder, name = self.root / "locks", f"{kind}-{key}"
+    def _locked(self, name: str) -> Iterator[None]:
+        """Hold an artifact's lock; the system releases it when the holder dies, however it dies."""
+        folder = self.root / "locks"
         _make_folder(folder)
         with _named(f"{folder}: cannot write here"):
             handle = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
@@ -127,12 +119,6 @@ def _named(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(f"{what} ({error.strerror}); choose a store that you may write to") from error
-
-
-def tell_reused(kind: str, key: str) -> None:
-    """Say that an artifact was not made, because it was there."""
-    LOGGER.info("%s: unchanged, reused %s", kind, key[:12])
-    emit("reused", artifact=kind)
 
 
 def deliver(entry: Path, destination: Path) -> None:

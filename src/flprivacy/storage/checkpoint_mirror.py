@@ -31,6 +31,7 @@ LOGGER = logging.getLogger(__name__)
 INTERVAL_VARIABLE = "FLPRIVACY_STORE_MIRROR_SECONDS"
 DEFAULT_INTERVAL_SECONDS = 10.0
 _NUMBER_FILE = "number"
+_NEWS, _LAST, _END = range(3)  # what the work tells the thread
 _REST_AFTER_FAILURE_SECONDS = 5.0
 _GRACE_SECONDS = 20.0  # that interrupted work waits for its last copy; a reclaimed node gives about 25
 
@@ -50,12 +51,6 @@ def interval_from_environment() -> float:
     return seconds
 
 
-class _Word:
-    """What the work tells the thread."""
-
-    NEWS, LAST, END = range(3)
-
-
 class Mirror:
     """Copies one artifact's folder of work while it is used as a context, and once more where that fails."""
 
@@ -70,23 +65,16 @@ class Mirror:
         number: int,
         interval_seconds: float,
     ) -> None:
-        """Prepare a mirror; nothing is sent before a checkpoint is announced.
-
-        Args:
-            remote: where to; its store is given up with the mirror.
-            work: the folder; files in it already belong to its state.
-            notes: folder of the mirror's own, on the same disk.
-            files: what is known of the files in it, if they are those of a snapshot.
-            stored: digests of content that is behind the network already.
-            number: of the last snapshot known.
-            interval_seconds: rest after each copy, in which new checkpoints wait for the next one.
-        """
-        self._remote, self._work, self._notes, self._interval_seconds = remote, work, notes, interval_seconds
+        """Prepare a mirror; nothing is sent before a checkpoint is announced."""
+        self._remote = remote  # its store is given up with the mirror
+        self._work = work  # files in it already belong to its state
+        self._notes = notes  # folder of the mirror's own, on the same disk
+        self._interval_seconds = interval_seconds  # rest after each copy, in which new checkpoints wait
         self._pins, self._numbers = notes / "pins", itertools.count()
-        self._number, self._writer = number, secrets.token_hex(8)
-        self._restored = files
+        self._number, self._writer = number, secrets.token_hex(8)  # number of the last snapshot known
+        self._restored = files  # what is known of the files in ``work``, if they are those of a snapshot
         self._known: dict[Path, Content] = {}  # pin -> content, of pins that were read
-        self._stored = set(stored)
+        self._stored = set(stored)  # digests of content that is behind the network
         self._own: set[str] = set()  # content that this mirror sent: it never removes another's
         self._own_number = 0  # of the last snapshot that this mirror stored
         self._committed: Mapping[str, Path] = {}
@@ -116,11 +104,11 @@ class Mirror:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is None:  # the artifact is made: what it was made from is of no more use
-            self._words.put(_Word.END)
+            self._words.put(_END)
             self._remote.store.contact.stop.set()
             self._thread.join()
         else:
-            self._words.put(_Word.LAST)
+            self._words.put(_LAST)
             self._thread.join(_GRACE_SECONDS)
             if self._thread.is_alive():
                 self._remote.store.contact.stop.set()
@@ -137,7 +125,7 @@ class Mirror:
             self._frozen = True  # later files may rely on this one: only the state before it is whole
             _warn(error)
         else:
-            self._words.put(_Word.NEWS)
+            self._words.put(_NEWS)
 
     def _pin(self, path: Path) -> None:
         pin, name = self._pins / str(next(self._numbers)), path.relative_to(self._work).as_posix()
@@ -149,8 +137,8 @@ class Mirror:
                 replaced.unlink(missing_ok=True)  # else pins would fill the disk while the network is away
 
     def _run(self) -> None:
-        word, waiting, earliest = _Word.NEWS, False, 0.0
-        while word == _Word.NEWS:
+        word, waiting, earliest = _NEWS, False, 0.0
+        while word == _NEWS:
             try:
                 word = self._words.get(timeout=max(0.0, earliest - time.monotonic()) if waiting else None)
                 waiting = True
@@ -158,7 +146,7 @@ class Mirror:
                 waiting = not self._send_latest()
                 rest = max(self._interval_seconds, _REST_AFTER_FAILURE_SECONDS if waiting else 0.0)
                 earliest = time.monotonic() + rest
-        if word == _Word.LAST:
+        if word == _LAST:
             self._send_latest()
 
     def _send_latest(self) -> bool:

@@ -36,33 +36,20 @@ _LOOKS = 4  # at what is there, while the process that wrote it may go on
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """A folder of work as it once was.
+    """A folder of work as it once was."""
 
-    Attributes:
-        name: of its inventory.
-        number: counts the snapshots of the work, over all processes that carried it on.
-        files: what it held.
-    """
-
-    name: str
-    number: int
-    files: dict[str, Content]
+    name: str  # of its inventory
+    number: int  # counts the snapshots of the work, over all processes that carried it on
+    files: dict[str, Content]  # what it held
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteCheckpoints:
-    """The remote checkpoints of one artifact; every call raises StorageError where the server refuses or stays away.
-
-    Attributes:
-        store: where they are.
-        uri: below which.
-        kind: of the artifact.
-        key: of the artifact.
-    """
+    """The remote checkpoints of one artifact."""
 
     store: ObjectStore
-    uri: str
-    kind: str
+    uri: str  # below which they are
+    kind: str  # of the artifact, like its key
     key: str
 
     def restore(self, folder: Path, *, newer_than: int, scratch: Path) -> Snapshot | None:
@@ -72,9 +59,6 @@ class RemoteCheckpoints:
             folder: of work; left alone where None is returned.
             newer_than: only snapshots with a higher number are used.
             scratch: folder on the same disk, for what is on its way.
-
-        Raises:
-            StorageError: what is there cannot be read.
         """
         damaged: set[str] = set()
         for _ in range(_LOOKS):

@@ -2,42 +2,14 @@
 
 import base64
 import hashlib
-from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from flprivacy.core.errors import StorageError
 
 _CHUNK_BYTES = 1 << 20
-
-
-class _Algorithm(Protocol):
-    def update(self, data: bytes | memoryview, /) -> None: ...
-    def digest(self) -> bytes: ...
-
-
-class _Crc32c:
-    """CRC32C; the library's own class takes no memory views."""
-
-    def __init__(self) -> None:
-        from google_crc32c import extend
-
-        self._extend, self._value = extend, 0
-
-    def update(self, data: bytes | memoryview, /) -> None:
-        self._value = self._extend(self._value, bytes(data))
-
-    def digest(self) -> bytes:
-        return self._value.to_bytes(4, "big")
-
-
-_ALGORITHMS: dict[str, Callable[[], _Algorithm]] = {
-    "sha256": hashlib.sha256,
-    "md5": lambda: hashlib.md5(usedforsecurity=False),
-    "crc32c": _Crc32c,
-}
 
 
 class Checksum:
@@ -46,11 +18,16 @@ class Checksum:
     def __init__(self, like: str) -> None:
         """Start one with the algorithm of ``like``, a checksum as text; with a quick one where it is empty."""
         self._name = like.partition(":")[0] or _quick_algorithm()
-        self._running = _ALGORITHMS[self._name]()
+        if self._name == "crc32c":
+            from google_crc32c import Checksum as Crc32c
+
+            self._running: Any = Crc32c()  # type: ignore[no-untyped-call]
+        else:
+            self._running = hashlib.new(self._name, usedforsecurity=False)
 
     def update(self, data: bytes | memoryview) -> None:
         """Take in more bytes."""
-        self._running.update(data)
+        self._running.update(bytes(data) if self._name == "crc32c" else data)  # Google's class takes no memory views
 
     def text(self) -> str:
         """Return the checksum of the bytes so far."""
@@ -65,16 +42,9 @@ def _quick_algorithm() -> str:
 
 
 def fits(path: Path, checksum: str, *, start: int = 0, size: int | None = None) -> bool:
-    """Say whether bytes of a file are those of a checksum; an empty checksum fits all.
+    """Say whether bytes of a file, ``size`` from ``start`` or all to its end, are those of a checksum as text.
 
-    Args:
-        path: the file.
-        checksum: as text.
-        start: first byte.
-        size: number of bytes; None: to the end.
-
-    Raises:
-        StorageError: the file cannot be read.
+    An empty checksum fits all. StorageError if the file cannot be read.
     """
     if not checksum:
         return True

@@ -33,11 +33,7 @@ def library_versions() -> dict[str, str]:
 
 @functools.cache
 def fingerprint(parts: tuple[str, ...]) -> str:
-    """Return a digest of the sources under the named parts of flprivacy and of the numeric libraries' versions.
-
-    Args:
-        parts: names of subpackages or modules of flprivacy, such as ``("core", "cohorts")``.
-    """
+    """Return a digest of the sources of parts of flprivacy, such as ``("core", "cohorts")``, and of the libraries."""
     files: list[Path] = []
     for part in parts:
         folder = _PACKAGE / part
@@ -48,9 +44,5 @@ def fingerprint(parts: tuple[str, ...]) -> str:
 
 
 def fingerprint_of_kind(kind: str) -> str:
-    """Return the fingerprint of what makes artifacts of a kind.
-
-    Args:
-        kind: ``cohort``, ``target``, ``scores``, ``audit``, ``report`` or ``dp_check``.
-    """
+    """Return the fingerprint of what makes artifacts of a kind, such as ``scores``."""
     return fingerprint(_CODE_OF_KIND[kind])

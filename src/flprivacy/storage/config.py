@@ -18,33 +18,19 @@ _PREFIX = "FLPRIVACY_STORAGE_"
 
 @dataclass(frozen=True, kw_only=True)
 class StorageConfig:
-    """How objects are moved.
+    """How objects are moved."""
 
-    Attributes:
-        threads: requests at a time.
-        part_bytes: bytes of a part of an upload, and of a file that is fetched whole.
-        read_bytes: bytes of neighbouring volumes that one request asks for, unless a single volume is larger.
-        retry: how long failing requests are tried again.
-        connect_timeout_seconds: wait for a connection.
-        read_timeout_seconds: wait for the next bytes of an answer.
-        s3_endpoint: URL of an S3 server other than Amazon's; empty: what the SDK finds in its own configuration.
-        s3_region: empty: what the SDK finds; ``us-east-1`` where that is nothing and the server is not Amazon's.
-        s3_addressing: ``path``, ``virtual`` or ``auto``: by path unless the server is Amazon's.
-        s3_anonymous: read public buckets without credentials.
-        gs_anonymous: likewise for Google Cloud Storage.
-    """
-
-    threads: int = 10
-    part_bytes: int = 8 << 20
-    read_bytes: int = 32 << 20
-    retry: RetryConfig = field(default_factory=RetryConfig)
+    threads: int = 10  # requests at a time
+    part_bytes: int = 8 << 20  # of a part of an upload, and of a file that is fetched whole
+    read_bytes: int = 32 << 20  # of neighbouring volumes that one request asks for, unless a single volume is larger
+    retry: RetryConfig = field(default_factory=RetryConfig)  # how long failing requests are tried again
     connect_timeout_seconds: float = 10.0
-    read_timeout_seconds: float = 60.0
-    s3_endpoint: str = ""
-    s3_region: str = ""
-    s3_addressing: str = "auto"
-    s3_anonymous: bool = False
-    gs_anonymous: bool = False
+    read_timeout_seconds: float = 60.0  # for the next bytes of an answer
+    s3_endpoint: str = ""  # URL of a server other than Amazon's; empty: what the SDK finds in its own configuration
+    s3_region: str = ""  # empty: what the SDK finds, else, where the server is not Amazon's, ``us-east-1``
+    s3_addressing: str = "auto"  # ``path``, ``virtual`` or ``auto``: by path unless the server is Amazon's
+    s3_anonymous: bool = False  # read public buckets without credentials
+    gs_anonymous: bool = False  # likewise for Google Cloud Storage
 
     def __post_init__(self) -> None:
         check(1 <= self.threads <= 64, "threads", self.threads, "must be between 1 and 64")
@@ -60,8 +46,7 @@ class StorageConfig:
     def from_environment(cls) -> "StorageConfig":
         """Read ``FLPRIVACY_STORAGE_<FIELD>`` for every field, ``AWS_ENDPOINT_URL``, ``AWS_REGION`` and the like.
 
-        Raises:
-            ConfigError: a variable's value is of the wrong type or range; the message names it.
+        ConfigError names a variable whose value is of the wrong type or range.
         """
         found = os.environ
         values = {

@@ -22,11 +22,7 @@ _MOST_JOURNAL_BYTES = 64 << 20
 
 
 class DamagedObjectError(StorageError):
-    """An object's bytes are not those of its checksum, and reading them again did not mend it.
-
-    Attributes:
-        uri: of the object.
-    """
+    """An object's bytes are not those of its checksum, and reading them again did not mend it."""
 
     def __init__(self, uri: str) -> None:
         super().__init__(
@@ -44,13 +40,12 @@ def fetch_files(store: ObjectStore, files: Mapping[str, ObjectStat], folder: Pat
 
     Args:
         store: where the objects are.
-        files: name within the folder -> object.
+        files: by name within the folder.
         folder: made if it is not there; nobody else may write to it meanwhile.
         description: of the progress.
 
     Raises:
         DamagedObjectError: a file stays unlike its checksum.
-        StorageError: as :func:`~flprivacy.storage.fetch.fetch`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     first = _Files(store, files, folder, description)
@@ -64,15 +59,7 @@ def fetch_files(store: ObjectStore, files: Mapping[str, ObjectStat], folder: Pat
 
 
 def download(uri: str, path: Path) -> None:
-    """Bring one object to a file, which is whole or absent.
-
-    Args:
-        uri: a path, or a URI of a supported kind.
-        path: the file; one already there is replaced.
-
-    Raises:
-        StorageError: it cannot be read, is damaged or changed, or the file cannot be written.
-    """
+    """Bring one object to a file, which is whole or absent; one already there is replaced."""
     store = open_objects(uri)
     stat = store.stat(uri)
     with publish_file(path) as partial, tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as name:

@@ -25,19 +25,12 @@ _LARGEST_UNSYNCED_BYTES = 32 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Moved:
-    """What a transfer did.
+    """What a transfer did."""
 
-    Attributes:
-        wanted_bytes: of all blocks.
-        found_bytes: of blocks that were on disk already, verified.
-        moved_bytes: received over the network, gaps between blocks and repeated tries among them.
-        requests: ranged reads planned.
-    """
-
-    wanted_bytes: int
-    found_bytes: int
-    moved_bytes: int
-    requests: int
+    wanted_bytes: int  # of all blocks
+    found_bytes: int  # of blocks that were on disk already, verified
+    moved_bytes: int  # received over the network, gaps between blocks and repeated tries among them
+    requests: int  # ranged reads planned
 
 
 class _DamagedBytesError(TransientError):
@@ -56,15 +49,8 @@ def fetch(
     Files that are not there yet are made, as large as their last block needs. Blocks whose checksum is known and whose
     bytes are on disk already are not fetched again. Every other block is compared with its checksum as it arrives.
 
-    Args:
-        store: where the objects are.
-        blocks: what to bring; those of one object do not overlap.
-        description: of the progress, which counts bytes.
-        finished: called with every block that is on disk and its checksum, from several threads at once.
-
-    Raises:
-        StorageError: an object cannot be read, changed, or stays damaged; the disk is full. What was verified
-            stays on disk for the next call.
+    What was verified before an error stays on disk for the next call. Blocks of one object do not overlap. ``finished``
+    is called with every block that is on disk and its checksum, from several threads at once.
     """
     wanted = sum(block.size for block in blocks)
     fresh = _make_files(blocks)

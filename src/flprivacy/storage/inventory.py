@@ -30,15 +30,10 @@ class DamagedContentError(StorageError):
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds.
+    """What a file holds."""
 
-    Attributes:
-        sha256: of its bytes, in hexadecimal; the name of the object that keeps them.
-        size: in bytes.
-    """
-
-    sha256: str
-    size: int
+    sha256: str  # of its bytes, in hexadecimal; the name of the object that keeps them
+    size: int  # in bytes
 
 
 Inventory = Mapping[str, Content]  # name of a file within its folder -> content
@@ -62,12 +57,7 @@ def to_json(files: Inventory, *, kind: str, key: str) -> dict[str, Any]:
 
 
 def read_inventory(store: ObjectStore, stat: ObjectStat, *, kind: str, key: str) -> dict[str, Content]:
-    """Read what :func:`to_json` returned from an object.
-
-    Raises:
-        DamagedContentError: it is no inventory of this artifact.
-        StorageError: it cannot be read.
-    """
+    """Read what :func:`to_json` returned from an object; DamagedContentError if it is no inventory of this artifact."""
     data = store.read_whole(stat, most=_MOST_BYTES)
     try:
         found = json.loads(data)
@@ -103,16 +93,14 @@ def bring(
     Args:
         store: where the content is.
         files: the inventory.
-        objects: digest -> object.
+        objects: by digest.
         folder: made if it is not there; files of these names must not be.
         scratch: folder on the same disk that keeps what an interrupted call fetched; removed at the end.
         what: description of the progress.
 
     Raises:
         MissingObjectError: some content is not there.
-        ChangedObjectError: an object was replaced meanwhile.
         DamagedContentError: some content stays unlike its digest.
-        StorageError: an object cannot be read, or the disk is full.
     """
     missing = lacking(files, objects)
     if missing:

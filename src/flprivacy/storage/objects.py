@@ -9,12 +9,7 @@ from typing import TypeVar
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import StorageError
 from flprivacy.core.extras import naming_extras
-from flprivacy.storage.backends.contract import (
-    Backend,
-    ChangedObjectError,
-    MissingObjectError,
-    ObjectStat,
-)
+from flprivacy.storage.backends.contract import Backend, ChangedObjectError, MissingObjectError, ObjectStat
 from flprivacy.storage.config import StorageConfig
 from flprivacy.storage.retry import Contact, Retries, TransientError
 from flprivacy.storage.uris import FILE, S3, relative_name, scheme_of
@@ -24,12 +19,7 @@ R = TypeVar("R")
 
 
 class ObjectStore:
-    """Objects of one kind of storage, with failures that may pass tried again. Safe to share between threads.
-
-    Attributes:
-        config: how objects are moved.
-        contact: what its requests share.
-    """
+    """Objects of one kind of storage, with failures that may pass tried again. Safe to share between threads."""
 
     def __init__(self, backend: Backend, config: StorageConfig, contact: Contact) -> None:
         """Use :func:`open_objects` instead."""
@@ -37,20 +27,11 @@ class ObjectStore:
         self._backend = backend
 
     def stat(self, uri: str) -> ObjectStat:
-        """Look at an object without reading it.
-
-        Raises:
-            MissingObjectError: there is no such object or bucket.
-            StorageError: it may not be looked at, or the server stays away.
-        """
+        """Look at an object without reading it; MissingObjectError if there is no such object or bucket."""
         return self.contact.retrying(lambda: self._backend.stat(uri))
 
     def find(self, uri: str) -> ObjectStat | None:
-        """Look at an object of exactly this name; None if there is none.
-
-        Raises:
-            StorageError: that cannot be told.
-        """
+        """Look at an object of exactly this name; None if there is none, StorageError where that cannot be told."""
         try:
             return self.stat(uri)
         except MissingObjectError:
@@ -59,8 +40,7 @@ class ObjectStore:
     def contents(self, folder: str) -> dict[str, ObjectStat]:
         """Return every object below a folder's URI by its name within the folder, in order of name.
 
-        Raises:
-            StorageError: it may not be listed, the server stays away, or a name would leave another folder.
+        StorageError as well for a name that would leave another folder.
         """
         found = self.contact.retrying(lambda: list(self._backend.list(folder)))
         return {relative_name(stat.uri, folder): stat for stat in found}
@@ -69,11 +49,8 @@ class ObjectStore:
         """Return bytes ``start`` to ``stop`` (excluded) of the very object that was looked at.
 
         A connection that breaks is taken up again at the byte where it broke. Nothing is verified here but the
-        object's version and the number of bytes: :func:`~flprivacy.storage.fetch.fetch` compares digests.
-
-        Raises:
-            ChangedObjectError: the object changed since it was looked at.
-            StorageError: it may not be read, or the server stays away.
+        object's version (ChangedObjectError) and the number of bytes: :func:`~flprivacy.storage.fetch.fetch` compares
+        digests.
         """
         retries, data = Retries(self.contact), bytearray()
         while start + len(data) < stop:
@@ -97,21 +74,15 @@ class ObjectStore:
             raise TransientError(f"{stat.uri}: the bytes ended at {start} of {stop}")
 
     def read_whole(self, stat: ObjectStat, *, most: int) -> bytes:
-        """Return a whole object.
-
-        Raises:
-            StorageError: it is larger than ``most`` bytes, or cannot be read.
-        """
+        """Return a whole object; StorageError if it is larger than ``most`` bytes."""
         if stat.size > most:
             raise StorageError(f"{stat.uri}: has {stat.size} bytes, at most {most} can be right; check what it is")
         return self.read(stat, 0, stat.size)
 
     def upload(self, path: Path, uri: str) -> None:
-        """Store a file as an object, whole or not at all; the server checks what it receives.
+        """Store a file as an object, whole or not at all; ChangedObjectError if the file changed meanwhile.
 
-        Raises:
-            ChangedObjectError: the file changed meanwhile.
-            StorageError: it may not be written, or the server stays away.
+        The server checks what it receives.
         """
         before = file_state(path)
         sha256 = digest_file(path)
@@ -123,11 +94,7 @@ class ObjectStore:
             raise ChangedObjectError(f"{uri}: holds {stored} bytes of {before[0]}; another process writes there too")
 
     def delete(self, uri: str) -> None:
-        """Remove an object; one that is not there is as good as removed.
-
-        Raises:
-            StorageError: it may not be removed, or the server stays away.
-        """
+        """Remove an object; one that is not there is as good as removed."""
         with suppress(MissingObjectError):
             self.contact.retrying(lambda: self._backend.delete(uri))
 
@@ -161,22 +128,21 @@ def open_objects(uri: str, config: StorageConfig | None = None) -> ObjectStore:
     scheme = scheme_of(uri)
     config = config or StorageConfig.from_environment()
     contact = Contact(config.retry)
+    backend: Backend
     with naming_extras():
-        return ObjectStore(_backend(scheme, config, contact), config, contact)
+        if scheme == FILE:
+            from flprivacy.storage.backends.local import LocalBackend
 
+            backend = LocalBackend()
+        elif scheme == S3:
+            from flprivacy.storage.backends.s3 import S3Backend
 
-def _backend(scheme: str, config: StorageConfig, contact: Contact) -> Backend:
-    if scheme == FILE:
-        from flprivacy.storage.backends.local import LocalBackend
+            backend = S3Backend(config, contact)
+        else:
+            from flprivacy.storage.backends.gcs import GcsBackend
 
-        return LocalBackend()
-    if scheme == S3:
-        from flprivacy.storage.backends.s3 import S3Backend
-
-        return S3Backend(config, contact)
-    from flprivacy.storage.backends.gcs import GcsBackend
-
-    return GcsBackend(config)
+            backend = GcsBackend(config)
+    return ObjectStore(backend, config, contact)
 
 
 def file_state(path: Path) -> tuple[int, int]:

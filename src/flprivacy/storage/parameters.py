@@ -21,15 +21,9 @@ _DIGEST_LETTERS = 64
 
 
 def resolve_mapping(value: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return a JSON parameter, read from the store if it refers to an object there.
+    """Return the JSON parameter of that name, read from the store if it refers to an object there.
 
-    Args:
-        value: the parameter.
-        name: of the parameter, for messages.
-
-    Raises:
-        ConfigError: the reference or what it refers to is wrong, or changed since it was written.
-        StorageError: it cannot be read.
+    ConfigError if the reference or what it refers to is wrong, or changed since it was written.
     """
     if set(value) != {REFERENCE}:
         return dict(value)
@@ -48,14 +42,7 @@ def resolve_mapping(value: Mapping[str, Any], name: str) -> dict[str, Any]:
 def store_object(store: str, data: bytes, name: str) -> tuple[str, str]:
     """Keep bytes in the store under their digest, once; return their URI and SHA-256.
 
-    Args:
-        store: the store's location.
-        data: what to keep.
-        name: last part of the object's name, such as ``targets.json``.
-
-    Raises:
-        ConfigError: more than a MiB.
-        StorageError: it cannot be written.
+    ``name`` is the last part of the object's name, such as ``targets.json``. ConfigError for more than a MiB.
     """
     digest = digest_bytes(data)
     if len(data) > MOST_BYTES:
@@ -71,11 +58,7 @@ def store_object(store: str, data: bytes, name: str) -> tuple[str, str]:
 
 
 def digest_in(uri: str) -> str:
-    """Return the SHA-256 that the name of an object of :func:`store_object` holds.
-
-    Raises:
-        ConfigError: it holds none.
-    """
+    """Return the SHA-256 that the name of an object of :func:`store_object` holds; ConfigError if it holds none."""
     digest = uri.rpartition("/")[0].rpartition("/")[2]
     if len(digest) != _DIGEST_LETTERS or set(digest) - set("0123456789abcdef"):
         raise ConfigError(
@@ -85,12 +68,7 @@ def digest_in(uri: str) -> str:
 
 
 def read_object(uri: str, digest: str) -> bytes:
-    """Return the bytes of an object of :func:`store_object`.
-
-    Raises:
-        ConfigError: it changed since it was written.
-        StorageError: it cannot be read.
-    """
+    """Return the bytes of an object of :func:`store_object`; ConfigError if it changed since it was written."""
     objects = open_objects(uri)
     data = objects.read_whole(objects.stat(uri), most=MOST_BYTES)
     if digest_bytes(data) != digest:

@@ -5,9 +5,8 @@ import tempfile
 from pathlib import Path
 
 from flprivacy.core.errors import StorageError
-from flprivacy.storage.artifact_store import ArtifactStore, Store
+from flprivacy.storage.artifact_store import Store
 from flprivacy.storage.checkpoint_mirror import interval_from_environment
-from flprivacy.storage.remote_artifact_store import RemoteStore
 from flprivacy.storage.uris import is_remote, local_path
 
 HOME_VARIABLE = "FLPRIVACY_HOME"
@@ -19,19 +18,19 @@ def home() -> Path:
     return Path(os.environ.get(HOME_VARIABLE) or ".flprivacy").absolute()
 
 
-def open_store(location: str = "") -> ArtifactStore:
+def open_store(location: str = "") -> Store:
     """Return the store at ``location``, else at ``$FLPRIVACY_STORE``, else in the home folder.
 
-    A store behind ``s3://`` or ``gs://`` has its cache in the home folder, or in the system's folder of temporary
+    A store behind ``s3://`` or ``gs://`` has its folder in the home folder, or in the system's folder of temporary
     files where nothing can be written there, as in a container.
 
     Raises:
-        StorageError: a URI of a kind that is not supported, or without a bucket; or the cache's folder is another's.
+        StorageError: a URI of a kind that is not supported, or without a bucket; or its folder is another user's.
         ConfigError: ``$FLPRIVACY_STORE_MIRROR_SECONDS`` is no number of seconds.
     """
     location = location or os.environ.get(STORE_VARIABLE, "")
     if location and is_remote(location):
-        return RemoteStore(uri=location, cache=Store(_cache()), interval_seconds=interval_from_environment())
+        return Store(_cache(), location, interval_from_environment())
     return Store(local_path(location) if location else home() / "store")
 
 

@@ -14,26 +14,15 @@ _WASTE = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Neighbouring bytes of an object that are wanted at one place of a file.
+    """Neighbouring bytes of an object that are wanted at one place of a file."""
 
-    Attributes:
-        source: the object.
-        start: first byte in the object.
-        size: number of bytes, at least 1.
-        path: the file.
-        offset: first byte in the file.
-        checksum: of the bytes, as ``sha256:...`` or another of :mod:`~flprivacy.storage.checksums`; empty where it
-            is not known.
-        label: what a message calls it, such as ``volume 12``; never an identifier.
-    """
-
-    source: ObjectStat
-    start: int
-    size: int
-    path: Path
-    offset: int
-    checksum: str = ""
-    label: str = ""
+    source: ObjectStat  # the object
+    start: int  # first byte in the object
+    size: int  # number of bytes, at least 1
+    path: Path  # the file
+    offset: int  # first byte in the file
+    checksum: str = ""  # of the bytes, as text (:mod:`~flprivacy.storage.checksums`); empty where it is not known
+    label: str = ""  # what a message calls it, such as ``volume 12``; never an identifier
 
     @property
     def stop(self) -> int:
@@ -43,13 +32,9 @@ class Block:
 
 @dataclass(frozen=True)
 class RangedRead:
-    """One request for bytes of an object.
+    """One request for bytes of an object."""
 
-    Attributes:
-        blocks: what it brings, by rising ``start``; bytes between them are thrown away.
-    """
-
-    blocks: tuple[Block, ...]
+    blocks: tuple[Block, ...]  # what it brings, by rising ``start``; bytes between them are thrown away
 
     @property
     def size(self) -> int:
@@ -60,11 +45,8 @@ class RangedRead:
 def plan_reads(blocks: Iterable[Block], *, most_bytes: int) -> list[RangedRead]:
     """Return the reads that bring all blocks: neighbours in one, near ones too as long as little is wasted.
 
-    The smallest gaps are bridged first, until the bytes thrown away would be more than 5% of those wanted.
-
-    Args:
-        blocks: what is wanted; blocks of one object do not overlap.
-        most_bytes: a read of several blocks asks for no more bytes than this.
+    The smallest gaps are bridged first, until the bytes thrown away would be more than 5% of those wanted. Blocks of
+    one object do not overlap; a read of several blocks asks for ``most_bytes`` at the most.
     """
     ordered = sorted(blocks, key=lambda block: (block.source.uri, block.start))
     bridged = _bridged(ordered)

@@ -16,15 +16,11 @@ _REMEDY = "check the network and the endpoint and run again: what was fetched an
 
 
 class TransientError(StorageError):
-    """A failure that may pass; whoever gets it tries again.
-
-    Attributes:
-        unreachable: no connection came about at all, as with a wrong endpoint.
-    """
+    """A failure that may pass; whoever gets it tries again."""
 
     def __init__(self, message: str, *, unreachable: bool = False) -> None:
         super().__init__(message)
-        self.unreachable = unreachable
+        self.unreachable = unreachable  # no connection came about at all, as with a wrong endpoint
 
 
 class InterruptedTransferError(StorageError):
@@ -45,11 +41,7 @@ class Contact:
             raise InterruptedTransferError("transfer given up; run again: what was fetched and verified is kept")
 
     def retrying(self, call: Callable[[], R]) -> R:
-        """Return what ``call`` returns, calling it again after every failure that may pass.
-
-        Raises:
-            StorageError: it went on failing, or failed for good.
-        """
+        """Return what ``call`` returns, calling it again after every failure that may pass."""
         retries = Retries(self)
         while True:
             self.check()
@@ -74,12 +66,7 @@ class Retries:
         self._backoff.progressed()
 
     def failed(self, error: TransientError) -> None:
-        """Wait before the next try.
-
-        Raises:
-            StorageError: no further try is allowed; the message ends with what to do.
-            InterruptedTransferError: the transfer was stopped meanwhile.
-        """
+        """Wait before the next try; raise StorageError where none is allowed, or the transfer was given up."""
         contact, attempts = self._contact, self._contact.config.attempts
         contact.reached |= not error.unreachable
         if not contact.reached:

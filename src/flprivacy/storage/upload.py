@@ -16,7 +16,7 @@ def upload_files(folder: Path, names: Sequence[str], uri: str, *, last: str, sto
     """Publish files below a URI: all or none, because the one that readers start from is stored last.
 
     Objects that an interrupted call stored already are not sent again. What is published already is never changed:
-    if it is the same nothing is sent, else it is refused.
+    if it is the same nothing is sent, else it is refused with a StorageError.
 
     Args:
         folder: where the files are.
@@ -27,9 +27,6 @@ def upload_files(folder: Path, names: Sequence[str], uri: str, *, last: str, sto
 
     Returns:
         Bytes sent.
-
-    Raises:
-        StorageError: something else is published there; or it may not be written.
     """
     store = store or open_objects(uri)
     ordered = [*sorted(set(names) - {last}), last]

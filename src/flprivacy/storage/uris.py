@@ -11,11 +11,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def scheme_of(uri: str) -> str:
-    """Return ``file`` (for plain paths too), ``s3`` or ``gs``.
-
-    Raises:
-        StorageError: another scheme, or nothing at all.
-    """
+    """Return ``file`` (for plain paths too), ``s3`` or ``gs``; StorageError for another scheme, or nothing at all."""
     found = _SCHEME.match(uri)
     scheme = found.group(1).lower() if found else FILE
     if not uri or scheme not in (FILE, S3, GS):
@@ -29,11 +25,7 @@ def is_remote(uri: str) -> bool:
 
 
 def split_bucket(uri: str) -> tuple[str, str]:
-    """Return the bucket and the key of ``s3://bucket/key``; keys are taken as they are, without %-decoding.
-
-    Raises:
-        StorageError: there is no bucket.
-    """
+    """Return bucket and key of ``s3://bucket/key``, taken as it is, without %-decoding; StorageError if no bucket."""
     bucket, _, key = uri.partition("://")[2].partition("/")
     if not bucket:
         raise StorageError(f"{uri}: names no bucket; write it as {scheme_of(uri)}://bucket/folder")
@@ -47,11 +39,7 @@ def split_folder(uri: str) -> tuple[str, str]:
 
 
 def local_path(uri: str) -> Path:
-    """Return the absolute path of a plain path or of a ``file://`` URI.
-
-    Raises:
-        StorageError: another scheme, or a ``file://`` URI of another machine.
-    """
+    """Return the absolute path of a plain path or a ``file://`` URI; StorageError for what is not on this machine."""
     if scheme_of(uri) != FILE:
         raise StorageError(f"{uri}: is not on this machine; give a path or a file:// URI")
     if not _SCHEME.match(uri):
@@ -64,29 +52,17 @@ def local_path(uri: str) -> Path:
 
 
 def join(folder: str, name: str) -> str:
-    """Return the URI of ``name`` within a folder.
-
-    Raises:
-        StorageError: the name leaves the folder.
-    """
+    """Return the URI of ``name`` within a folder; StorageError if the name leaves it."""
     return f"{folder.rstrip('/')}/{checked_name(name, folder)}"
 
 
 def relative_name(uri: str, folder: str) -> str:
-    """Return the name of an object within a folder.
-
-    Raises:
-        StorageError: the name, put below another folder, would leave it.
-    """
+    """Return the name of an object within a folder; StorageError if, put below another folder, it would leave that."""
     return checked_name(uri.removeprefix(f"{folder.rstrip('/')}/"), folder)
 
 
 def checked_name(name: str, folder: str) -> str:
-    """Return a relative name that stays within any folder it is put into.
-
-    Raises:
-        StorageError: it is empty, absolute, or has a part such as ``..``.
-    """
+    """Return a name if it stays within any folder: StorageError if empty, absolute, or with a part such as ``..``."""
     parts = name.split("/")
     plain = all(part not in ("", ".", "..") for part in parts) and not set(name) & {"\\", "\0"}
     if not plain or PurePosixPath(name).is_absolute():

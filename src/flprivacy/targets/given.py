@@ -11,7 +11,7 @@ from flprivacy.core.errors import ConfigError, TargetError, naming
 from flprivacy.core.events import emit
 from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource, weights_suffix
-from flprivacy.storage.artifact_store import ArtifactStore
+from flprivacy.storage.artifact_store import Store
 from flprivacy.storage.backends.contract import ObjectStat
 from flprivacy.storage.download import fetch_files
 from flprivacy.storage.objects import ObjectStore, open_objects
@@ -135,7 +135,7 @@ def _check_without_facts(source: TargetSource) -> None:
         )
 
 
-def _from_file(source: TargetSource, store: ArtifactStore) -> Path:
+def _from_file(source: TargetSource, store: Store) -> Path:
     """Import a weights file, fetching it first if it is behind a network and there is no import of it yet."""
     if not is_remote(source.location):
         file = local_path(source.location)
@@ -155,7 +155,7 @@ def _from_file(source: TargetSource, store: ArtifactStore) -> Path:
     return store.build("target", inputs, make)
 
 
-def _from_mlflow(source: TargetSource, store: ArtifactStore) -> Path:
+def _from_mlflow(source: TargetSource, store: Store) -> Path:
     from flprivacy.tracking import fetch_artifacts, model_identity  # imports MLflow: only when asked for
 
     inputs = {"mlflow": source.location, "facts": source.facts(), "identity": model_identity(source.location)}
@@ -230,7 +230,7 @@ def _fetched_record(objects: ObjectStore, uri: str, folder: Path) -> tuple[Targe
         return read_record(folder / TARGET_FILE), stat
 
 
-def _from_folder(uri: str, store: ArtifactStore) -> Path:
+def _from_folder(uri: str, store: Store) -> Path:
     """Return the target's folder in the store; fetched only if any of its objects changed."""
     objects = open_objects(uri)
     with tempfile.TemporaryDirectory() as name:

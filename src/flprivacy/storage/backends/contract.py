@@ -21,19 +21,12 @@ class ChangedObjectError(StorageError):
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectStat:
-    """What is known of an object without reading it.
+    """What is known of an object without reading it."""
 
-    Attributes:
-        uri: where it is.
-        size: in bytes.
-        version: changes whenever the content does (ETag, generation, or a file's time and size); opaque.
-        checksum: ``sha256:`` or ``md5:`` in hexadecimal or ``crc32c:`` in base64; empty where the storage tells none.
-    """
-
-    uri: str
-    size: int
-    version: str
-    checksum: str = ""
+    uri: str  # where it is
+    size: int  # in bytes
+    version: str  # changes whenever the content does (ETag, generation, or a file's time and size); opaque
+    checksum: str = ""  # as text (:mod:`~flprivacy.storage.checksums`); empty where the storage tells none
 
 
 class Backend(Protocol):

@@ -11,7 +11,6 @@ from storage_examples import one_line
 from flprivacy.core.errors import ConfigError, StorageError
 from flprivacy.storage.artifact_store import Store
 from flprivacy.storage.places import open_store
-from flprivacy.storage.remote_artifact_store import RemoteStore
 
 RESULT = Path("scans-of-jones") / "result.txt"
 
@@ -200,13 +199,10 @@ def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLPRIVACY_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("FLPRIVACY_STORE", raising=False)
     assert open_store() == Store(tmp_path / "home" / "store")
-    remote = RemoteStore(uri="s3://bucket/audits", cache=Store(tmp_path / "home" / "store"))
-    assert open_store("s3://bucket/audits") == remote
+    assert open_store("s3://bucket/audits") == Store(tmp_path / "home" / "store", "s3://bucket/audits")
     monkeypatch.setenv("FLPRIVACY_STORE", "gs://bucket/x")
     monkeypatch.setenv("FLPRIVACY_STORE_MIRROR_SECONDS", "1.5")
-    found = open_store()
-    assert isinstance(found, RemoteStore)
-    assert (found.uri, found.interval_seconds) == ("gs://bucket/x", 1.5)
+    assert open_store() == Store(tmp_path / "home" / "store", "gs://bucket/x", 1.5)
     assert open_store(str(tmp_path)) == Store(tmp_path)
     monkeypatch.delenv("FLPRIVACY_HOME")
     (tmp_path / "readonly").mkdir()
@@ -215,9 +211,9 @@ def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     found = open_store()
-    assert isinstance(found, RemoteStore)
-    assert found.cache.root.is_relative_to(tmp_path)
-    assert found.cache.root.parent.stat().st_mode & 0o777 == 0o700
+    assert found.remote == "gs://bucket/x"
+    assert found.root.is_relative_to(tmp_path)
+    assert found.root.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_wrong_places_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
