@@ -10,8 +10,9 @@ from flprivacy.cluster.watching import mlflow_lines
 from flprivacy.tracking import run_pages
 
 
-def test_pages_are_those_of_the_audits_of_the_run(tmp_path: Path) -> None:
+def test_pages_are_those_of_the_audits_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     client = MlflowClient(tracking_uri=uri)
     ids = [client.create_experiment(name) for name in ("one", "two")]
     kinds = [("k1", "audit"), ("k1", "attack"), ("k2", "audit")]
@@ -19,8 +20,8 @@ def test_pages_are_those_of_the_audits_of_the_run(tmp_path: Path) -> None:
         client.create_run(ids[i % 2], tags={"audit.kfp_run": run, "audit.kind": kind}).info.run_id
         for i, (run, kind) in enumerate(kinds)
     ]
-    assert run_pages("k1", tracking_uri=uri) == [f"{uri}/#/experiments/{ids[0]}/runs/{runs[0]}"]
-    assert run_pages("k3", tracking_uri=uri) == []
+    assert run_pages("k1") == [f"{uri}/#/experiments/{ids[0]}/runs/{runs[0]}"]
+    assert run_pages("k3") == []
 
 
 def test_without_an_answer_the_tag_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,8 @@ import pytest
 from mlflow import MlflowClient
 
 from flprivacy.core.dp_check import CONTRADICTED, DpCheck, EpsilonBound
-from flprivacy.steps.log_mlflow import log_mlflow, sync_spool
-from flprivacy.tracking import spool
+from flprivacy.steps.log_mlflow import log_mlflow
+from flprivacy.tracking import spool, sync_spool
 
 
 @pytest.fixture

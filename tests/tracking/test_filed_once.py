@@ -12,8 +12,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from flprivacy.steps.log_mlflow import log_mlflow, sync_spool
-from flprivacy.tracking import attempts, audits, spool
+from flprivacy.steps.log_mlflow import log_mlflow
+from flprivacy.tracking import attempts, audits, spool, sync_spool
 from tests.reporting.example_audit import example_audit
 from tests.tracking.mlflow_server import Server
 
@@ -96,7 +96,7 @@ def _as_another_process(server: Server, store: str) -> list[str]:
     script = (
         "from flprivacy.tracking import attempts\n"
         f"attempts.owner_lives = lambda named: named.rpartition(':')[2] != '{os.getpid()}'\n"  # as if it had ended
-        "from flprivacy.steps.log_mlflow import sync_spool\n"
+        "from flprivacy.tracking import sync_spool\n"
         f"print(*[one.run_id for one in sync_spool({store!r})])\n"
     )
     done = subprocess.run(
@@ -120,7 +120,7 @@ def test_several_syncs_at_once_leave_one(
     go = tmp_path / "go"
     script = (
         "import time, sys, pathlib\n"
-        "from flprivacy.steps import log_mlflow\n"
+        "from flprivacy.tracking import sync_spool\n"
         "from flprivacy.tracking import spool\n"
         "from flprivacy.tracking import attempts\n"
         f"store, go, me = {store!r}, pathlib.Path({str(go)!r}), pathlib.Path(sys.argv[1])\n"
@@ -132,7 +132,7 @@ def test_several_syncs_at_once_leave_one(
         "        while not go.exists(): time.sleep(0.01)\n"
         "    return found\n"
         "attempts.settle = slow\n"
-        "print(*[one.run_id for one in log_mlflow.sync_spool(store)])\n"
+        "print(*[one.run_id for one in sync_spool(store)])\n"
     )
     ready = [tmp_path / f"ready-{i}" for i in range(2)]
     processes = [subprocess.Popen([sys.executable, "-c", script, str(me)], stdout=subprocess.PIPE) for me in ready]
@@ -154,14 +154,14 @@ def test_a_logger_that_is_killed_leaves_its_attempt_and_the_next_replaces_it(
     spool.put(audit=folder, report=folder, filing=audits.Filing(), store=store)
     script = (
         "import os, signal\n"
-        "from flprivacy.steps import log_mlflow\n"
+        "from flprivacy.tracking import sync_spool\n"
         "from flprivacy.tracking import audits\n"
         "log_child = audits._log_child\n"
         "def dying(*arguments):\n"
         "    log_child(*arguments)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "audits._log_child = dying\n"
-        f"list(log_mlflow.sync_spool({store!r}))\n"
+        f"list(sync_spool({store!r}))\n"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
     assert [run.info.status for run in _runs(uri, "audit")] == ["RUNNING"]

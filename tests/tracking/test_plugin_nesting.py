@@ -19,7 +19,8 @@ def audit() -> Audit:
 
 
 @pytest.fixture
-def uri(tmp_path: Path) -> str:
+def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
@@ -37,7 +38,7 @@ def plugin(uri: str, tmp_path: Path) -> tuple[Run, Run]:
 def _log(audit: Audit, folder: Path, uri: str, filing: Filing, digest: str = "d") -> Run:
     audit.write(folder / "audit.json")
     (folder / "report").mkdir(exist_ok=True)
-    logged = log_audit(audit, digest=digest, folder=folder, report=folder / "report", filing=filing, tracking_uri=uri)
+    logged = log_audit(audit, digest=digest, folder=folder, report=folder / "report", filing=filing)
     return MlflowClient(uri).get_run(logged.run_id)
 
 

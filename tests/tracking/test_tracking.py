@@ -14,8 +14,8 @@ from mlflow.entities import Run
 from flprivacy import tracking
 from flprivacy.core.audit import Audit
 from flprivacy.core.errors import TrackingError
-from flprivacy.steps.log_mlflow import log_mlflow, sync, sync_spool
-from flprivacy.tracking import attempts, audits, spool
+from flprivacy.steps.log_mlflow import log_mlflow
+from flprivacy.tracking import attempts, audits, spool, sync, sync_spool
 from tests.reporting.example_audit import example_audit
 
 
@@ -125,8 +125,9 @@ def test_a_failure_while_logging_ends_the_run_as_failed(
 
     monkeypatch.setattr(audits, "_log_child", fail)
     uri = f"sqlite:///{tmp_path / 'm.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(TrackingError, match="cannot be reached"):
-        tracking.log_audit(audit, digest="d", report=folders[1], folder=folders[0], tracking_uri=uri)
+        tracking.log_audit(audit, digest="d", report=folders[1], folder=folders[0])
     client = MlflowClient(uri)
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
     assert [r.info.status for r in runs] == ["FAILED"]

@@ -17,12 +17,12 @@ from flprivacy.reporting.terminal import summary_table
 from flprivacy.steps.attack_attributes import attack_attributes
 from flprivacy.steps.attack_baselines import attack_baselines
 from flprivacy.steps.evaluate import evaluate
-from flprivacy.steps.log_mlflow import sync
 from flprivacy.steps.plan_audit import plan_audit
 from flprivacy.steps.plan_baselines import plan_baselines
 from flprivacy.steps.pull_target import pull_target
 from flprivacy.steps.train_target import train_target
 from flprivacy.steps.write_report import write_report
+from flprivacy.tracking import sync
 
 SHAPE = (8, 32, 40)
 _PRESET = """

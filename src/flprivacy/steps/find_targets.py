@@ -13,7 +13,6 @@ from flprivacy.core.target import TargetRecord
 from flprivacy.core.target_source import parse_source
 from flprivacy.execution.container import StepResult
 from flprivacy.presets import load_preset
-from flprivacy.steps.log_mlflow import sync_spool
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.audit_keys import audit_key
 from flprivacy.study.config import StudyConfig
@@ -21,7 +20,7 @@ from flprivacy.study.plan import given_study
 from flprivacy.targets.given import given_record
 from flprivacy.targets.latest import latest_targets
 from flprivacy.targets.listing import resolve_targets
-from flprivacy.tracking import last_audit, same_audit
+from flprivacy.tracking import last_audit, same_audit, sync_spool
 
 LOGGER = logging.getLogger(__name__)
 

@@ -1,17 +1,11 @@
 """Step ``log_mlflow``: file a result in MLflow; what cannot be filed now waits in the store's spool."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
-from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, CHECK_FILE
-from flprivacy.core.audit import Audit
-from flprivacy.core.change import AuditChange
-from flprivacy.core.dp_check import DpCheck
-from flprivacy.core.errors import AuditError, StorageError, TrackingError
+from flprivacy.core.errors import StorageError, TrackingError
 from flprivacy.core.events import emit
-from flprivacy.tracking import Filing, LoggedRun, filing_from_environment, log_audit, log_check, spool
-from flprivacy.tracking.spool import DamagedEntryError
+from flprivacy.tracking import Filing, filing_from_environment, spool, sync, sync_spool
 
 LOGGER = logging.getLogger(__name__)
 
@@ -59,38 +53,3 @@ def _keep(error: TrackingError, audit: Path, report: Path, filing: Filing, store
         advice += f" --report {report}"
     LOGGER.warning("not logged: %s; %s", error, advice)
     emit("warning", message=f"MLflow: the audit was not logged ({error}); {advice}")
-
-
-def sync(*, audit: Path, report: Path, filing: Filing | None = None) -> LoggedRun:
-    """Log an audit, or a check of private training, once; a second call with the same finds the first one's run.
-
-    Raises:
-        TrackingError: no server is named, or it cannot be reached.
-        AuditError: there is no audit.
-    """
-    digest = spool.result_digest(audit) if audit.is_dir() else ""
-    if (audit / CHECK_FILE).exists():
-        return log_check(DpCheck.read(audit / CHECK_FILE), digest=digest, folder=audit, filing=filing)
-    found = Audit.read(audit / AUDIT_FILE)
-    change = AuditChange.read(audit / CHANGE_FILE) if (audit / CHANGE_FILE).exists() else None
-    return log_audit(found, digest=digest, folder=audit, report=report, change=change, filing=filing)
-
-
-def sync_spool(store: str = "") -> Iterator[LoggedRun]:
-    """Log everything that waits in a store's spool, yield each run, and remove what was logged.
-
-    Raises:
-        TrackingError: no server is named, or it cannot be reached.
-        StorageError: the store cannot be read or written.
-    """
-    for key in spool.waiting(store):
-        try:
-            with spool.taken(key, store) as entry:
-                if entry is None:  # another process has logged it meanwhile
-                    continue
-                logged = sync(audit=entry.audit, report=entry.report, filing=entry.filing)
-        except (AuditError, DamagedEntryError) as error:
-            LOGGER.warning("%s in the spool is damaged and stays there: %s", key, error)
-            continue
-        spool.remove(key, store)
-        yield logged

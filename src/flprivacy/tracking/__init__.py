@@ -4,8 +4,8 @@ Layout: experiment = cohort; parent run = one audit; child run = target x attack
 start with ``audit.``; no patient identifier is in any of it. If the environment names a run of the
 backend's own MLflow plugin (``MLFLOW_RUN_ID``), the parent nests under it, in that run's experiment.
 
-Every function takes the ``tracking_uri`` of a server or database, ``$MLFLOW_TRACKING_URI`` if None, and raises
-``TrackingError`` if none is given, it cannot be reached, or it refuses.
+Every function uses the server or database that ``$MLFLOW_TRACKING_URI`` names, and raises ``TrackingError`` if none is
+named, it cannot be reached, or it refuses.
 
 .. code-block:: text
 
@@ -17,6 +17,7 @@ Every function takes the ``tracking_uri`` of a server or database, ``$MLFLOW_TRA
     checks     how a check of private training is filed
     history    audits that were filed before
     spool      results that could not be filed yet
+    results    files a result, or all that wait in the spool
 """
 
 import os
@@ -26,18 +27,18 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for every run that ends
 
-from flprivacy.tracking.attempts import close_runs_of_dead_processes, close_stale_runs
+from flprivacy.tracking.attempts import close_runs_of_dead_processes
 from flprivacy.tracking.audits import log_audit
 from flprivacy.tracking.checks import log_check
 from flprivacy.tracking.filing import Filing, LoggedRun, filing_from_environment
 from flprivacy.tracking.history import fetch_audit, last_audit, run_pages, same_audit
 from flprivacy.tracking.models import fetch_artifacts, model_identity, pinned_version
+from flprivacy.tracking.results import sync, sync_spool
 
 __all__ = [
     "Filing",
     "LoggedRun",
     "close_runs_of_dead_processes",
-    "close_stale_runs",
     "fetch_artifacts",
     "fetch_audit",
     "filing_from_environment",
@@ -48,4 +49,6 @@ __all__ = [
     "pinned_version",
     "run_pages",
     "same_audit",
+    "sync",
+    "sync_spool",
 ]

@@ -42,19 +42,10 @@ def file_once(
     parent: str | None,
     fill: Callable[[str], None],
 ) -> tuple[str, bool]:
-    """Return the id of the one finished run with a digest, and whether it was already there.
+    """Return the id of the one finished run with the digest of what is filed, and whether it was already there.
 
-    Args:
-        client: of the server.
-        experiment: id of the experiment for a new run.
-        name: of a new run.
-        digest: of what is filed; the key.
-        tags: of a new run.
-        parent: id of the run that a new one nests under; None for none.
-        fill: logs everything into the run with the given id.
-
-    Raises:
-        MlflowException: the server refuses or cannot be reached.
+    A new run gets the name and tags, nests under the run ``parent``, and ``fill`` logs everything into it by its id.
+    What MLflow raises is passed on.
     """
     earlier = settle(client, digest)
     if earlier is not None:
@@ -68,11 +59,8 @@ def file_once(
 def settle(client: MlflowClient, digest: str, *, done: str = "") -> str | None:
     """Return the id of the run that counts for a digest, None if none is finished; delete what it supersedes.
 
-    Args:
-        client: of the server.
-        digest: the key.
-        done: an owner with no work in progress. What is left open in its name are runs that were created twice,
-            because the answer to the first request was lost.
+    ``done`` is an owner with no work in progress. What is left open in its name are runs that were created twice,
+    because the answer to the first request was lost.
     """
     attempts = _search(client, all_experiments(client), f"tags.`{DIGEST_TAG}` = '{digest}'")
     finished = sorted((run.info.end_time, run.info.run_id) for run in attempts if run.info.status == _FINISHED)
@@ -163,11 +151,7 @@ def close_stale_runs(client: MlflowClient, experiments: Sequence[str], *, kfp_ru
 
 
 def close_runs_of_dead_processes(*, wait_for: Iterable[int], seconds: float = 10.0) -> int:
-    """Wait until the processes are gone, then end the runs that they left RUNNING; return how many.
-
-    Raises:
-        TrackingError: the server cannot be reached.
-    """
+    """Wait until the processes are gone, then end the runs that they left RUNNING; return how many."""
     deadline = time.monotonic() + seconds
     while any(Path(f"/proc/{pid}").exists() for pid in wait_for) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
+from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, SCORES_FOLDER
 from flprivacy.core.attributes import METRICS
 from flprivacy.core.audit import Audit, Curve, ExcessEstimate, MetricEstimate, TargetSummary, Verdict
 from flprivacy.core.change import AuditChange
@@ -16,9 +17,6 @@ from flprivacy.core.progress import track
 from flprivacy.tracking.attempts import open_run
 from flprivacy.tracking.filing import Filing, LoggedRun, log_once
 
-AUDIT_FILE = "audit.json"
-SCORES_FOLDER = "scores"
-CHANGE_FILE = "change.json"
 KEY_TAG, TARGET_TAG = "audit.key", "audit.target_digest"  # each followed by a target's name
 _BATCH = 900  # a batch holds at most 1,000 metrics
 _PARAM_LENGTH = 6000
@@ -33,9 +31,8 @@ def log_audit(
     report: Path,
     change: AuditChange | None = None,
     filing: Filing | None = None,
-    tracking_uri: str | None = None,
 ) -> LoggedRun:
-    """Log an audit once, keyed by its digest.
+    """Log an audit once, keyed by its digest; after an error a later call starts over and leaves one run.
 
     Args:
         audit: what was found.
@@ -44,10 +41,6 @@ def log_audit(
         report: folder with ``report.html`` and ``figures``, logged as artifacts.
         change: what changed since the last audit; None if that was not asked.
         filing: for which pipeline run; None for none.
-
-    Raises:
-        TrackingError: no server is given, it cannot be reached, or it refuses. A later call starts over and leaves
-            one run.
     """
 
     def fill(client: MlflowClient, experiment: str, run: str) -> None:
@@ -63,7 +56,6 @@ def log_audit(
         tags=_parent_tags(audit, change),
         fill=fill,
         filing=filing,
-        tracking_uri=tracking_uri,
     )
 
 
@@ -178,7 +170,7 @@ def _log_child(
     name = f"{target.name} x {verdict.attack.attribute} ({verdict.attack.access})"
     with open_run(client, experiment, name, tags, parent=parent) as run:
         _log(client, run, _target_metrics(target) | _attack_metrics(audit, verdict), params)
-        _log_curves(client, run, [c for c in audit.curves if _same_attack(c, verdict)], verdict.attack.fraction)
+        _log_curves(client, run, [c for c in audit.curves if _same_attack(c, verdict)], verdict)
         for figure in _figures(report, verdict):
             client.log_artifact(run, str(figure))
 
@@ -227,11 +219,10 @@ def _log_rows(client: MlflowClient, run: str, rows: Sequence[Metric]) -> None:
         client.log_batch(run, metrics=rows[start : start + _BATCH])
 
 
-def _log_curves(client: MlflowClient, run: str, curves: Sequence[Curve], fraction: float) -> None:
+def _log_curves(client: MlflowClient, run: str, curves: Sequence[Curve], verdict: Verdict) -> None:
     now = int(time.time() * 1000)
     rows: list[Metric] = []
     for curve in curves:
-        suffix = "" if curve.attack.fraction == fraction else f".at_fraction_{curve.attack.fraction:g}"
-        key = f"curve.{curve.attack.attribute}.{curve.metric}{suffix}"
+        key = f"curve.{curve.attack.attribute}.{curve.metric}{_suffix(curve.attack.fraction, verdict)}"
         rows += [Metric(key, value, now, epoch) for epoch, value in zip(curve.epochs, curve.mean, strict=True)]
     _log_rows(client, run, rows)

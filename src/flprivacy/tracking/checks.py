@@ -12,31 +12,10 @@ from flprivacy.tracking.filing import Filing, LoggedRun, log_once
 _NO_COHORT = "dp_check"
 
 
-def log_check(
-    check: DpCheck, *, digest: str, folder: Path, filing: Filing | None = None, tracking_uri: str | None = None
-) -> LoggedRun:
-    """Log a check once, keyed by its digest.
-
-    Args:
-        check: what was found.
-        digest: SHA-256 of the check's file; a finished run with this digest is found, not logged again.
-        folder: with ``dp_check.json`` and ``report.html``, logged as artifacts.
-        filing: for which pipeline run; None for none.
-    """
+def log_check(check: DpCheck, *, digest: str, folder: Path, filing: Filing | None = None) -> LoggedRun:
+    """Log a check once, keyed by the digest of its file, for a pipeline run or none; the whole folder as artifacts."""
     cohort = str(check.provenance.get("cohort", "")) or _NO_COHORT
-    return log_once(
-        cohort=cohort,
-        name=f"{check.name}-dp-check-{digest[:8]}",
-        digest=digest,
-        tags=_tags(check, cohort),
-        fill=lambda client, _, run: _fill(client, run, check, folder),
-        filing=filing,
-        tracking_uri=tracking_uri,
-    )
-
-
-def _tags(check: DpCheck, cohort: str) -> dict[str, str]:
-    return {
+    tags = {
         "audit.kind": "dp_check",
         "audit.cohort": cohort,
         "audit.cohort_digest": check.cohort_digest,
@@ -46,6 +25,14 @@ def _tags(check: DpCheck, cohort: str) -> dict[str, str]:
         "audit.privacy_unit": check.unit,
         "mlflow.note.content": check.reason,
     }
+    return log_once(
+        cohort=cohort,
+        name=f"{check.name}-dp-check-{digest[:8]}",
+        digest=digest,
+        tags=tags,
+        fill=lambda client, _, run: _fill(client, run, check, folder),
+        filing=filing,
+    )
 
 
 def _fill(client: MlflowClient, run: str, check: DpCheck, folder: Path) -> None:

@@ -38,14 +38,6 @@ class LoggedRun:
     found: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """An experiment, and the run to nest under."""
-
-    experiment_id: str
-    parent: str | None = None
-
-
 def filing_from_environment(kfp_run: str = "") -> Filing:
     """Return what the environment says about the plugin's run."""
     return Filing(kfp_run=kfp_run, plugin_run=os.environ.get(PLUGIN_RUN_VARIABLE, ""))
@@ -59,9 +51,10 @@ def log_once(
     tags: Mapping[str, str],
     fill: Callable[[MlflowClient, str, str], None],
     filing: Filing | None,
-    tracking_uri: str | None,
 ) -> LoggedRun:
     """File a result once: in the experiment of a cohort, or under the run of the backend's own plugin.
+
+    After an error a later call starts over and leaves one run.
 
     Args:
         cohort: its name.
@@ -70,23 +63,19 @@ def log_once(
         tags: of the run.
         fill: logs everything; takes a client, the experiment's id and the run's.
         filing: for which pipeline run; None for none.
-
-    Raises:
-        TrackingError: no server is given, it cannot be reached, or it refuses. A later call starts over and leaves
-            one run.
     """
     filing = filing or Filing()
-    with connected(tracking_uri) as (client, uri):
-        place = _find_place(client, cohort, uri, filing)
-        close_stale_runs(client, [place.experiment_id], kfp_run=filing.kfp_run)
+    with connected() as (client, uri):
+        experiment, parent = _find_place(client, cohort, uri, filing)
+        close_stale_runs(client, [experiment], kfp_run=filing.kfp_run)
         run, found = file_once(
             client,
-            place.experiment_id,
+            experiment,
             name=name,
             digest=digest,
             tags={**tags, **({"audit.kfp_run": filing.kfp_run} if filing.kfp_run else {})},
-            parent=place.parent,
-            fill=lambda run: fill(client, place.experiment_id, run),
+            parent=parent,
+            fill=lambda run: fill(client, experiment, run),
         )
         info = client.get_run(run).info
         return LoggedRun(
@@ -99,7 +88,7 @@ def log_once(
         )
 
 
-def _find_place(client: MlflowClient, cohort_name: str, uri: str, filing: Filing) -> Place:
+def _find_place(client: MlflowClient, cohort_name: str, uri: str, filing: Filing) -> tuple[str, str | None]:
     """Return the plugin's experiment and run if there is one, else the cohort's experiment, created if need be.
 
     A nested run must be in the experiment of its parent, or MLflow's UI shows them apart.
@@ -118,8 +107,8 @@ def _find_place(client: MlflowClient, cohort_name: str, uri: str, filing: Filing
             )
         else:
             if run.info.lifecycle_stage == "active":
-                return Place(experiment_id=str(run.info.experiment_id), parent=filing.plugin_run)
-    return Place(experiment_id=_experiment(client, cohort_name, uri))
+                return str(run.info.experiment_id), filing.plugin_run
+    return _experiment(client, cohort_name, uri), None
 
 
 def _experiment(client: MlflowClient, name: str, uri: str) -> str:

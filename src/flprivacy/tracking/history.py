@@ -6,36 +6,30 @@ from pathlib import Path
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 
+from flprivacy.core.artifacts import AUDIT_FILE, SCORES_FOLDER
 from flprivacy.core.change import PreviousAudit
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import AuditError
 from flprivacy.tracking.attempts import DIGEST_TAG
-from flprivacy.tracking.audits import AUDIT_FILE, KEY_TAG, SCORES_FOLDER, TARGET_TAG
+from flprivacy.tracking.audits import KEY_TAG, TARGET_TAG
 from flprivacy.tracking.server import all_experiments, connected, without_password
 
 
-def same_audit(target: str, key: str, *, tracking_uri: str | None = None) -> PreviousAudit | None:
-    """Return the latest audit of a target with the same key; None if there is none.
-
-    Args:
-        target: its name.
-        key: what it depends on, as a digest.
-    """
-    return _latest(target, f"tags.`{KEY_TAG}.{target}` = '{key}'", tracking_uri)
+def same_audit(target: str, key: str) -> PreviousAudit | None:
+    """Return the latest audit of a target of that name with the same key, the digest of all that it depends on."""
+    return _latest(target, f"tags.`{KEY_TAG}.{target}` = '{key}'")
 
 
-def last_audit(
-    target: str, *, cohort_name: str, cohort_digest: str, tracking_uri: str | None = None
-) -> PreviousAudit | None:
+def last_audit(target: str, *, cohort_name: str, cohort_digest: str) -> PreviousAudit | None:
     """Return the latest audit of a target of that name, on the same cohort if there is one, else on one of its name."""
     any_digest = f"tags.`{TARGET_TAG}.{target}` != ''"
     name = cohort_name.replace("'", "''")
-    same = _latest(target, f"{any_digest} and tags.`audit.cohort_digest` = '{cohort_digest}'", tracking_uri)
-    return same or _latest(target, f"{any_digest} and tags.`audit.cohort` = '{name}'", tracking_uri)
+    same = _latest(target, f"{any_digest} and tags.`audit.cohort_digest` = '{cohort_digest}'")
+    return same or _latest(target, f"{any_digest} and tags.`audit.cohort` = '{name}'")
 
 
-def _latest(target: str, query: str, tracking_uri: str | None) -> PreviousAudit | None:
-    with connected(tracking_uri) as (client, _):
+def _latest(target: str, query: str) -> PreviousAudit | None:
+    with connected() as (client, _):
         found = client.search_runs(
             all_experiments(client),
             f"tags.`audit.kind` = 'audit' and attributes.status = 'FINISHED' and {query}",
@@ -56,19 +50,13 @@ def _filed(run: Run, target: str) -> PreviousAudit:
     )
 
 
-def fetch_audit(run_id: str, digest: str, folder: Path, *, tracking_uri: str | None = None) -> Path:
+def fetch_audit(run_id: str, digest: str, folder: Path) -> Path:
     """Bring ``audit.json`` and ``scores`` of a filed audit into a folder, and return it.
 
-    Args:
-        run_id: its run.
-        digest: which its ``audit.json`` must have.
-        folder: to fill.
-
-    Raises:
-        AuditError: it is no longer there as it was filed.
+    AuditError if its ``audit.json`` is no longer there, or has not this digest.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with connected(tracking_uri, about=f"run {run_id}") as (client, server):
+    with connected(about=f"run {run_id}") as (client, server):
         there = {artifact.path for artifact in client.list_artifacts(run_id)}
         for name in (AUDIT_FILE, SCORES_FOLDER):
             if name in there:
@@ -78,13 +66,9 @@ def fetch_audit(run_id: str, digest: str, folder: Path, *, tracking_uri: str | N
     return folder
 
 
-def run_pages(kfp_run: str, *, tracking_uri: str | None = None) -> list[str]:
-    """Return the address of the page of each audit that a pipeline run filed, latest first.
-
-    Args:
-        kfp_run: id of the pipeline run.
-    """
-    with connected(tracking_uri) as (client, server):
+def run_pages(kfp_run: str) -> list[str]:
+    """Return the address of the page of each audit that a pipeline run filed, latest first, by the run's id."""
+    with connected() as (client, server):
         query = f"tags.`audit.kfp_run` = '{kfp_run}' and tags.`audit.kind` = 'audit'"
         found = client.search_runs(all_experiments(client), query, order_by=["attributes.start_time DESC"])
     place = without_password(server).rstrip("/")

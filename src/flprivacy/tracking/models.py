@@ -9,18 +9,18 @@ from mlflow.entities.model_registry import ModelVersion
 from flprivacy.tracking.server import connected, without_password
 
 
-def model_identity(uri: str, *, tracking_uri: str | None = None) -> str:
+def model_identity(uri: str) -> str:
     """Return the registered version that a ``models:/`` URI means now; empty for ``runs:/``, whose files may change."""
-    with connected(tracking_uri) as (client, server):
+    with connected() as (client, server):
         found = _version(uri, client)
     if found is None:
         return ""
     return f"{without_password(server)} {found.name} {found.version} {found.source} {found.creation_timestamp}"
 
 
-def pinned_version(uri: str, *, tracking_uri: str | None = None) -> str:
+def pinned_version(uri: str) -> str:
     """Return ``models:/name/version`` for ``models:/name@alias``, so that what was found is what is audited."""
-    with connected(tracking_uri, about=uri) as (client, _):
+    with connected(about=uri) as (client, _):
         found = _version(uri, client)
     return uri if found is None else f"models:/{found.name}/{found.version}"
 
@@ -37,8 +37,8 @@ def _version(uri: str, client: MlflowClient) -> ModelVersion | None:
     return client.get_model_version(name, version)
 
 
-def fetch_artifacts(uri: str, folder: Path, *, tracking_uri: str | None = None) -> Path:
+def fetch_artifacts(uri: str, folder: Path) -> Path:
     """Download what a ``models:/`` or ``runs:/`` URI refers to into a folder; return the file or folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    with connected(tracking_uri, about=uri) as (_, server):
+    with connected(about=uri) as (_, server):
         return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=server))

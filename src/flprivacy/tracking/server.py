@@ -13,18 +13,6 @@ URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _LINE_LENGTH = 300
 
 
-def server_uri(tracking_uri: str | None = None) -> str:
-    """Return the server's URI: the given one, or the environment's.
-
-    Raises:
-        TrackingError: none is named.
-    """
-    uri = tracking_uri or os.environ.get(URI_VARIABLE, "")
-    if not uri:
-        raise TrackingError(f"no MLflow server is given; set {URI_VARIABLE}")
-    return uri
-
-
 def without_password(uri: str) -> str:
     """Return a URI without user and password."""
     scheme, mark, rest = uri.partition("://")
@@ -32,23 +20,17 @@ def without_password(uri: str) -> str:
 
 
 @contextmanager
-def connected(tracking_uri: str | None = None, *, about: str = "") -> Iterator[tuple[MlflowClient, str]]:
-    """Yield a client of the given server, or the environment's, and its URI; what MLflow raises becomes one line.
+def connected(*, about: str = "") -> Iterator[tuple[MlflowClient, str]]:
+    """Yield a client of the environment's server, and its URI; what MLflow raises becomes a TrackingError of one line.
 
-    Raises:
-        TrackingError: no server is named, it cannot be reached, or it refuses.
+    ``about`` is what the line is about, beside the server.
     """
-    uri = server_uri(tracking_uri)
-    with _one_line(uri, about):
-        yield MlflowClient(tracking_uri=uri), uri
-
-
-@contextmanager
-def _one_line(uri: str, about: str) -> Iterator[None]:
-    """Turn what MLflow raises into errors of one line."""
+    uri = os.environ.get(URI_VARIABLE, "")
+    if not uri:
+        raise TrackingError(f"no MLflow server is given; set {URI_VARIABLE}")
     shown = f"{without_password(uri)}: {about}" if about else without_password(uri)
     try:
-        yield
+        yield MlflowClient(tracking_uri=uri), uri
     except MlflowException as error:
         text = str(error).replace(uri, without_password(uri)).splitlines()[0][:_LINE_LENGTH]
         raise TrackingError(f"{shown}: MLflow cannot be reached or refuses ({text})") from error

@@ -2,7 +2,7 @@
 
 Layout: ``<store>/spool/<key>/`` holds ``audit/``, ``report/`` and, written last, ``filing.json``: without it there is
 no entry. An entry is removed once MLflow has it; one that is left over does no harm, because MLflow's own digests
-decide what was filed.
+decide what was filed. StorageError where the store cannot be read or written.
 """
 
 import json
@@ -59,11 +59,7 @@ def result_digest(folder: Path) -> str:
 
 
 def put(*, audit: Path, report: Path, filing: Filing, store: str = "") -> str:
-    """Keep a result until it is filed, and return its entry's name. The same result is kept once.
-
-    Raises:
-        StorageError: the store may not be written.
-    """
+    """Keep a result until it is filed, and return its entry's name. The same result is kept once."""
     key = digest_json([result_digest(audit), to_mapping(filing)])[:_KEY_LENGTH]
     if key in waiting(store):
         return key
@@ -82,11 +78,7 @@ def put(*, audit: Path, report: Path, filing: Filing, store: str = "") -> str:
 
 
 def waiting(store: str = "") -> list[str]:
-    """Return the names of all entries, in order.
-
-    Raises:
-        StorageError: the store cannot be read.
-    """
+    """Return the names of all entries, in order."""
     uri = spool_uri(store)
     try:
         names = list(open_objects(uri).contents(uri))
@@ -99,8 +91,7 @@ def waiting(store: str = "") -> list[str]:
 def taken(key: str, store: str = "") -> Iterator[Spooled | None]:
     """Bring an entry to this machine for the length of the block; None if another process has removed it meanwhile.
 
-    Raises:
-        StorageError: it cannot be read, or is damaged.
+    DamagedEntryError if it is not what was put there.
     """
     uri = join(spool_uri(store), key)
     objects = open_objects(uri)
@@ -123,11 +114,7 @@ def _read(folder: Path, uri: str) -> Spooled:
 
 
 def remove(key: str, store: str = "") -> None:
-    """Remove an entry that was filed, its record first.
-
-    Raises:
-        StorageError: the store may not be written.
-    """
+    """Remove an entry that was filed, its record first."""
     uri = join(spool_uri(store), key)
     objects = open_objects(uri)
     objects.delete(join(uri, _FILING))

@@ -1,0 +1,48 @@
+"""File a result in MLflow, or all results that wait in a store's spool."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, CHECK_FILE
+from flprivacy.core.audit import Audit
+from flprivacy.core.change import AuditChange
+from flprivacy.core.dp_check import DpCheck
+from flprivacy.core.errors import AuditError
+from flprivacy.tracking import spool
+from flprivacy.tracking.audits import log_audit
+from flprivacy.tracking.checks import log_check
+from flprivacy.tracking.filing import Filing, LoggedRun
+
+LOGGER = logging.getLogger(__name__)
+
+
+def sync(*, audit: Path, report: Path, filing: Filing | None = None) -> LoggedRun:
+    """Log an audit, or a check of private training, once; a second call with the same finds the first one's run.
+
+    AuditError if there is none in the folder.
+    """
+    digest = spool.result_digest(audit) if audit.is_dir() else ""
+    if (audit / CHECK_FILE).exists():
+        return log_check(DpCheck.read(audit / CHECK_FILE), digest=digest, folder=audit, filing=filing)
+    found = Audit.read(audit / AUDIT_FILE)
+    change = AuditChange.read(audit / CHANGE_FILE) if (audit / CHANGE_FILE).exists() else None
+    return log_audit(found, digest=digest, folder=audit, report=report, change=change, filing=filing)
+
+
+def sync_spool(store: str = "") -> Iterator[LoggedRun]:
+    """Log everything that waits in a store's spool, yield each run, and remove what was logged.
+
+    StorageError if the store cannot be read or written.
+    """
+    for key in spool.waiting(store):
+        try:
+            with spool.taken(key, store) as entry:
+                if entry is None:  # another process has logged it meanwhile
+                    continue
+                logged = sync(audit=entry.audit, report=entry.report, filing=entry.filing)
+        except (AuditError, spool.DamagedEntryError) as error:
+            LOGGER.warning("%s in the spool is damaged and stays there: %s", key, error)
+            continue
+        spool.remove(key, store)
+        yield logged
