@@ -60,19 +60,12 @@ class Caller:
         found: Callable[[], R | None] | None = None,
         **kwargs: Any,
     ) -> R:
-        """Return ``function(*args, **kwargs)``.
+        """Return ``function(*args, **kwargs)``, a call of a generated API.
 
-        Args:
-            what: what is being done, for messages, such as ``start the run``.
-            function: of a generated API, which takes ``_request_timeout``.
-            args: its positional arguments.
-            found: for a function that creates something: looks whether an attempt whose answer was lost created it.
-            kwargs: its named arguments.
+        ``what`` is what is being done, for messages, such as ``start the run``. For a function that creates something,
+        ``found`` looks whether an attempt whose answer was lost created it.
 
-        Raises:
-            AbsentError: 404.
-            TakenError: 409.
-            ClusterError: any other refusal, or no answer after all attempts.
+        AbsentError for 404, TakenError for 409, ClusterError for any other refusal or no answer after all attempts.
         """
         backoff = Backoff(self.retry)
         while True:
@@ -146,13 +139,9 @@ class Cluster:
 def connect(host: str, namespace: str = "") -> Cluster:
     """Return the installation at ``host``, once it has answered.
 
-    Args:
-        host: URL of the API, or of the UI that passes requests on to it; empty: the service's address in the cluster.
-        namespace: of the user's profile; only a multi-user installation needs it.
-
-    Raises:
-        ConfigError: no address or a wrong one, or a multi-user installation and no namespace.
-        ClusterError: it cannot be reached or refuses.
+    ``host`` is the URL of the API, or of the UI that passes requests on to it; empty: the service's address in the
+    cluster. ``namespace`` is that of the user's profile; only a multi-user installation needs it. ConfigError for no
+    address or a wrong one, or a multi-user installation and no namespace.
     """
     address = _address(host)
     call = Caller(host=address)

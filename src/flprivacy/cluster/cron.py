@@ -61,8 +61,7 @@ class Cron:
 def read_cron(text: str) -> Cron:
     """Return a cron expression given as six fields, as five (then at second 0), or as a nickname such as ``@daily``.
 
-    Raises:
-        ConfigError: it is not one; the message names the field.
+    ConfigError names the field that is wrong.
     """
     words = _NICKNAMES.get(text.strip().lower(), text).split()
     if text.strip().startswith("@") and len(words) < len(_FIELDS):
@@ -76,11 +75,7 @@ def read_cron(text: str) -> Cron:
 
 
 def read_zone(name: str, option: str) -> ZoneInfo:
-    """Return a time zone by its name.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
+    """Return a time zone by its name; ConfigError if there is none of that name."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
@@ -90,8 +85,7 @@ def read_zone(name: str, option: str) -> ZoneInfo:
 def in_cluster_zone(cron: Cron, zone: ZoneInfo, cluster: ZoneInfo, now: datetime) -> Cron:
     """Return the expression that fires in the cluster's zone exactly when ``cron`` fires in ``zone``.
 
-    Raises:
-        ConfigError: there is none, because the zones' offset varies, or the fields cannot be shifted.
+    ConfigError if there is none, because the zones' offset varies, or the fields cannot be shifted.
     """
     hours_ahead = range(0, _YEARS_AHEAD * 366 * 24, 6)
     shifts = {_shift_minutes(now + timedelta(hours=n), zone, cluster) for n in hours_ahead}
@@ -115,10 +109,8 @@ def in_cluster_zone(cron: Cron, zone: ZoneInfo, cluster: ZoneInfo, now: datetime
 
 
 def _shift_minutes(moment: datetime, zone: ZoneInfo, cluster: ZoneInfo) -> int:
-    ahead = (moment.astimezone(cluster).utcoffset() or timedelta()) - (
-        moment.astimezone(zone).utcoffset() or timedelta()
-    )
-    return round(ahead.total_seconds() / 60)
+    there, here = (moment.astimezone(one).replace(tzinfo=UTC) for one in (cluster, zone))
+    return round((there - here).total_seconds() / 60)
 
 
 def _shifted(cron: Cron, minutes: int) -> Cron | None:

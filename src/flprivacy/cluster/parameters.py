@@ -24,11 +24,8 @@ def run_parameters(pipeline: CompiledPipeline, options: RunOptions) -> dict[str,
     """Return the parameters of a run: checked, typed, and small.
 
     A preset file of the user's, which no pod could read here, is kept in the store, and so is whatever would make the
-    parameters too large. Nothing is written before everything is checked.
-
-    Raises:
-        ConfigError: a wrong option, a path that only this machine has, or something to keep and no store.
-        StorageError: the store cannot be written.
+    parameters too large. Nothing is written before everything is checked. ConfigError for a wrong option, a path that
+    only this machine has, or something to keep and no store.
     """
     given = parameters_of(pipeline, options)
     _check_readable_by_pods(given)

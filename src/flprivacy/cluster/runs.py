@@ -94,15 +94,9 @@ def start_run(cluster: Cluster, start: Start, reason: str = "submitted") -> str:
 
 
 def run_status(cluster: Cluster, run_id: str, steps: Sequence[str]) -> RunStatus:
-    """Return the state of a run and of its steps.
+    """Return the state of a run and of its steps, by name; what else the backend lists (drivers, loops, pods) is not.
 
-    Args:
-        cluster: where it runs.
-        run_id: of the run.
-        steps: names of the pipeline's steps; what else the backend lists (drivers, loops, pods) is left out.
-
-    Raises:
-        AbsentError: there is no such run.
+    AbsentError if there is no such run.
     """
     run = cluster.call("look up the run", cluster.client.runs.run_service_get_run, run_id)
     details = (run.run_details.task_details if run.run_details else None) or []

@@ -5,6 +5,7 @@ stopped in between leaves two; repeating the command keeps the one that is as wa
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -21,44 +22,21 @@ from flprivacy.core.errors import ConfigError
 _KEEP_RUNS = "ORPHAN"
 _MARK = re.compile(r"flprivacy schedule (?P<digest>[0-9a-f]{64}); (?P<cron>[^;]+) \((?P<zone>[^;()]+)\)")
 ENABLED = "ENABLED"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """A schedule as it should be; one of each name is kept."""
-
-    cron: str  # six fields, in the cluster's time zone
-    written: str  # the cron expression as it was given, for people
-    zone: str  # the time zone it was given in
-    start: Start  # what to run; its name is the schedule's
-
-    @property
-    def digest(self) -> str:
-        """Return the digest of all that makes one schedule differ from another."""
-        start = self.start
-        fields = [self.cron, start.pipeline_id, start.version_id, start.experiment_id, start.service_account]
-        return digest_json(
-            [*fields, dict(start.parameters), dict(start.plugins_input or {}), "no catch-up, 1 at a time"]
-        )
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A recurring run of ours."""
+    """A recurring run of ours, as it is or, without an id, as it should be; one of each name is kept."""
 
-    schedule_id: str  # of the recurring run
-    enabled: bool  # whether it is not paused
     cron: str  # six fields, in the cluster's time zone; empty if it has another trigger
-    written: str  # the cron expression as it was given
+    written: str  # the cron expression as it was given, for people
     zone: str  # the time zone it was given in
-    digest: str  # of what it was created from (:attr:`Wanted.digest`)
-    created: datetime  # when
     start: Start  # what it runs; its name is the schedule's
-
-    @property
-    def name(self) -> str:
-        """Return the schedule's name."""
-        return self.start.name
+    schedule_id: str = ""  # of the recurring run
+    digest: str = ""  # of what the recurring run was created from
+    enabled: bool = True  # whether it is not paused
+    created: datetime = _EPOCH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +45,7 @@ class Replaced:
 
     schedule_id: str  # the one that is there now
     created: bool  # whether this call created it
-    removed: tuple[str, ...]  # ids of those that it replaced
+    removed: int  # how many it replaced
     resumed: bool  # whether all of those were paused
 
 
@@ -90,7 +68,7 @@ def all_named(cluster: Cluster, name: str) -> list[Schedule]:
     return found
 
 
-def put_schedule(cluster: Cluster, wanted: Wanted) -> Replaced:
+def put_schedule(cluster: Cluster, wanted: Schedule) -> Replaced:
     """Create the schedule, or replace the one of that name with it; at no moment is there none.
 
     Raises:
@@ -104,10 +82,11 @@ def put_schedule(cluster: Cluster, wanted: Wanted) -> Replaced:
         raise ConfigError(
             f"schedule {name!r}: a recurring run of that name was not created by flprivacy; choose another name"
         )
-    same = [schedule for schedule in there if schedule.digest == wanted.digest]
+    digest = _digest(wanted)
+    same = [schedule for schedule in there if schedule.digest == digest]
     kept = max(same, key=lambda schedule: (schedule.enabled, schedule.created), default=None)
     if kept is None:
-        current = _create(cluster, wanted)
+        current = _create(cluster, wanted, digest)
     else:
         current = kept.schedule_id
         if not kept.enabled:
@@ -118,28 +97,31 @@ def put_schedule(cluster: Cluster, wanted: Wanted) -> Replaced:
     return Replaced(
         schedule_id=current,
         created=kept is None,
-        removed=tuple(schedule.schedule_id for schedule in others),
+        removed=len(others),
         resumed=bool(there) and not any(schedule.enabled for schedule in there),
     )
 
 
+def _digest(wanted: Schedule) -> str:
+    """Return the digest of all that makes one schedule differ from another."""
+    start = wanted.start
+    fields = [wanted.cron, start.pipeline_id, start.version_id, start.experiment_id, start.service_account]
+    return digest_json([*fields, dict(start.parameters), dict(start.plugins_input or {}), "no catch-up, 1 at a time"])
+
+
 def set_enabled(cluster: Cluster, schedule: Schedule, *, enabled: bool) -> None:
     """Pause or resume a schedule."""
-    api = cluster.client.recurring_runs
-    change = (
-        api.recurring_run_service_enable_recurring_run if enabled else api.recurring_run_service_disable_recurring_run
-    )
-    cluster.call(f"{'resume' if enabled else 'pause'} schedule {schedule.name!r}", change, schedule.schedule_id)
+    word = "enable" if enabled else "disable"
+    change = getattr(cluster.client.recurring_runs, f"recurring_run_service_{word}_recurring_run")
+    cluster.call(f"{'resume' if enabled else 'pause'} schedule {schedule.start.name!r}", change, schedule.schedule_id)
 
 
 def delete_schedule(cluster: Cluster, schedule: Schedule) -> None:
     """Delete a schedule; its runs stay, running ones too. One that is already gone is no error."""
     delete = cluster.client.recurring_runs.recurring_run_service_delete_recurring_run
-    what = f"delete schedule {schedule.name!r}"
-    try:
+    with suppress(AbsentError):
+        what = f"delete schedule {schedule.start.name!r}"
         cluster.call(what, delete, schedule.schedule_id, propagation_policy=_KEEP_RUNS)
-    except AbsentError:
-        return
 
 
 def run_now(cluster: Cluster, schedule: Schedule, name: str) -> str:
@@ -169,7 +151,7 @@ def _schedule(item: Any) -> Schedule | None:
         written=mark["cron"],
         zone=mark["zone"],
         digest=mark["digest"],
-        created=item.created_at or datetime.fromtimestamp(0, UTC),
+        created=item.created_at or _EPOCH,
         start=Start(
             pipeline_id=reference.pipeline_id,
             version_id=reference.pipeline_version_id,
@@ -182,9 +164,9 @@ def _schedule(item: Any) -> Schedule | None:
     )
 
 
-def _create(cluster: Cluster, wanted: Wanted) -> str:
+def _create(cluster: Cluster, wanted: Schedule, digest: str) -> str:
     name = wanted.start.name
-    mark = f"flprivacy schedule {wanted.digest}; {wanted.written} ({wanted.zone}); flprivacy {__version__}"
+    mark = f"flprivacy schedule {digest}; {wanted.written} ({wanted.zone}); flprivacy {__version__}"
     body = V2beta1RecurringRun(
         description=mark,
         trigger=V2beta1Trigger(cron_schedule=V2beta1CronSchedule(cron=wanted.cron)),

@@ -11,7 +11,7 @@ from flprivacy.cluster.runs import Start
 from flprivacy.launch.compiled import CompiledPipeline, step_names
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Version:
     """A version of a pipeline on the server."""
 
@@ -47,9 +47,7 @@ def ensure_version(cluster: Cluster, pipeline: CompiledPipeline) -> Version:
             f"{cluster.call.host}: has no version {pipeline.version} of {pipeline.title} after its upload; "
             "check the API server's log"
         )
-    return Version(
-        pipeline_id=pipeline_id, version_id=version.pipeline_version_id, name=pipeline.version, uploaded=uploaded
-    )
+    return Version(pipeline_id, version.pipeline_version_id, pipeline.version, uploaded)
 
 
 def ensure_experiment(cluster: Cluster, name: str) -> str:
@@ -103,11 +101,7 @@ def version_name(cluster: Cluster, pipeline_id: str, version_id: str) -> str:
 
 
 def version_steps(cluster: Cluster, pipeline_id: str, version_id: str) -> tuple[str, ...]:
-    """Return the names of the steps of a version that is on the server.
-
-    Raises:
-        AbsentError: the version was deleted.
-    """
+    """Return the names of the steps of a version that is on the server; AbsentError if it was deleted."""
     spec = _version(cluster, pipeline_id, version_id).pipeline_spec or {}
     return step_names(spec.get("pipeline_spec", spec))
 

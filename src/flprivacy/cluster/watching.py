@@ -25,11 +25,7 @@ _TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 def watch_run(
     cluster: Cluster, run_id: str, steps: Sequence[str], console: Console, *, every_seconds: float
 ) -> RunStatus:
-    """Return the state in which a run ended, showing its steps until then.
-
-    Raises:
-        ClusterError: the server refuses, or stays away for minutes; the run goes on.
-    """
+    """Return the state in which a run ended, showing its steps until then; ClusterError does not mean that it ended."""
     cluster = replace(cluster, call=replace(cluster.call, retry=_PATIENT))
     shown: dict[str, str] = {}
     live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
@@ -49,11 +45,7 @@ def watch_run(
 
 
 def mlflow_lines(run_id: str, links: Mapping[str, str]) -> list[str]:
-    """Return a line for each MLflow run of a pipeline run.
-
-    Args:
-        run_id: of the pipeline run.
-        links: what the backend's own MLflow plugin filed, by name.
+    """Return a line for each MLflow run of a pipeline run, those that the backend's own MLflow plugin filed first.
 
     The steps' own runs are looked up if ``$MLFLOW_TRACKING_URI`` names a server; without one, or if it does not
     answer, the line gives the tag to look for.

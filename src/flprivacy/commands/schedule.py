@@ -73,7 +73,7 @@ def create(
     """
     from flprivacy.cluster.cron import in_cluster_zone, read_cron, read_zone
     from flprivacy.cluster.parameters import run_parameters
-    from flprivacy.cluster.schedules import Wanted, put_schedule
+    from flprivacy.cluster.schedules import Schedule, put_schedule
     from flprivacy.cluster.versions import ensure_version, start_of
     from flprivacy.launch.compiled import read_compiled
 
@@ -92,12 +92,12 @@ def create(
     cluster = connect()
     version = ensure_version(cluster, compiled)
     start = start_of(cluster, compiled, version, parameters, name=name, **filed)
-    done = put_schedule(cluster, Wanted(cron=fires.text, written=given.text, zone=zone.key, start=start))
+    done = put_schedule(cluster, Schedule(cron=fires.text, written=given.text, zone=zone.key, start=start))
     if given.added_seconds:
         click.echo(f"cron:       {cron!r} has five fields; taken as {given.text!r}, at second 0")
     if fires.text != given.text:
         click.echo(f"cron:       {given.text!r} in {zone.key} is {fires.text!r} in {cluster_zone.key}")
-    click.echo(f"schedule:   {name} · {_what_was_done(done.created, len(done.removed))} · {done.schedule_id}")
+    click.echo(f"schedule:   {name} · {_what_was_done(done.created, done.removed)} · {done.schedule_id}")
     click.echo(f"            {cluster.schedule_link(done.schedule_id)}")
     if done.resumed:
         click.echo("            it was paused, and is now enabled")
@@ -200,7 +200,7 @@ def _table(cluster: "Cluster", found: "list[Schedule]", zone: "ZoneInfo") -> "Ta
         names[key] = names.get(key) or version_name(cluster, *key)
         following = read_cron(item.cron).next_after(now, zone) if item.enabled and item.cron else None
         table.add_row(
-            item.name,
+            item.start.name,
             "enabled" if item.enabled else "paused",
             f"{item.written} ({item.zone})",
             _moment(following, zone) if following else "-",

@@ -18,7 +18,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Parameter:
     """A parameter of a pipeline."""
 
@@ -46,11 +46,7 @@ class CompiledPipeline:
 
 
 def compiled_file(name: str) -> Path:
-    """Return the compiled file of a pipeline.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
+    """Return the compiled file of a pipeline; ConfigError if there is none of that name."""
     folder = Path(os.environ.get(PIPELINES_VARIABLE) or Path(flprivacy.__file__).with_name("pipelines"))
     path = folder / f"{name.replace('-', '_')}.yaml"
     if not path.is_file():
@@ -63,11 +59,7 @@ def compiled_file(name: str) -> Path:
 
 
 def read_compiled(name: str) -> CompiledPipeline:
-    """Return a compiled pipeline by its name.
-
-    Raises:
-        ConfigError: there is none of that name, or the file is not a compiled pipeline.
-    """
+    """Return a compiled pipeline by its name; ConfigError if there is none, or the file is not a compiled pipeline."""
     file = compiled_file(name)
     try:
         documents = [document for document in yaml.load_all(file.read_bytes(), Loader=_LOADER) if document]
@@ -83,16 +75,18 @@ def read_compiled(name: str) -> CompiledPipeline:
         title=f"flprivacy-{name.replace('_', '-')}",
         description=spec["pipelineInfo"].get("description", ""),
         digest=digest_json(documents),
-        parameters={key: _parameter(key, value) for key, value in inputs.items()},
+        parameters={
+            name: Parameter(name, one["parameterType"], "defaultValue" not in one and not one.get("isOptional", False))
+            for name, one in inputs.items()
+        },
         steps=steps,
     )
 
 
 def step_names(spec: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of a pipeline's tasks that run a container, including those within loops.
+    """Return the names of the tasks that run a container, those within loops too, of a specification that may be empty.
 
-    Args:
-        spec: the pipeline's specification, the first document of its YAML; empty: there are none.
+    A specification is the first document of a pipeline's YAML.
     """
     return tuple(dict.fromkeys(_steps(spec["root"], spec))) if spec else ()
 
@@ -107,11 +101,6 @@ def without_retries(file: Path) -> str:
     for task in (task for part in dags for task in part.get("dag", {}).get("tasks", {}).values()):
         task.pop("retryPolicy", None)
     return str(yaml.dump(spec, Dumper=_DUMPER, sort_keys=False))
-
-
-def _parameter(name: str, spec: Mapping[str, Any]) -> Parameter:
-    required = "defaultValue" not in spec and not spec.get("isOptional", False)
-    return Parameter(name=name, kind=spec["parameterType"], required=required)
 
 
 def _steps(component: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterator[str]:

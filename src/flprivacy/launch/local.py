@@ -66,16 +66,9 @@ def serve_ui(host: str, port: int) -> int:
 
 
 def run_local(pipeline: CompiledPipeline, parameters: Mapping[str, Any], screen: Console) -> LocalRun:
-    """Run a compiled pipeline to its end while showing its steps.
+    """Run a compiled pipeline to its end while showing its steps on the screen.
 
-    Args:
-        pipeline: what to run.
-        parameters: its parameters.
-        screen: where to show progress.
-
-    Raises:
-        PipelineError: a step refused or broke, and there are no results.
-        StorageError: the home folder is not writable.
+    PipelineError if a step refused or broke, and there are no results; StorageError if the home folder is not writable.
     """
     run = _run_folder(pipeline.name)
     os.environ[ENVIRONMENT_VARIABLE] = str(run / "events")

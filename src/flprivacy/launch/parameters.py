@@ -9,14 +9,8 @@ import yaml
 
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError
-from flprivacy.core.target_source import (
-    MLFLOW_PREFIXES,
-    YAML_SUFFIXES,
-    TargetSource,
-    parse_source,
-    parse_source_file,
-)
-from flprivacy.launch.compiled import CompiledPipeline, Parameter
+from flprivacy.core.target_source import MLFLOW_PREFIXES, YAML_SUFFIXES, TargetSource, parse_source, parse_source_file
+from flprivacy.launch.compiled import CompiledPipeline
 from flprivacy.presets import is_file, load_preset
 from flprivacy.storage.parameters import digest_in
 from flprivacy.storage.uris import is_remote, local_path
@@ -61,9 +55,8 @@ class RunOptions:
 def parameters_of(pipeline: CompiledPipeline, options: RunOptions) -> dict[str, Any]:
     """Return the parameters that were given, typed; paths are absolute, URIs as they are.
 
-    Raises:
-        ConfigError: a wrong option or value, one that the pipeline has no parameter for, or one that is missing.
-        StorageError: a URI of a kind that is not supported.
+    ConfigError for a wrong option or value, one that the pipeline has no parameter for, or one that is missing;
+    StorageError for a URI of a kind that is not supported.
     """
     asked = {
         "cohort": _location(options.cohort) if options.cohort else "",
@@ -76,22 +69,19 @@ def parameters_of(pipeline: CompiledPipeline, options: RunOptions) -> dict[str, 
     given = _configuration(options) | {name: value for name, value in asked.items() if value}
     for name in given:
         if name not in pipeline.parameters:
-            raise ConfigError(f"{_option(name)} is not for {pipeline.name}; leave it out")
+            raise ConfigError(f"{_OPTIONS[name]} is not for {pipeline.name}; leave it out")
     given |= dict(_typed(pipeline, word) for word in options.values)
     for parameter in pipeline.parameters.values():
         if parameter.required and parameter.name not in given:
-            raise ConfigError(f"{pipeline.name} needs {parameter.name}; give it with {_option(parameter.name)}")
+            option = _OPTIONS.get(parameter.name, f"--param {parameter.name}=VALUE")
+            raise ConfigError(f"{pipeline.name} needs {parameter.name}; give it with {option}")
     if "targets_from" in pipeline.parameters and not {"targets", "targets_from"} & given.keys():
         raise ConfigError(f"{pipeline.name} needs --targets-from LOCATION or --target NAME=LOCATION; give at least one")
     return given
 
 
 def overrides(changes: Sequence[str]) -> dict[str, Any]:
-    """Return ``("cohort.scans=400",)`` as ``{"cohort": {"scans": 400}}``; values are YAML.
-
-    Raises:
-        ConfigError: a word without ``=``, or a value that is not YAML.
-    """
+    """Return ``("cohort.scans=400",)`` as ``{"cohort": {"scans": 400}}``; values are YAML, else ConfigError."""
     fields: dict[str, Any] = {}
     for change in changes:
         path, mark, text = change.partition("=")
@@ -112,11 +102,8 @@ def overrides(changes: Sequence[str]) -> dict[str, Any]:
 def target_source(word: str) -> TargetSource:
     """Read ``LOCATION[,field=value...]``, or a YAML file that says the same; paths become absolute.
 
-    A path within a YAML file is relative to the file's folder.
-
-    Raises:
-        ConfigError: an unknown field, a wrong value, or no such YAML file.
-        StorageError: a URI of a kind that is not supported.
+    A path within a YAML file is relative to the file's folder. ConfigError for an unknown field, a wrong value, or no
+    such YAML file; StorageError for a URI of a kind that is not supported.
     """
     source, folder = parse_source(word), Path()
     if not source.is_mlflow and not is_remote(source.location) and source.location.endswith(YAML_SUFFIXES):
@@ -191,8 +178,7 @@ def _typed(pipeline: CompiledPipeline, word: str) -> tuple[str, Any]:
         raise ConfigError(
             f"--param {word!r}: {pipeline.name} has no such parameter; write NAME=VALUE, NAME one of {known}"
         )
-    parameter: Parameter = pipeline.parameters[name]
-    kinds, rule = _KINDS.get(parameter.kind, (str, "text"))
+    kinds, rule = _KINDS.get(pipeline.parameters[name].kind, (str, "text"))
     if kinds is str:
         return name, text
     try:
@@ -203,7 +189,3 @@ def _typed(pipeline: CompiledPipeline, word: str) -> tuple[str, Any]:
     if wrong_boolean or not isinstance(value, kinds):
         raise ConfigError(f"--param {name}={text}: {name} takes {rule}")
     return name, value
-
-
-def _option(name: str) -> str:
-    return _OPTIONS.get(name, f"--param {name}=VALUE")

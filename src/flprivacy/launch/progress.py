@@ -12,16 +12,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from flprivacy.core.events import ENVIRONMENT_VARIABLE, EventReader
@@ -41,11 +32,7 @@ def console() -> Console:
 def amount_text(description: str, done: float, total: float | None, rate: float | None = None) -> str:
     """Return text such as ``3 of 7``, or ``1.2 GB of 2.0 GB, 240.0 MB/s`` where the description ends in ``(bytes)``.
 
-    Args:
-        description: of the work.
-        done: units.
-        total: units; None where not known yet.
-        rate: units per second; None where not known.
+    ``rate`` is in units per second; total and rate are None where not known.
     """
     if total is None:
         return ""
@@ -85,7 +72,7 @@ def drawing_here() -> Iterator[None]:
 
 
 def _draw(reader: EventReader, bars: Progress, stop: threading.Event) -> None:
-    tasks: dict[str, TaskID] = {}
+    tasks: dict[str, Any] = {}
     while not stop.wait(_POLL_SECONDS):
         for event in reader.read():
             if event["kind"] == "progress":
@@ -96,22 +83,14 @@ def _draw(reader: EventReader, bars: Progress, stop: threading.Event) -> None:
 
 
 class Watch:
-    """Draws the events of a run's steps.
-
-    Attributes:
-        errors: messages of steps that refused, in order.
-        failed: messages of targets' steps that failed while the run went on, in order.
-        results: folders of the run's results by name, also where the run then fails.
-        warnings: messages to repeat at the end, in order.
-        notes: facts to repeat at the end, in order.
-    """
+    """Draws the events of a run's steps, and keeps what they had to say, in order."""
 
     def __init__(self, folder: Path, screen: Console) -> None:
-        self.errors: list[str] = []
-        self.failed: list[str] = []
-        self.results: dict[str, str] = {}
-        self.warnings: list[str] = []
-        self.notes: list[str] = []
+        self.errors: list[str] = []  # messages of steps that refused
+        self.failed: list[str] = []  # messages of targets' steps that failed while the run went on
+        self.results: dict[str, str] = {}  # folders of the run's results by name, also where the run then fails
+        self.warnings: list[str] = []  # to repeat at the end
+        self.notes: list[str] = []  # likewise
         self._reader = EventReader(folder)
         self._screen = screen
         self._bars = Progress(
@@ -127,7 +106,7 @@ class Watch:
             disable=not screen.is_terminal,
         )
         self._steps: dict[int, tuple[str, float]] = {}
-        self._tasks: dict[int, TaskID] = {}
+        self._tasks: dict[int, Any] = {}
         self._reused: set[int] = set()
         self._plain_at: dict[int, float] = {}
 

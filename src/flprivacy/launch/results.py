@@ -19,12 +19,9 @@ from flprivacy.storage.places import home
 
 
 def show_run(result: LocalRun, *, name: str, screen: Console) -> None:
-    """Put what a run found where it is found by name, and print it and where it is.
+    """Put what a run found where it is found by name, the report's folder, and print it and where it is.
 
-    Args:
-        result: of a run; one without outputs had nothing to audit.
-        name: of the folder of its report.
-        screen: where to print.
+    A result without outputs is that of a run that had nothing to audit.
     """
     folder = None
     if "check" in result.outputs:
