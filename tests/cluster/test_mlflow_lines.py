@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from flprivacy.cluster.watching import mlflow_lines
-from flprivacy.tracking import run_pages
+from flprivacy.tracking.history import run_pages
 
 
 def test_pages_are_those_of_the_audits_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

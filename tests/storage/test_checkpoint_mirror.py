@@ -41,8 +41,7 @@ def mirror(place: str, disk: Path, *, interval_seconds: float = 0.0) -> Mirror:
         checkpoints(place),
         disk / "work",
         notes=disk / "notes",
-        files={},
-        stored=(),
+        restored=None,
         number=0,
         interval_seconds=interval_seconds,
     )
@@ -111,9 +110,8 @@ def test_what_did_not_change_is_not_sent_again(place: str, tmp_path: Path) -> No
         checkpoints(place),
         again / "work",
         notes=again / "notes",
-        files=snapshot.files,
-        stored=[content.sha256 for content in snapshot.files.values()],
-        number=snapshot.number,
+        restored=snapshot,
+        number=0,
         interval_seconds=0.0,
     )
     with broken_off(carried_on):

@@ -107,7 +107,7 @@ def test_a_file_that_holds_no_key_is_one_line(account: ScriptedGcs, monkeypatch:
 def test_publishing_into_a_bucket_that_is_not_there(gcs: str, tmp_path: Path) -> None:
     written(tmp_path / "x", 100)
     with pytest.raises(MissingObjectError) as caught:
-        upload_files(tmp_path, ["x"], "gs://no-such-bucket/folder", last="x")
+        upload_files({"x": tmp_path / "x"}, "gs://no-such-bucket/folder", last="x")
     one_line(caught.value, "gs://no-such-bucket/folder/x", "no such bucket", "check its name")
 
 

@@ -25,7 +25,7 @@ def test_upload_stat_list_read_download(uri: str, tmp_path: Path, monkeypatch: p
     names = {"a b/empty": 0, "a b/large": large, "a b/z": 5, odd: 1000}
     for seed, (name, size) in enumerate(names.items()):
         written(tmp_path / name, size, seed)
-    assert upload_files(tmp_path, list(names), uri, last="a b/z") == sum(names.values())
+    assert upload_files({name: tmp_path / name for name in names}, uri, last="a b/z") == sum(names.values())
     store = open_objects(uri)
     assert [(f"a b/{name}", stat.size) for name, stat in store.contents(f"{uri}/a b").items()] == list(names.items())
     assert store.contents(f"{uri}/a") == store.contents(f"{uri}/none") == {}
@@ -44,22 +44,22 @@ def test_upload_stat_list_read_download(uri: str, tmp_path: Path, monkeypatch: p
 
 
 def test_publishing_again_sends_nothing_and_never_replaces(uri: str, tmp_path: Path) -> None:
-    names = ["a", "b", "last"]
-    for seed, name in enumerate(names):
-        written(tmp_path / name, 2000, seed)
+    files = {name: tmp_path / name for name in ("a", "b", "last")}
+    for seed, path in enumerate(files.values()):
+        written(path, 2000, seed)
     open_objects(uri).upload(tmp_path / "a", f"{uri}/a")
     (tmp_path / "b").rename(tmp_path / "hidden")
     with pytest.raises(StorageError, match="cannot be read"):
-        upload_files(tmp_path, names, uri, last="last")
+        upload_files(files, uri, last="last")
     assert open_objects(uri).find(f"{uri}/last") is None
     (tmp_path / "hidden").rename(tmp_path / "b")
     sent_again = 2000 if uri.startswith("file") else 0  # files have no checksum to compare with
-    assert upload_files(tmp_path, names, uri, last="last") == 4000 + sent_again
+    assert upload_files(files, uri, last="last") == 4000 + sent_again
     if not sent_again:
-        assert upload_files(tmp_path, names, uri, last="last") == 0
+        assert upload_files(files, uri, last="last") == 0
     written(tmp_path / "a", 2000, seed=7)
     with pytest.raises(StorageError) as caught:
-        upload_files(tmp_path, names, uri, last="last")
+        upload_files(files, uri, last="last")
     one_line(caught.value, uri, "holds another last already", "give a new URI")
 
 

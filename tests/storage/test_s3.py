@@ -93,11 +93,11 @@ def test_publishing_with_a_wrong_key_or_into_no_bucket(
     for name, size in (("large", _LARGE), ("last", 10)):  # in parts, and in one
         written(tmp_path / name, size)
         with pytest.raises(MissingObjectError) as caught:
-            upload_files(tmp_path, [name], "s3://no-such-bucket-here/x", last=name)
+            upload_files({name: tmp_path / name}, "s3://no-such-bucket-here/x", last=name)
         one_line(caught.value, f"s3://no-such-bucket-here/x/{name}", "no such bucket", "check its name")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret-key")
     with pytest.raises(StorageError) as caught:
-        upload_files(tmp_path, ["last"], bucket, last="last")
+        upload_files({"last": tmp_path / "last"}, bucket, last="last")
     one_line(caught.value, f"{bucket}/last", "the secret key does not fit the access key")
 
 

@@ -7,7 +7,8 @@ from mlflow import MlflowClient
 
 from flprivacy.core.dp_check import CONTRADICTED, DpCheck, EpsilonBound
 from flprivacy.steps.log_mlflow import log_mlflow
-from flprivacy.tracking import spool, sync_spool
+from flprivacy.tracking import spool
+from flprivacy.tracking.results import sync_spool
 
 
 @pytest.fixture

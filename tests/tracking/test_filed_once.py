@@ -13,7 +13,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from flprivacy.steps.log_mlflow import log_mlflow
-from flprivacy.tracking import attempts, audits, spool, sync_spool
+from flprivacy.tracking import attempts, audits, spool
+from flprivacy.tracking.results import sync_spool
 from tests.reporting.example_audit import example_audit
 from tests.tracking.mlflow_server import Server
 
@@ -96,7 +97,7 @@ def _as_another_process(server: Server, store: str) -> list[str]:
     script = (
         "from flprivacy.tracking import attempts\n"
         f"attempts.owner_lives = lambda named: named.rpartition(':')[2] != '{os.getpid()}'\n"  # as if it had ended
-        "from flprivacy.tracking import sync_spool\n"
+        "from flprivacy.tracking.results import sync_spool\n"
         f"print(*[one.run_id for one in sync_spool({store!r})])\n"
     )
     done = subprocess.run(
@@ -120,7 +121,7 @@ def test_several_syncs_at_once_leave_one(
     go = tmp_path / "go"
     script = (
         "import time, sys, pathlib\n"
-        "from flprivacy.tracking import sync_spool\n"
+        "from flprivacy.tracking.results import sync_spool\n"
         "from flprivacy.tracking import spool\n"
         "from flprivacy.tracking import attempts\n"
         f"store, go, me = {store!r}, pathlib.Path({str(go)!r}), pathlib.Path(sys.argv[1])\n"
@@ -154,7 +155,7 @@ def test_a_logger_that_is_killed_leaves_its_attempt_and_the_next_replaces_it(
     spool.put(audit=folder, report=folder, filing=audits.Filing(), store=store)
     script = (
         "import os, signal\n"
-        "from flprivacy.tracking import sync_spool\n"
+        "from flprivacy.tracking.results import sync_spool\n"
         "from flprivacy.tracking import audits\n"
         "log_child = audits._log_child\n"
         "def dying(*arguments):\n"

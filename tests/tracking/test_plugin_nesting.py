@@ -7,7 +7,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from flprivacy.core.audit import Audit
-from flprivacy.tracking import Filing, filing_from_environment, log_audit
+from flprivacy.tracking.audits import log_audit
+from flprivacy.tracking.filing import Filing, filing_from_environment
 from tests.reporting.example_audit import example_audit
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from flprivacy.core.digests import digest_file
-from flprivacy.tracking import Filing, spool
+from flprivacy.tracking import spool
+from flprivacy.tracking.filing import Filing
 
 FILING = Filing(kfp_run="k", plugin_run="p")
 

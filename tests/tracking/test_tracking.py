@@ -11,11 +11,12 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from flprivacy import tracking
 from flprivacy.core.audit import Audit
 from flprivacy.core.errors import TrackingError
 from flprivacy.steps.log_mlflow import log_mlflow
-from flprivacy.tracking import attempts, audits, spool, sync, sync_spool
+from flprivacy.tracking import attempts, audits, spool
+from flprivacy.tracking.filing import Filing
+from flprivacy.tracking.results import sync, sync_spool
 from tests.reporting.example_audit import example_audit
 
 
@@ -43,9 +44,9 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 def parent(audit: Audit, folders: tuple[Path, Path], uri: str) -> Run:
     os.environ["MLFLOW_TRACKING_URI"] = uri
     try:
-        logged = sync(audit=folders[0], report=folders[1], filing=tracking.Filing(kfp_run="kfp-1"))
+        logged = sync(audit=folders[0], report=folders[1], filing=Filing(kfp_run="kfp-1"))
         assert not logged.found
-        again = sync(audit=folders[0], report=folders[1], filing=tracking.Filing(kfp_run="kfp-2"))
+        again = sync(audit=folders[0], report=folders[1], filing=Filing(kfp_run="kfp-2"))
         assert again.found
         assert again.run_id == logged.run_id
     finally:
@@ -127,7 +128,7 @@ def test_a_failure_while_logging_ends_the_run_as_failed(
     uri = f"sqlite:///{tmp_path / 'm.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(TrackingError, match="cannot be reached"):
-        tracking.log_audit(audit, digest="d", report=folders[1], folder=folders[0])
+        audits.log_audit(audit, digest="d", report=folders[1], folder=folders[0])
     client = MlflowClient(uri)
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
     assert [r.info.status for r in runs] == ["FAILED"]

@@ -22,7 +22,7 @@ from flprivacy.steps.plan_baselines import plan_baselines
 from flprivacy.steps.pull_target import pull_target
 from flprivacy.steps.train_target import train_target
 from flprivacy.steps.write_report import write_report
-from flprivacy.tracking import sync
+from flprivacy.tracking.results import sync
 
 SHAPE = (8, 32, 40)
 _PRESET = """

@@ -36,26 +36,36 @@ _NICKNAMES = {
 }
 _MOST_DAYS = 5 * 366
 _YEARS_AHEAD = 3
-_Sets = tuple[frozenset[int], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Cron:
     """A checked cron expression."""
 
     text: str  # its six fields, as the API takes them
-    added_seconds: bool = False  # whether it was given with five fields
+    sets: tuple[frozenset[int], ...]  # the numbers of each field
+    stars: tuple[bool, ...]  # which fields are stars
 
     def next_after(self, moment: datetime, zone: ZoneInfo) -> datetime | None:
         """Return when it next fires after ``moment``, in ``zone``; None if not within five years."""
-        sets, stars = _parse(self.text)
         first = moment.astimezone(zone).date()
         for day in (first + timedelta(days=n) for n in range(_MOST_DAYS)):
-            if _day_matches(day, sets, stars):
-                for fires in _times(day, sets, zone):
+            if self._fires_on(day):
+                for fires in self._times(day, zone):
                     if fires > moment:
                         return fires
         return None
+
+    def _fires_on(self, day: date) -> bool:
+        in_month, in_week = day.day in self.sets[3], day.isoweekday() % 7 in self.sets[5]
+        either = in_month and in_week if self.stars[3] or self.stars[5] else in_month or in_week
+        return day.month in self.sets[4] and either
+
+    def _times(self, day: date, zone: ZoneInfo) -> Iterator[datetime]:
+        for hour, minute, second in product(*map(sorted, self.sets[2::-1])):
+            local = datetime.combine(day, time(hour, minute, second), tzinfo=zone)
+            if local.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == local.replace(tzinfo=None):
+                yield local
 
 
 def read_cron(text: str) -> Cron:
@@ -68,10 +78,26 @@ def read_cron(text: str) -> Cron:
         raise ConfigError(
             f"--cron {text!r}: no such nickname; choose one of {', '.join(_NICKNAMES)} or write six fields"
         )
-    added = len(words) == len(_FIELDS) - 1
-    full = " ".join(["0", *words] if added else words)
-    _parse(full, text)
-    return Cron(text=full, added_seconds=added)
+    if len(words) == len(_FIELDS) - 1:
+        words = ["0", *words]
+    if len(words) != len(_FIELDS):
+        raise ConfigError(
+            f"--cron {text!r}: has {len(words)} fields; write six (second minute hour day month weekday) or "
+            "five without the seconds"
+        )
+    sets, stars = [], []
+    for word, (name, low, high, names) in zip(words, _FIELDS):
+        parts = [part for part in word.split(",") if part]
+        try:
+            numbers = [number for part in parts for number in _range(part, low, high, names)]
+        except ValueError as error:
+            rule = f"write {low} to {high}{' or names such as ' + next(iter(names)) if names else ''}"
+            raise ConfigError(f"--cron {text!r}: {name} {word!r} is wrong ({error}); {rule}") from error
+        if not numbers:
+            raise ConfigError(f"--cron {text!r}: {name} {word!r} is empty; write {low} to {high}, or *")
+        sets.append(frozenset(numbers))
+        stars.append(any(part[0] in "*?" for part in parts))
+    return Cron(" ".join(words), tuple(sets), tuple(stars))
 
 
 def read_zone(name: str, option: str) -> ZoneInfo:
@@ -91,8 +117,11 @@ def in_cluster_zone(cron: Cron, zone: ZoneInfo, cluster: ZoneInfo, now: datetime
     shifts = {_shift_minutes(now + timedelta(hours=n), zone, cluster) for n in hours_ahead}
     if shifts == {0}:
         return cron
-    sets, _ = _parse(cron.text)
-    if len(sets[2]) == 24 and all(shift % 60 == 0 for shift in shifts) and cron.text.split()[3:] == ["*", "*", "*"]:
+    if (
+        len(cron.sets[2]) == 24
+        and all(shift % 60 == 0 for shift in shifts)
+        and cron.text.split()[3:] == ["*", "*", "*"]
+    ):
         return cron  # every hour of every day is every hour everywhere
     remedy = (
         f"set cronScheduleTimezone: {zone.key} in Kubeflow Pipelines' ConfigMap pipeline-install-config and give "
@@ -115,7 +144,7 @@ def _shift_minutes(moment: datetime, zone: ZoneInfo, cluster: ZoneInfo) -> int:
 
 def _shifted(cron: Cron, minutes: int) -> Cron | None:
     """Return the expression moved by so many minutes, if six fields can say that."""
-    sets, _ = _parse(cron.text)
+    sets = cron.sets
     second, minute_text, hour_text, day, month, weekday = cron.text.split()
     moved = [divmod(60 * hour + minute + minutes, 24 * 60) for hour, minute in product(sets[2], sets[1])]
     carries = {carry for carry, _ in moved}
@@ -131,35 +160,11 @@ def _shifted(cron: Cron, minutes: int) -> Cron | None:
             weekday = _listed({(number + next(iter(carries))) % 7 for number in sets[5]})
     minute_text = minute_text if mins == sets[1] else _listed(mins)
     hour_text = hour_text if hours == sets[2] else _listed(hours)
-    text = " ".join((second, minute_text, hour_text, day, month, weekday))
-    return Cron(text=text, added_seconds=cron.added_seconds)
+    return read_cron(" ".join((second, minute_text, hour_text, day, month, weekday)))
 
 
 def _listed(numbers: set[int]) -> str:
     return ",".join(map(str, sorted(numbers)))
-
-
-def _parse(text: str, given: str = "") -> tuple[_Sets, tuple[bool, ...]]:
-    """Return the numbers of each field, and which fields are stars."""
-    words = text.split()
-    if len(words) != len(_FIELDS):
-        raise ConfigError(
-            f"--cron {given or text!r}: has {len(words)} fields; write six (second minute hour day month weekday) or "
-            "five without the seconds"
-        )
-    sets, stars = [], []
-    for word, (name, low, high, names) in zip(words, _FIELDS):
-        parts = [part for part in word.split(",") if part]
-        try:
-            numbers = [number for part in parts for number in _range(part, low, high, names)]
-        except ValueError as error:
-            rule = f"write {low} to {high}{' or names such as ' + next(iter(names)) if names else ''}"
-            raise ConfigError(f"--cron {given or text!r}: {name} {word!r} is wrong ({error}); {rule}") from error
-        if not numbers:
-            raise ConfigError(f"--cron {given or text!r}: {name} {word!r} is empty; write {low} to {high}, or *")
-        sets.append(frozenset(numbers))
-        stars.append(any(part[0] in "*?" for part in parts))
-    return tuple(sets), tuple(stars)
 
 
 def _range(part: str, low: int, high: int, names: dict[str, int]) -> range:
@@ -178,16 +183,3 @@ def _range(part: str, low: int, high: int, names: dict[str, int]) -> range:
 
 def _number(text: str, names: dict[str, int]) -> int:
     return names[text.lower()] if text.lower() in names else int(text)
-
-
-def _day_matches(day: date, sets: _Sets, stars: tuple[bool, ...]) -> bool:
-    in_month, in_week = day.day in sets[3], day.isoweekday() % 7 in sets[5]
-    either = in_month and in_week if stars[3] or stars[5] else in_month or in_week
-    return day.month in sets[4] and either
-
-
-def _times(day: date, sets: _Sets, zone: ZoneInfo) -> Iterator[datetime]:
-    for hour, minute, second in product(sorted(sets[2]), sorted(sets[1]), sorted(sets[0])):
-        local = datetime.combine(day, time(hour, minute, second), tzinfo=zone)
-        if local.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == local.replace(tzinfo=None):
-            yield local

@@ -54,7 +54,7 @@ def mlflow_lines(run_id: str, links: Mapping[str, str]) -> list[str]:
     tagged = f"the audit's run has the tag {_RUN_TAG} = {run_id}"
     if not os.environ.get(_TRACKING_VARIABLE, "").startswith(("http://", "https://")):
         return [*lines, f"{tagged} (set {_TRACKING_VARIABLE} for its link)"]
-    from flprivacy.tracking import run_pages
+    from flprivacy.tracking.history import run_pages
 
     try:
         pages = run_pages(run_id)

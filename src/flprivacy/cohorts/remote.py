@@ -190,4 +190,4 @@ def push_cohort(*, folder: Path, uri: str) -> int:
     if cohort.places is not None:
         raise CohortError(f"{folder}: holds only the volumes that were pulled; publish the whole cohort")
     names = [META_FILE, MANIFEST_FILE, *map(str, cohort.manifest["shard"].unique())]
-    return upload_files(folder, names, uri, last=META_FILE)
+    return upload_files({name: folder / name for name in names}, uri, last=META_FILE)

@@ -28,7 +28,7 @@ def mlflow_sync(store: str, audit: Path | None, report: Path | None) -> None:
     """
     from flprivacy.launch.local import default_tracking
     from flprivacy.launch.progress import drawing_here
-    from flprivacy.tracking import sync, sync_spool
+    from flprivacy.tracking.results import sync, sync_spool
 
     if (audit is None) != (report is None):
         raise ConfigError("--audit and --report belong together; give both, or neither to log the spool")

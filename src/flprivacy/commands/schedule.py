@@ -93,7 +93,7 @@ def create(
     version = ensure_version(cluster, compiled)
     start = start_of(cluster, compiled, version, parameters, name=name, **filed)
     done = put_schedule(cluster, Schedule(cron=fires.text, written=given.text, zone=zone.key, start=start))
-    if given.added_seconds:
+    if len(cron.split()) == 5:
         click.echo(f"cron:       {cron!r} has five fields; taken as {given.text!r}, at second 0")
     if fires.text != given.text:
         click.echo(f"cron:       {given.text!r} in {zone.key} is {fires.text!r} in {cluster_zone.key}")

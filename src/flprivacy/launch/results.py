@@ -23,18 +23,24 @@ def show_run(result: LocalRun, *, name: str, screen: Console) -> None:
 
     A result without outputs is that of a run that had nothing to audit.
     """
+    from flprivacy.reporting.changes import change_lines, change_table
+    from flprivacy.reporting.dp_check import check_lines, check_table
+
     folder = None
     if "check" in result.outputs:
         folder = home() / "reports" / f"{name}-dp-check"
         deliver(result.outputs["check"], folder)
-        _show_check(DpCheck.read(folder / CHECK_FILE), screen)
+        check = DpCheck.read(folder / CHECK_FILE)
+        screen.print()
+        _show(check_table(check), check_lines(check), screen)
     elif result.outputs:
         folder = home() / "reports" / name
         deliver(result.outputs["report"], folder)
         shutil.copytree(result.outputs["audit"], folder, dirs_exist_ok=True)
         show_audit(Audit.read(folder / AUDIT_FILE), screen)
         if (folder / CHANGE_FILE).exists():
-            _show_change(AuditChange.read(folder / CHANGE_FILE), screen)
+            change = AuditChange.read(folder / CHANGE_FILE)
+            _show(change_table(change), change_lines(change), screen)
     screen.print()
     for note in result.notes:
         screen.print(note, highlight=False, markup=False, soft_wrap=True)
@@ -51,19 +57,6 @@ def show_audit(audit: Audit, screen: Console) -> None:
 
     screen.print()
     _show(summary_table(audit), headline(audit), screen)
-
-
-def _show_change(change: AuditChange, screen: Console) -> None:
-    from flprivacy.reporting.changes import change_lines, change_table
-
-    _show(change_table(change), change_lines(change), screen)
-
-
-def _show_check(check: DpCheck, screen: Console) -> None:
-    from flprivacy.reporting.dp_check import check_lines, check_table
-
-    screen.print()
-    _show(check_table(check), check_lines(check), screen)
 
 
 def _show(table: Table | None, lines: Iterable[str], screen: Console) -> None:

@@ -32,7 +32,7 @@ from flprivacy.execution.container import StepResult
 from flprivacy.execution.isolation import may_try_again
 from flprivacy.steps.find_targets import unchanged
 from flprivacy.storage.artifact_store import deliver
-from flprivacy.tracking import fetch_audit
+from flprivacy.tracking.history import fetch_audit
 
 LOGGER = logging.getLogger(__name__)
 

@@ -20,7 +20,8 @@ from flprivacy.study.plan import given_study
 from flprivacy.targets.given import given_record
 from flprivacy.targets.latest import latest_targets
 from flprivacy.targets.listing import resolve_targets
-from flprivacy.tracking import last_audit, same_audit, sync_spool
+from flprivacy.tracking.history import last_audit, same_audit
+from flprivacy.tracking.results import sync_spool
 
 LOGGER = logging.getLogger(__name__)
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from flprivacy.core.errors import StorageError, TrackingError
 from flprivacy.core.events import emit
-from flprivacy.tracking import Filing, filing_from_environment, spool, sync, sync_spool
+from flprivacy.tracking import spool
+from flprivacy.tracking.filing import Filing, filing_from_environment
+from flprivacy.tracking.results import sync, sync_spool
 
 LOGGER = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -23,8 +23,8 @@ from flprivacy.core.checks import check
 from flprivacy.core.errors import ConfigError, FlprivacyError
 from flprivacy.core.events import emit
 from flprivacy.core.publish import link_or_copy
-from flprivacy.storage.checkpoints import RemoteCheckpoints
-from flprivacy.storage.inventory import Content, Inventory, content_of
+from flprivacy.storage.checkpoints import RemoteCheckpoints, Snapshot
+from flprivacy.storage.inventory import Content, content_of
 
 LOGGER = logging.getLogger(__name__)
 
@@ -60,8 +60,7 @@ class Mirror:
         work: Path,
         *,
         notes: Path,
-        files: Inventory,
-        stored: Iterable[str],
+        restored: Snapshot | None,
         number: int,
         interval_seconds: float,
     ) -> None:
@@ -71,10 +70,12 @@ class Mirror:
         self._notes = notes  # folder of the mirror's own, on the same disk
         self._interval_seconds = interval_seconds  # rest after each copy, in which new checkpoints wait
         self._pins, self._numbers = notes / "pins", itertools.count()
-        self._number, self._writer = number, secrets.token_hex(8)  # number of the last snapshot known
-        self._restored = files  # what is known of the files in ``work``, if they are those of a snapshot
+        self._number = restored.number if restored else number  # of the last snapshot known
+        self._writer = secrets.token_hex(8)
+        self._restored = restored.files if restored else {}  # known of the files in ``work``, if they are those
         self._known: dict[Path, Content] = {}  # pin -> content, of pins that were read
-        self._stored = set(stored)  # digests of content that is behind the network
+        # Digests of content that is behind the network.
+        self._stored = {one.sha256 for one in restored.files.values()} if restored else set(remote.contents())
         self._own: set[str] = set()  # content that this mirror sent: it never removes another's
         self._own_number = 0  # of the last snapshot that this mirror stored
         self._committed: Mapping[str, Path] = {}

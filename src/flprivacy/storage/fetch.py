@@ -146,70 +146,58 @@ class _Transfer:
 
     def _receive(self, blocks: Sequence[Block]) -> Generator[tuple[Block, str], None, None]:
         """Write blocks to their files as they arrive in one read; yield each with its checksum once it is verified."""
-        source, position = blocks[0].source, blocks[0].start
-        waiting = iter(blocks)
-        writer = _Writer(next(waiting))
-        try:
-            with closing(self._store.read_once(source, position, blocks[-1].stop)) as chunks:
-                for chunk in chunks:
-                    with self._lock:
-                        self.moved += len(chunk)
-                    view = memoryview(chunk)
-                    while view:
-                        used = writer.take(view, position)
-                        view, position = view[used:], position + used
-                        if writer.is_full:
-                            yield writer.block, writer.verified()
-                            writer.close()
-                            following = next(waiting, None)
-                            if following is None:
-                                break
-                            writer = _Writer(following)
-        finally:
-            writer.close()
+        position = blocks[0].start
+        with closing(self._store.read_once(blocks[0].source, position, blocks[-1].stop)) as chunks:
+            arriving = _Arriving(self._counted(chunks))
+            for block in blocks:
+                for _ in arriving.take(block.start - position):  # a gap: thrown away
+                    pass
+                position = block.stop
+                yield block, _write(block, arriving.take(block.size))
+            for _ in chunks:  # nothing comes any more but the storage's last look at whether its object changed
+                pass
+
+    def _counted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            with self._lock:
+                self.moved += len(chunk)
+            yield chunk
 
 
-class _Writer:
-    """Puts the bytes of one block into its file and sums them up."""
+class _Arriving:
+    """Bytes that arrive in chunks, taken in pieces of other sizes."""
 
-    def __init__(self, block: Block) -> None:
-        self.block = block
-        self._checksum = Checksum(block.checksum)
-        self._filled = 0
-        with _disk_errors(block.path):
-            self._handle = os.open(block.path, os.O_WRONLY)
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks, self._view = chunks, memoryview(b"")
 
-    @property
-    def is_full(self) -> bool:
-        return self._filled == self.block.size
+    def take(self, size: int) -> Iterator[memoryview]:
+        """Yield the next so many bytes, in pieces."""
+        while size:
+            self._view = self._view or memoryview(next(self._chunks))
+            piece, self._view = self._view[:size], self._view[size:]
+            size -= len(piece)
+            yield piece
 
-    def take(self, view: memoryview, position: int) -> int:
-        """Take bytes that stand at ``position`` of the object; return how many were used or passed over."""
-        before = self.block.start + self._filled - position
-        if before > 0:
-            return min(before, len(view))
-        piece = view[: self.block.size - self._filled]
-        self._checksum.update(piece)
-        with _disk_errors(self.block.path):
-            at, rest = self.block.offset + self._filled, piece
-            while rest:
-                written = os.pwrite(self._handle, rest, at)
-                at, rest = at + written, rest[written:]
-        self._filled += len(piece)
-        return len(piece)
 
-    def verified(self) -> str:
-        """Return the checksum of the bytes, or raise _DamagedBytesError if it is not the one expected."""
-        found, block = self._checksum.text(), self.block
-        if block.checksum not in ("", found):
-            label = block.label or f"the range of bytes {block.start} to {block.stop}"
-            raise _DamagedBytesError(f"{block.source.uri}: {label} is not what its checksum says")
-        return found
-
-    def close(self) -> None:
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
+def _write(block: Block, pieces: Iterator[memoryview]) -> str:
+    """Put the bytes of a block into its file; return their checksum, or raise if it is not the one expected."""
+    checksum, at = Checksum(block.checksum), block.offset
+    with _disk_errors(block.path):
+        handle = os.open(block.path, os.O_WRONLY)
+    try:
+        for piece in pieces:
+            checksum.update(piece)
+            with _disk_errors(block.path):
+                while piece:
+                    written = os.pwrite(handle, piece, at)
+                    at, piece = at + written, piece[written:]
+    finally:
+        os.close(handle)
+    found = checksum.text()
+    if block.checksum not in ("", found):
+        label = block.label or f"the range of bytes {block.start} to {block.stop}"
+        raise _DamagedBytesError(f"{block.source.uri}: {label} is not what its checksum says")
+    return found
 
 
 def _sync(path: Path) -> None:

@@ -10,7 +10,6 @@ neither can damage the other's, and who finishes last takes what was published f
 
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 from flprivacy.core.digests import digest_bytes
 from flprivacy.core.errors import StorageError
 from flprivacy.core.events import emit
-from flprivacy.core.publish import link_or_copy, publish_folder, write_json
+from flprivacy.core.publish import publish_folder, write_json
 from flprivacy.storage.checkpoint_mirror import Mirror, mirrored_number, mirroring
 from flprivacy.storage.checkpoints import RemoteCheckpoints
 from flprivacy.storage.inventory import Inventory, bring, read_inventory, take_inventory, to_json
@@ -59,7 +58,7 @@ class RemoteArtifact:
         here = mirrored_number(self._notes) if any(work.iterdir()) else -1
         remote = self._checkpoints()
         restored = remote.restore(work, newer_than=here, scratch=self._notes / "work")
-        stored = remote.contents() if restored is None else [one.sha256 for one in restored.files.values()]
+
         if restored is not None:
             text = f"{self._kind}: carrying on from checkpoint {restored.number} of {self._place}"
             LOGGER.info("%s", text)
@@ -68,9 +67,8 @@ class RemoteArtifact:
             self._checkpoints(),  # a store of its own, which can be given up alone
             work,
             notes=self._notes,
-            files=restored.files if restored else {},
-            stored=stored,
-            number=restored.number if restored else max(here, 0),
+            restored=restored,
+            number=max(here, 0),
             interval_seconds=interval_seconds,
         )
         with mirroring(mirror):
@@ -114,12 +112,7 @@ class RemoteArtifact:
         return None if stat is None else read_inventory(self._objects, stat, kind=self._kind, key=self._key)
 
     def _upload(self, folder: Path, files: Inventory) -> None:
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._scratch) as name:
-            staged = Path(name)
-            for path, content in files.items():
-                if not (staged / content.sha256).exists():
-                    link_or_copy(folder / path, staged / content.sha256)
-            write_json(staged / ARTIFACT_FILE, to_json(files, kind=self._kind, key=self._key))
-            names = [path.name for path in staged.iterdir()]
-            upload_files(staged, names, self._uri, last=ARTIFACT_FILE, store=self._objects)
+        record = self._scratch / ARTIFACT_FILE
+        write_json(record, to_json(files, kind=self._kind, key=self._key))
+        contents = {content.sha256: folder / name for name, content in files.items()}
+        upload_files(contents | {ARTIFACT_FILE: record}, self._uri, last=ARTIFACT_FILE, store=self._objects)

@@ -1,7 +1,7 @@
 """Files to objects: published all or none, and never changed afterwards."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flprivacy.core.errors import StorageError
@@ -12,16 +12,15 @@ from flprivacy.storage.objects import ObjectStore, file_state, open_objects
 from flprivacy.storage.uris import join
 
 
-def upload_files(folder: Path, names: Sequence[str], uri: str, *, last: str, store: ObjectStore | None = None) -> int:
+def upload_files(files: Mapping[str, Path], uri: str, *, last: str, store: ObjectStore | None = None) -> int:
     """Publish files below a URI: all or none, because the one that readers start from is stored last.
 
     Objects that an interrupted call stored already are not sent again. What is published already is never changed:
     if it is the same nothing is sent, else it is refused with a StorageError.
 
     Args:
-        folder: where the files are.
-        names: of the files within the folder, ``last`` among them.
-        uri: where they go, under the same names.
+        files: by the name that each gets below the URI, ``last`` among them.
+        uri: where they go.
         last: name of the file without which readers see nothing, such as ``cohort.json``.
         store: None: as the environment says.
 
@@ -29,24 +28,24 @@ def upload_files(folder: Path, names: Sequence[str], uri: str, *, last: str, sto
         Bytes sent.
     """
     store = store or open_objects(uri)
-    ordered = [*sorted(set(names) - {last}), last]
+    ordered = [*sorted(files.keys() - {last}), last]
     found = store.in_parallel(lambda name: store.find(join(uri, name)), ordered)
     there = dict(zip(ordered, found, strict=True))
-    same = store.in_parallel(lambda name: _is_same(there[name], folder / name), ordered)
+    same = store.in_parallel(lambda name: _is_same(there[name], files[name]), ordered)
     missing = [name for name, is_same in zip(ordered, same, strict=True) if not is_same]
     if there[last] is not None and missing:
         raise StorageError(f"{uri}: holds another {last} already, and nothing is replaced; give a new URI")
-    return _upload(store, folder, uri, missing)
+    return _upload(store, files, uri, missing)
 
 
-def _upload(store: ObjectStore, folder: Path, uri: str, names: Sequence[str]) -> int:
+def _upload(store: ObjectStore, files: Mapping[str, Path], uri: str, names: Sequence[str]) -> int:
     """Store files, the last one after all others."""
-    sizes = {name: file_state(folder / name)[0] for name in names}
+    sizes = {name: file_state(files[name])[0] for name in names}
     lock = threading.Lock()
     with progress("uploading (bytes)", sum(sizes.values())) as counter:
 
         def send(name: str) -> None:
-            store.upload(folder / name, join(uri, name))
+            store.upload(files[name], join(uri, name))
             with lock:
                 counter.advance(sizes[name])
 

@@ -46,7 +46,7 @@ def latest_targets(sources: Sequence[str], given: Mapping[str, str]) -> dict[str
 
 
 def _pinned(word: str) -> str:
-    from flprivacy.tracking import pinned_version  # imports MLflow: only when asked for
+    from flprivacy.tracking.models import pinned_version  # imports MLflow: only when asked for
 
     source = parse_source(word)
     return str(replace(source, location=pinned_version(source.location))) if source.is_mlflow else word

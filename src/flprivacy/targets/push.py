@@ -49,12 +49,13 @@ def push_target(*, folder: Path, uri: str, members_uri: str = "") -> Pushed:
             raise TargetError(
                 f"{folder}: holds no list of members; leave --with-members out, or give the trained folder"
             )
-        sent += upload_files(part.folder, [LINEAGE_FILE, *part.lineage.files], members_uri, last=LINEAGE_FILE)
+        kept = {name: part.folder / name for name in (LINEAGE_FILE, *part.lineage.files)}
+        sent += upload_files(kept, members_uri, last=LINEAGE_FILE)
     with tempfile.TemporaryDirectory() as staged:
         public = Path(staged) / "target"
         deliver_target(folder, record, public)
         names = [TARGET_FILE, *(model.weights for model in record.models)]
-        sent += upload_files(public, names, uri, last=TARGET_FILE)
+        sent += upload_files({name: public / name for name in names}, uri, last=TARGET_FILE)
     return Pushed(bytes_sent=sent, kept=part.lineage.files if part is not None and not members_uri else ())
 
 

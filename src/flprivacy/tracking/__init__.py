@@ -26,29 +26,3 @@ import os
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for every run that ends
-
-from flprivacy.tracking.attempts import close_runs_of_dead_processes
-from flprivacy.tracking.audits import log_audit
-from flprivacy.tracking.checks import log_check
-from flprivacy.tracking.filing import Filing, LoggedRun, filing_from_environment
-from flprivacy.tracking.history import fetch_audit, last_audit, run_pages, same_audit
-from flprivacy.tracking.models import fetch_artifacts, model_identity, pinned_version
-from flprivacy.tracking.results import sync, sync_spool
-
-__all__ = [
-    "Filing",
-    "LoggedRun",
-    "close_runs_of_dead_processes",
-    "fetch_artifacts",
-    "fetch_audit",
-    "filing_from_environment",
-    "last_audit",
-    "log_audit",
-    "log_check",
-    "model_identity",
-    "pinned_version",
-    "run_pages",
-    "same_audit",
-    "sync",
-    "sync_spool",
-]

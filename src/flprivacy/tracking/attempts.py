@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from flprivacy.tracking.server import all_experiments, connected
+from flprivacy.tracking.server import all_experiments, connected, every
 
 LOGGER = logging.getLogger(__name__)
 
@@ -88,15 +88,9 @@ def _delete(client: MlflowClient, runs: Iterable[Run]) -> None:
 
 
 def _search(client: MlflowClient, experiments: Sequence[str], query: str) -> list[Run]:
-    found: list[Run] = []
-    token: str | None = None
-    while experiments:
-        page = client.search_runs(list(experiments), query, max_results=_PAGE, page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            break
-    return found
+    if not experiments:
+        return []
+    return every(lambda token: client.search_runs(list(experiments), query, max_results=_PAGE, page_token=token))
 
 
 @contextmanager

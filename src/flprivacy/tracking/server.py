@@ -1,8 +1,9 @@
 """The connection to the MLflow server, and errors that name it without its password."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -11,6 +12,7 @@ from flprivacy.core.errors import TrackingError
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _LINE_LENGTH = 300
+_PAGE = 1000
 
 
 def without_password(uri: str) -> str:
@@ -40,11 +42,17 @@ def connected(*, about: str = "") -> Iterator[tuple[MlflowClient, str]]:
 
 def all_experiments(client: MlflowClient) -> list[str]:
     """Return the ids of all experiments that are not deleted."""
-    found: list[str] = []
+    found = every(lambda token: client.search_experiments(max_results=_PAGE, page_token=token))
+    return [str(experiment.experiment_id) for experiment in found]
+
+
+def every(page_at: Callable[[str | None], Any]) -> list[Any]:
+    """Return all items of a listing that MLflow answers page by page."""
+    found: list[Any] = []
     token: str | None = None
     while True:
-        page = client.search_experiments(max_results=1000, page_token=token)
-        found += [str(experiment.experiment_id) for experiment in page]
+        page = page_at(token)
+        found += page
         token = page.token
         if not token:
             return found

@@ -19,7 +19,7 @@ from flprivacy.core.artifacts import AUDIT_FILE, CHECK_FILE
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import ConfigError, StorageError
 from flprivacy.core.parsing import from_mapping, to_mapping
-from flprivacy.core.publish import link_or_copy, write_json
+from flprivacy.core.publish import write_json
 from flprivacy.storage.backends.contract import ChangedObjectError, MissingObjectError
 from flprivacy.storage.download import fetch_files
 from flprivacy.storage.objects import open_objects
@@ -63,17 +63,16 @@ def put(*, audit: Path, report: Path, filing: Filing, store: str = "") -> str:
     key = digest_json([result_digest(audit), to_mapping(filing)])[:_KEY_LENGTH]
     if key in waiting(store):
         return key
+    files = {
+        f"{part}/{file.relative_to(folder).as_posix()}": file
+        for part, folder in (("audit", audit), ("report", report))
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
     with tempfile.TemporaryDirectory() as name:
-        staged = Path(name)
-        for part, folder in (("audit", audit), ("report", report)):
-            for file in folder.rglob("*"):
-                if file.is_file():
-                    there = staged / part / file.relative_to(folder)
-                    there.parent.mkdir(parents=True, exist_ok=True)
-                    link_or_copy(str(file), str(there))
-        write_json(staged / _FILING, to_mapping(filing))
-        names = [file.relative_to(staged).as_posix() for file in staged.rglob("*") if file.is_file()]
-        upload_files(staged, names, join(spool_uri(store), key), last=_FILING)
+        record = Path(name) / _FILING
+        write_json(record, to_mapping(filing))
+        upload_files(files | {_FILING: record}, join(spool_uri(store), key), last=_FILING)
     return key
 
 
