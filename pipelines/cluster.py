@@ -31,6 +31,9 @@ SECRETS = {
 TARGETS_AT_ONCE = 4
 GPU_TOLERATIONS = [{"key": ACCELERATOR, "operator": "Exists", "effect": "NoSchedule"}]
 HOUR = 3600
+# Argo counts it from the start of a step's first pod, and kills a later pod when it is over: no step may reach it,
+# however long its pods run and wait for their turn.
+LONGEST = "30d"
 KEPT = dsl.PipelineConfig(ttl_seconds_after_success=7 * 24 * HOUR, ttl_seconds_after_failure=30 * 24 * HOUR)
 
 
@@ -124,7 +127,7 @@ def _common(task: dsl.PipelineTask, *, pool: str, cpu: Any, memory: Any, hours: 
     _register(task, cpu, memory)
     task.set_cpu_request(cpu).set_cpu_limit(cpu).set_memory_request(memory).set_memory_limit(memory)
     if retry:
-        task.set_retry(RETRIES, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="600s")
+        task.set_retry(RETRIES, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration=LONGEST)
     kubernetes.set_timeout(task, hours * HOUR)
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "flprivacy")

@@ -46,7 +46,8 @@ def test_a_component_declares_what_its_step_takes(name: str) -> None:
         if given.type in TYPES:
             assert _plain(hint) is TYPES[given.type], key
         else:
-            assert hint == (tuple[Path, ...] if given.is_artifact_list else Path), key
+            one = Path | None if given.optional else Path
+            assert hint == (tuple[Path, ...] if given.is_artifact_list else one), key
     outputs = spec.outputs or {}
     written = {key for key, output in outputs.items() if output.type not in {*RESULTS, *METADATA_ONLY}}
     assert set(hints) == written

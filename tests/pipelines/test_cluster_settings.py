@@ -98,6 +98,19 @@ def test_failed_pods_are_tried_again_unless_failing_is_the_answer(documents: lis
             assert (policy["backoffDuration"], policy["backoffFactor"]) == ("30s", 2.0)
 
 
+def test_no_limit_forbids_another_try(documents: list[dict[str, Any]]) -> None:
+    """Argo counts the longest duration from the start of the first pod, and kills a later one when it is over."""
+    seen = 0
+    for name, task, _, settings in _steps(documents):
+        if "retryPolicy" in task:
+            seen += 1
+            tries = (RETRIES + 1) * int(settings["activeDeadlineSeconds"])
+            rests = sum(30 * 2**n for n in range(RETRIES))
+            waiting = 7 * 24 * 3600  # for nodes or in a queue
+            assert int(task["retryPolicy"]["backoffMaxDuration"].removesuffix("s")) > tries + rests + waiting, name
+    assert seen > 3
+
+
 def test_steps_read_only_the_secrets_that_they_need_and_none_must_exist(documents: list[dict[str, Any]]) -> None:
     known = {name: set(variables) for name, variables in SECRETS.values()}
     for name, _, _, settings in _steps(documents):

@@ -1,6 +1,7 @@
 """Compiled pipelines: in step with their sources, small, readable in a form, nothing secret, MLflow never cached."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,61 @@ def test_a_step_is_a_command_without_source_or_documentation(spec: dict[str, Any
     steps = [component for component in spec["components"].values() if "executorLabel" in component]
     assert len(steps) == len(executors)
     assert "description" not in json.dumps(steps)
+
+
+def test_no_artifact_is_given_to_two_inputs_of_a_task(spec: dict[str, Any]) -> None:
+    """The metadata store answers ALREADY_EXISTS, and the task's driver dies."""
+    found = list(_inputs(spec, "root", spec["root"], {}))
+    assert len(found) > 5
+    for task, sources in found:
+        assert len(sources) == len(set(sources)), task
+
+
+def test_an_artifact_at_two_inputs_is_found() -> None:
+    """As it was in dp_check, and hidden behind a loop and another name."""
+    spec = next(yaml.safe_load_all((COMPILED / "dp_check.yaml").read_text()))
+    inputs = spec["root"]["dag"]["tasks"]["log-mlflow"]["inputs"]["artifacts"]
+    inputs["report"] = inputs["audit"]
+    doubled = [task for task, sources in _inputs(spec, "root", spec["root"], {}) if len(sources) > len(set(sources))]
+    assert doubled == ["root/log-mlflow"]
+    inner = {"dag": {"tasks": {"log-mlflow": spec["root"]["dag"]["tasks"].pop("log-mlflow")}}}
+    spec["components"]["comp-loop"] = inner
+    outside = {"a": dict(inputs["audit"]), "b": dict(inputs["audit"])}
+    inputs["audit"], inputs["report"] = {"componentInputArtifact": "a"}, {"componentInputArtifact": "b"}
+    spec["root"]["dag"]["tasks"]["loop"] = {"componentRef": {"name": "comp-loop"}, "inputs": {"artifacts": outside}}
+    doubled = [task for task, sources in _inputs(spec, "root", spec["root"], {}) if len(sources) > len(set(sources))]
+    assert doubled == ["root/loop", "root/loop/log-mlflow"]
+
+
+def _inputs(
+    spec: dict[str, Any], path: str, part: dict[str, Any], given: dict[str, str]
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield every task by its path, with the origin of each of its input artifacts: the task that wrote it, and where.
+
+    ``given`` holds the origins of the part's own input artifacts.
+    """
+    for name, task in part["dag"]["tasks"].items():
+        origins = {}
+        for key, source in task.get("inputs", {}).get("artifacts", {}).items():
+            if "componentInputArtifact" in source:
+                origins[key] = given[source["componentInputArtifact"]]
+            else:
+                output = source["taskOutputArtifact"]
+                origins[key] = _origin(spec, path, part, output["producerTask"], output["outputArtifactKey"])
+        yield f"{path}/{name}", list(origins.values())
+        component = spec["components"][task["componentRef"]["name"]]
+        if "dag" in component:
+            yield from _inputs(spec, f"{path}/{name}", component, origins)
+
+
+def _origin(spec: dict[str, Any], path: str, part: dict[str, Any], producer: str, key: str) -> str:
+    """Return which task wrote an output, however deep within the task that hands it on."""
+    component = spec["components"][part["dag"]["tasks"][producer]["componentRef"]["name"]]
+    if "dag" not in component:
+        return f"{path}/{producer}/{key}"
+    selected = component["dag"]["outputs"]["artifacts"][key]["artifactSelectors"]
+    inner = [
+        _origin(spec, f"{path}/{producer}", component, one["producerSubtask"], one["outputArtifactKey"])
+        for one in selected
+    ]
+    return " or ".join(sorted(inner))

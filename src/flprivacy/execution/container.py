@@ -77,7 +77,8 @@ def _inputs(task: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]
     known = {name: value for name, value in given.items() if name in hints and value is not None}
     parameters = {name: convert(hints[name], value, name) for name, value in known.items()}
     paths = {name: tuple(map(_path, artifacts)) for name, artifacts in _artifacts(task, "inputs")}
-    return parameters | {name: found[0] if hints[name] is Path else found for name, found in paths.items()}
+    alone = (Path, Path | None)
+    return parameters | {name: found[0] if hints[name] in alone else found for name, found in paths.items()}
 
 
 def _artifacts(task: Mapping[str, Any], side: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
