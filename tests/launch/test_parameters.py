@@ -42,6 +42,43 @@ def test_a_wrong_field_is_refused_before_anything_starts() -> None:
         _parameters("study", changes=("attack.fractions=[1.5]",))
 
 
+ASKED: dict[str, dict[str, Any]] = {
+    "study": {},
+    "privacy_audit": {"cohort": "c", "targets": ("a=x",)},
+    "re_audit": {"cohort": "c", "targets_from": ("x",)},
+}
+
+
+@pytest.mark.parametrize("pipeline", ASKED)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("attack.seeds=[3]", r"attack\.seeds is \[3\]; an interval needs at least 2"),
+        ("targets.untrained.initialisations=1", r"targets\.untrained\.initialisations is 1"),
+        ("audit.policy.rules.sex={fraction: 0.5}", r"rules\.sex\.fraction is 0\.5, which is not among"),
+    ],
+)
+def test_what_the_last_steps_would_refuse_is_refused_before_anything_starts(
+    pipeline: str, change: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _parameters(pipeline, changes=(change,), **ASKED[pipeline])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [("targets.untrained=null", "'cnn3d_small' has no untrained target"), ("cohort=null", "no cohort to make")],
+)
+def test_a_study_needs_what_an_audit_of_given_targets_does_not(change: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _parameters("study", changes=(change,))
+    assert _parameters("privacy_audit", changes=(change,), **ASKED["privacy_audit"])
+
+
+def test_a_check_of_training_needs_no_attackers() -> None:
+    assert _parameters("dp_check", changes=("attack.seeds=[3]",))
+
+
 def test_targets_are_named_locations() -> None:
     given = _parameters("privacy_audit", cohort="c", targets=("a=m/a", "b=file:///m/b"))
     assert given["targets"] == {"a": str(Path("m/a").absolute()), "b": "file:///m/b"}

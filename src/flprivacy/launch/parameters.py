@@ -14,6 +14,7 @@ from flprivacy.launch.compiled import CompiledPipeline
 from flprivacy.presets import is_file, load_preset
 from flprivacy.storage.parameters import digest_in
 from flprivacy.storage.uris import is_remote, local_path
+from flprivacy.study.plan import check_can_work
 
 DEFAULT_PRESET = "demo"
 _MOST_YAML_BYTES = 1 << 16
@@ -66,7 +67,7 @@ def parameters_of(pipeline: CompiledPipeline, options: RunOptions) -> dict[str, 
         "fail_on_leak": options.fail_on_leak,
         "fail_on_worse": options.fail_on_worse,
     }
-    given = _configuration(options) | {name: value for name, value in asked.items() if value}
+    given = _configuration(pipeline.name, options) | {name: value for name, value in asked.items() if value}
     for name in given:
         if name not in pipeline.parameters:
             raise ConfigError(f"{_OPTIONS[name]} is not for {pipeline.name}; leave it out")
@@ -113,13 +114,15 @@ def target_source(word: str) -> TargetSource:
     return replace(source, location=_location(source.location, folder), members=members)
 
 
-def _configuration(options: RunOptions) -> dict[str, Any]:
+def _configuration(pipeline: str, options: RunOptions) -> dict[str, Any]:
     """Return the parameters that hold the configuration: none where neither a preset nor a change was given."""
     if not (options.preset or options.changes):
         return {}
     preset, fields = options.preset or DEFAULT_PRESET, overrides(options.changes)
     digest = digest_in(preset) if "://" in preset else ""
-    load_preset(preset, fields, digest=digest)
+    study = load_preset(preset, fields, digest=digest).study
+    if pipeline != "dp_check":
+        check_can_work(study, preset=preset, trains=pipeline == "study")
     if is_file(preset):
         preset, digest = str(Path(preset).absolute()), digest_file(Path(preset))
     return {"preset": preset, "overrides": _without_nulls(fields), "preset_digest": digest}

@@ -8,7 +8,7 @@ from flprivacy.core.errors import ConfigError
 from flprivacy.core.target_source import parse_source
 from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
-from flprivacy.study.plan import Plan, given_study, repeat_command
+from flprivacy.study.plan import Plan, check_can_work, given_study, repeat_command
 from flprivacy.targets.given import given_record
 from flprivacy.targets.listing import resolve_targets
 
@@ -47,6 +47,7 @@ def plan_audit(
     if not sources:
         raise ConfigError("targets is empty; give at least one as name=folder")
     base = load_preset(preset, changes, digest=preset_digest).study
+    check_can_work(base, preset=preset, trains=False)
     architectures = {name: given_record(parse_source(word), store).architecture for name, word in sources.items()}
     given = [f"--cohort {shlex.quote(cohort)}", *(f"--target {shlex.quote(f'{k}={v}')}" for k, v in sources.items())]
     Plan(

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from flprivacy.core.errors import ConfigError
 from flprivacy.core.vocabulary import PRETRAINED
 from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
-from flprivacy.study.plan import Plan, repeat_command
+from flprivacy.study.plan import Plan, check_can_work, repeat_command
 
 _SLOWEST = ("siloed", "federated", "central", "untrained", PRETRAINED)
 
@@ -23,21 +22,11 @@ def plan_study(*, preset: str, overrides: dict[str, Any], plan: Path, preset_dig
         Names of the targets to train, slowest first.
 
     Raises:
-        ConfigError: a wrong preset or field, or no ``untrained`` baseline for some architecture.
+        ConfigError: a wrong preset or field, or what only the last steps would refuse
+            (:func:`~flprivacy.study.plan.check_can_work`).
     """
     overrides = resolve_mapping(overrides, "overrides")
     study = load_preset(preset, overrides, digest=preset_digest).study
-    if study.cohort is None:
-        raise ConfigError(
-            f"preset {preset!r}: no cohort to make; add a 'cohort' section or run privacy_audit on your own"
-        )
-    bare = {t.architecture for t in study.targets.values()} - {
-        t.architecture for t in study.targets.values() if t.topology == "untrained"
-    }
-    if bare:
-        raise ConfigError(
-            f"preset {preset!r}: architecture {sorted(bare)[0]!r} has no untrained target to compare with; "
-            "add one with topology 'untrained'"
-        )
+    check_can_work(study, preset=preset, trains=True)
     Plan(pipeline="study", command=repeat_command("study", preset, overrides), study=study).write(plan)
     return sorted(study.targets, key=lambda name: (_SLOWEST.index(study.targets[name].topology), name))

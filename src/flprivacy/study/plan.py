@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from flprivacy.core.attributes import BY_NAME
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.json_record import JsonRecord
 from flprivacy.core.target_source import CUSTOM
@@ -27,6 +28,47 @@ class Plan(JsonRecord):
     cohort: str = ""  # folder or URI of the given cohort, empty where one is made
     # name -> folder or URI of each given target, with facts about it
     sources: dict[str, str] = field(default_factory=dict)
+
+
+def check_can_work(study: StudyConfig, *, preset: str, trains: bool) -> None:
+    """Refuse at once what only the last steps would refuse, after all training and attacks.
+
+    Args:
+        study: the configuration.
+        preset: where it comes from, for messages.
+        trains: whether a cohort is made and the targets trained, their baselines among them; an audit of given
+            targets has its own cohort, and adds its baselines.
+
+    Raises:
+        ConfigError: fewer than two attacker seeds or initialisations of fresh weights, a policy that decides at a
+            fraction which is not attacked, no cohort, or an architecture without an ``untrained`` target.
+    """
+    attack, where = study.attack, f"preset {preset!r}"
+    if len(attack.seeds) < 2:
+        raise ConfigError(
+            f"{where}: attack.seeds is {list(attack.seeds)}; an interval needs at least 2 attacker seeds, give 5"
+        )
+    for name, rule in study.audit.policy.rules.items():
+        asked = BY_NAME[name].asked_as in attack.attributes
+        if asked and rule.fraction is not None and rule.fraction not in attack.fractions:
+            raise ConfigError(
+                f"{where}: audit.policy.rules.{name}.fraction is {rule.fraction:g}, which is not among "
+                f"attack.fractions {list(attack.fractions)}; attack with it or change the rule"
+            )
+    if trains and study.cohort is None:
+        raise ConfigError(f"{where}: no cohort to make; add a 'cohort' section or run privacy_audit on your own")
+    untrained = [target for target in study.targets.values() if target.topology == "untrained"]
+    for name, target in study.targets.items():
+        if target.topology == "untrained" and target.initialisations < 2:
+            raise ConfigError(
+                f"{where}: targets.{name}.initialisations is 1; fresh weights vary at random, give at least 2 (5 are "
+                "better)"
+            )
+        if trains and target.architecture not in {one.architecture for one in untrained}:
+            raise ConfigError(
+                f"{where}: architecture {target.architecture!r} has no untrained target to compare with; add one with "
+                "topology 'untrained'"
+            )
 
 
 def given_study(base: StudyConfig, architectures: Mapping[str, str], targets: Mapping[str, str]) -> StudyConfig:
