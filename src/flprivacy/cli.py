@@ -13,24 +13,21 @@ from flprivacy.commands.run import run
 from flprivacy.commands.schedule import schedule
 from flprivacy.commands.submit import submit
 from flprivacy.commands.target import target
-from flprivacy.core.errors import FlprivacyError
+from flprivacy.core.errors import EXIT_INTERRUPTED, FlprivacyError
 from flprivacy.core.extras import naming_extras
-
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
 
 
 class Commands(click.Group):
     """A group whose commands end in one line, not in a traceback, on an error that the user can fix."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; exit 2 on an error that the user can fix, 130 on Ctrl-C."""
+        """Run the command; exit with the code of an error that the user can fix, or with 130 on Ctrl-C."""
         try:
             with naming_extras():
                 return super().invoke(ctx)
         except FlprivacyError as error:
             click.echo(f"flprivacy: {error}", err=True)
-            ctx.exit(EXIT_ERROR)
+            ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("flprivacy: interrupted; repeat the command to carry on from here", err=True)
             ctx.exit(EXIT_INTERRUPTED)
@@ -51,8 +48,9 @@ def main() -> None:
       flprivacy submit study --host URL          the same on a cluster, with Kubeflow Pipelines
       flprivacy schedule list                    what runs there on a schedule
 
-    Exit codes: 0 success, 1 a bug in flprivacy, 2 an error that you can fix (one line says how) or a result that
-    --fail-on-... does not tolerate, 3 a run on a cluster failed, 130 interrupted.
+    Exit codes: 0 success, 1 a bug in flprivacy, 2 an error that you can fix (one line says how), a target that could
+    not be audited among them, 3 a run on a cluster failed, 4 a result that --fail-on-leak or --fail-on-worse does not
+    tolerate, 130 interrupted.
     """
 
 

@@ -53,10 +53,10 @@ def test_a_refusal_is_kept_for_the_end(tmp_path: Path) -> None:
     _write(
         tmp_path,
         {"kind": "step", "step": "evaluate", "detail": ""},
-        {"kind": "error", "step": "evaluate", "detail": "", "message": "x.npy: truncated; pull it again"},
+        {"kind": "error", "step": "evaluate", "detail": "", "message": "x.npy: truncated; pull it again", "code": 2},
     )
     watch.update()
-    assert watch.errors == ["x.npy: truncated; pull it again"]
+    assert watch.errors == [("x.npy: truncated; pull it again", 2)]
 
 
 def test_work_in_this_process_draws_and_restores_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

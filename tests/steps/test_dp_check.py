@@ -19,7 +19,7 @@ from flprivacy.auditing.epsilon.audit import EpsilonAudit, audit_epsilon
 from flprivacy.auditing.epsilon.bound import METHODS as BOUNDS
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.dp_check import CONTRADICTED, NOT_CONTRADICTED, DpCheck
-from flprivacy.core.errors import AuditError, ConfigError
+from flprivacy.core.errors import AuditError, ConfigError, PolicyError
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.privacy.accounting import account
 from flprivacy.privacy.events import SampledGaussianSteps
@@ -144,7 +144,7 @@ def test_the_steps_train_check_and_report(tmp_path: Path) -> None:
     assert check_dp_policy(check=tmp_path / "check", fail_on_leak=True) == NOT_CONTRADICTED
     dataclasses.replace(found, verdict=CONTRADICTED).write(tmp_path / "check" / "dp_check.json")
     assert check_dp_policy(check=tmp_path / "check", fail_on_leak=False) == CONTRADICTED
-    with pytest.raises(AuditError, match="dp-check: "):
+    with pytest.raises(PolicyError, match="dp-check: "):
         check_dp_policy(check=tmp_path / "check", fail_on_leak=True)
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 
 from flprivacy.core.change import NO_CHANGE, WORSE, AuditChange, TargetChange
-from flprivacy.core.errors import AuditError
+from flprivacy.core.errors import PolicyError
 from flprivacy.core.retry import RetryConfig
 from flprivacy.steps import notify as module
 from flprivacy.steps.check_change import check_change
@@ -110,7 +110,7 @@ def test_without_a_url_nobody_is_told(
 
 def test_the_run_fails_on_worse_only_if_asked(change: Path) -> None:
     assert check_change(change=change) == WORSE
-    with pytest.raises(AuditError, match=r"central: site \+0\.3; the run was asked to fail on it"):
+    with pytest.raises(PolicyError, match=r"central: site \+0\.3; the run was asked to fail on it"):
         check_change(change=change, fail_on_worse=True)
     AuditChange(verdict=NO_CHANGE, reason="", cohort_name="c", cohort_digest="d", confidence=0.95, targets=()).write(
         change / "change.json"

@@ -21,7 +21,7 @@ from flprivacy.core.audit import Audit
 from flprivacy.core.change import FIRST_AUDIT, NO_CHANGE, NOT_COMPARABLE, WORSE, AuditChange, FoundTargets
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.digests import digest_bytes
-from flprivacy.core.errors import AuditError, TrackingError
+from flprivacy.core.errors import PolicyError, TrackingError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.scores import write_scores
 from flprivacy.core.target import ModelRecord, TargetRecord
@@ -165,7 +165,7 @@ def test_a_model_from_its_first_audit_to_its_leak(world: World) -> None:
     assert attack.ci_low > 0.0
     assert attack.p_adjusted < 0.05
     assert f"{attack.before:.3f} before, {attack.now:.3f} now" in target.reason
-    with pytest.raises(AuditError, match="changed for the worse, such as central: site from features"):
+    with pytest.raises(PolicyError, match="changed for the worse, such as central: site from features"):
         check_change(change=audit, fail_on_worse=True)
     write_report(audit=audit, store=str(world.root / "store"), report=world.root / "report", page=world.root / "page")
     page = (world.root / "report" / "report.html").read_text()

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from flprivacy.commands.options import PIPELINES, filing, watching, what, where
+from flprivacy.core.errors import EXIT_INTERRUPTED, EXIT_RUN_FAILED
 
 if TYPE_CHECKING:
     from flprivacy.cluster.api import Cluster
     from flprivacy.launch.parameters import RunOptions
-
-EXIT_RUN_FAILED = 3
-EXIT_INTERRUPTED = 130
 
 
 @click.command()

@@ -10,7 +10,8 @@
     ├── AttackError           an attack has nothing to learn from or nothing to score
     ├── AuditError            score tables cannot be turned into honest numbers
     ├── StorageError          a folder or object cannot be read or written
-    └── TrackingError         the MLflow server cannot be reached or refuses
+    ├── TrackingError         the MLflow server cannot be reached or refuses
+    └── PolicyError           the run was asked to fail on such a result
 
 Every message names what is wrong (file or argument, and the value), the rule, and the remedy.
 """
@@ -19,9 +20,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+EXIT_DEFECT, EXIT_REFUSED, EXIT_RUN_FAILED, EXIT_POLICY, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+
 
 class FlprivacyError(Exception):
-    """Base of every error that a user can mend."""
+    """Base of every error that a user can mend.
+
+    Attributes:
+        exit_code: with which a command or a step ends for it.
+    """
+
+    exit_code = EXIT_REFUSED
 
 
 class ConfigError(FlprivacyError):
@@ -54,6 +63,12 @@ class StorageError(FlprivacyError):
 
 class TrackingError(FlprivacyError):
     """The MLflow server cannot be reached or refuses."""
+
+
+class PolicyError(FlprivacyError):
+    """A result that the run was asked to fail on: a leak, a change for the worse, a contradicted claim."""
+
+    exit_code = EXIT_POLICY
 
 
 @contextmanager

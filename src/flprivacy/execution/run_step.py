@@ -13,14 +13,12 @@ from flprivacy.core.extras import naming_extras
 
 R = TypeVar("R")
 
-EXIT_USER_ERROR = 2
-
 
 def run_step(function: Callable[..., R], arguments: Mapping[str, Any]) -> R:
     """Call a step's function inside its container.
 
-    An error that the user can mend ends the process with one line and exit code 2, without a traceback; any
-    other exception is a defect of ours and keeps its traceback.
+    An error that the user can mend ends the process with one line and the error's exit code, without a traceback; any
+    other exception is a defect of ours and keeps its traceback (exit code 1).
     """
     name = function.__name__
     begin_step(name)
@@ -41,10 +39,10 @@ def begin_step(name: str, detail: str = "") -> None:
 
 
 def refuse(name: str, detail: str, error: FlprivacyError) -> NoReturn:
-    """End the process with one line and exit code 2."""
-    emit("error", step=name, detail=detail, message=str(error))
+    """End the process with one line and the error's exit code."""
+    emit("error", step=name, detail=detail, message=str(error), code=error.exit_code)
     sys.stderr.write(f"flprivacy: {name}: {error}\n")
-    raise SystemExit(EXIT_USER_ERROR) from None
+    raise SystemExit(error.exit_code) from None
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -18,7 +18,7 @@ from rich.console import Console
 
 import flprivacy
 from flprivacy.core.digests import digest_file, digest_json
-from flprivacy.core.errors import FlprivacyError, StorageError
+from flprivacy.core.errors import EXIT_DEFECT, FlprivacyError, StorageError
 from flprivacy.core.events import ENVIRONMENT_VARIABLE
 from flprivacy.core.tensorflow_environment import numeric_settings, share_cores
 from flprivacy.launch.compiled import CompiledPipeline, without_retries
@@ -47,7 +47,11 @@ class LocalRun:
 
 
 class PipelineError(FlprivacyError):
-    """A step refused or broke; the message is the step's own line, or names the log."""
+    """A step refused or broke; the message is the step's own line, or names the log, the exit code is the step's."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def default_tracking() -> str:
@@ -150,9 +154,10 @@ def _run_folder(pipeline: str) -> Path:
 
 def _failure(error: BaseException, watch: Watch, log: Path) -> FlprivacyError:
     if watch.errors:
-        return PipelineError(watch.errors[0])
+        return PipelineError(*watch.errors[0])
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LAST_LINES:]) if log.exists() else ""
-    return PipelineError(f"{log}: a step broke ({error}); this is a defect of flprivacy, please report it with\n{tail}")
+    text = f"{log}: a step broke ({error}); this is a defect of flprivacy, please report it with\n{tail}"
+    return PipelineError(text, EXIT_DEFECT)
 
 
 def _cache_folder(file: Path) -> Path:

@@ -86,7 +86,7 @@ class Watch:
     """Draws the events of a run's steps, and keeps what they had to say, in order."""
 
     def __init__(self, folder: Path, screen: Console) -> None:
-        self.errors: list[str] = []  # messages of steps that refused
+        self.errors: list[tuple[str, int]] = []  # messages of steps that refused, and their exit codes
         self.failed: list[str] = []  # messages of targets' steps that failed while the run went on
         self.results: dict[str, str] = {}  # folders of the run's results by name, also where the run then fails
         self.warnings: list[str] = []  # to repeat at the end
@@ -131,9 +131,12 @@ class Watch:
                     self._on_progress(event)
                 case "done":
                     self._finish(event, "[green]✓[/green]")
-                case "error" | "failed" as kind:
+                case "error":
                     self._finish(event, "[red]✗[/red]")
-                    (self.errors if kind == "error" else self.failed).append(event["message"])
+                    self.errors.append((event["message"], event["code"]))
+                case "failed":
+                    self._finish(event, "[red]✗[/red]")
+                    self.failed.append(event["message"])
                 case "result":
                     self.results = {name: value for name, value in event.items() if name not in ("kind", "time", "pid")}
                 case "reused":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flprivacy.core.artifacts import CHANGE_FILE
 from flprivacy.core.change import WORSE, AuditChange
-from flprivacy.core.errors import AuditError
+from flprivacy.core.errors import PolicyError
 
 
 def check_change(*, change: Path, fail_on_worse: bool = False) -> str:
@@ -18,12 +18,12 @@ def check_change(*, change: Path, fail_on_worse: bool = False) -> str:
         The verdict.
 
     Raises:
-        AuditError: a target changed for the worse, and the caller asks to fail on it.
+        PolicyError: a target changed for the worse, and the caller asks to fail on it.
     """
     found = AuditChange.read(change / CHANGE_FILE)
     worse = [one for one in found.targets if one.verdict == WORSE]
     if worse and fail_on_worse:
-        raise AuditError(
+        raise PolicyError(
             f"{len(worse)} target(s) changed for the worse, such as {worse[0].target}: {worse[0].reason}; the run was "
             "asked to fail on it"
         )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flprivacy.core.artifacts import CHECK_FILE
 from flprivacy.core.dp_check import CONTRADICTED, DpCheck
-from flprivacy.core.errors import AuditError
+from flprivacy.core.errors import PolicyError
 from flprivacy.core.events import emit
 
 
@@ -19,10 +19,10 @@ def check_dp_policy(*, check: Path, fail_on_leak: bool) -> str:
         The verdict.
 
     Raises:
-        AuditError: the claim is contradicted, and the run asks to fail then.
+        PolicyError: the claim is contradicted, and the run asks to fail then.
     """
     emit("result", check=str(check))
     found = DpCheck.read(check / CHECK_FILE)
     if fail_on_leak and found.verdict == CONTRADICTED:
-        raise AuditError(f"{found.name}: {found.reason}")
+        raise PolicyError(f"{found.name}: {found.reason}")
     return found.verdict

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flprivacy.core.artifacts import AUDIT_FILE
 from flprivacy.core.audit import LEAK, Audit
-from flprivacy.core.errors import AuditError
+from flprivacy.core.errors import AuditError, PolicyError
 from flprivacy.core.events import emit
 
 
@@ -20,14 +20,15 @@ def check_policy(*, audit: Path, report: Path, fail_on_leak: bool = False) -> in
         The number of pairs of target and attack that leak.
 
     Raises:
-        AuditError: there is a leak, and the run asks to fail on it; or a target has no numbers.
+        PolicyError: there is a leak, and the run asks to fail on it.
+        AuditError: a target has no numbers.
     """
     emit("result", audit=str(audit), report=str(report))
     found = Audit.read(audit / AUDIT_FILE)
     leaks = [v for v in found.verdicts if v.verdict == LEAK]
     if leaks and fail_on_leak:
         worst = max(leaks, key=lambda v: v.ci_low - v.threshold)
-        raise AuditError(
+        raise PolicyError(
             f"{len(leaks)} attack(s) leak, such as that on {worst.attack.target} for {worst.attack.attribute} "
             f"({worst.attack.access}): {worst.reason}; the run was asked to fail on a leak"
         )
