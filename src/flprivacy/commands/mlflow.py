@@ -20,6 +20,9 @@ def mlflow() -> None:
 def mlflow_sync(store: str, audit: Path | None, report: Path | None) -> None:
     """Log results that could not be logged when they were computed. Repeating it is harmless, even concurrently.
 
+    A result is removed from the spool once the server has given it back as it was. What waits in a store behind s3://
+    or gs:// is logged in a server alone: set MLFLOW_TRACKING_URI to its address.
+
     \b
     Examples:
       flprivacy mlflow sync
@@ -29,6 +32,7 @@ def mlflow_sync(store: str, audit: Path | None, report: Path | None) -> None:
     from flprivacy.launch.local import default_tracking
     from flprivacy.launch.progress import drawing_here
     from flprivacy.tracking.results import sync, sync_spool
+    from flprivacy.tracking.spool import spool_uri
 
     if (audit is None) != (report is None):
         raise ConfigError("--audit and --report belong together; give both, or neither to log the spool")
@@ -42,7 +46,7 @@ def mlflow_sync(store: str, audit: Path | None, report: Path | None) -> None:
         word = "already logged" if one.found else "logged"
         click.echo(f"{word} as run {one.name} ({one.run_id}) of experiment {one.experiment} at {one.tracking_uri}")
     if not logged:
-        click.echo("nothing is waiting to be logged")
+        click.echo(f"nothing waits to be logged in {spool_uri(store)}")
 
 
 @click.command()

@@ -7,7 +7,7 @@ from typing import Any
 from flprivacy.cohorts.remote import CohortPlace, find_cohort
 from flprivacy.core.artifacts import CHANGE_FILE, FOUND_FILE
 from flprivacy.core.change import NO_CHANGE, AuditChange, FoundTarget, FoundTargets, TargetChange
-from flprivacy.core.errors import StorageError
+from flprivacy.core.errors import ConfigError, StorageError
 from flprivacy.core.events import emit
 from flprivacy.core.target import TargetRecord
 from flprivacy.core.target_source import parse_source
@@ -16,7 +16,7 @@ from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.audit_keys import audit_key
 from flprivacy.study.config import StudyConfig
-from flprivacy.study.plan import given_study
+from flprivacy.study.plan import check_can_work, given_study
 from flprivacy.targets.given import given_record
 from flprivacy.targets.latest import latest_targets
 from flprivacy.targets.listing import resolve_targets
@@ -64,12 +64,13 @@ def find_targets(
     try:
         for logged in sync_spool(store):
             emit("note", text=f"MLflow: logged from the spool as run {logged.name} of experiment {logged.experiment}")
-    except StorageError as error:
+    except (ConfigError, StorageError) as error:
         LOGGER.warning("what is left in the spool stays there: %s", error)
     source = find_cohort(cohort)
     words = latest_targets(targets_from, resolve_targets(targets))
     records = {name: given_record(parse_source(word), store) for name, word in words.items()}
     base = load_preset(preset, resolve_mapping(overrides, "overrides"), digest=preset_digest).study
+    check_can_work(base, preset=preset, trains=False)
     study = given_study(base, {name: record.architecture for name, record in records.items()}, words)
     world = FoundTargets(
         cohort_name=source.meta.name,

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from flprivacy.core.errors import StorageError, TrackingError
+from flprivacy.core.errors import ConfigError, StorageError, TrackingError
 from flprivacy.core.events import emit
 from flprivacy.tracking import spool
 from flprivacy.tracking.filing import Filing, filing_from_environment
@@ -12,7 +12,7 @@ from flprivacy.tracking.results import sync, sync_spool
 LOGGER = logging.getLogger(__name__)
 
 
-def log_mlflow(*, audit: Path, report: Path, kfp_run: str = "", store: str = "") -> str:
+def log_mlflow(*, audit: Path, report: Path | None = None, kfp_run: str = "", store: str = "") -> str:
     """File an audit in MLflow: a run for the audit, a nested run for each target and attack.
 
     An audit is not lost for want of a server: it is kept in the store's spool, whole, and whoever logs next from the
@@ -20,14 +20,14 @@ def log_mlflow(*, audit: Path, report: Path, kfp_run: str = "", store: str = "")
 
     Args:
         audit: folder of ``audit.json``, its scores, and ``change.json`` where there is one; or of ``dp_check.json``.
-        report: folder of the report and its figures; for a check of private training the same as ``audit``.
+        report: folder of the report and its figures; None: that of the result, as for a check of private training.
         kfp_run: id of the pipeline run, for the tags.
         store: location of finished artifacts; its spool keeps what cannot be filed now, and is filed too when it can.
 
     Returns:
         Id of the MLflow run; empty if no server could be reached.
     """
-    filing = filing_from_environment(kfp_run)
+    filing, report = filing_from_environment(kfp_run), report or audit
     try:
         logged = sync(audit=audit, report=report, filing=filing)
     except TrackingError as error:
@@ -39,7 +39,7 @@ def log_mlflow(*, audit: Path, report: Path, kfp_run: str = "", store: str = "")
     try:
         for late in sync_spool(store):
             emit("note", text=f"MLflow: logged from the spool as run {late.name} of experiment {late.experiment}")
-    except (TrackingError, StorageError) as error:
+    except (ConfigError, TrackingError, StorageError) as error:
         LOGGER.warning("what is left in the spool stays there: %s", error)
     return logged.run_id
 

@@ -16,6 +16,7 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import track
 from flprivacy.tracking.attempts import open_run
 from flprivacy.tracking.filing import Filing, LoggedRun, log_once
+from flprivacy.tracking.server import moving_artifacts
 
 KEY_TAG, TARGET_TAG = "audit.key", "audit.target_digest"  # each followed by a target's name
 _BATCH = 900  # a batch holds at most 1,000 metrics
@@ -108,12 +109,13 @@ def _log_parent(
     params |= {f"audit.attack.{key}": str(value) for key, value in attack.items()}
     _log(client, run, metrics, params)
     client.log_inputs(run, [_dataset(audit)])
-    client.log_artifact(run, str(folder / AUDIT_FILE))
-    if (folder / SCORES_FOLDER).is_dir():
-        client.log_artifacts(run, str(folder / SCORES_FOLDER), SCORES_FOLDER)
-    client.log_artifacts(run, str(report))
-    if change is not None:
-        client.log_dict(run, to_mapping(change), CHANGE_FILE)
+    with moving_artifacts(run):
+        client.log_artifact(run, str(folder / AUDIT_FILE))
+        if (folder / SCORES_FOLDER).is_dir():
+            client.log_artifacts(run, str(folder / SCORES_FOLDER), SCORES_FOLDER)
+        client.log_artifacts(run, str(report))
+        if change is not None:
+            client.log_dict(run, to_mapping(change), CHANGE_FILE)
 
 
 def _dataset(audit: Audit) -> DatasetInput:
@@ -171,8 +173,9 @@ def _log_child(
     with open_run(client, experiment, name, tags, parent=parent) as run:
         _log(client, run, _target_metrics(target) | _attack_metrics(audit, verdict), params)
         _log_curves(client, run, [c for c in audit.curves if _same_attack(c, verdict)], verdict)
-        for figure in _figures(report, verdict):
-            client.log_artifact(run, str(figure))
+        with moving_artifacts(run):
+            for figure in _figures(report, verdict):
+                client.log_artifact(run, str(figure))
 
 
 def _figures(report: Path, verdict: Verdict) -> list[Path]:

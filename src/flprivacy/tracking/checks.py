@@ -8,6 +8,7 @@ from mlflow.entities import Metric, Param
 
 from flprivacy.core.dp_check import DpCheck
 from flprivacy.tracking.filing import Filing, LoggedRun, log_once
+from flprivacy.tracking.server import moving_artifacts
 
 _NO_COHORT = "dp_check"
 
@@ -52,4 +53,5 @@ def _fill(client: MlflowClient, run: str, check: DpCheck, folder: Path) -> None:
         metrics=[Metric(key, float(value), now, 0) for key, value in sorted(values.items())],
         params=[Param(key, value) for key, value in params.items()],
     )
-    client.log_artifacts(run, str(folder))
+    with moving_artifacts(run):
+        client.log_artifacts(run, str(folder))

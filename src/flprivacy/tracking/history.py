@@ -1,18 +1,19 @@
 """Audits that were filed before: by what was audited, by name, and by pipeline run."""
 
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 
-from flprivacy.core.artifacts import AUDIT_FILE, SCORES_FOLDER
+from flprivacy.core.artifacts import AUDIT_FILE, CHECK_FILE, SCORES_FOLDER
 from flprivacy.core.change import PreviousAudit
 from flprivacy.core.digests import digest_file
-from flprivacy.core.errors import AuditError
+from flprivacy.core.errors import AuditError, TrackingError
 from flprivacy.tracking.attempts import DIGEST_TAG
 from flprivacy.tracking.audits import KEY_TAG, TARGET_TAG
-from flprivacy.tracking.server import all_experiments, connected, without_password
+from flprivacy.tracking.server import all_experiments, connected, moving_artifacts, without_password
 
 
 def same_audit(target: str, key: str) -> PreviousAudit | None:
@@ -56,7 +57,7 @@ def fetch_audit(run_id: str, digest: str, folder: Path) -> Path:
     AuditError if its ``audit.json`` is no longer there, or has not this digest.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with connected(about=f"run {run_id}") as (client, server):
+    with connected(about=f"run {run_id}") as (client, server), moving_artifacts(run_id):
         there = {artifact.path for artifact in client.list_artifacts(run_id)}
         for name in (AUDIT_FILE, SCORES_FOLDER):
             if name in there:
@@ -64,6 +65,25 @@ def fetch_audit(run_id: str, digest: str, folder: Path) -> Path:
     if not (folder / AUDIT_FILE).is_file() or digest_file(folder / AUDIT_FILE) != digest:
         raise AuditError(f"run {run_id}: its {AUDIT_FILE} is missing or not the one that was filed; delete the run")
     return folder
+
+
+def check_filed(run_id: str, folder: Path) -> None:
+    """Read a result back from its run: its record and score tables must be those of the folder, byte for byte.
+
+    TrackingError if they are not, or cannot be read.
+    """
+    names = [name for name in (AUDIT_FILE, CHECK_FILE, SCORES_FOLDER) if (folder / name).exists()]
+    with tempfile.TemporaryDirectory() as place:
+        with connected(about=f"run {run_id}") as (_, server), moving_artifacts(run_id):
+            for name in names:
+                download_artifacts(run_id=run_id, artifact_path=name, dst_path=place, tracking_uri=server)
+        for file in (file for name in names for file in (folder / name, *(folder / name).rglob("*")) if file.is_file()):
+            there = Path(place) / file.relative_to(folder)
+            if not there.is_file() or digest_file(there) != digest_file(file):
+                name = file.relative_to(folder).as_posix()
+                raise TrackingError(
+                    f"run {run_id}: its {name} is missing or not the one that was filed; delete the run and file again"
+                )
 
 
 def run_pages(kfp_run: str) -> list[str]:

@@ -6,7 +6,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 
-from flprivacy.tracking.server import connected, without_password
+from flprivacy.tracking.server import connected, moving_artifacts, without_password
 
 
 def model_identity(uri: str) -> str:
@@ -40,5 +40,5 @@ def _version(uri: str, client: MlflowClient) -> ModelVersion | None:
 def fetch_artifacts(uri: str, folder: Path) -> Path:
     """Download what a ``models:/`` or ``runs:/`` URI refers to into a folder; return the file or folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    with connected(about=uri) as (_, server):
+    with connected(about=uri) as (_, server), moving_artifacts(uri):
         return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=server))

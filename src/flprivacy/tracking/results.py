@@ -1,6 +1,7 @@
 """File a result in MLflow, or all results that wait in a store's spool."""
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,11 +9,14 @@ from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, CHECK_FILE
 from flprivacy.core.audit import Audit
 from flprivacy.core.change import AuditChange
 from flprivacy.core.dp_check import DpCheck
-from flprivacy.core.errors import AuditError
+from flprivacy.core.errors import AuditError, ConfigError
+from flprivacy.storage.uris import is_remote
 from flprivacy.tracking import spool
 from flprivacy.tracking.audits import log_audit
 from flprivacy.tracking.checks import log_check
 from flprivacy.tracking.filing import Filing, LoggedRun
+from flprivacy.tracking.history import check_filed
+from flprivacy.tracking.server import URI_VARIABLE, is_on_this_machine
 
 LOGGER = logging.getLogger(__name__)
 
@@ -31,16 +35,26 @@ def sync(*, audit: Path, report: Path, filing: Filing | None = None) -> LoggedRu
 
 
 def sync_spool(store: str = "") -> Iterator[LoggedRun]:
-    """Log everything that waits in a store's spool, yield each run, and remove what was logged.
+    """Log everything that waits in a store's spool, and yield each run; what MLflow gives back as it was is removed.
 
-    StorageError if the store cannot be read or written.
+    Raises:
+        ConfigError: something waits in a store that others share, and no server is named: a file on this machine
+            would hide it from them.
+        StorageError: the store cannot be read or written.
     """
-    for key in spool.waiting(store):
+    keys, place, server = spool.waiting(store), spool.spool_uri(store), os.environ.get(URI_VARIABLE, "")
+    if keys and is_remote(place) and is_on_this_machine(server):
+        raise ConfigError(
+            f"{place}: {len(keys)} result(s) wait here for an MLflow server, and {URI_VARIABLE} is "
+            f"{server or 'not set'}; set it to the server's address"
+        )
+    for key in keys:
         try:
             with spool.taken(key, store) as entry:
                 if entry is None:  # another process has logged it meanwhile
                     continue
                 logged = sync(audit=entry.audit, report=entry.report, filing=entry.filing)
+                check_filed(logged.run_id, entry.audit)
         except (AuditError, spool.DamagedEntryError) as error:
             LOGGER.warning("%s in the spool is damaged and stays there: %s", key, error)
             continue

@@ -40,6 +40,27 @@ def connected(*, about: str = "") -> Iterator[tuple[MlflowClient, str]]:
         raise TrackingError(f"{shown}: MLflow cannot be reached ({type(error).__name__})") from error
 
 
+@contextmanager
+def moving_artifacts(run: str) -> Iterator[None]:
+    """Turn whatever the store of a run's artifacts raises into a TrackingError: each has an SDK with errors of its own.
+
+    The server may be well while the store is not: without credentials, out of reach, or without its SDK.
+    """
+    try:
+        yield
+    except Exception as error:
+        what = str(error) if isinstance(error, ModuleNotFoundError) else type(error).__name__
+        raise TrackingError(
+            f"run {run}: its artifacts cannot be moved to or from their store ({what}); give this process a way to the "
+            "store and its credentials"
+        ) from error
+
+
+def is_on_this_machine(uri: str) -> bool:
+    """Say whether a tracking URI is a file or folder, or empty, rather than a server."""
+    return uri.partition(":")[0] in ("sqlite", "file") or ":" not in uri
+
+
 def all_experiments(client: MlflowClient) -> list[str]:
     """Return the ids of all experiments that are not deleted."""
     found = every(lambda token: client.search_experiments(max_results=_PAGE, page_token=token))
