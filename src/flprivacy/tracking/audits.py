@@ -109,7 +109,7 @@ def _log_parent(
     params |= {f"audit.attack.{key}": str(value) for key, value in attack.items()}
     _log(client, run, metrics, params)
     client.log_inputs(run, [_dataset(audit)])
-    with moving_artifacts(run):
+    with moving_artifacts(f"run {run}"):
         client.log_artifact(run, str(folder / AUDIT_FILE))
         if (folder / SCORES_FOLDER).is_dir():
             client.log_artifacts(run, str(folder / SCORES_FOLDER), SCORES_FOLDER)
@@ -173,7 +173,7 @@ def _log_child(
     with open_run(client, experiment, name, tags, parent=parent) as run:
         _log(client, run, _target_metrics(target) | _attack_metrics(audit, verdict), params)
         _log_curves(client, run, [c for c in audit.curves if _same_attack(c, verdict)], verdict)
-        with moving_artifacts(run):
+        with moving_artifacts(f"run {run}"):
             for figure in _figures(report, verdict):
                 client.log_artifact(run, str(figure))
 

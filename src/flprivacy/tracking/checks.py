@@ -53,5 +53,5 @@ def _fill(client: MlflowClient, run: str, check: DpCheck, folder: Path) -> None:
         metrics=[Metric(key, float(value), now, 0) for key, value in sorted(values.items())],
         params=[Param(key, value) for key, value in params.items()],
     )
-    with moving_artifacts(run):
+    with moving_artifacts(f"run {run}"):
         client.log_artifacts(run, str(folder))

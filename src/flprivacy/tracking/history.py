@@ -57,7 +57,7 @@ def fetch_audit(run_id: str, digest: str, folder: Path) -> Path:
     AuditError if its ``audit.json`` is no longer there, or has not this digest.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with connected(about=f"run {run_id}") as (client, server), moving_artifacts(run_id):
+    with connected(about=f"run {run_id}") as (client, server), moving_artifacts(f"run {run_id}"):
         there = {artifact.path for artifact in client.list_artifacts(run_id)}
         for name in (AUDIT_FILE, SCORES_FOLDER):
             if name in there:
@@ -74,7 +74,7 @@ def check_filed(run_id: str, folder: Path) -> None:
     """
     names = [name for name in (AUDIT_FILE, CHECK_FILE, SCORES_FOLDER) if (folder / name).exists()]
     with tempfile.TemporaryDirectory() as place:
-        with connected(about=f"run {run_id}") as (_, server), moving_artifacts(run_id):
+        with connected(about=f"run {run_id}") as (_, server), moving_artifacts(f"run {run_id}"):
             for name in names:
                 download_artifacts(run_id=run_id, artifact_path=name, dst_path=place, tracking_uri=server)
         for file in (file for name in names for file in (folder / name, *(folder / name).rglob("*")) if file.is_file()):

@@ -41,17 +41,20 @@ def connected(*, about: str = "") -> Iterator[tuple[MlflowClient, str]]:
 
 
 @contextmanager
-def moving_artifacts(run: str) -> Iterator[None]:
-    """Turn whatever the store of a run's artifacts raises into a TrackingError: each has an SDK with errors of its own.
+def moving_artifacts(owner: str) -> Iterator[None]:
+    """Turn whatever the store of a run's or model's artifacts raises into a TrackingError: each has errors of its own.
 
-    The server may be well while the store is not: without credentials, out of reach, or without its SDK.
+    The server may be well while the store is not: without credentials, out of reach, or without its SDK. What MLflow
+    itself raises is passed on to :func:`connected`.
     """
     try:
         yield
+    except (MlflowException, OSError):
+        raise
     except Exception as error:
         what = str(error) if isinstance(error, ModuleNotFoundError) else type(error).__name__
         raise TrackingError(
-            f"run {run}: its artifacts cannot be moved to or from their store ({what}); give this process a way to the "
+            f"{owner}: its artifacts cannot be moved to or from their store ({what}); give this process a way to the "
             "store and its credentials"
         ) from error
 
