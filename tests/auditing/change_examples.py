@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class Again:
         fresh: attacks on fresh weights, of which each audit has five of its own.
         same_seeds: whether both audits used the same attacker seeds.
         attributes: attacked attributes, each on patients of its own: several tests, independent of each other.
+        changed: those that ``now`` holds for; the others are attacked as before, after training again.
         models: of the target.
         patients: held out.
     """
@@ -35,29 +36,36 @@ class Again:
     now: Attacker | None = None
     same_seeds: bool = True
     attributes: tuple[str, ...] = ("site", "sex", "age_years")
+    changed: tuple[str, ...] = ("site", "sex", "age_band", "age_years")
     models: int = 1
     patients: int = 150
 
     def changes(self, rng: np.random.Generator) -> list[AttackChange]:
         """Draw patients, models and seeds, audit twice, and compare."""
-        found = []
-        for attribute in self.attributes:
-            now, before = self._tables(rng, attribute)
-            found += compare_with_before("target", now, before, config=AuditConfig(bootstrap=100))
-        return adjusted(found)
+        audits = [self._tables(rng, attribute) for attribute in self.attributes]
+        now, before = ([_joined([audit[which][table] for audit in audits]) for table in range(2)] for which in range(2))
+        return adjusted(compare_with_before("target", now, before, config=AuditConfig(bootstrap=100)))
 
     def _tables(self, rng: np.random.Generator, attribute: str) -> tuple[list[ScoreTable], list[ScoreTable]]:
-        frequencies = {"site": heavy_tailed(4, 0.2), "sex": np.array([0.5, 0.5])}.get(attribute, np.array([]))
+        classes = {"site": heavy_tailed(4, 0.2), "sex": np.array([0.5, 0.5]), "age_band": np.array([0.3, 0.4, 0.3])}
+        frequencies = classes.get(attribute, np.array([]))
         seeds = SEEDS if self.same_seeds else 2 * SEEDS
         draw = Draw(rng, attribute=attribute, frequencies=frequencies, patients=self.patients, seeds=seeds)
         first, last = slice(0, SEEDS), slice(seeds - SEEDS, seeds)
         earlier = draw.scores(self.before, self.models)
-        later = earlier if self.now is None else draw.scores(self.now, self.models)
+        present = self.now if attribute in self.changed else self.before
+        later = earlier if self.now is None else draw.scores(present, self.models)
         fresh = draw.scores(self.fresh, 5)
         return tuple(  # type: ignore[return-value]
             [_table(draw, "target", scores[:, part], part), _table(draw, "untrained", fresh[:, part], part)]
             for scores, part in ((later, last), (earlier, first))
         )
+
+
+def _joined(tables: Sequence[ScoreTable]) -> ScoreTable:
+    """Return the attacks on several attributes as one table."""
+    names = {name: classes for table in tables for name, classes in table.class_names.items()}
+    return replace(tables[0], class_names=names, blocks=tuple(block for table in tables for block in table.blocks))
 
 
 def _table(draw: Draw, name: str, scores: np.ndarray, seeds: slice) -> ScoreTable:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flprivacy.auditing.config import PolicyRule
-from flprivacy.auditing.estimates import estimate_excesses, estimate_metrics, measure
+from flprivacy.auditing.estimates import estimate_cell, measure
 from flprivacy.auditing.runs import AttackRuns, HeldOut
 from flprivacy.auditing.uncertainty import resample_patients
 from flprivacy.auditing.verdicts import judge
@@ -145,11 +145,10 @@ def audit_draw(
     """Estimate metrics of all attacks and the excess of ``target`` over all others, as the audit does."""
     held_out = draw.held_out()
     resampling = resample_patients(held_out.patients, replicates=replicates, seed=0)
-    measured = [measure(draw.runs(held_out, name, values), resampling) for name, values in scores.items()]
-    metrics = [estimate for one in measured for estimate in estimate_metrics(one, confidence=confidence)]
-    target = next(one for one in measured if one.runs.attack.target == "target")
-    others = [one for one in measured if one is not target]
-    return metrics, estimate_excesses(target, others, confidence=confidence) if others else []
+    cell = [draw.runs(held_out, name, values) for name, values in scores.items()]
+    others = [runs for runs in cell if runs.attack.target != "target"]
+    found = estimate_cell(cell, lambda *_: others, resampling, confidence=confidence)
+    return found.metrics, found.excesses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,10 +234,10 @@ def measure_coverage(
     for repetition in range(repetitions):
         metrics, excesses = study.audit(np.random.default_rng([seed, repetition]), replicates)
         for m in metrics:
-            if m.attack.target in truths:
+            if m.attack.target in truths and not m.of_class:
                 rows.setdefault((m.attack.target, m.metric), []).append(_covers(m, truths[m.attack.target][m.metric]))
         for e in excesses:
-            if e.baseline == "pixels":
+            if e.baseline == "pixels" and not e.of_class:
                 truth = truths["target"][e.metric] - truths["pixels"][e.metric]
                 sign = -1.0 if e.metric == "mae_years" else 1.0
                 rows.setdefault(("target - pixels", e.metric), []).append(_covers(e, sign * truth))

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from flprivacy.auditing.baselines import baselines_of
 from flprivacy.auditing.runs import AttackRuns, collect_runs
-from flprivacy.auditing.verdicts import baselines_of
 from flprivacy.core.errors import AuditError
 from tests.auditing.score_tables import make_study
 

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from flprivacy.auditing.changes import adjusted, compare_with_before, judge_change
 from flprivacy.auditing.config import AuditConfig, Policy, PolicyRule
 from flprivacy.core.attributes import AttackKey
-from flprivacy.core.change import BETTER, NO_CHANGE, WORSE, AttackChange
+from flprivacy.core.change import BETTER, NO_CHANGE, TOO_LITTLE_POWER, WORSE, AttackChange
 from flprivacy.core.errors import AuditError
 from flprivacy.core.scores import ScoreTable
 from tests.auditing.change_examples import Again, count_changes
@@ -32,6 +33,53 @@ def test_noise_alone_is_called_worse_in_at_most_five_of_a_hundred(name: str) -> 
     assert sum(counts.values()) == REPETITIONS
     assert counts[WORSE] <= 0.05 * REPETITIONS
     assert counts[BETTER] <= 0.05 * REPETITIONS
+
+
+@pytest.mark.parametrize("scatter", [1.0, 1.5, 2.0, 3.0])
+def test_training_that_scatters_wider_than_fresh_weights_is_not_called_worse(scatter: float) -> None:
+    trained = Attacker(strength=1.5, model_spread=0.3 * scatter)
+    counts = count_changes(Again(before=trained, now=trained, fresh=LUCKY), repetitions=REPETITIONS, seed=44)
+    print(f"scatter {scatter:g}: {dict(counts)}")
+    assert counts[WORSE] <= stats.binom.ppf(0.99, REPETITIONS, 0.05)
+
+
+def test_a_jump_to_certainty_is_called_worse_in_spite_of_the_luck_of_training() -> None:
+    """Sex .775 in the old model and 1.000 in the new one, all else trained again."""
+    certain = Attacker(strength=9.0, model_spread=0.3)
+    study = Again(
+        before=LUCKY, now=certain, fresh=LUCKY, attributes=("site", "sex", "age_band"), changed=("sex",), patients=300
+    )
+    found = [study.changes(np.random.default_rng([45, i])) for i in range(15)]
+    jumps = [c for changes in found for c in changes if c.attack.attribute == "sex"]
+    assert np.mean([c.before for c in jumps]) == pytest.approx(0.775, abs=0.03)
+    assert np.mean([c.now for c in jumps]) > 0.985
+    verdicts = [judge_change(changes, confidence=0.95) for changes in found]
+    assert sum(verdict == WORSE and "sex from features" in reason for verdict, reason in verdicts) >= 14
+
+
+def test_what_could_have_been_seen_stands_beside_the_comparison_and_decides_whether_it_says_anything() -> None:
+    changes = Again(before=LUCKY, now=LUCKY, fresh=LUCKY).changes(np.random.default_rng(46))
+    site = next(c for c in changes if c.attack.attribute == "site")
+    assert site.standard_error is not None
+    assert site.degrees is not None
+    quantiles = stats.t.ppf(1 - 0.05 / 3 / 2, site.degrees) + stats.t.ppf(0.8, site.degrees)
+    assert site.detectable == pytest.approx(quantiles * site.standard_error)
+    assert site.tolerated == 0.02
+    verdict, reason = judge_change(changes, confidence=0.95)
+    assert verdict == TOO_LITTLE_POWER
+    assert "to be noticed, and the policy tolerates" in reason
+    lenient = [replace(c, tolerated=(c.detectable or 0.0) + 0.01) for c in changes]
+    verdict, reason = judge_change(lenient, confidence=0.95)
+    assert verdict == NO_CHANGE
+    assert "a change above what the policy tolerates would have been seen" in reason
+
+
+def test_an_audit_with_so_many_patients_and_models_that_it_sees_the_tolerance_says_no_change() -> None:
+    steady = Attacker(strength=1.5, model_patient_spread=0.0, seed_spread=0.05, own_seed_spread=0.05, noise=0.1)
+    study = Again(before=steady, now=steady, fresh=steady, attributes=("sex",), models=8, patients=4000)
+    changes = study.changes(np.random.default_rng(47))
+    assert all(c.detectable is not None and c.detectable < 0.02 for c in changes)
+    assert judge_change(changes, confidence=0.95)[0] == NO_CHANGE
 
 
 def test_a_target_made_leakier_is_called_worse_and_one_made_tighter_better() -> None:
@@ -68,7 +116,7 @@ def test_the_luck_of_training_widens_the_interval_and_both_are_told() -> None:
     assert change.p_value > change.model_p_value
     sure = replace(change, value=0.2, p_value=0.4, p_adjusted=0.4, model_p_value=1e-6)
     verdict, reason = judge_change([sure], confidence=0.95)
-    assert verdict == NO_CHANGE
+    assert verdict == TOO_LITTLE_POWER
     assert "these two models differ (site from features +0.200)" in reason
 
 

@@ -50,6 +50,8 @@ def excesses(
             ci_high=VALUES["central"] - VALUES[name] + (half if fraction == 0.25 else 0.9),
             p_value=0.01,
             best_baseline=name == "pixels",
+            standard_error=(half if fraction == 0.25 else 0.9) / 2.0,
+            degrees=60.0,
         )
         for name, half in reach.items()
         for fraction in fractions

@@ -117,3 +117,18 @@ def test_mean_absolute_error_equals_sklearn() -> None:
     expected = [reference.mean_absolute_error(truth, p) for p in predicted]
     np.testing.assert_allclose(metrics.mean_absolute_error(truth, predicted), expected)
     assert metrics.mean_absolute_error([60.0], [55.5]) == pytest.approx(4.5)
+
+
+def test_one_vs_rest_areas_are_scikit_learns_and_expand_to_first_order() -> None:
+    rng = np.random.default_rng(5)
+    truth, scores = rng.integers(0, 3, 90), rng.integers(0, 6, (2, 90, 4)) / 5.0
+    weights = np.concatenate([np.ones((1, 90)), rng.multinomial(90, np.full(90, 1 / 90), 20)])
+    areas = metrics.auc_one_vs_rest(truth, scores, weights)
+    assert areas.shape == (4, 21, 2)
+    assert np.isnan(areas[3]).all(), "no scan is of the fourth class"
+    for one in range(3):
+        for run in range(2):
+            column, mine = scores[run, :, one], truth == one
+            assert areas[one, 0, run] == pytest.approx(reference.roc_auc_score(mine, column))
+            exact = [reference.roc_auc_score(mine, column, sample_weight=row) for row in weights]
+            assert areas[one, :, run] == pytest.approx(exact, abs=0.03)

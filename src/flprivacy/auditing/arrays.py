@@ -135,7 +135,14 @@ def audit_attribute(
     missing, caveats = _caveats(cell, patients is not None)
     rule = rule or config.policy.rules.get(described.name)
     rule = rule or PolicyRule(metric=described.metric, threshold=described.threshold)
-    (decision,) = judge(found.metrics, found.excesses, {described.name: rule}, note="; ".join(caveats), missing=missing)
+    (decision,) = judge(
+        found.metrics,
+        found.excesses,
+        {described.name: rule},
+        confidence=config.confidence,
+        note="; ".join(caveats),
+        missing=missing,
+    )
     return AttributeResult(
         decision=decision,
         caveats=(*([missing] if missing else []), *caveats),

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flprivacy.auditing.baselines import baselines_of
 from flprivacy.auditing.config import AuditConfig
 from flprivacy.auditing.estimates import CellEstimates, estimate_cell
 from flprivacy.auditing.plots import confusions, curves_with_bands, scatters
 from flprivacy.auditing.runs import AttackRuns, collect_runs
 from flprivacy.auditing.uncertainty import resample_patients
-from flprivacy.auditing.verdicts import baselines_of, few_seeds, judge
+from flprivacy.auditing.verdicts import few_seeds, judge
 from flprivacy.core.audit import AgeScatter, ConfusionMatrix, Curve, ExcessEstimate, MetricEstimate, Verdict
 from flprivacy.core.errors import AuditError
 from flprivacy.core.progress import progress
@@ -66,7 +67,7 @@ def audit_attributes(tables: Sequence[ScoreTable], curves: "pd.DataFrame", *, co
         metrics=metrics,
         excesses=excesses,
         comparisons=tuple(estimate for cell in cells for estimate in cell.comparisons),
-        verdicts=tuple(judge(metrics, excesses, config.policy.rules, note=note)),
+        verdicts=tuple(judge(metrics, excesses, config.policy.rules, confidence=config.confidence, note=note)),
         confusions=tuple(confusions(attacks)),
         scatters=tuple(scatters(attacks)),
         curves=tuple(curves_with_bands(curves, confidence=config.confidence)),

@@ -3,10 +3,10 @@
 What is claimed. ``changed for the worse`` says that some attack gets more out of the present model than the same
 attack got out of the previous one, by more than chance explains. Three kinds of chance are allowed for: other patients
 like the held-out ones, other attacker seeds, and chance in training: the same recipe, trained again, gives another
-model that gives away more or less. Two models say as little about that spread as two numbers do, so it is estimated
-from the audit's baseline of fresh weights: how far the attack's strength differs from one initialisation
-of the same network to the next, 1/m times for a target of m models, on both sides. That is an approximation, for
-training may widen or narrow that spread; tests/benchmarks/bench_change.py measures what it comes to.
+model that gives away more or less (:mod:`flprivacy.auditing.retraining`: from fresh weights, with room for training
+that scatters up to three times as wide). What the comparison could have seen is told beside it: the smallest change
+that would have been found with 80% power. Where that is above what the policy tolerates, ``no evidence of change``
+would say nothing, and the verdict is ``too little power to tell``.
 
 Beside it stands the smaller question about these two models as they are, whatever made them differ: interval and
 p-value without chance in training (``model_*``). The verdict does not rest on it, because any two trained models
@@ -17,18 +17,24 @@ target that one run compares, whatever their dependence. With confidence .95, a 
 calls any target worse with a probability of at most 2.5%, and better with as much.
 """
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from flprivacy.auditing.config import AuditConfig
+from scipy import special
+
+from flprivacy.auditing.config import AuditConfig, PolicyRule
 from flprivacy.auditing.estimates import Measured, difference, measure
+from flprivacy.auditing.retraining import least_variance, luck_of_training, slope, stabilised
 from flprivacy.auditing.runs import AttackRuns, collect_runs
-from flprivacy.auditing.uncertainty import Initialisations, resample_patients
-from flprivacy.core.attributes import METRICS
-from flprivacy.core.change import BETTER, NO_CHANGE, WORSE, AttackChange
+from flprivacy.auditing.uncertainty import resample_patients
+from flprivacy.auditing.verdicts import holm
+from flprivacy.core.attributes import metric_of
+from flprivacy.core.change import BETTER, NO_CHANGE, TOO_LITTLE_POWER, WORSE, AttackChange
 from flprivacy.core.errors import AuditError
 from flprivacy.core.scores import ScoreTable
 
+_POWER = 0.8  # with which a change of the size that is called detectable is found
 _BEFORE = " (before)"
 
 
@@ -50,25 +56,24 @@ def compare_with_before(
     same_draws = fresh.target_digest == earlier_fresh.target_digest
     tables = [ours, _renamed(earlier), fresh, *([] if same_draws else [_renamed(earlier_fresh)])]
     found = collect_runs(tables)
-    changes = [
-        change
+    pairs = [
+        pair
         for attribute, of_attribute in found.items()
         if attribute in config.policy.rules
-        for change in _of_attribute(target, of_attribute, config)
+        for pair in _pairs(target, of_attribute, config)
     ]
-    if not changes:
+    if not pairs:
         raise AuditError(f"{target}: the two audits have no attack in common; attack with the same accesses again")
-    return changes
+    return [_change(pair, pairs, config.confidence) for pair in pairs]
 
 
-def adjusted(changes: Sequence[AttackChange]) -> list[AttackChange]:
-    """Return the changes with Holm's p-values over all of them."""
-    order = sorted(range(len(changes)), key=lambda i: changes[i].p_value)
-    found, running = list(changes), 0.0
-    for rank, i in enumerate(order):
-        running = max(running, min(1.0, (len(changes) - rank) * changes[i].p_value))
-        found[i] = replace(changes[i], p_adjusted=running)
-    return found
+def adjusted(changes: Sequence[AttackChange], *, confidence: float = 0.95) -> list[AttackChange]:
+    """Return the changes with Holm's p-values over all of them, and with what could have been found among so many."""
+    p_values = holm([change.p_value for change in changes])
+    return [
+        replace(change, p_adjusted=p, detectable=_detectable(change, len(changes), confidence))
+        for change, p in zip(changes, p_values, strict=True)
+    ]
 
 
 def judge_change(changes: Sequence[AttackChange], *, confidence: float) -> tuple[str, str]:
@@ -84,16 +89,20 @@ def judge_change(changes: Sequence[AttackChange], *, confidence: float) -> tuple
         return WORSE, f"{reason}; and less: {_listed(weaker)}" if weaker else reason
     if weaker:
         return BETTER, "; ".join(map(_evidence, _strongest_first(weaker)))
+    unseen = [c for c in changes if c.detectable is not None and c.tolerated is not None and c.detectable > c.tolerated]
     of_models = [c for c in changes if len(changes) * c.model_p_value < 1.0 - confidence]
     if of_models:
-        return NO_CHANGE, (
-            f"these two models differ ({_listed(of_models)}), but by no more than two models of the same recipe may"
-        )
-    widest = max(changes, key=lambda c: (c.ci_high - c.ci_low) / METRICS[c.metric].scale)
-    return NO_CHANGE, (
-        f"none of {len(changes)} attacks differs by more than chance explains; the widest interval is "
-        f"{_number(widest.ci_low, widest)} to {_number(widest.ci_high, widest)} "
-        f"({widest.attack.attribute}, {widest.attack.access})"
+        found = f"these two models differ ({_listed(of_models)}), but by no more than two models of the same recipe may"
+    else:
+        found = f"none of {len(changes)} attacks differs by more than chance explains"
+    if not unseen:
+        return NO_CHANGE, f"{found}, and a change above what the policy tolerates would have been seen"
+    worst = max(unseen, key=lambda c: (c.detectable or 0.0) / (c.tolerated or 1e-9))
+    return TOO_LITTLE_POWER, (
+        f"{found}; but {worst.attack.attribute} from {worst.attack.access} would have had to change by "
+        f"{_plain(worst.detectable or 0.0, worst)}{_unit(worst)} to be noticed, and the policy tolerates "
+        f"{worst.tolerated:g}; more held-out patients, more initialisations of the untrained baseline or more seeds "
+        "make smaller changes visible"
     )
 
 
@@ -123,12 +132,23 @@ def _renamed(table: ScoreTable) -> ScoreTable:
     return replace(table, target=name, blocks=blocks)
 
 
-def _of_attribute(target: str, runs: Sequence[AttackRuns], config: AuditConfig) -> list[AttackChange]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Pair:
+    """One attack on the present and the previous models, and on fresh weights."""
+
+    now: Measured
+    before: Measured
+    fresh: tuple[Measured, ...]
+    rule: PolicyRule
+
+
+def _pairs(target: str, runs: Sequence[AttackRuns], config: AuditConfig) -> list[_Pair]:
+    """Return what is compared on one attribute, access by access, at the deciding fraction."""
     audited = {one.attack for one in runs}
     held_out = runs[0].held_out
     rule = config.policy.rules[held_out.attribute.name]
     resampling = resample_patients(held_out.patients, replicates=config.bootstrap, seed=config.seed)
-    changes = []
+    pairs = []
     for access in dict.fromkeys(one.attack.access for one in runs if one.uses_model):
         both = sorted(
             attack.fraction
@@ -138,23 +158,36 @@ def _of_attribute(target: str, runs: Sequence[AttackRuns], config: AuditConfig) 
         wanted = both[-1:] if rule.fraction is None else [f for f in both if f == rule.fraction]
         for fraction in wanted:
             cell = [one for one in runs if (one.attack.access, one.attack.fraction) == (access, fraction)]
-            measured = [measure(one, resampling) for one in cell]
-            changes.append(_change(target, measured, rule.metric, config.confidence))
-    return changes
+            measured = {one.attack.target: measure(one, resampling) for one in cell}
+            now, before = measured.pop(target), measured.pop(f"{target}{_BEFORE}")
+            if rule.metric not in now.values:
+                raise AuditError(
+                    f"policy.rules.{now.runs.attack.attribute}.metric is {rule.metric!r}, which this attack is not "
+                    f"measured by; choose from {', '.join(name for name in now.values if name not in now.classes)}"
+                )
+            fresh = tuple(one for one in measured.values() if one.initialisations(rule.metric, 1.0))
+            pairs.append(_Pair(now=now, before=before, fresh=fresh, rule=rule))
+    return pairs
 
 
-def _change(target: str, cell: Sequence[Measured], metric: str, confidence: float) -> AttackChange:
-    now = next(one for one in cell if one.runs.attack.target == target)
-    before = next(one for one in cell if one.runs.attack.target == f"{target}{_BEFORE}")
-    if metric not in now.values:
-        raise AuditError(
-            f"policy.rules.{now.runs.attack.attribute}.metric is {metric!r}, which this attack is not measured by; "
-            f"choose from {', '.join(now.values)}"
-        )
-    highest = METRICS[metric].highest
-    value, spread = difference(now, before, metric, _chance_in_training(now, before, cell, metric))
-    _, of_models = difference(now, before, metric, ())
-    low, high = spread.interval(value, confidence, low=-highest, high=highest)
+def _change(pair: _Pair, pairs: Sequence[_Pair], confidence: float) -> AttackChange:
+    now, before, metric = pair.now, pair.before, pair.rule.metric
+    groups: dict[tuple[str, str], list[tuple[Measured, str]]] = {}
+    for other in pairs:
+        if other is pair or (not metric_of(metric).unit and not metric_of(other.rule.metric).unit):
+            for one in other.fresh:
+                group = groups.setdefault((one.runs.attack.attribute, one.runs.attack.target), [])
+                group.append((one, other.rule.metric))
+    moved, spread = difference(
+        stabilised(now, metric),
+        stabilised(before, metric),
+        metric,
+        known=luck_of_training(list(groups.values()), now, before),
+        floor=least_variance(now, metric),
+    )
+    value, of_models = difference(now, before, metric)
+    highest, scale = metric_of(metric).highest, slope(before, now, metric, moved)
+    low, high = (scale * end for end in spread.interval(moved, confidence, low=-math.inf, high=math.inf))
     model_low, model_high = of_models.interval(value, confidence, low=-highest, high=highest)
     return AttackChange(
         attack=now.runs.attack,
@@ -162,40 +195,43 @@ def _change(target: str, cell: Sequence[Measured], metric: str, confidence: floa
         before=before.point(metric),
         now=now.point(metric),
         value=value,
-        ci_low=low,
-        ci_high=high,
-        p_value=spread.p_value(value),
-        p_adjusted=spread.p_value(value),
+        ci_low=max(low, -highest),
+        ci_high=min(high, highest),
+        p_value=spread.p_value(moved),
+        p_adjusted=spread.p_value(moved),
         model_ci_low=model_low,
         model_ci_high=model_high,
         model_p_value=of_models.p_value(value),
+        standard_error=scale * spread.standard_error,
+        degrees=spread.degrees,
+        tolerated=pair.rule.threshold,
     )
 
 
-def _chance_in_training(
-    now: Measured, before: Measured, cell: Sequence[Measured], metric: str
-) -> list[Initialisations]:
-    """Return the spread of fresh weights on both sides: as one, if the same fresh weights stand for both."""
-    fresh = [one for one in cell if one.initialisations(metric, 1.0)]
-    shares = [1.0 / len(one.runs.models) for one in (now, before)]
-    if len(fresh) == 1:
-        shares = [sum(shares)]
-    elif fresh[0].runs.attack.target.endswith(_BEFORE):
-        fresh.reverse()
-    return [found for one, share in zip(fresh, shares, strict=True) for found in one.initialisations(metric, share)]
+def _detectable(change: AttackChange, n_compared: int, confidence: float) -> float | None:
+    """Return the smallest true change that is found with 80% power as one of so many that are compared."""
+    if change.standard_error is None or change.degrees is None:
+        return None
+    least_p = (1.0 - confidence) / n_compared
+    reach = special.stdtrit(change.degrees, 1.0 - least_p / 2.0) + special.stdtrit(change.degrees, _POWER)
+    return min(float(reach) * change.standard_error, metric_of(change.metric).highest)
 
 
 def _strongest_first(changes: Iterable[AttackChange]) -> list[AttackChange]:
-    return sorted(changes, key=lambda c: -abs(c.value) / METRICS[c.metric].scale)
+    return sorted(changes, key=lambda c: -abs(c.value) / metric_of(c.metric).scale)
 
 
 def _evidence(change: AttackChange) -> str:
-    unit = METRICS[change.metric].unit
     return (
         f"{change.attack.attribute} from {change.attack.access}: {change.metric} {_plain(change.before, change)} "
-        f"before, {_plain(change.now, change)} now, {_number(change.value, change)}{unit and f' {unit}'} "
+        f"before, {_plain(change.now, change)} now, {_number(change.value, change)}{_unit(change)} "
         f"({_number(change.ci_low, change)} to {_number(change.ci_high, change)}, adjusted p {change.p_adjusted:.2g})"
     )
+
+
+def _unit(change: AttackChange) -> str:
+    unit = metric_of(change.metric).unit
+    return f" {unit}" if unit else ""
 
 
 def _listed(changes: Iterable[AttackChange]) -> str:
@@ -205,7 +241,7 @@ def _listed(changes: Iterable[AttackChange]) -> str:
 
 
 def _number(value: float, change: AttackChange) -> str:
-    return f"{value:+.{METRICS[change.metric].decimals}f}"
+    return f"{value:+.{metric_of(change.metric).decimals}f}"
 
 
 def _plain(value: float, change: AttackChange) -> str:

@@ -15,11 +15,17 @@ class PolicyRule:
             and the excess is the reduction in years).
         threshold: excess over the best baseline that is tolerated, in the metric's own units.
         fraction: exposed fraction that decides; the largest audited one if None.
+        also: metric -> tolerated excess of what else the verdict looks at. If None: the macro AUC, which sees rare
+            classes that ``f1_weighted`` cannot, at the same threshold (attributes in classes).
+        one_class: whether the hospital that stands out most may raise a leak, too, at the same threshold; None: yes
+            where the attribute is the site.
     """
 
     metric: str = "f1_weighted"
     threshold: float = 0.0
     fraction: float | None = None
+    also: dict[str, float] | None = None
+    one_class: bool | None = None
 
     def __post_init__(self) -> None:
         known = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
@@ -27,6 +33,9 @@ class PolicyRule:
         check(self.threshold >= 0.0, "threshold", self.threshold, "must not be negative")
         if self.fraction is not None:
             check(0.0 < self.fraction <= 1.0, "fraction", self.fraction, "must be in (0, 1]")
+        for metric, tolerated in (self.also or {}).items():
+            check(metric in known, "also", metric, f"must be one of {', '.join(known)}")
+            check(tolerated >= 0.0, f"also.{metric}", tolerated, "must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +58,8 @@ class Policy:
         check(set(self.rules) <= known, "rules", sorted(self.rules), f"rules are for {', '.join(sorted(known))}")
         for attribute, rule in self.rules.items():
             metrics = BY_NAME[attribute].metrics
-            check(rule.metric in metrics, f"rules.{attribute}.metric", rule.metric, f"choose from {', '.join(metrics)}")
+            for name in (rule.metric, *(rule.also or {})):
+                check(name in metrics, f"rules.{attribute}.metric", name, f"choose from {', '.join(metrics)}")
 
 
 @dataclass(frozen=True, kw_only=True)

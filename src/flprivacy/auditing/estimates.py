@@ -9,15 +9,17 @@ import numpy.typing as npt
 
 from flprivacy.auditing.runs import AttackRuns
 from flprivacy.auditing.uncertainty import (
+    Component,
     Initialisations,
     Resampling,
     Uncertainty,
+    effective_patients,
     least_variance,
     metric_interval,
     uncertainty,
 )
 from flprivacy.core import metrics
-from flprivacy.core.attributes import METRICS, TOP_K
+from flprivacy.core.attributes import NO_ACCESS, ONE_CLASS, TOP_K, metric_of
 from flprivacy.core.audit import ExcessEstimate, MetricEstimate
 
 FloatArray = npt.NDArray[np.float64]
@@ -37,6 +39,7 @@ class Measured:
     runs: AttackRuns
     resampling: Resampling  # weights of its held-out scans; shared by all attacks on the attribute
     values: dict[str, FloatArray]  # metric -> (row of weights, model, seed)
+    classes: tuple[str, ...] = ()  # metrics in values that are about one class, such as auc_class/north
 
     def by_seed(self, metric: str) -> FloatArray:
         """Return (row of weights, seed) means over the models."""
@@ -68,7 +71,24 @@ def measure(runs: AttackRuns, resampling: Resampling) -> Measured:
     if "top3_accuracy" in held_out.metrics:
         hits = metrics.top_k_hits(held_out.truth, runs.scores, TOP_K)
         values["top3_accuracy"] = _weighted_means(hits, weights)
-    return Measured(runs=runs, resampling=resampling, values=values)
+    values["auc_ovr"], of_classes = _areas(runs, weights)
+    return Measured(runs=runs, resampling=resampling, values=values | of_classes, classes=tuple(of_classes))
+
+
+def _areas(runs: AttackRuns, weights: FloatArray) -> tuple[FloatArray, dict[str, FloatArray]]:
+    """Return the mean over classes of one-vs-rest areas, and the area of each class where those are looked at."""
+    held_out = runs.held_out
+    areas = metrics.auc_one_vs_rest(held_out.truth, runs.scores, weights)
+    present = [index for index in range(len(areas)) if index in held_out.truth]
+    areas = areas[present]
+    absent = np.isnan(areas)  # a class whose patients a replicate left out
+    kept = (~absent).sum(axis=0)
+    point = areas[:, :1].mean(axis=0)
+    mean = np.where(kept > 0, np.where(absent, 0.0, areas).sum(axis=0) / np.maximum(kept, 1), point)
+    if not held_out.attribute.one_class or len(areas) < 3:
+        return mean, {}
+    filled = np.where(absent, areas[:, :1], areas)
+    return mean, {f"{ONE_CLASS}/{held_out.class_names[i]}": area for i, area in zip(present, filled, strict=True)}
 
 
 def predicted_classes(runs: AttackRuns) -> npt.NDArray[np.int64]:
@@ -90,7 +110,7 @@ def estimate_metrics(measured: Measured, *, confidence: float) -> list[MetricEst
     attacker seeds; for a baseline of fresh weights, over all initialisations too. It is conditional on
     the trained target: a model trained again may give away more or less, and no number here speaks of that.
     """
-    return [_estimate(measured, metric, confidence) for metric in measured.values]
+    return [_estimate(measured, metric, confidence) for metric in measured.values if metric not in measured.classes]
 
 
 def _estimate(measured: Measured, metric: str, confidence: float) -> MetricEstimate:
@@ -100,7 +120,8 @@ def _estimate(measured: Measured, metric: str, confidence: float) -> MetricEstim
         [by_seed],
         measured.resampling,
         initialisations=measured.initialisations(metric, 1.0 / len(runs.models)),
-        floor=least_variance(held_out, metric) if METRICS[metric].unit else 0.0,
+        floor=least_variance(held_out, metric) if metric_of(metric).unit else 0.0,
+        patients=effective_patients(held_out, metric) if metric in measured.classes else None,
     )
     value = measured.point(metric)
     low, high = metric_interval(value, spread, metric=metric, held_out=held_out, confidence=confidence)
@@ -109,7 +130,8 @@ def _estimate(measured: Measured, metric: str, confidence: float) -> MetricEstim
     return MetricEstimate(
         attack=runs.attack,
         role=runs.role,
-        metric=metric,
+        metric=metric.partition("/")[0],
+        of_class=metric.partition("/")[2],
         value=value,
         ci_low=low,
         ci_high=high,
@@ -122,33 +144,56 @@ def _estimate(measured: Measured, metric: str, confidence: float) -> MetricEstim
 
 
 def estimate_excesses(target: Measured, baselines: Sequence[Measured], *, confidence: float) -> list[ExcessEstimate]:
-    """Return every metric's excess over every baseline, the strongest baseline marked.
+    """Return every metric's excess over every baseline, and that of the class that stands out most, if any is asked.
 
     The two attacks are paired: same held-out scans under the same resampling weights, same attacker seeds. Over a
     baseline of R fresh initialisations, the interval allows for random weights on both sides, 1/m + 1/R times the
     variance between initialisations for a target of m models: a target that is no more than another draw of
     fresh weights is called a leak no more often than the interval promises.
     """
-    found = []
-    for metric in target.values:
-        points = [METRICS[metric].sign * baseline.point(metric) for baseline in baselines]
-        strongest = points.index(max(points))
-        for i, baseline in enumerate(baselines):
-            estimate = paired_difference(target, baseline, metric, confidence)
-            found.append(replace(estimate, best_baseline=i == strongest))
+    plain = [metric for metric in target.values if metric not in target.classes]
+    found = [estimate for metric in plain for estimate in _over_baselines(target, baselines, metric, confidence)]
+    if target.classes:
+        several = 1.0 - (1.0 - confidence) / len(target.classes)
+        of_classes = [_over_baselines(target, baselines, metric, several) for metric in target.classes]
+        clearest = max(of_classes, key=lambda over: min(e.ci_low for e in over))
+        found += [
+            replace(e, strongest_of=len(of_classes), p_value=min(1.0, len(of_classes) * e.p_value)) for e in clearest
+        ]
     return found
+
+
+def _over_baselines(
+    target: Measured, baselines: Sequence[Measured], metric: str, confidence: float
+) -> list[ExcessEstimate]:
+    """Return the excess over every baseline: the strongest is marked, and those not clearly weaker than it."""
+    sign = metric_of(metric).sign
+    best = max(baselines, key=lambda baseline: sign * baseline.point(metric))
+    return [
+        replace(
+            paired_difference(target, baseline, metric, confidence),
+            best_baseline=baseline is best,
+            as_good=baseline is best or paired_difference(best, baseline, metric, confidence).ci_low <= 0.0,
+        )
+        for baseline in baselines
+    ]
 
 
 def paired_difference(target: Measured, baseline: Measured, metric: str, confidence: float) -> ExcessEstimate:
     """Return how much stronger the attack on ``target`` is, with interval and p-value; no baseline is marked best."""
-    share = 1.0 / len(target.runs.models) + 1.0 / len(baseline.runs.models)
-    value, spread = difference(target, baseline, metric, baseline.initialisations(metric, share))
-    highest = METRICS[metric].highest
+    own, theirs = 1.0 / len(target.runs.models), 1.0 / len(baseline.runs.models)
+    drawn = target.initialisations(metric, own)  # none, unless two baselines are compared
+    drawn += baseline.initialisations(metric, own + theirs if target.runs.role == "target" else theirs)
+    value, spread = difference(target, baseline, metric, drawn)
+    highest = metric_of(metric).highest
     low, high = spread.interval(value, confidence, low=-highest, high=highest)
     return ExcessEstimate(
         attack=target.runs.attack,
         baseline=baseline.runs.attack.target,
-        metric=metric,
+        metric=metric.partition("/")[0],
+        of_class=metric.partition("/")[2],
+        standard_error=spread.standard_error,
+        degrees=spread.degrees,
         value=value,
         ci_low=low,
         ci_high=high,
@@ -158,10 +203,16 @@ def paired_difference(target: Measured, baseline: Measured, metric: str, confide
 
 
 def difference(
-    one: Measured, other: Measured, metric: str, initialisations: Sequence[Initialisations]
+    one: Measured,
+    other: Measured,
+    metric: str,
+    initialisations: Sequence[Initialisations] = (),
+    *,
+    known: Sequence[Component] = (),
+    floor: float | None = None,
 ) -> tuple[float, Uncertainty]:
     """Return how much stronger attack ``one`` is and the uncertainty of that, paired by scan, and by seed if equal."""
-    ours, theirs = (METRICS[metric].sign * attack.by_seed(metric) for attack in (one, other))
+    ours, theirs = (metric_of(metric).sign * attack.by_seed(metric) for attack in (one, other))
     paired = one.runs.seeds == other.runs.seeds  # else the seeds of the two are independent draws
     draws = (ours - theirs,) if paired else (ours, -theirs)
     estimate = np.sum([values.mean(axis=1) for values in draws], axis=0)
@@ -170,7 +221,9 @@ def difference(
         draws,
         one.resampling,
         initialisations=initialisations,
-        floor=least_variance(one.runs.held_out, metric),
+        known=known,
+        floor=least_variance(one.runs.held_out, metric) if floor is None else floor,
+        patients=effective_patients(one.runs.held_out, metric) if metric in one.classes else None,
     )
     return float(estimate[0]), spread
 
@@ -217,8 +270,28 @@ def estimate_cell(
         if one.runs.role == "target":
             baselines = [measured[id(runs)] for runs in baselines_of(one.runs, cell)]
             excesses += estimate_excesses(one, baselines, confidence=confidence)
+    found = [metric for one in measured.values() for metric in estimate_metrics(one, confidence=confidence)]
+    found += _of_classes(list(measured.values()), excesses, confidence)
     return CellEstimates(
-        metrics=[metric for one in measured.values() for metric in estimate_metrics(one, confidence=confidence)],
+        metrics=found,
         excesses=excesses,
         comparisons=compare_targets(list(measured.values()), confidence=confidence),
     )
+
+
+def _of_classes(
+    measured: Sequence[Measured], excesses: Sequence[ExcessEstimate], confidence: float
+) -> list[MetricEstimate]:
+    """Return the areas of single classes that excesses are about, of the targets and of their baselines."""
+    about = {
+        (f"{ONE_CLASS}/{e.of_class}", name, e.attack.access) for e in excesses for name in (e.attack.target, e.baseline)
+    }
+    return [
+        _estimate(one, metric, confidence)
+        for one in measured
+        for metric in one.classes
+        if any(
+            (metric, one.runs.attack.target) == (asked, name) and one.runs.attack.access in (access, NO_ACCESS)
+            for asked, name, access in about
+        )
+    ]

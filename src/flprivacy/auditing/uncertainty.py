@@ -28,7 +28,7 @@ import numpy.typing as npt
 from scipy import special
 
 from flprivacy.auditing.runs import HeldOut
-from flprivacy.core.attributes import METRICS
+from flprivacy.core.attributes import ONE_CLASS, metric_of
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -120,13 +120,24 @@ class Initialisations:
     share: float  # factor of the variance between them, such as 1/m for a mean over m models
 
 
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """A variance, the mean square that it was estimated from, and the degrees of freedom of that."""
+
+    variance: float
+    square: float
+    degrees: float
+
+
 def uncertainty(
     estimate: FloatArray,
     draws: Sequence[FloatArray],
     resampling: Resampling,
     *,
     initialisations: Sequence[Initialisations] = (),
+    known: Sequence[Component] = (),
     floor: float = 0.0,
+    patients: float | None = None,
 ) -> Uncertainty:
     """Combine the components of an estimate that is a mean, or a difference of means, over attacker seeds.
 
@@ -136,42 +147,53 @@ def uncertainty(
             difference of two means over seeds that were drawn independently.
         resampling: the weights.
         initialisations: whose variance enters.
+        known: components that were estimated elsewhere.
         floor: least variance over patients, for samples in which nothing varies.
+        patients: how many the estimate rests on, at least 2 assumed; all if None.
     """
-    patients = max(patient_variance(estimate, resampling), floor)
-    total, parts = patients, [(patients, resampling.n_patients - 1)]
+    total = max(patient_variance(estimate, resampling), floor)
+    parts = [(total, max(patients or resampling.n_patients, 2.0) - 1)]
     for values in draws:
-        n_seeds = values.shape[1]
-        between, square = _between_seeds(values, resampling)
-        total += between / n_seeds
-        parts.append((square / n_seeds, n_seeds - 1))
+        n_seeds, between = values.shape[1], _between_seeds(values, resampling)
+        total += between.variance / n_seeds
+        parts.append((between.square / n_seeds, between.degrees))
     for one in initialisations:
-        between, square = _between_initialisations(one.values, resampling)
-        total += one.share * between
-        parts.append((one.share * square, one.values.shape[1] - 1))
+        between = pooled_between([[(one.values, resampling)]])
+        total += one.share * between.variance
+        parts.append((one.share * between.square, between.degrees))
+    for component in known:
+        total += component.variance
+        parts.append((component.square, component.degrees))
     return Uncertainty(variance=total, degrees=_satterthwaite(total, parts))
 
 
-def _between_seeds(values: FloatArray, resampling: Resampling) -> tuple[float, float]:
-    """Return the variance between seeds and the mean square that it was estimated from."""
+def _between_seeds(values: FloatArray, resampling: Resampling) -> Component:
     noise = resampling.bootstrap_rows(values) - values[0]
     measured = float(values[0].var(ddof=1))
-    return _component(measured, measured - float(noise.var(axis=1, ddof=1).mean()), values.shape[1])
+    return _component(measured, measured - float(noise.var(axis=1, ddof=1).mean()), values.shape[1] - 1)
 
 
-def _between_initialisations(values: FloatArray, resampling: Resampling) -> tuple[float, float]:
-    """Return the variance between initialisations and the mean square that it was estimated from."""
-    noise = resampling.bootstrap_rows(values) - values[0]
-    measured = float(values[0].mean(axis=-1).var(ddof=1))
-    return _component(measured, float(_main_effect(values[0])) - float(_main_effect(noise).mean()), values.shape[1])
+def pooled_between(groups: Sequence[Sequence[tuple[FloatArray, Resampling]]]) -> Component:
+    """Return the variance between initialisations, the mean over groups of independent draws.
+
+    A group holds (row of weights, initialisation, seed) metrics of the same draws with the weights of their scans; it
+    counts once, however many it holds.
+    """
+    measured, without_noise, degrees = [], [], []
+    for group in groups:
+        for values, resampling in group:
+            noise = resampling.bootstrap_rows(values) - values[0]
+            measured.append(float(values[0].mean(axis=-1).var(ddof=1)) / len(group))
+            without_noise.append((float(_main_effect(values[0])) - float(_main_effect(noise).mean())) / len(group))
+        degrees.append(float(np.mean([values.shape[1] - 1 for values, _ in group])))
+    return _component(sum(measured) / len(groups), sum(without_noise) / len(groups), sum(degrees))
 
 
-def _component(measured: float, without_noise: float, draws: int) -> tuple[float, float]:
-    """Return a median-unbiased variance between draws, and the mean square that its degrees of freedom go by."""
-    degrees = draws - 1
+def _component(measured: float, without_noise: float, degrees: float) -> Component:
+    """Return a median-unbiased variance between draws; its degrees of freedom go by what was measured."""
     median_of_chi_squared = float(2.0 * special.gammaincinv(degrees / 2.0, 0.5))
-    component = max(without_noise, 0.0) * degrees / median_of_chi_squared
-    return component, max(component, measured)
+    variance = max(without_noise, 0.0) * degrees / median_of_chi_squared
+    return Component(variance=variance, square=max(variance, measured), degrees=degrees)
 
 
 def _main_effect(values: FloatArray) -> FloatArray:
@@ -183,7 +205,7 @@ def _main_effect(values: FloatArray) -> FloatArray:
     return np.asarray(by_row[..., 0].var(axis=-1, ddof=1) - interaction / columns)
 
 
-def _satterthwaite(total: float, parts: Sequence[tuple[float, int]]) -> float:
+def _satterthwaite(total: float, parts: Sequence[tuple[float, float]]) -> float:
     """Return the degrees of freedom of ``total`` from (mean square, degrees of freedom) of its parts.
 
     Parts enter with the noise that they were measured with. Never fewer than those of the scarcest part in use.
@@ -196,10 +218,13 @@ def _satterthwaite(total: float, parts: Sequence[tuple[float, int]]) -> float:
 def effective_patients(held_out: HeldOut, metric: str) -> float:
     """Return how many patients a metric rests on.
 
-    All of them, unless the metric is a plain mean over classes: then a class of one patient weighs as much as a class
-    of a hundred.
+    All of them, unless the metric is of one class, or a plain mean over classes: then a class of one patient weighs as
+    much as a class of a hundred.
     """
-    of_classes = METRICS[metric].mean_over_classes
+    kind, _, name = metric.partition("/")
+    if kind == ONE_CLASS:
+        return float(len(np.unique(held_out.patients[held_out.truth == held_out.class_names.index(name)])))
+    of_classes = metric_of(metric).mean_over_classes
     return held_out.patients_per_class_mean if of_classes else float(held_out.n_patients)
 
 
@@ -214,7 +239,7 @@ def metric_interval(
     is the t interval; near 0 and 1 it leans inward, stays within the range, and where every scan is right (or wrong) it
     still reaches 3.8 / n inward - close to the rule of three - instead of claiming certainty.
     """
-    if METRICS[metric].unit:
+    if metric_of(metric).unit:
         return spread.interval(value, confidence, low=0.0, high=math.inf)
     quantile = spread.quantile(confidence)
     n, effective = held_out.n_patients, effective_patients(held_out, metric)
@@ -233,5 +258,5 @@ def least_variance(held_out: HeldOut, metric: str) -> float:
     pseudo-pair either way, hence 2 / n^2. For years, the same share of the spread of ages.
     """
     n = held_out.n_patients
-    scale = float(held_out.truth.var()) if METRICS[metric].unit else 1.0
+    scale = float(held_out.truth.var()) if metric_of(metric).unit else 1.0
     return 2.0 * scale / (n * effective_patients(held_out, metric))

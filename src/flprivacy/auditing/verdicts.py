@@ -1,71 +1,23 @@
-"""Verdicts: which baselines a target is held against, and what the policy says of the excess.
-
-In the pipeline a missing baseline is an error, because without it every number looks like a leak. For arrays
-(:mod:`flprivacy.auditing.arrays`) it keeps a verdict from being ``leak``, and the reason says so.
-"""
+"""Verdicts: what the policy says of the excess, in every metric that it looks at, over a whole audit."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy import special
 
 from flprivacy.auditing.config import PolicyRule
-from flprivacy.auditing.runs import AttackRuns
-from flprivacy.core.attributes import METRICS, NO_ACCESS, Metric
-from flprivacy.core.audit import HONEST_SEEDS, INCONCLUSIVE, LEAK, NO_LEAK, ExcessEstimate, MetricEstimate, Verdict
+from flprivacy.core.attributes import NO_ACCESS, ONE_CLASS, Metric, attribute_of, metric_of
+from flprivacy.core.audit import (
+    HONEST_SEEDS,
+    INCONCLUSIVE,
+    LEAK,
+    NO_LEAK,
+    ExcessEstimate,
+    Look,
+    MetricEstimate,
+    Verdict,
+)
 from flprivacy.core.errors import AuditError
-
-WITHOUT_MODEL = {
-    "pixels": "run the pixels-only attacker (step attack_baselines)",
-    "majority": "run the majority guess (step attack_baselines)",
-}
-
-
-def baselines_of(target: AttackRuns, others: Sequence[AttackRuns]) -> list[AttackRuns]:
-    """Return the baselines of a target's attack: same attribute and fraction, and the same access to the same
-    architecture or no model at all.
-
-    Raises:
-        AuditError: no fresh weights attacked with the same access, only one initialisation of them, no pixels-only
-            attacker, no majority guess, or one with other attacker seeds.
-    """
-    found = [
-        runs
-        for runs in others
-        if runs.role == "baseline" and runs.attack.fraction == target.attack.fraction and _comparable(runs, target)
-    ]
-    _check_complete(target, found)
-    for runs in found:
-        if runs.seeds != target.seeds:
-            raise AuditError(
-                f"{target.attack}: attacker seeds {_list(target.seeds)}, but baseline {runs.attack.target!r} has "
-                f"{_list(runs.seeds)}; attack both with the same seeds, for the comparison is paired by seed"
-            )
-    return found
-
-
-def _comparable(baseline: AttackRuns, target: AttackRuns) -> bool:
-    same = baseline.attack.access == target.attack.access and baseline.architecture == target.architecture
-    return same or not baseline.uses_model
-
-
-def _check_complete(target: AttackRuns, found: Sequence[AttackRuns]) -> None:
-    fresh = [runs for runs in found if runs.attack.access == target.attack.access]
-    if not fresh:
-        raise AuditError(
-            f"{target.attack}: no baseline with fresh weights of architecture {target.architecture!r} was "
-            f"attacked; attack an untrained target of it with access {target.attack.access!r} at this fraction"
-        )
-    if max(len(runs.models) for runs in fresh) < 2:
-        raise AuditError(
-            f"{target.attack}: baseline {fresh[0].attack.target!r} has 1 model; fresh weights vary at random, so give "
-            "an untrained target at least 2 initialisations (5 are better)"
-        )
-    names = {runs.attack.target for runs in found}
-    for name, remedy in WITHOUT_MODEL.items():
-        if name not in names:
-            raise AuditError(f"{target.attack}: no baseline {name!r}; {remedy} at this fraction")
-
-
-def _list(seeds: Sequence[int]) -> str:
-    return ", ".join(map(str, seeds))
 
 
 def few_seeds(n_seeds: int) -> str:
@@ -75,21 +27,49 @@ def few_seeds(n_seeds: int) -> str:
     return f"only {n_seeds} attacker seeds, fewer than {HONEST_SEEDS}, so the spread over attackers is poorly known"
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """One metric of one attack: the excess over every baseline, and what is tolerated."""
+
+    over: tuple[ExcessEstimate, ...]
+    threshold: float
+
+    @property
+    def best(self) -> ExcessEstimate:
+        return next(e for e in self.over if e.best_baseline)
+
+    @property
+    def clears(self) -> bool:
+        """Whether the verdict waits for this metric; a single class may raise a leak, and never clears a target."""
+        return not self.best.of_class
+
+    @property
+    def p_leak(self) -> float:
+        """One-sided p-value of an excess that is no larger than the threshold over some baseline."""
+        return max(_p_above(e, self.threshold) for e in self.over)
+
+
 def judge(
     metrics: Sequence[MetricEstimate],
     excesses: Sequence[ExcessEstimate],
     rules: Mapping[str, PolicyRule],
     *,
+    confidence: float = 0.95,
     note: str = "",
     missing: str = "",
 ) -> list[Verdict]:
     """Return one verdict per target, attacked attribute with a rule, and access, at the rule's exposed fraction.
 
-    ``leak``: the lower end of the excess is above the threshold over *every* baseline. All of these one-sided tests
-    must pass (an intersection-union test: Berger, Technometrics 1982), so looking at several baselines makes false
-    alarms rarer, and picking the strongest one afterwards costs nothing.
-    ``no leak found``: the upper end over the strongest baseline is below the threshold. It means that the attacks
-    that were run gain less than the threshold, not that no attack can gain more.
+    Each looks at several metrics: the rule's, and those that see rare classes.
+
+    ``leak``: in some metric the excess is above the threshold over *every* baseline. All of these one-sided tests must
+    pass (an intersection-union test: Berger, Technometrics 1982), so picking the strongest baseline afterwards costs
+    nothing; and the largest of their p-values stays below 1 - confidence when it is adjusted for all metrics of all
+    verdicts by Holm's method (Scandinavian Journal of Statistics 1979). So an audit of harmless targets has any leak
+    with a probability of at most 1 - confidence. The interval, of one excess alone, must lie above the threshold too.
+    ``no leak found``: in every metric but that of a single class, the upper end is below the threshold, over the
+    strongest baseline and over every other that is not clearly weaker. It means that the attacks that were run gain
+    less than the threshold, not that no attack can gain more.
     ``inconclusive``: anything else.
 
     An attribute without a rule gets no verdict. The ``note`` is appended to every reason. Where a baseline that could
@@ -98,28 +78,69 @@ def judge(
     Raises:
         AuditError: a rule for an exposed fraction that was not audited or a metric that was not measured.
     """
+    questions = [
+        asked
+        for attribute in dict.fromkeys(e.attack.attribute for e in excesses)
+        if attribute in rules
+        for asked in _questions([e for e in excesses if e.attack.attribute == attribute], rules[attribute])
+    ]
+    adjusted = iter(holm([question.p_leak for asked in questions for question in asked]))
     verdicts = []
-    for attribute in dict.fromkeys(e.attack.attribute for e in excesses):
-        if attribute in rules:
-            rule = rules[attribute]
-            deciding = _deciding([e for e in excesses if e.attack.attribute == attribute], rule)
-            for attack in dict.fromkeys(e.attack for e in deciding):
-                over = [e for e in deciding if e.attack == attack]
-                verdicts.append(_verdict(over, metrics, rule, note, missing))
+    for asked in questions:
+        looks = tuple(_look(question, metrics, next(adjusted), 1.0 - confidence, missing) for question in asked)
+        verdicts.append(_verdict(asked, looks, metrics, note))
     return verdicts
 
 
-def _deciding(excesses: Sequence[ExcessEstimate], rule: PolicyRule) -> list[ExcessEstimate]:
-    """Return the excesses of an attribute that its rule looks at."""
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted by Holm's method (Scandinavian Journal of Statistics 1979), in the given order."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    found, running = list(p_values), 0.0
+    for rank, i in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[i]))
+        found[i] = running
+    return found
+
+
+def _p_above(excess: ExcessEstimate, threshold: float) -> float:
+    if not excess.standard_error or excess.degrees is None:
+        raise AuditError(f"{excess.attack}: the excess over {excess.baseline} has no standard error; audit again")
+    statistic = (threshold - excess.value) / excess.standard_error
+    return min(1.0, excess.strongest_of * float(special.stdtr(excess.degrees, statistic)))
+
+
+def _questions(excesses: Sequence[ExcessEstimate], rule: PolicyRule) -> list[list[_Question]]:
+    """Return what a rule asks of every attack on its attribute at the deciding fraction, the rule's metric first."""
+    attribute = attribute_of(excesses[0].attack.attribute)
+    if rule.also is None:
+        tolerated = {} if attribute.is_regression else {"auc_ovr": rule.threshold}
+        wanted = {name: t for name, t in tolerated.items() if any(e.metric == name for e in excesses)}
+    else:
+        wanted = dict(rule.also)
+    if attribute.one_class if rule.one_class is None else rule.one_class:
+        wanted |= {ONE_CLASS: rule.threshold} if any(e.metric == ONE_CLASS for e in excesses) else {}
+    deciding = {metric: _deciding(excesses, metric, rule.fraction) for metric in {rule.metric: 0.0, **wanted}}
+    thresholds = wanted | {rule.metric: rule.threshold}
+    return [
+        [
+            _Question(over=tuple(e for e in found if e.attack == attack), threshold=thresholds[metric])
+            for metric, found in deciding.items()
+        ]
+        for attack in dict.fromkeys(e.attack for e in deciding[rule.metric])
+    ]
+
+
+def _deciding(excesses: Sequence[ExcessEstimate], metric: str, wanted: float | None) -> list[ExcessEstimate]:
+    """Return the excesses of an attribute that its rule looks at in one metric."""
     attribute, fractions = excesses[0].attack.attribute, sorted({e.attack.fraction for e in excesses})
-    measured = list(dict.fromkeys(e.metric for e in excesses))
-    if rule.metric not in measured:
+    measured = [name for name in dict.fromkeys(e.metric for e in excesses) if name != ONE_CLASS]
+    if metric not in (*measured, ONE_CLASS):
         raise AuditError(
-            f"policy.rules.{attribute}.metric is {rule.metric!r}, which this attack is not measured by; "
+            f"policy.rules.{attribute}.metric is {metric!r}, which this attack is not measured by; "
             f"choose from {', '.join(measured)}"
         )
-    fraction = fractions[-1] if rule.fraction is None else rule.fraction
-    found = [e for e in excesses if e.metric == rule.metric and e.attack.fraction == fraction]
+    fraction = fractions[-1] if wanted is None else wanted
+    found = [e for e in excesses if e.metric == metric and e.attack.fraction == fraction]
     audited = {(e.attack.target, e.attack.access) for e in excesses}
     if {(e.attack.target, e.attack.access) for e in found} != audited:
         raise AuditError(
@@ -130,27 +151,57 @@ def _deciding(excesses: Sequence[ExcessEstimate], rule: PolicyRule) -> list[Exce
 
 
 def _verdict(
-    over: Sequence[ExcessEstimate], metrics: Sequence[MetricEstimate], rule: PolicyRule, note: str, missing: str
+    asked: Sequence[_Question], looks: tuple[Look, ...], metrics: Sequence[MetricEstimate], note: str
 ) -> Verdict:
-    best = next(e for e in over if e.best_baseline)
-    verdict, reason = _decide(over, best, rule, missing)
+    waited_for = [look for look, question in zip(looks, asked, strict=True) if question.clears]
+    leaking = [look for look in looks if look.verdict == LEAK]
+    unsettled = [look for look in waited_for if look.verdict != NO_LEAK]
+    verdict, telling = (LEAK, leaking) if leaking else (INCONCLUSIVE, unsettled) if unsettled else (NO_LEAK, waited_for)
+    main, best = looks[0], asked[0].best
     attacked = _find(metrics, best, best.attack.target, (best.attack.access,))
-    baseline = _find(metrics, best, best.baseline, (best.attack.access, NO_ACCESS))
+    reason = "; ".join(look.reason if look is main else f"{_title(look)}: {look.reason}" for look in telling)
     return Verdict(
         attack=best.attack,
-        metric=best.metric,
-        value=attacked.value,
+        metric=main.metric,
+        value=main.value,
         value_ci_low=attacked.ci_low,
         value_ci_high=attacked.ci_high,
+        baseline=main.baseline,
+        baseline_value=main.baseline_value,
+        excess=main.excess,
+        ci_low=main.ci_low,
+        ci_high=main.ci_high,
+        p_value=best.p_value,
+        threshold=main.threshold,
+        verdict=verdict,
+        reason=f"{reason}; {note}" if note else reason,
+        looks=looks,
+    )
+
+
+def _title(look: Look) -> str:
+    return f"AUC of {look.of_class}" if look.of_class else metric_of(look.metric).title
+
+
+def _look(
+    question: _Question, metrics: Sequence[MetricEstimate], p_adjusted: float, error: float, missing: str
+) -> Look:
+    best = question.best
+    verdict, reason = _decide(question, p_adjusted, error, missing)
+    return Look(
+        metric=best.metric,
+        of_class=best.of_class,
+        value=_find(metrics, best, best.attack.target, (best.attack.access,)).value,
         baseline=best.baseline,
-        baseline_value=baseline.value,
+        baseline_value=_find(metrics, best, best.baseline, (best.attack.access, NO_ACCESS)).value,
         excess=best.value,
         ci_low=best.ci_low,
         ci_high=best.ci_high,
-        p_value=best.p_value,
-        threshold=rule.threshold,
+        threshold=question.threshold,
+        p_leak=question.p_leak,
+        p_adjusted=p_adjusted,
         verdict=verdict,
-        reason=f"{reason}; {note}" if note else reason,
+        reason=reason,
     )
 
 
@@ -161,30 +212,39 @@ def _find(
     return next(
         m
         for m in metrics
-        if m.metric == like.metric
+        if (m.metric, m.of_class) == (like.metric, like.of_class)
         and (m.attack.target, m.attack.attribute, m.attack.access, m.attack.fraction) in wanted
     )
 
 
-def _decide(over: Sequence[ExcessEstimate], best: ExcessEstimate, rule: PolicyRule, missing: str) -> tuple[str, str]:
-    """Return the verdict and its reason in plain words."""
-    metric = METRICS[rule.metric]
-    limit = f"the threshold {_number(rule.threshold, rule.threshold, metric)}"
-    worst = min(over, key=lambda e: e.ci_low)
-    low, high = (_number(end, rule.threshold, metric, signed=True) for end in (best.ci_low, best.ci_high))
+def _decide(question: _Question, p_adjusted: float, error: float, missing: str) -> tuple[str, str]:
+    """Return what one metric says and its reason in plain words."""
+    best, metric, threshold = question.best, metric_of(question.best.metric), question.threshold
+
+    def said(end: float) -> str:
+        return _number(end, threshold, metric, signed=True)
+
+    limit = f"the threshold {_number(threshold, threshold, metric)}"
+    lowest = min(question.over, key=lambda e: e.ci_low)
+    highest = max((e for e in question.over if e.as_good or e.best_baseline), key=lambda e: e.ci_high)
     strongest = f"the best baseline ({best.baseline})"
-    if worst.ci_low > rule.threshold and missing:
-        return INCONCLUSIVE, f"lower end {low} over {strongest} is above {limit}, but {missing}"
-    if worst.ci_low > rule.threshold:
-        return LEAK, f"lower end {low} over {strongest} is above {limit}, and so it is over every other baseline"
-    if best.ci_high < rule.threshold:
-        return NO_LEAK, f"upper end {high} over {strongest} is below {limit}"
-    if best.ci_low > rule.threshold:
-        other = _number(worst.ci_low, rule.threshold, metric, signed=True)
+    above = f"lower end {said(best.ci_low)} over {strongest} is above {limit}"
+    if lowest.ci_low > threshold and missing:
+        return INCONCLUSIVE, f"{above}, but {missing}"
+    if lowest.ci_low > threshold and p_adjusted < error:
+        return LEAK, f"{above}, and so it is over every other baseline"
+    if lowest.ci_low > threshold:
+        return INCONCLUSIVE, f"{above}, but among the many tests of this audit chance may do that (p {p_adjusted:.2g})"
+    if highest.ci_high < threshold:
+        return NO_LEAK, f"upper end {said(best.ci_high)} over {strongest} is below {limit}"
+    if best.ci_high < threshold:
         return INCONCLUSIVE, (
-            f"lower end {low} over {strongest} is above {limit}, but over {worst.baseline} it is only {other}"
+            f"upper end {said(best.ci_high)} over {strongest} is below {limit}, but over {highest.baseline}, which may "
+            f"be as good, it is {said(highest.ci_high)}"
         )
-    return INCONCLUSIVE, f"interval {low} to {high} over {strongest} contains {limit}"
+    if best.ci_low > threshold:
+        return INCONCLUSIVE, f"{above}, but over {lowest.baseline} it is only {said(lowest.ci_low)}"
+    return INCONCLUSIVE, f"interval {said(best.ci_low)} to {said(best.ci_high)} over {strongest} contains {limit}"
 
 
 def _number(value: float, threshold: float, metric: Metric, *, signed: bool = False) -> str:

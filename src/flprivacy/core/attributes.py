@@ -48,6 +48,8 @@ METRICS = {
         Metric(name="balanced_accuracy", title="balanced accuracy", key="balanced_accuracy", mean_over_classes=True),
         Metric(name="accuracy", title="accuracy", key="accuracy"),
         Metric(name="top3_accuracy", title="top-3 accuracy", key="top3_accuracy"),
+        Metric(name="auc_ovr", title="macro AUC", key="auc", mean_over_classes=True),
+        Metric(name="auc_class", title="AUC of one class", key="auc_class"),
         Metric(
             name="mae_years",
             title="mean absolute error",
@@ -59,7 +61,8 @@ METRICS = {
         ),
     )
 }
-CLASSIFICATION_METRICS = tuple(name for name, metric in METRICS.items() if not metric.unit)
+ONE_CLASS = "auc_class"  # of the class that an attack tells best from the others; found, never asked for
+CLASSIFICATION_METRICS = tuple(name for name, metric in METRICS.items() if not metric.unit and name != ONE_CLASS)
 REGRESSION_METRICS = tuple(name for name, metric in METRICS.items() if metric.unit)
 
 
@@ -77,6 +80,7 @@ class Attribute:
             and years.
         threshold: excess that the default policy tolerates, in units of the main metric.
         top_k: whether being among the three highest scores counts as a metric of its own.
+        one_class: whether verdicts look at single classes, too: one hospital may be known although most are not.
     """
 
     name: str
@@ -87,6 +91,7 @@ class Attribute:
     asked_as: str = ""
     threshold: float = 0.02
     top_k: bool = False
+    one_class: bool = False
 
     def __post_init__(self) -> None:
         for name, default in (("title", self.name), ("asked_as", self.name)):
@@ -116,7 +121,9 @@ class Attribute:
         return self.metrics[0]
 
 
-SITE = Attribute(name="site", secret="the hospital that a scan comes from", known_as="hospital", top_k=True)
+SITE = Attribute(
+    name="site", secret="the hospital that a scan comes from", known_as="hospital", top_k=True, one_class=True
+)
 SEX = Attribute(name="sex", secret="the patient's sex")
 AGE_BAND = Attribute(name="age_band", title="age band", secret="the patient's age band", known_as="age", asked_as="age")
 AGE_YEARS = Attribute(
@@ -138,8 +145,8 @@ def attribute_of(name: str) -> Attribute:
 
 
 def metric_of(name: str) -> Metric:
-    """Return the metric of a name; for an unknown name, one in [0, 1] that is called so."""
-    return METRICS.get(name) or Metric(name=name, title=name, key=name)
+    """Return the metric of a name, also of ``auc_class/north``; for an unknown name, one in [0, 1] called so."""
+    return METRICS.get(name.partition("/")[0]) or Metric(name=name, title=name, key=name)
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

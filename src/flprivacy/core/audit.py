@@ -55,6 +55,7 @@ class MetricEstimate:
         n_seeds: attacker seeds.
         n_models: models of the target.
         per_model: model -> mean over seeds, where there is more than one model.
+        of_class: the class that ``auc_class`` is about; empty for other metrics.
     """
 
     attack: AttackKey = field(metadata=inline())
@@ -68,6 +69,7 @@ class MetricEstimate:
     n_seeds: int
     n_models: int
     per_model: dict[str, float] = field(default_factory=dict)
+    of_class: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,11 @@ class ExcessEstimate:
         ci_high: upper end.
         p_value: two-sided, of no difference.
         best_baseline: whether this baseline is the strongest in this metric.
+        as_good: whether it is the strongest, or not clearly weaker than that.
+        standard_error: of the difference; None in audits before 0.2.
+        degrees: of freedom, with which the standard error is known; None in audits before 0.2.
+        of_class: the class that ``auc_class`` is about; empty for other metrics.
+        strongest_of: among how many alike (classes) this is the strongest; interval and p-value allow for the choice.
     """
 
     attack: AttackKey = field(metadata=inline())
@@ -93,6 +100,46 @@ class ExcessEstimate:
     ci_high: float
     p_value: float
     best_baseline: bool
+    as_good: bool = False
+    standard_error: float | None = None
+    degrees: float | None = None
+    of_class: str = ""
+    strongest_of: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What one metric says about an attack on a target: a verdict looks at several.
+
+    Attributes:
+        metric: its name.
+        of_class: the class that ``auc_class`` is about; empty for other metrics.
+        value: strength of the attack on the target.
+        baseline: the strongest one in this metric.
+        baseline_value: strength of the attack on it.
+        excess: over it, in the metric's units.
+        ci_low: lower end of the interval of the excess.
+        ci_high: upper end.
+        threshold: excess that the policy tolerates.
+        p_leak: one-sided, of an excess no larger than that over some baseline.
+        p_adjusted: the same by Holm's method, over every look of every verdict of the audit.
+        verdict: what this metric alone says.
+        reason: in a sentence.
+    """
+
+    metric: str
+    of_class: str = ""
+    value: float
+    baseline: str
+    baseline_value: float
+    excess: float
+    ci_low: float
+    ci_high: float
+    threshold: float
+    p_leak: float
+    p_adjusted: float
+    verdict: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +161,8 @@ class Verdict:
         threshold: excess that the policy tolerates.
         verdict: ``leak``, ``no leak found`` or ``inconclusive``.
         reason: the verdict in a sentence.
+        looks: what each metric says that the verdict rests on, ``metric`` first; empty in audits before 0.2, whose
+            verdicts looked at one and were not corrected for their number.
     """
 
     attack: AttackKey = field(metadata=inline())
@@ -130,6 +179,7 @@ class Verdict:
     threshold: float
     verdict: str
     reason: str
+    looks: tuple[Look, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from flprivacy.core.json_record import JsonRecord
 from flprivacy.core.parsing import inline
 
 WORSE, BETTER, NO_CHANGE = "changed for the worse", "changed for the better", "no evidence of change"
-FIRST_AUDIT, NOT_COMPARABLE = "first audit", "not comparable"
+TOO_LITTLE_POWER, FIRST_AUDIT, NOT_COMPARABLE = "too little power to tell", "first audit", "not comparable"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,10 @@ class AttackChange:
     model_ci_low: float  # lower end of the interval for these two models
     model_ci_high: float
     model_p_value: float  # two-sided, of no difference between these two models
+    standard_error: float | None = None  # of the difference; this and what follows is None in changes before 0.2
+    degrees: float | None = None  # of freedom, with which the standard error is known
+    tolerated: float | None = None  # excess that the policy tolerates in an audit
+    detectable: float | None = None  # smallest true change that is found with 80% power among the run's attacks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +79,8 @@ class TargetChange:
     """What became of one target since its last audit."""
 
     target: str
-    # ``changed for the worse``, ``changed for the better``, ``no evidence of change``, ``first audit`` or ``not
-    # comparable``
+    # ``changed for the worse``, ``changed for the better``, ``no evidence of change``, ``too little power to tell``,
+    # ``first audit`` or ``not comparable``
     verdict: str
     reason: str  # the verdict in a sentence
     digest: str = ""  # of the target now
@@ -100,7 +104,7 @@ class AuditChange(JsonRecord):
     notes: dict[str, str] = field(default_factory=dict)  # free facts worth a line
 
 
-_GRAVEST_FIRST = (WORSE, NOT_COMPARABLE, FIRST_AUDIT, BETTER, NO_CHANGE)
+_GRAVEST_FIRST = (WORSE, NOT_COMPARABLE, FIRST_AUDIT, TOO_LITTLE_POWER, BETTER, NO_CHANGE)
 
 
 def gravest(verdicts: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+from scipy import sparse, stats
 
 from flprivacy.core.errors import AuditError
 
@@ -185,6 +185,44 @@ def top_k_hits(truth: npt.ArrayLike, scores: npt.ArrayLike, k: int) -> FloatArra
     tied = (values == own).sum(axis=-1)
     hits: FloatArray = np.clip((k - higher) / tied, 0.0, 1.0)
     return hits
+
+
+def auc_one_vs_rest(truth: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike) -> FloatArray:
+    """Return how well each class's score tells it from all others: the area under the ROC curve, ties counting half.
+
+    Under weights other than one it is the first-order expansion in them (placement values: DeLong, DeLong and
+    Clarke-Pearson, Biometrics 1988), which makes replicates a matrix product.
+
+    Args:
+        truth: (scan,) class indices.
+        scores: (..., scan, class) scores, higher for likelier.
+        weights: (row, scan) weights, not negative.
+
+    Returns:
+        (class, row, ...) areas; nan for a class that has no scan or all of them, also under the weights of a row.
+
+    Raises:
+        AuditError: an index outside the classes.
+    """
+    values, by_row = np.asarray(scores), np.asarray(weights, dtype=np.float64)
+    n_scans, n_classes = values.shape[-2:]
+    index = _indices(truth, "truth", n_classes)
+    flat = values.reshape(-1, n_scans, n_classes)
+    areas = np.full((n_classes, len(by_row), len(flat)), np.nan)
+    for one in np.unique(index):
+        mine = index == one
+        if not mine.all():
+            column = flat[:, :, one]
+            ranks = stats.rankdata(column, axis=1)
+            above = (ranks[:, mine] - stats.rankdata(column[:, mine], axis=1)) / (~mine).sum()
+            below = 1.0 - (ranks[:, ~mine] - stats.rankdata(column[:, ~mine], axis=1)) / mine.sum()
+            with np.errstate(invalid="ignore"):
+                areas[one] = (
+                    by_row[:, mine] @ above.T / by_row[:, mine].sum(axis=1, keepdims=True)
+                    + by_row[:, ~mine] @ below.T / by_row[:, ~mine].sum(axis=1, keepdims=True)
+                    - above.mean(axis=1)
+                )
+    return areas.reshape(n_classes, len(by_row), *values.shape[:-2])
 
 
 def mean_absolute_error(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> FloatArray:

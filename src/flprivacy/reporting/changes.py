@@ -4,18 +4,35 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from flprivacy.core.change import BETTER, FIRST_AUDIT, NO_CHANGE, NOT_COMPARABLE, WORSE, AttackChange, AuditChange
+from flprivacy.core.change import (
+    BETTER,
+    FIRST_AUDIT,
+    NO_CHANGE,
+    NOT_COMPARABLE,
+    TOO_LITTLE_POWER,
+    WORSE,
+    AttackChange,
+    AuditChange,
+)
 from flprivacy.reporting import words
 
 GLYPHS = {
     WORSE: "\N{BLACK UP-POINTING TRIANGLE}",
     BETTER: "\N{BLACK DOWN-POINTING TRIANGLE}",
     NO_CHANGE: "\N{IDENTICAL TO}",
+    TOO_LITTLE_POWER: "\N{CIRCLE WITH LEFT HALF BLACK}",
     FIRST_AUDIT: "\N{WHITE CIRCLE}",
     NOT_COMPARABLE: "\N{CIRCLE WITH LEFT HALF BLACK}",
 }
-CLASSES = {WORSE: "leak", BETTER: "none", NO_CHANGE: "unjudged", FIRST_AUDIT: "unjudged", NOT_COMPARABLE: "open"}
-_STYLES = {WORSE: "bold red", BETTER: "green", NOT_COMPARABLE: "yellow"}
+CLASSES = {
+    WORSE: "leak",
+    BETTER: "none",
+    NO_CHANGE: "unjudged",
+    FIRST_AUDIT: "unjudged",
+    TOO_LITTLE_POWER: "open",
+    NOT_COMPARABLE: "open",
+}
+_STYLES = {WORSE: "bold red", BETTER: "green", TOO_LITTLE_POWER: "yellow", NOT_COMPARABLE: "yellow"}
 _CLAIM = (
     "A target changed for the worse if some attack gets more out of it than the same attack got out of the target that "
     "was audited before, by more than chance explains: other patients, other attacker seeds, and the randomness of "

@@ -70,7 +70,7 @@ def compare_audits(*, audit: Path, found: Path, compared: Path) -> StepResult:
 
 def judged(compared: list[TargetChange], world: FoundTargets) -> AuditChange:
     """Return the verdicts of all targets together: p-values are adjusted over every attack that was compared."""
-    attacks = adjusted([attack for one in compared for attack in one.attacks])
+    attacks = adjusted([attack for one in compared for attack in one.attacks], confidence=world.confidence)
     targets = sorted((_judge(one, attacks, world.confidence) for one in compared), key=gravity)
     verdict = gravest(one.verdict for one in targets)
     names = ", ".join(one.target for one in targets if one.verdict == verdict)

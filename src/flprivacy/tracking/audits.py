@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
 from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, SCORES_FOLDER
-from flprivacy.core.attributes import METRICS
+from flprivacy.core.attributes import METRICS, metric_of
 from flprivacy.core.audit import Audit, Curve, ExcessEstimate, MetricEstimate, TargetSummary, Verdict
 from flprivacy.core.change import AuditChange
 from flprivacy.core.parsing import to_mapping
@@ -202,7 +202,7 @@ def _attack_metrics(audit: Audit, verdict: Verdict) -> dict[str, float]:
             metrics |= {stem: m.value, f"{stem}.ci_low": m.ci_low, f"{stem}.ci_high": m.ci_high}
     for e in audit.excesses:
         if _same_attack(e, verdict) and e.best_baseline:
-            stem = f"{e.attack.attribute}.excess_{METRICS[e.metric].key}{_suffix(e.attack.fraction, verdict)}"
+            stem = f"{e.attack.attribute}.excess_{metric_of(e.metric).key}{_suffix(e.attack.fraction, verdict)}"
             metrics |= {stem: e.value, f"{stem}.ci_low": e.ci_low, f"{stem}.ci_high": e.ci_high}
             metrics[f"{stem}.p_value"] = e.p_value
     return metrics

@@ -1,0 +1,65 @@
+"""Which baselines a target's attack is held against.
+
+In the pipeline a missing baseline is an error, because without it every number looks like a leak. For arrays
+(:mod:`flprivacy.auditing.arrays`) it keeps a verdict from being ``leak``, and the reason says so.
+"""
+
+from collections.abc import Sequence
+
+from flprivacy.auditing.runs import AttackRuns
+from flprivacy.core.errors import AuditError
+
+WITHOUT_MODEL = {
+    "pixels": "run the pixels-only attacker (step attack_baselines)",
+    "majority": "run the majority guess (step attack_baselines)",
+}
+
+
+def baselines_of(target: AttackRuns, others: Sequence[AttackRuns]) -> list[AttackRuns]:
+    """Return the baselines of a target's attack: same attribute and fraction, and the same access to the same
+    architecture or no model at all.
+
+    Raises:
+        AuditError: no fresh weights attacked with the same access, only one initialisation of them, no pixels-only
+            attacker, no majority guess, or one with other attacker seeds.
+    """
+    found = [
+        runs
+        for runs in others
+        if runs.role == "baseline" and runs.attack.fraction == target.attack.fraction and _comparable(runs, target)
+    ]
+    _check_complete(target, found)
+    for runs in found:
+        if runs.seeds != target.seeds:
+            raise AuditError(
+                f"{target.attack}: attacker seeds {_list(target.seeds)}, but baseline {runs.attack.target!r} has "
+                f"{_list(runs.seeds)}; attack both with the same seeds, for the comparison is paired by seed"
+            )
+    return found
+
+
+def _comparable(baseline: AttackRuns, target: AttackRuns) -> bool:
+    same = baseline.attack.access == target.attack.access and baseline.architecture == target.architecture
+    return same or not baseline.uses_model
+
+
+def _check_complete(target: AttackRuns, found: Sequence[AttackRuns]) -> None:
+    fresh = [runs for runs in found if runs.attack.access == target.attack.access]
+    if not fresh:
+        raise AuditError(
+            f"{target.attack}: no baseline with fresh weights of architecture {target.architecture!r} was "
+            f"attacked; attack an untrained target of it with access {target.attack.access!r} at this fraction"
+        )
+    if max(len(runs.models) for runs in fresh) < 2:
+        raise AuditError(
+            f"{target.attack}: baseline {fresh[0].attack.target!r} has 1 model; fresh weights vary at random, so give "
+            "an untrained target at least 2 initialisations (5 are better)"
+        )
+    names = {runs.attack.target for runs in found}
+    for name, remedy in WITHOUT_MODEL.items():
+        if name not in names:
+            raise AuditError(f"{target.attack}: no baseline {name!r}; {remedy} at this fraction")
+
+
+def _list(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
