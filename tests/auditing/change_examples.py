@@ -23,11 +23,12 @@ class Again:
     Attributes:
         before: attacks on the previous model.
         now: attacks on the present one; None for the very same model, attacked again.
-        fresh: attacks on fresh weights, of which each audit has five of its own.
+        fresh: attacks on fresh weights, which both audits share.
         same_seeds: whether both audits used the same attacker seeds.
         attributes: attacked attributes, each on patients of its own: several tests, independent of each other.
         changed: those that ``now`` holds for; the others are attacked as before, after training again.
         models: of the target.
+        initialisations: of the fresh weights.
         patients: held out.
     """
 
@@ -38,6 +39,7 @@ class Again:
     attributes: tuple[str, ...] = ("site", "sex", "age_years")
     changed: tuple[str, ...] = ("site", "sex", "age_band", "age_years")
     models: int = 1
+    initialisations: int = 5
     patients: int = 150
 
     def changes(self, rng: np.random.Generator) -> list[AttackChange]:
@@ -55,7 +57,7 @@ class Again:
         earlier = draw.scores(self.before, self.models)
         present = self.now if attribute in self.changed else self.before
         later = earlier if self.now is None else draw.scores(present, self.models)
-        fresh = draw.scores(self.fresh, 5)
+        fresh = draw.scores(self.fresh, self.initialisations)
         return tuple(  # type: ignore[return-value]
             [_table(draw, "target", scores[:, part], part), _table(draw, "untrained", fresh[:, part], part)]
             for scores, part in ((later, last), (earlier, first))

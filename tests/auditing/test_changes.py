@@ -47,14 +47,20 @@ def test_a_jump_to_certainty_is_called_worse_in_spite_of_the_luck_of_training() 
     """Sex .775 in the old model and 1.000 in the new one, all else trained again."""
     certain = Attacker(strength=9.0, model_spread=0.3)
     study = Again(
-        before=LUCKY, now=certain, fresh=LUCKY, attributes=("site", "sex", "age_band"), changed=("sex",), patients=300
+        before=LUCKY,
+        now=certain,
+        fresh=LUCKY,
+        initialisations=10,
+        attributes=("site", "sex", "age_band"),
+        changed=("sex",),
+        patients=300,
     )
     found = [study.changes(np.random.default_rng([45, i])) for i in range(15)]
     jumps = [c for changes in found for c in changes if c.attack.attribute == "sex"]
     assert np.mean([c.before for c in jumps]) == pytest.approx(0.775, abs=0.03)
     assert np.mean([c.now for c in jumps]) > 0.985
     verdicts = [judge_change(changes, confidence=0.95) for changes in found]
-    assert sum(verdict == WORSE and "sex from features" in reason for verdict, reason in verdicts) >= 14
+    assert sum(verdict == WORSE and "sex from features" in reason for verdict, reason in verdicts) >= 13
 
 
 def test_what_could_have_been_seen_stands_beside_the_comparison_and_decides_whether_it_says_anything() -> None:

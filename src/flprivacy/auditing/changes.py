@@ -25,7 +25,7 @@ from scipy import special
 
 from flprivacy.auditing.config import AuditConfig, PolicyRule
 from flprivacy.auditing.estimates import Measured, difference, measure
-from flprivacy.auditing.retraining import least_variance, luck_of_training, slope, stabilised
+from flprivacy.auditing.retraining import Fresh, least_variance, luck_of_training, slope, stabilised
 from flprivacy.auditing.runs import AttackRuns, collect_runs
 from flprivacy.auditing.uncertainty import resample_patients
 from flprivacy.auditing.verdicts import holm
@@ -172,17 +172,15 @@ def _pairs(target: str, runs: Sequence[AttackRuns], config: AuditConfig) -> list
 
 def _change(pair: _Pair, pairs: Sequence[_Pair], confidence: float) -> AttackChange:
     now, before, metric = pair.now, pair.before, pair.rule.metric
-    groups: dict[tuple[str, str], list[tuple[Measured, str]]] = {}
+    fresh: dict[tuple[str, str], list[Fresh]] = {}
     for other in pairs:
-        if other is pair or (not metric_of(metric).unit and not metric_of(other.rule.metric).unit):
-            for one in other.fresh:
-                group = groups.setdefault((one.runs.attack.attribute, one.runs.attack.target), [])
-                group.append((one, other.rule.metric))
+        for one in other.fresh:
+            fresh.setdefault((one.runs.attack.attribute, one.runs.attack.target), []).append((one, other.rule.metric))
     moved, spread = difference(
         stabilised(now, metric),
         stabilised(before, metric),
         metric,
-        known=luck_of_training(list(groups.values()), now, before),
+        known=[luck_of_training(fresh, now, before)],
         floor=least_variance(now, metric),
     )
     value, of_models = difference(now, before, metric)

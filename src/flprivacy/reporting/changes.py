@@ -45,7 +45,8 @@ def claim(change: AuditChange) -> str:
     risk = words.percent((1.0 - change.confidence) / 2.0)
     return (
         f"{_CLAIM} If nothing changed, the chance that a run calls any target worse is at most {risk}. The last column "
-        "is about these two models as they are, whatever made them differ."
+        "is about these two models as they are, whatever made them differ. The smallest visible change would have been "
+        "found with 80% power; where it is above what the policy tolerates, nothing found says nothing."
     )
 
 
@@ -74,6 +75,7 @@ def change_table(change: AuditChange) -> Table | None:
     table.add_column("Now", justify="right")
     table.add_column("Change", no_wrap=True)
     table.add_column("Adjusted p", justify="right")
+    table.add_column("Visible from", justify="right")
     for one in change.targets:
         for c in one.attacks:
             value = f"{words.signed(c.value, c.metric)}{words.unit(c.metric)}"
@@ -83,6 +85,7 @@ def change_table(change: AuditChange) -> Table | None:
                 *(words.number(strength, c.metric) for strength in (c.before, c.now)),
                 f"{value} {words.interval(c.ci_low, c.ci_high, c.metric)}",
                 words.p_value(c.p_adjusted),
+                "" if c.detectable is None else words.number(c.detectable, c.metric),
             )
             style = _STYLES.get(one.verdict, "") if is_clear(c, change) else ""
             table.add_row(*(Text(cell, style=style) for cell in cells))

@@ -4,6 +4,7 @@ It has no links either, not even to its own sections: in the sandboxed ``srcdoc`
 link loads the whole interface into the frame.
 """
 
+from datetime import date
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,7 +13,7 @@ from flprivacy.core.audit import HONEST_SEEDS, INCONCLUSIVE, LEAK, NO_LEAK, Audi
 from flprivacy.core.change import AuditChange
 from flprivacy.core.progress import track
 from flprivacy.core.publish import publish_file
-from flprivacy.reporting import changes, findings, sentences, tables, words
+from flprivacy.reporting import advice, changes, findings, sentences, tables, words
 from flprivacy.reporting.figures.embed import data_uri
 from flprivacy.reporting.figures.plates import Plate, plates
 from flprivacy.reporting.provenance import as_yaml, entries, flat
@@ -29,29 +30,33 @@ _FILTERS = {
 }
 
 
-def write_report(audit: Audit, path: Path, *, change: AuditChange | None = None) -> None:
+def write_report(audit: Audit, path: Path, *, change: AuditChange | None = None, written: str = "") -> None:
     """Write the report of an audit, atomically, as one self-contained HTML file.
 
     Args:
         audit: what was found.
         path: the file.
         change: what changed since the last audit; None: nothing is said of it.
+        written: date of the report; today's if empty.
 
     Raises:
         StorageError: the folder cannot be created or is not writable.
     """
-    write_page(render(audit, change), path)
+    write_page(render(audit, change, written=written or f"{date.today():%-d %B %Y}"), path)
 
 
-def render(audit: Audit, change: AuditChange | None = None) -> str:
-    """Return the report as HTML. Everything that comes from the audit is escaped."""
+def render(audit: Audit, change: AuditChange | None = None, *, written: str = "") -> str:
+    """Return the report as HTML, with the date that it was ``written``. What comes from the audit is escaped."""
     known = findings.summaries(audit)
     context: dict[str, object] = {
         "audit": audit,
         "change": change,
+        "written": written,
         "coverage": words.interval_name(audit),
         "warnings": {s.name: text for s in known if (text := words.tensor_warning(s))},
         "guarantees": {s.name: text for s in known if (text := words.guarantee(s))},
+        "useless": advice.useless(audit),
+        "meanings": {t.name: text for t in findings.targets(audit) if (text := advice.topology_meaning(t))},
         "facts": _facts(audit),
         "seeds": sorted({m.n_seeds for m in audit.metrics}),
         "drawn": _drawn(plates(audit)),
@@ -70,6 +75,7 @@ def render_page(template: str, context: dict[str, object]) -> str:
     )
     environment.filters.update(_FILTERS)
     environment.globals.update(
+        advice=advice,
         changes=changes, findings=findings, sentences=sentences, tables=tables, words=words, honest_seeds=HONEST_SEEDS,
         as_yaml=as_yaml, entries=entries, flat=flat, interval=words.interval, glyphs=words.GLYPHS,
         verdict_class=_verdict_class,

@@ -4,11 +4,12 @@ Every sentence says what was found, by how much, with its interval, and under wh
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flprivacy.core.attributes import AttackKey, attribute_of, metric_of
-from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, ExcessEstimate, TargetSummary, Verdict
+from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, ExcessEstimate, Look, TargetSummary, Verdict
 from flprivacy.reporting import findings, words
+from flprivacy.reporting.advice import advice
 
 _STEPS = {"train_target": "training", "pull_target": "fetching it", "attack_attributes": "the attack on it"}
 _WITHOUT_MODEL = ("pixels", "majority")
@@ -20,7 +21,8 @@ class Headline:
 
     target: str
     verdict: str  # the gravest; empty where the policy decided nothing
-    sentences: str  # plain text, beginning with the target's name
+    advice: str  # one sentence: what leaks, to whom, what to do
+    sentences: str  # the numbers behind it, beginning with the target's name
     warning: str  # what must be known before the sentences are believed; empty if nothing
 
 
@@ -30,6 +32,9 @@ def overall(audit: Audit) -> str:
     leaks, unsettled, total = worst.count(LEAK), worst.count(INCONCLUSIVE), len(worst)
     if not any(worst):
         return "The policy has no rule for any of the targets."
+    if unsettled == total:
+        every = "its only target" if total == 1 else f"any of {total} targets"
+        return f"Nothing is settled: this audit can neither clear {every} nor call it a leak."
     if leaks:
         gives = "gives" if leaks == 1 else "give"
         text = f"{leaks} of {total} {words.plural(total, 'target')} {gives} away more than the policy tolerates"
@@ -96,12 +101,15 @@ def _headline(audit: Audit, target: TargetSummary) -> Headline:
     warning = words.tensor_warning(target)
     if warning:
         warning = f"Not a whole model: {warning}. The numbers may describe a partly untrained network."
-    return Headline(target=target.name, verdict=worst, sentences=text, warning=warning)
+    return Headline(target=target.name, verdict=worst, advice=advice(audit, target), sentences=text, warning=warning)
 
 
 def _leaking(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
     strongest = [_strongest(v) for v in _by_attribute(verdicts).values() if findings.severity(v) == LEAK]
     first, others = strongest[0], strongest[1:]
+    if first.looks and first.looks[0].verdict != LEAK:
+        look = max((k for k in first.looks if k.verdict == LEAK), key=lambda k: k.excess)
+        first = _as_seen_by(first, look)
     comparative = "better" if words.in_years(first.metric) else "higher"
     means = (
         "its weights to fine-tune"
@@ -110,7 +118,7 @@ def _leaking(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
     )
     text = (
         f"{name} gives away {_secret(first)}: an attacker with {means} and {words.percent(first.attack.fraction)} "
-        f"of the training scans reaches a {words.metric_name(first.metric)} of {_amount(first.value, first)}, "
+        f"of the training scans reaches {words.metric_with_article(first.metric)} of {_amount(first.value, first)}, "
         f"{_amount(first.excess, first)} {comparative} ({coverage} {_range(first)}) than without the trained model."
     )
     if others:
@@ -118,17 +126,33 @@ def _leaking(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
     return text + _remainder(verdicts, (INCONCLUSIVE, NO_LEAK))
 
 
+def _as_seen_by(verdict: Verdict, look: Look) -> Verdict:
+    """Return a verdict with the numbers of another metric that it looked at."""
+    return replace(
+        verdict,
+        metric=look.metric,
+        value=look.value,
+        baseline=look.baseline,
+        baseline_value=look.baseline_value,
+        excess=look.excess,
+        ci_low=look.ci_low,
+        ci_high=look.ci_high,
+        threshold=look.threshold,
+    )
+
+
 def _undecided(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
     unsettled = [v for v in _by_attribute(verdicts).values() if findings.severity(v) == INCONCLUSIVE]
     first = _strongest(unsettled[0])
+    first = next((_as_seen_by(first, look) for look in first.looks if look.verdict == INCONCLUSIVE), first)
     names = words.listed([words.attribute_name(v[0].attack.attribute) for v in unsettled], "or")
     where = "" if len(unsettled) == 1 else f"for {words.attribute_name(first.attack.attribute)}, "
     bounds = f"({_range(first)}{words.unit(first.metric)}, from {words.access_name(first.attack.access)})"
-    why = (
-        f"lies above the tolerated {_amount(first.threshold, first)} for the best baseline, but not for every baseline"
-        if first.ci_low > first.threshold
-        else f"includes the tolerated {_amount(first.threshold, first)}"
-    )
+    tolerated = f"the tolerated {_amount(first.threshold, first)}"
+    why = f"includes {tolerated}"
+    if first.ci_low > first.threshold or first.ci_high < first.threshold:
+        side, others = ("above", "every baseline") if first.ci_low > first.threshold else ("below", "others as good")
+        why = f"lies {side} {tolerated} for the best baseline, but not for {others}"
     text = f"{name} could not be cleared of giving away {names}: {where}the {coverage} of its excess {bounds} {why}."
     return text + _remainder(verdicts, (NO_LEAK,))
 
@@ -251,7 +275,17 @@ def _ranking(audit: Audit, attribute: str) -> str:
         if all(pairs):
             behind = words.listed([_behind(pair) for pair in pairs if pair])
             name, best = words.attack_name(attribute, access), words.number(values[first], metric)
-            return f"Most exposed, {name}: {first} ({best}{words.unit(metric)}), ahead of {behind}."
+            without = _without_training(audit, attack.on(first))
+            return f"Most exposed, {name}: {first} ({best}{words.unit(metric)}{without}), ahead of {behind}."
+    return ""
+
+
+def _without_training(audit: Audit, attack: AttackKey) -> str:
+    """Return what the strongest baseline reaches, for whoever reads one number only."""
+    for v in audit.verdicts:
+        if v.attack == attack:
+            reached = f"{words.number(v.baseline_value, v.metric)}{words.unit(v.metric)}"
+            return f"; without its training, {v.baseline} {'alone ' if v.baseline == 'pixels' else ''}reaches {reached}"
     return ""
 
 

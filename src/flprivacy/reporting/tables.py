@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flprivacy.core.attributes import NO_ACCESS, SITE, AttackKey
-from flprivacy.core.audit import Audit, MetricEstimate, Verdict
+from flprivacy.core.audit import Audit, Look, MetricEstimate, Verdict
 from flprivacy.reporting import findings
 
 
@@ -30,6 +30,13 @@ def attack_tables(audit: Audit) -> tuple[tuple[Verdict, ...], ...]:
     """Return the verdicts of each attack, target by target."""
     rows = findings.verdicts(audit)
     return tuple(tuple(v for v in rows if v.attack.on("") == attack) for attack in findings.attacks(audit))
+
+
+def telling(verdict: Verdict) -> tuple[Look, ...]:
+    """Return what a verdict rests on beside the metric that it is shown in: empty where that one explains it."""
+    if not verdict.looks or verdict.looks[0].verdict == verdict.verdict:
+        return ()
+    return tuple(look for look in verdict.looks[1:] if look.verdict == verdict.verdict)
 
 
 def judged_attributes(audit: Audit) -> tuple[str, ...]:

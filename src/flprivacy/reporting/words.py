@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from flprivacy.core.attributes import attribute_of, metric_of
-from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetSummary
+from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, ExcessEstimate, Look, MetricEstimate, TargetSummary
 from flprivacy.reporting.findings import partly_loaded
 
 MINUS, EPSILON, WARNING = "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER EPSILON}", "\N{WARNING SIGN}"
@@ -43,6 +43,17 @@ def attack_name(attribute: str, access: str) -> str:
 def metric_name(metric: str) -> str:
     """Return ``f1_weighted`` as "weighted F1" and so on."""
     return metric_of(metric).title
+
+
+def look_name(record: Look | MetricEstimate | ExcessEstimate) -> str:
+    """Return a record's metric in words, with the class that it is about."""
+    return f"AUC of {record.of_class}" if record.of_class else metric_name(record.metric)
+
+
+def metric_with_article(metric: str) -> str:
+    """Return "a weighted F1", "an AUC of one class" and so on."""
+    name = metric_name(metric)
+    return f"{'an' if name[0] in 'AEIOaeiou' else 'a'} {name}"
 
 
 def baseline_meaning(name: str) -> str:
@@ -107,9 +118,19 @@ def plural(count: int, noun: str) -> str:
 
 def interval_name(audit: Audit) -> str:
     """Return "95% interval", or "interval" where the audit's configuration does not give the coverage."""
+    known = _confidence(audit)
+    return "interval" if known is None else f"{percent(known)} interval"
+
+
+def confidence(audit: Audit) -> float:
+    """Return the coverage of the audit's intervals, the usual one where its configuration does not say."""
+    return _confidence(audit) or 0.95
+
+
+def _confidence(audit: Audit) -> float | None:
     section = audit.config.get("audit", audit.config)
-    confidence = section.get("confidence") if isinstance(section, dict) else None
-    return f"{percent(confidence)} interval" if isinstance(confidence, float) else "interval"
+    found = section.get("confidence") if isinstance(section, dict) else None
+    return found if isinstance(found, float) else None
 
 
 def tensor_warning(summary: TargetSummary | None) -> str:

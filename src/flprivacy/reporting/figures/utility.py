@@ -20,6 +20,7 @@ _ANOTHER_MARK = ("D", "diamond")
 _COLUMNS, _HEAD_INCHES, _CHARACTER_INCHES = 2, 0.36, 0.093
 _LINE_INCHES, _LINE_LETTERS = 0.2, 100
 _STEP = 0.022  # between the ways of access, as a share of the span of utilities
+_GUESSING = 0.5  # AUC of a model that has learnt nothing of its task
 _FEW_TARGETS, _SHORT_NAME, _NAME_LENGTH = 4, 12, 18
 Place = Callable[[Verdict], float]
 
@@ -88,6 +89,8 @@ def utility_leakage(audit: Audit) -> Figure:
         for verdict in rows:
             _draw_point(axes, place(verdict), verdict, colours[verdict.attack.target])
         axes.set_xlim(min(utility.values()) - layout.room, max(utility.values()) + layout.room)
+        if utility_name == "AUC":
+            _mark_guessing(axes)
         _dress(axes, attribute, rows, utility_name)
         labels = _target_labels(rows, place, colours, layout)
         label_points(axes, labels, size=10, at_edge=layout.crowded, pad=13)
@@ -95,6 +98,17 @@ def utility_leakage(audit: Audit) -> Figure:
     key, budgets = _key(way for attribute in groups for way in findings.accesses(audit, attribute)), _budgets(audit)
     figure.text(layout.margins.left / width, 1 - 0.12 / height, "\n".join([key, *budgets]), color=style.MUTED, va="top")
     return figure
+
+
+def _mark_guessing(axes: Axes) -> None:
+    """Shade where a model does its task no better than guessing, if that is in sight or close."""
+    left, right = axes.get_xlim()
+    if left < _GUESSING + 0.1:
+        axes.set_xlim(min(left, _GUESSING - 0.02), max(right, _GUESSING + 0.02))
+        axes.axvspan(min(left, _GUESSING - 0.02), _GUESSING, color=style.MUTED, alpha=0.12, linewidth=0)
+        axes.axvline(_GUESSING, color=style.MUTED, linewidth=1.0, label="guessing")
+        place = {"xy": (_GUESSING, 1.0), "xycoords": ("data", "axes fraction"), "xytext": (-3, -11), "ha": "right"}
+        style.note(axes, "no use", fontsize=9, color=style.MUTED, **place)
 
 
 def _key(ways: Iterable[str]) -> str:

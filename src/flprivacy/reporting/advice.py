@@ -1,0 +1,129 @@
+"""What a reader should do about each target: one sentence that says what leaks, to whom, and what follows."""
+
+import math
+from collections.abc import Sequence
+
+from flprivacy.core.attributes import attribute_of
+from flprivacy.core.audit import HONEST_SEEDS, INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
+from flprivacy.reporting import findings, words
+
+_HOLDERS = {
+    "features": "whoever is given its weights or its features",
+    "outputs": "whoever sees its answers",
+    "finetune": "whoever is given its weights",
+    "together": "whoever holds all of its models",
+    "joint": "whoever holds the model and the scan",
+}
+_TOPOLOGIES = {
+    "central": "One model, trained in one place on all hospitals' scans.",
+    "federated": "One model, trained by all hospitals together; the scans stayed where they are.",
+    "siloed": "One model a hospital, each trained on that hospital's own scans.",
+}
+_HOPELESS = 20.0  # more than so many times the patients are not advised
+_HARDLY_USEFUL = 0.55  # AUC; guessing reaches 0.5
+
+
+def advice(audit: Audit, target: TargetSummary) -> str:
+    """Return the sentence: what the target leaks, to whom, and what to do."""
+    found = findings.decided(audit, target.name)
+    write = {LEAK: _leaking, INCONCLUSIVE: _unsettled, NO_LEAK: _clear}.get(findings.severity(found))
+    if write is None:
+        return f"{target.name} was not judged: give the policy a rule for what was attacked before deciding about it."
+    return write(audit, target.name, found)
+
+
+def _leaking(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
+    leaks = [v for v in found if v.verdict == LEAK]
+    return (
+        f"{name} leaks {_secrets(leaks)} to {_holders(leaks)}: do not give it to anyone who may not know that; train "
+        "it again with more protection, or withhold it."
+    )
+
+
+def _unsettled(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
+    unsettled = [v for v in found if v.verdict == INCONCLUSIVE]
+    return (
+        f"{name} may leak {_secrets(unsettled)} to {_holders(unsettled)}; this audit cannot tell: do not release it on "
+        f"this; {remedy(audit, unsettled)}."
+    )
+
+
+def _clear(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
+    return (
+        f"{name} leaks nothing that these attacks could find to {_holders(found)}: as far as {_secrets(found)} "
+        f"{'goes' if len(_attributes(found)) == 1 else 'go'}, the policy does not stand against giving it to them."
+    )
+
+
+def _attributes(found: Sequence[Verdict]) -> list[str]:
+    return list(dict.fromkeys(v.attack.attribute for v in found))
+
+
+def _secrets(found: Sequence[Verdict]) -> str:
+    return words.listed([attribute_of(name).secret for name in _attributes(found)])
+
+
+def _holders(found: Sequence[Verdict]) -> str:
+    ways = dict.fromkeys(v.attack.access for v in found)
+    return words.listed([_HOLDERS.get(way, f"whoever has its {words.access_name(way)}") for way in ways], "or")
+
+
+def remedy(audit: Audit, unsettled: Sequence[Verdict]) -> str:
+    """Return what would settle verdicts: more held-out patients, or more attacker seeds."""
+    seeds = min((m.n_seeds for m in audit.metrics), default=HONEST_SEEDS)
+    more_seeds = f"attack with at least {HONEST_SEEDS} seeds" if seeds < HONEST_SEEDS else ""
+    patients = max((m.n_patients for m in audit.metrics), default=0)
+    factor = max(map(_factor, unsettled))
+    if not patients or factor > _HOPELESS:
+        why = "the excess lies so close to what is tolerated that more patients would hardly settle it"
+        return f"{more_seeds} first" if more_seeds else f"{why}, so treat it as a leak or change the policy's tolerance"
+    needed = f"some {_rounded(patients * (factor - 1.0))} more held-out patients would settle it"
+    return f"{more_seeds}, and {needed}" if more_seeds else f"{needed}, if the excess stays what it is"
+
+
+def _factor(verdict: Verdict) -> float:
+    """Return how many times the patients would put an interval of the same centre on one side of what is tolerated."""
+    looks: list[Look] | list[Verdict] = [k for k in verdict.looks if k.verdict == INCONCLUSIVE and not k.of_class]
+    factors = []
+    for one in looks or [verdict]:
+        reach, distance = (one.ci_high - one.ci_low) / 2.0, abs(one.excess - one.threshold)
+        factors.append((reach / distance) ** 2 if distance > 0.0 else math.inf)
+    return max(1.5, *factors)
+
+
+def _rounded(count: float) -> int:
+    """Return a count to one digit, rounded up: it is a rule of thumb."""
+    power = int(10 ** math.floor(math.log10(max(count, 1.0))))
+    return power * math.ceil(count / power)
+
+
+def topology_meaning(target: TargetSummary) -> str:
+    """Return in a sentence what a target is; empty where that is not known."""
+    return _TOPOLOGIES.get(target.topology or "", "")
+
+
+def useless(audit: Audit) -> dict[str, str]:
+    """Return target -> a warning, for every target that does its own task hardly better than guessing."""
+    return {
+        target.name: f"It is of no use: AUC {words.number(target.utility.auc_ovr, 'auc')} on the disease task, where "
+        "guessing reaches 0.500."
+        for target in findings.targets(audit)
+        if target.utility is not None
+        and target.utility.auc_ovr is not None
+        and target.utility.auc_ovr <= _HARDLY_USEFUL
+    }
+
+
+def family(audit: Audit) -> str:
+    """Return how often any verdict of the audit is a false leak; empty where there is none."""
+    if not audit.verdicts:
+        return ""
+    n = len(audit.verdicts)
+    if not all(v.looks for v in audit.verdicts):  # filed before verdicts were held together
+        return (
+            f"This audit's {n} {words.plural(n, 'verdict')} stand alone and are not corrected for their number: where "
+            f"nothing leaks, some {0.025 * n:.1f} of them would still be called a leak."
+        )
+    risk = words.percent(1.0 - words.confidence(audit))
+    together = "this audit's one verdict is" if n == 1 else f"any of this audit's {n} verdicts is"
+    return f"If nothing leaked, the chance that {together} a leak would be at most {risk}."
