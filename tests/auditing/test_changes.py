@@ -89,9 +89,9 @@ def test_an_audit_with_so_many_patients_and_models_that_it_sees_the_tolerance_sa
 
 
 def test_a_target_made_leakier_is_called_worse_and_one_made_tighter_better() -> None:
-    leakier = Again(before=SIGNAL, now=STRONG, fresh=SIGNAL)
+    leakier = Again(before=SIGNAL, now=STRONG, fresh=SIGNAL, initialisations=10)
     assert count_changes(leakier, repetitions=15, seed=6) == {WORSE: 15}
-    tighter = Again(before=STRONG, now=SIGNAL, fresh=SIGNAL)
+    tighter = Again(before=STRONG, now=SIGNAL, fresh=SIGNAL, initialisations=10)
     assert count_changes(tighter, repetitions=15, seed=6) == {BETTER: 15}
 
 

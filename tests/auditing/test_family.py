@@ -3,19 +3,25 @@
 Seeds are fixed; nothing here was tuned to them.
 """
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from flprivacy.auditing.arrays import audit_attribute
-from flprivacy.auditing.config import AuditConfig, PolicyRule
+from flprivacy.auditing.config import AuditConfig, Policy, PolicyRule
 from flprivacy.auditing.estimates import estimate_excesses, estimate_metrics, measure
 from flprivacy.auditing.uncertainty import resample_patients
 from flprivacy.auditing.verdicts import holm, judge
-from flprivacy.core.audit import ExcessEstimate, MetricEstimate, Verdict
+from flprivacy.core.audit import Audit, ExcessEstimate, MetricEstimate, Verdict
+from flprivacy.core.errors import AuditError, ConfigError
+from flprivacy.core.parsing import from_mapping, to_mapping
+from flprivacy.reporting.advice import family
 from tests.auditing.simulation import Attacker, Draw
+from tests.reporting.example_audit import example_audit
 
 AUDITS, TARGETS, ATTRIBUTES, REPLICATES = 200, 8, 5, 100
 SIGNAL = Attacker(strength=1.5)
@@ -99,7 +105,7 @@ def test_what_may_be_chance_among_many_is_no_leak_and_says_so() -> None:
 
 def test_an_excess_without_standard_error_is_refused() -> None:
     metrics, excesses = harmless_attribute(np.random.default_rng(4))
-    with pytest.raises(Exception, match="has no standard error; audit again"):
+    with pytest.raises(AuditError, match="has no standard error; audit again"):
         judge(metrics, [replace(e, standard_error=None) for e in excesses], {"sex": RULE})
 
 
@@ -163,3 +169,35 @@ def test_one_hospital_that_stands_out_is_called_by_its_name() -> None:
         config=AuditConfig(bootstrap=200),
     )
     assert [look.metric for look in only.decision.looks] == ["f1_weighted"]
+
+
+def test_an_audit_filed_before_verdicts_were_held_together_is_read_and_says_so(tmp_path: Path) -> None:
+    old = to_mapping(example_audit(n_sites=3, attributes=("site",)))
+    for record in old["metrics"]:
+        del record["of_class"]
+    for record in (*old["excesses"], *old["comparisons"]):
+        for name in ("as_good", "standard_error", "degrees", "of_class", "strongest_of"):
+            del record[name]
+    for record in old["verdicts"]:
+        del record["looks"]
+    (tmp_path / "audit.json").write_text(json.dumps(old))
+    audit = Audit.read(tmp_path / "audit.json")
+    assert audit.verdicts[0].looks == ()
+    assert "stand alone and are not corrected" in family(audit)
+
+
+def test_a_policy_written_before_verdicts_looked_at_rare_classes_is_read_and_looks_at_them() -> None:
+    old = {"rules": {"sex": {"metric": "f1_weighted", "threshold": 0.05, "fraction": None}}}
+    policy = from_mapping(Policy, old)
+    metrics, excesses = harmless_attribute(np.random.default_rng(8))
+    looks = judge(metrics, excesses, policy.rules)[0].looks
+    assert [(look.metric, look.threshold) for look in looks] == [("f1_weighted", 0.05), ("auc_ovr", 0.05)]
+
+
+@pytest.mark.parametrize(
+    ("also", "message"),
+    [({"auc": 0.1}, "also is 'auc'"), ({"auc_ovr": -0.1}, "must not be negative"), ({"mae_years": 1.0}, "choose from")],
+)
+def test_what_a_rule_cannot_look_at_is_named(also: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Policy(rules={"sex": PolicyRule(also=also)})

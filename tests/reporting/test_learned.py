@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from flprivacy.core.audit import LEAK, NO_LEAK, Audit
+from flprivacy.reporting.asides import learned_lines
 from flprivacy.reporting.html import render
-from flprivacy.reporting.sentences import learned_lines
 from flprivacy.reporting.terminal import headline
 from tests.reporting.example_audit import example_audit
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from flprivacy.core.attributes import AttackKey
 from flprivacy.core.audit import Audit, ExcessEstimate
+from flprivacy.reporting.asides import ranking_lines
 from flprivacy.reporting.html import render
-from flprivacy.reporting.sentences import ranking_lines
 from flprivacy.reporting.terminal import headline
 from tests.reporting.example_audit import example_audit
 

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from flprivacy.core.audit import Audit
 from flprivacy.reporting import sentences, words
-from flprivacy.reporting.sentences import learned_lines, ranking_lines
+from flprivacy.reporting.advice import family
+from flprivacy.reporting.asides import learned_lines, ranking_lines
 from flprivacy.reporting.terminal import headline, summary_table
 
 
@@ -96,9 +97,13 @@ def test_headline_is_the_pages(audit: Audit) -> None:
     lines = headline(audit)
     assert lines[0] == sentences.overall(audit)
     assert lines[-1] == sentences.conditions(audit)
-    assert lines[-2] == sentences.weak_attacks(audit)
-    of_targets = [f"{words.GLYPHS[h.verdict]} {h.sentences}" for h in sentences.headlines(audit)]
-    assert lines[1:-2] == [*of_targets, *learned_lines(audit), *ranking_lines(audit)]
+    assert lines[-3:-1] == [sentences.weak_attacks(audit), family(audit)]
+    of_targets = [
+        line
+        for h in sentences.headlines(audit)
+        for line in (f"{words.GLYPHS[h.verdict]} {h.advice}", f"  {h.sentences}")
+    ]
+    assert lines[1:-3] == [*of_targets, *learned_lines(audit), *ranking_lines(audit)]
 
 
 def test_headline_warns_of_partly_loaded_targets() -> None:

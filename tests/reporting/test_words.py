@@ -114,11 +114,27 @@ def test_no_sentence_says_safe(audit: Audit) -> None:
     ("kept", "expected"),
     [
         (("untrained", "siloed", "central", "federated", "pixels"), "1 of 3 targets gives away more"),
-        (("untrained", "siloed", "pixels"), "No leak was established, but 1 of 1 target could not be cleared."),
+        (
+            ("untrained", "siloed", "pixels"),
+            "Nothing is settled: this audit can neither clear its only target nor call it a leak.",
+        ),
     ],
 )
 def test_overall(kept: tuple[str, ...], expected: str) -> None:
     assert sentences.overall(example_audit(keep=kept)).startswith(expected)
+
+
+def test_an_audit_that_settles_nothing_does_not_read_as_one_without_leaks(audit: Audit) -> None:
+    open_ = replace(audit, verdicts=tuple(replace(v, verdict=INCONCLUSIVE) for v in audit.verdicts))
+    assert sentences.overall(open_) == (
+        "Nothing is settled: this audit can neither clear any of 3 targets nor call it a leak."
+    )
+    first = audit.verdicts[0].attack.target
+    partly = replace(
+        audit,
+        verdicts=tuple(replace(v, verdict=(INCONCLUSIVE, NO_LEAK)[v.attack.target == first]) for v in open_.verdicts),
+    )
+    assert sentences.overall(partly).startswith("No leak was established, but 2 of 3 targets could not be cleared.")
 
 
 def test_overall_without_leaks(audit: Audit) -> None:

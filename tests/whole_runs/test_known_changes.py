@@ -18,7 +18,15 @@ from flprivacy.attacks.frozen import FrozenAttack
 from flprivacy.attacks.results import tables
 from flprivacy.attacks.scenario import prepare
 from flprivacy.core.audit import Audit
-from flprivacy.core.change import FIRST_AUDIT, NO_CHANGE, NOT_COMPARABLE, WORSE, AuditChange, FoundTargets
+from flprivacy.core.change import (
+    FIRST_AUDIT,
+    NO_CHANGE,
+    NOT_COMPARABLE,
+    TOO_LITTLE_POWER,
+    WORSE,
+    AuditChange,
+    FoundTargets,
+)
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.digests import digest_bytes
 from flprivacy.core.errors import PolicyError, TrackingError
@@ -150,7 +158,7 @@ def test_a_model_from_its_first_audit_to_its_leak(world: World) -> None:
     changed, found = world.find(again)  # the same model, attacked again with other seeds
     assert list(changed) == ["central"]
     change = AuditChange.read(world.audit(changed, found, again, knows_keys=False) / "change.json")
-    assert change.verdict == NO_CHANGE
+    assert change.verdict == TOO_LITTLE_POWER
     assert len(change.targets[0].attacks) == 1
 
     world.publish("2026-11-10")  # it has learned the keys
@@ -175,7 +183,7 @@ def test_a_model_from_its_first_audit_to_its_leak(world: World) -> None:
     client = MlflowClient(world.uri)
     experiment = client.get_experiment_by_name("planted").experiment_id
     runs = client.search_runs([experiment], "tags.`audit.kind` = 'audit'", order_by=["attributes.start_time"])
-    assert [run.data.tags["audit.change"] for run in runs] == [FIRST_AUDIT, NO_CHANGE, WORSE]
+    assert [run.data.tags["audit.change"] for run in runs] == [FIRST_AUDIT, TOO_LITTLE_POWER, WORSE]
     assert target.previous is not None
     assert target.previous.run_id == runs[1].info.run_id
     assert runs[2].data.metrics["central.site.features.change_f1.ci_low"] == pytest.approx(attack.ci_low)
@@ -212,7 +220,7 @@ def test_what_is_not_the_same_is_not_compared_with(world: World, monkeypatch: py
 
     world.publish("2")
     _, found = world.find(OVERRIDES)
-    assert _compared(world, now, first, found).verdict == NO_CHANGE, "the very same scores"
+    assert _compared(world, now, first, found).verdict == TOO_LITTLE_POWER, "the very same scores"
     attack = {**now.provenance["attack"], "code": "of a later version"}
     better = replace(now, provenance={**now.provenance, "attack": attack})
     assert "the attacks of the two audits differ in code" in _reason(world, better, first, found)

@@ -159,7 +159,10 @@ def _verdict(
     verdict, telling = (LEAK, leaking) if leaking else (INCONCLUSIVE, unsettled) if unsettled else (NO_LEAK, waited_for)
     main, best = looks[0], asked[0].best
     attacked = _find(metrics, best, best.attack.target, (best.attack.access,))
-    reason = "; ".join(look.reason if look is main else f"{_title(look)}: {look.reason}" for look in telling)
+    first, *others = telling
+    reason = first.reason if first is main else f"{_title(first)}: {first.reason}"
+    if others:
+        reason += f"; likewise in {', '.join(map(_title, others))}"
     return Verdict(
         attack=best.attack,
         metric=main.metric,

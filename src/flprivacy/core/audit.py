@@ -86,8 +86,8 @@ class ExcessEstimate:
         p_value: two-sided, of no difference.
         best_baseline: whether this baseline is the strongest in this metric.
         as_good: whether it is the strongest, or not clearly weaker than that.
-        standard_error: of the difference; None in audits before 0.2.
-        degrees: of freedom, with which the standard error is known; None in audits before 0.2.
+        standard_error: of the difference; None in older audits.
+        degrees: of freedom, with which the standard error is known; None in older audits.
         of_class: the class that ``auc_class`` is about; empty for other metrics.
         strongest_of: among how many alike (classes) this is the strongest; interval and p-value allow for the choice.
     """
@@ -161,8 +161,8 @@ class Verdict:
         threshold: excess that the policy tolerates.
         verdict: ``leak``, ``no leak found`` or ``inconclusive``.
         reason: the verdict in a sentence.
-        looks: what each metric says that the verdict rests on, ``metric`` first; empty in audits before 0.2, whose
-            verdicts looked at one and were not corrected for their number.
+        looks: what each metric says that the verdict rests on, ``metric`` first; empty in older audits,
+            whose verdicts looked at one and were not corrected for their number.
     """
 
     attack: AttackKey = field(metadata=inline())

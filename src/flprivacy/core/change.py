@@ -33,7 +33,7 @@ class AttackChange:
     model_ci_low: float  # lower end of the interval for these two models
     model_ci_high: float
     model_p_value: float  # two-sided, of no difference between these two models
-    standard_error: float | None = None  # of the difference; this and what follows is None in changes before 0.2
+    standard_error: float | None = None  # of the difference; this and what follows is None in older changes
     degrees: float | None = None  # of freedom, with which the standard error is known
     tolerated: float | None = None  # excess that the policy tolerates in an audit
     detectable: float | None = None  # smallest true change that is found with 80% power among the run's attacks

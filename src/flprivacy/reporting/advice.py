@@ -35,37 +35,41 @@ def advice(audit: Audit, target: TargetSummary) -> str:
 def _leaking(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
     leaks = [v for v in found if v.verdict == LEAK]
     return (
-        f"{name} leaks {_secrets(leaks)} to {_holders(leaks)}: do not give it to anyone who may not know that; train "
-        "it again with more protection, or withhold it."
+        f"{name} leaks {_what_to_whom(leaks)}: do not give it to anyone who may not know that; train it again with "
+        "more protection, or withhold it."
     )
 
 
 def _unsettled(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
     unsettled = [v for v in found if v.verdict == INCONCLUSIVE]
     return (
-        f"{name} may leak {_secrets(unsettled)} to {_holders(unsettled)}; this audit cannot tell: do not release it on "
-        f"this; {remedy(audit, unsettled)}."
+        f"{name} may leak {_what_to_whom(unsettled)}; this audit cannot tell: do not release it on this; "
+        f"{remedy(audit, unsettled)}."
     )
 
 
 def _clear(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
+    secrets = list(dict.fromkeys(attribute_of(v.attack.attribute).secret for v in found))
+    holders = words.listed([_holder(way) for way in dict.fromkeys(v.attack.access for v in found)], "or")
     return (
-        f"{name} leaks nothing that these attacks could find to {_holders(found)}: as far as {_secrets(found)} "
-        f"{'goes' if len(_attributes(found)) == 1 else 'go'}, the policy does not stand against giving it to them."
+        f"{name} leaks nothing that these attacks could find to {holders}: as far as {words.listed(secrets)} "
+        f"{'goes' if len(secrets) == 1 else 'go'}, the policy does not stand against giving it to them."
     )
 
 
-def _attributes(found: Sequence[Verdict]) -> list[str]:
-    return list(dict.fromkeys(v.attack.attribute for v in found))
+def _what_to_whom(found: Sequence[Verdict]) -> str:
+    """Return "the patient's sex to whoever sees its answers" and so on; who learns the same is named together."""
+    learnt: dict[str, dict[str, None]] = {}
+    for verdict in found:
+        learnt.setdefault(verdict.attack.access, {})[attribute_of(verdict.attack.attribute).secret] = None
+    together: dict[tuple[str, ...], list[str]] = {}
+    for access, secrets in learnt.items():
+        together.setdefault(tuple(secrets), []).append(_holder(access))
+    return ", and ".join(f"{words.listed(what)} to {words.listed(whom, 'or')}" for what, whom in together.items())
 
 
-def _secrets(found: Sequence[Verdict]) -> str:
-    return words.listed([attribute_of(name).secret for name in _attributes(found)])
-
-
-def _holders(found: Sequence[Verdict]) -> str:
-    ways = dict.fromkeys(v.attack.access for v in found)
-    return words.listed([_HOLDERS.get(way, f"whoever has its {words.access_name(way)}") for way in ways], "or")
+def _holder(access: str) -> str:
+    return _HOLDERS.get(access, f"whoever has its {words.access_name(access)}")
 
 
 def remedy(audit: Audit, unsettled: Sequence[Verdict]) -> str:

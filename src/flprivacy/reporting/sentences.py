@@ -6,13 +6,12 @@ Every sentence says what was found, by how much, with its interval, and under wh
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from flprivacy.core.attributes import AttackKey, attribute_of, metric_of
-from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, ExcessEstimate, Look, TargetSummary, Verdict
+from flprivacy.core.attributes import attribute_of
+from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
 from flprivacy.reporting import findings, words
 from flprivacy.reporting.advice import advice
 
 _STEPS = {"train_target": "training", "pull_target": "fetching it", "attack_attributes": "the attack on it"}
-_WITHOUT_MODEL = ("pixels", "majority")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,11 +149,18 @@ def _undecided(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
     bounds = f"({_range(first)}{words.unit(first.metric)}, from {words.access_name(first.attack.access)})"
     tolerated = f"the tolerated {_amount(first.threshold, first)}"
     why = f"includes {tolerated}"
-    if first.ci_low > first.threshold or first.ci_high < first.threshold:
-        side, others = ("above", "every baseline") if first.ci_low > first.threshold else ("below", "others as good")
-        why = f"lies {side} {tolerated} for the best baseline, but not for {others}"
+    if first.ci_high < first.threshold:
+        why = f"lies below {tolerated} for the best baseline, but not for others as good"
+    elif first.ci_low > first.threshold and any(_may_be_chance(look) for look in first.looks):
+        why = f"lies above {tolerated}, but among this audit's many tests chance may do that"
+    elif first.ci_low > first.threshold:
+        why = f"lies above {tolerated} for the best baseline, but not for every baseline"
     text = f"{name} could not be cleared of giving away {names}: {where}the {coverage} of its excess {bounds} {why}."
     return text + _remainder(verdicts, (NO_LEAK,))
+
+
+def _may_be_chance(look: Look) -> bool:
+    return look.verdict == INCONCLUSIVE and look.ci_low > look.threshold and look.p_leak < 0.025
 
 
 def _nothing_found(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
@@ -219,84 +225,3 @@ def _short(verdict: Verdict) -> str:
     bounds = words.interval(verdict.ci_low, verdict.ci_high, verdict.metric)
     gain = " of error saved" if words.in_years(verdict.metric) else ""
     return f"{_secret(verdict)} ({amount}{gain} {bounds}, from {words.access_name(verdict.attack.access)})"
-
-
-def learned_lines(audit: Audit) -> tuple[str, ...]:
-    """Return a sentence a target whose attack clearly beats fresh weights but not an attacker without any model.
-
-    Such a target is no leak for someone who holds the scans, and one for someone who is handed features or outputs
-    alone.
-    """
-    lines = []
-    for target in findings.targets(audit):
-        parts = []
-        for verdict in findings.decided(audit, target.name):
-            least = min(_over_models(audit, verdict), key=lambda e: e.value, default=None)
-            if verdict.verdict != LEAK and least is not None and least.ci_low > verdict.threshold:
-                bounds = words.interval(least.ci_low, least.ci_high, least.metric)
-                name = words.attack_name(verdict.attack.attribute, verdict.attack.access)
-                parts.append(f"{name} {words.signed(least.value, least.metric)}{words.unit(least.metric)} {bounds}")
-        if parts:
-            lines.append(
-                f"Training put into {target.name} what fresh weights do not reveal: {words.listed(parts)}. The scans' "
-                "own pixels reveal as much or more, so this matters where features or outputs are shared without the "
-                "scans."
-            )
-    return tuple(lines)
-
-
-def _over_models(audit: Audit, verdict: Verdict) -> list[ExcessEstimate]:
-    """Return the excess over every baseline that is a model, such as fresh weights."""
-    wanted = verdict.attack, verdict.metric
-    return [e for e in audit.excesses if e.baseline not in _WITHOUT_MODEL and (e.attack, e.metric) == wanted]
-
-
-def ranking_lines(audit: Audit) -> tuple[str, ...]:
-    """Return a sentence an attribute: the targets by how strong the attack on them is, with paired differences.
-
-    Attacks of the richest access that all targets share count (features before outputs), at the fraction that decides.
-    Empty where there are fewer than two targets.
-    """
-    names = dict.fromkeys(c.attack.attribute for c in audit.comparisons)
-    return tuple(line for attribute in names if (line := _ranking(audit, attribute)))
-
-
-def _ranking(audit: Audit, attribute: str) -> str:
-    fraction, metric = findings.decisive_fraction(audit, attribute), findings.decisive_metric(audit, attribute)
-    for access in findings.accesses(audit, attribute) if fraction is not None else ():
-        attack = AttackKey(target="", attribute=attribute, access=access, fraction=fraction or 0.0)
-        found = {t.name: findings.estimate(audit, attack.on(t.name), metric) for t in findings.targets(audit)}
-        values = {name: one.value for name, one in found.items() if one is not None}
-        if len(values) < 2 or len(values) < len(found):
-            continue
-        sign = metric_of(metric).sign
-        first, *rest = sorted(values, key=lambda name: (-sign * values[name], name))
-        pairs = [_pair(audit, attack, metric, first, other) for other in rest]
-        if all(pairs):
-            behind = words.listed([_behind(pair) for pair in pairs if pair])
-            name, best = words.attack_name(attribute, access), words.number(values[first], metric)
-            without = _without_training(audit, attack.on(first))
-            return f"Most exposed, {name}: {first} ({best}{words.unit(metric)}{without}), ahead of {behind}."
-    return ""
-
-
-def _without_training(audit: Audit, attack: AttackKey) -> str:
-    """Return what the strongest baseline reaches, for whoever reads one number only."""
-    for v in audit.verdicts:
-        if v.attack == attack:
-            reached = f"{words.number(v.baseline_value, v.metric)}{words.unit(v.metric)}"
-            return f"; without its training, {v.baseline} {'alone ' if v.baseline == 'pixels' else ''}reaches {reached}"
-    return ""
-
-
-def _pair(audit: Audit, attack: AttackKey, metric: str, first: str, other: str) -> ExcessEstimate | None:
-    for c in audit.comparisons:
-        same = (c.attack.on(""), c.metric) == (attack, metric)
-        if same and {c.attack.target, c.baseline} == {first, other}:
-            return c
-    return None
-
-
-def _behind(pair: ExcessEstimate) -> str:
-    bounds = words.interval(pair.ci_low, pair.ci_high, pair.metric)
-    return f"{pair.baseline} by {words.number(pair.value, pair.metric)} {bounds}"

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetSummary, Verdict
-from flprivacy.reporting import advice, sentences, words
+from flprivacy.reporting import advice, asides, sentences, words
 from flprivacy.reporting.findings import decided, summaries, targets, utilities
 from flprivacy.reporting.words import WARNING
 
@@ -25,7 +25,7 @@ def headline(audit: Audit) -> list[str]:
         lines += [f"{glyph} {found.advice}", f"  {found.sentences}"]
         if found.warning:
             lines.append(f"{WARNING} {found.target}: {found.warning}")
-    lines += [*sentences.learned_lines(audit), *sentences.ranking_lines(audit)]
+    lines += [*asides.learned_lines(audit), *asides.ranking_lines(audit)]
     caveat = sentences.weak_attacks(audit)
     useless = [f"{WARNING} {name}: {text}" for name, text in advice.useless(audit).items()]
     closing = [text for text in (caveat, advice.family(audit), sentences.conditions(audit)) if text]

@@ -10,7 +10,16 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 
 from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, SCORES_FOLDER
 from flprivacy.core.attributes import METRICS, metric_of
-from flprivacy.core.audit import Audit, Curve, ExcessEstimate, MetricEstimate, TargetSummary, Verdict
+from flprivacy.core.audit import (
+    INCONCLUSIVE,
+    LEAK,
+    Audit,
+    Curve,
+    ExcessEstimate,
+    MetricEstimate,
+    TargetSummary,
+    Verdict,
+)
 from flprivacy.core.change import AuditChange
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import track
@@ -67,7 +76,8 @@ def _parent_tags(audit: Audit, change: AuditChange | None) -> dict[str, str]:
         "audit.cohort": audit.cohort_name,
         "audit.cohort_digest": audit.cohort_digest,
         "audit.command": str(audit.provenance.get("command", "")),
-        "audit.leaks": str(sum(v.verdict == "leak" for v in audit.verdicts)),
+        "audit.leaks": str(sum(v.verdict == LEAK for v in audit.verdicts)),
+        "audit.inconclusive": str(sum(v.verdict == INCONCLUSIVE for v in audit.verdicts)),
     }
     for target in audit.targets:
         if target.role == "target" and target.name in keys:

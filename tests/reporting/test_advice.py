@@ -1,0 +1,159 @@
+"""One sentence a target: what leaks, to whom, what to do; and what a reader must be told before it is believed."""
+
+from dataclasses import replace
+
+import pytest
+from example_audit import example_audit
+from report_page import Page
+
+from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
+from flprivacy.core.target import Utility
+from flprivacy.reporting.advice import advice, family, remedy, useless
+from flprivacy.reporting.figures.utility import utility_leakage
+from flprivacy.reporting.html import render
+from flprivacy.reporting.sentences import headlines
+from flprivacy.reporting.tables import telling
+from flprivacy.reporting.terminal import headline
+
+
+def looked(verdict: Verdict, *, area: str, **numbers: float) -> Verdict:
+    """Return a verdict with looks: its own metric, which says what it says unless the area alone is a leak, and AUC."""
+    given = {"excess": 0.12, "ci_low": 0.06, "ci_high": 0.18} | numbers
+    own = verdict.verdict if area != LEAK else NO_LEAK
+    looks = [
+        Look(
+            metric=metric, value=0.7, baseline="pixels", baseline_value=0.58, threshold=0.02, p_leak=0.001,
+            p_adjusted=0.02, verdict=says, reason="", **given,
+        )
+        for metric, says in ((verdict.metric, own), ("auc_ovr", area))
+    ]  # fmt: skip
+    return replace(verdict, looks=tuple(looks))
+
+
+def of(name: str, audit: Audit) -> TargetSummary:
+    return next(t for t in audit.targets if t.name == name)
+
+
+def judged(audit: Audit, **words: str) -> Audit:
+    """Return the audit with verdicts on ``central`` from features by attribute, and nothing else."""
+    chosen = [v for v in audit.verdicts if (v.attack.target, v.attack.access) == ("central", "features")]
+    return replace(
+        audit,
+        verdicts=tuple(replace(v, verdict=words[v.attack.attribute]) for v in chosen if v.attack.attribute in words),
+    )
+
+
+def test_a_leak_says_what_to_whom_and_what_to_do(audit: Audit) -> None:
+    found = advice(judged(audit, site=LEAK, sex=NO_LEAK), of("central", audit))
+    assert found == (
+        "central leaks the hospital that a scan comes from to whoever is given its weights or its features: do not "
+        "give it to anyone who may not know that; train it again with more protection, or withhold it."
+    )
+
+
+def test_who_learns_what_is_told_apart(audit: Audit) -> None:
+    leaks = tuple(
+        replace(v, verdict=LEAK)
+        for v in audit.verdicts
+        if v.attack.target == "central"
+        and (v.attack.attribute, v.attack.access) in {("site", "features"), ("site", "outputs"), ("sex", "features")}
+    )
+    text = advice(replace(audit, verdicts=leaks), of("central", audit))
+    assert "the hospital that a scan comes from and the patient's sex to whoever is given its weights" in text
+    assert ", and the hospital that a scan comes from to whoever sees its answers" in text
+
+
+def test_inconclusive_names_the_action_and_what_would_settle_it(audit: Audit) -> None:
+    open_ = judged(audit, site=INCONCLUSIVE)
+    (one,) = open_.verdicts
+    wide = replace(open_, verdicts=(replace(one, excess=-0.02, ci_low=-0.08, ci_high=0.04, threshold=0.02),))
+    text = advice(wide, of("central", audit))
+    assert text.startswith("central may leak the hospital that a scan comes from")
+    assert "do not release it on this; some 400 more held-out patients would settle it" in text  # (0.06 / 0.04)^2 - 1
+    close = replace(open_, verdicts=(replace(one, excess=0.021, ci_low=-0.04, ci_high=0.08, threshold=0.02),))
+    assert "hardly settle it, so treat it as a leak" in advice(close, of("central", audit))
+
+
+def test_too_few_seeds_are_the_first_thing_to_mend(audit: Audit) -> None:
+    few = replace(audit, metrics=tuple(replace(m, n_seeds=2) for m in audit.metrics))
+    assert remedy(few, judged(audit, site=INCONCLUSIVE).verdicts).startswith("attack with at least 5 seeds")
+
+
+def test_no_leak_is_no_promise(audit: Audit) -> None:
+    text = advice(judged(audit, site=NO_LEAK, sex=NO_LEAK), of("central", audit))
+    assert "leaks nothing that these attacks could find to whoever is given its weights or its features" in text
+    assert "the policy does not stand against giving it to them" in text
+    assert "was not judged" in advice(replace(audit, verdicts=()), of("central", audit))
+
+
+def test_the_page_and_the_terminal_begin_with_it(audit: Audit, page: Page) -> None:
+    for one in headlines(audit):
+        assert one.advice in page.sections["found"]
+        assert any(one.advice in line for line in headline(audit))
+
+
+def test_a_leak_that_only_the_area_sees_is_told_in_its_numbers(audit: Audit) -> None:
+    only = judged(audit, sex=LEAK)
+    seen = replace(only, verdicts=tuple(looked(v, area=LEAK) for v in only.verdicts))
+    (found,) = [h for h in headlines(seen) if h.target == "central"]
+    assert "reaches a macro AUC of 0.700, 0.120 higher (95% interval 0.060 to 0.180)" in found.sentences
+    assert [look.metric for look in telling(seen.verdicts[0])] == ["auc_ovr"]
+    page = Page(render(seen))
+    assert "macro AUC: excess +0.120 [0.060, 0.180]" in " ".join(page.sections["attacks"].split())
+    assert [row[2] for row in page.table("looks").rows[1:]] == ["weighted F1", "macro AUC"]
+
+
+def test_how_often_any_verdict_is_a_false_leak_is_said(audit: Audit) -> None:
+    together = replace(audit, verdicts=tuple(looked(v, area=v.verdict) for v in audit.verdicts))
+    assert (
+        family(together)
+        == "If nothing leaked, the chance that any of this audit's 24 verdicts is a leak would be at most 5%."
+    )
+    assert family(together) in headline(together)
+    assert "24 verdicts stand alone and are not corrected" in family(audit)  # filed before they were held together
+    assert family(replace(audit, verdicts=())) == ""
+
+
+def guessing(audit: Audit) -> Audit:
+    bad = Utility(accuracy=0.3, f1_macro=0.2, auc_ovr=0.447, n_scans=412)
+    return replace(audit, targets=tuple(replace(t, utility=bad) if t.name == "siloed" else t for t in audit.targets))
+
+
+def test_a_model_that_guesses_is_not_called_useful(audit: Audit) -> None:
+    assert useless(audit) == {}
+    found = useless(guessing(audit))
+    assert found == {"siloed": "It is of no use: AUC 0.447 on the disease task, where guessing reaches 0.500."}
+    page = Page(render(guessing(audit)))
+    assert found["siloed"] in page.sections["utility"]
+    assert found["siloed"] in page.sections["found"]
+    assert "useful" not in page.sections["utility"]
+    assert any(found["siloed"] in line for line in headline(guessing(audit)))
+    panel = utility_leakage(guessing(audit)).axes[0]
+    assert any(line.get_label() == "guessing" for line in panel.get_lines())
+    assert not any(line.get_label() == "guessing" for line in utility_leakage(audit).axes[0].get_lines())
+
+
+@pytest.mark.parametrize("term", ["Exposed", "Features, outputs", "Strength", "Excess", "Seeds", "Weighted F1"])
+def test_terms_are_explained_on_the_first_screen(page: Page, term: str) -> None:
+    assert term in page.sections["found"]
+
+
+def test_the_header_says_when_for_whom_and_of_which_cohort(audit: Audit) -> None:
+    text = Page(render(audit, written="29 November 2026")).text
+    head = " ".join(text[: text.index("targets gives")].split())
+    for fact in ("29 November 2026", audit.cohort_name, "privacy officers", "Confidential"):
+        assert fact in head
+
+
+def test_paper_unfolds_and_nothing_scrolls(page: Page) -> None:
+    paper = page.style[page.style.index("@media print") :]
+    assert "details::details-content { content-visibility: visible" in paper
+    assert ".scroll, pre { overflow: visible; }" in paper
+    assert "white-space: pre-wrap" in paper
+
+
+def test_what_each_model_is_stands_in_its_card() -> None:
+    audit = example_audit(n_sites=3)
+    page = Page(render(audit))
+    for meaning in ("One model a hospital", "trained in one place", "by all hospitals together"):
+        assert meaning in page.sections["found"]
