@@ -37,7 +37,9 @@ def test_it_fills_the_fields_of_the_audit(audit: AttributeAudit) -> None:
 
 def test_every_attack_has_every_metric(audit: AttributeAudit) -> None:
     attacks = 2 * (2 + 2 + 2 + 1 + 1)  # fractions x (accesses of three models, and two attackers without)
-    assert len(audit.metrics) == attacks * (5 + 4 + 4 + 1)
+    of_class = [m for m in audit.metrics if m.of_class]
+    assert len(audit.metrics) - len(of_class) == attacks * (6 + 5 + 5 + 1)
+    assert {(m.metric, m.attack.attribute) for m in of_class} == {("auc_class", "site")}
     assert len(audit.confusions) == attacks * 3
     assert len(audit.scatters) == attacks
     assert len(audit.curves) == 1
@@ -50,7 +52,8 @@ def test_every_attack_has_every_metric(audit: AttributeAudit) -> None:
 
 
 def test_every_target_is_held_against_every_baseline(audit: AttributeAudit) -> None:
-    assert len(audit.excesses) == 2 * 2 * 2 * 3 * (5 + 4 + 4 + 1)  # targets, accesses, fractions, baselines, metrics
+    attacks = 2 * 2 * 2 * 3  # targets, accesses, fractions, baselines
+    assert len(audit.excesses) == attacks * (6 + 5 + 5 + 1 + 1)  # metrics, and the site that stands out most
     assert {e.attack.target for e in audit.excesses} == {"central", "siloed"}
     best = [e for e in audit.excesses if e.best_baseline]
     assert len(best) * 3 == len(audit.excesses)
