@@ -66,7 +66,7 @@ def test_weighted_metrics_equal_a_loop_that_copies_the_patients_scans(draw: Draw
                     "accuracy": reference.accuracy_score(truth, guess),
                     "top3_accuracy": top,
                 }
-                assert {name: v[row, model, seed] for name, v in values.items()} == pytest.approx(expected)
+                assert {name: values[name][row, model, seed] for name in expected} == pytest.approx(expected)
 
 
 def test_weighted_years_equal_a_loop_that_copies_the_patients_scans() -> None:
