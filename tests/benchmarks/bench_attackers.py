@@ -151,7 +151,7 @@ def extracted(work: Path, seeds: int):
         out = work / name
         if not out.is_dir():
             train_target(name, study.targets[name], cohort, protocol=study.protocol, work=work / f"w-{name}", out=out)
-        target = LoadedTarget(out, read_target(out))
+        target = LoadedTarget(out, read_target(out), window_hu=cohort.meta.window_hu)
         attack = FrozenAttack(scenario, target.sources()[:1], target=name, work=work / f"a-{name}")
         attacks[name] = (attack, attack.sources[0])
     found = {name: attack.extraction(source) for name, (attack, source) in attacks.items()}
