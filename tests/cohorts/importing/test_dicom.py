@@ -428,6 +428,19 @@ def test_a_compressed_file_without_preamble_is_named(tmp_path: Path) -> None:
     assert {reason for reason, _ in reasons(tmp_path)} == {"compressed DICOM file without preamble"}
 
 
+def test_air_that_is_stored_as_padding_is_air(tmp_path: Path) -> None:
+    class Clipped(Scan):
+        def hu(self) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
+            hu = np.full(self.shape, -1024.0)
+            hu[2:9, 2:6] = 40.0
+            return hu
+
+    for path in write_series(tmp_path, Clipped(**vars(SMALL))):
+        edit(path, PixelPaddingValue=0)
+    volume = only(find(tmp_path)).read()
+    assert (volume.min(), volume.max()) == (0, 76)
+
+
 @pytest.mark.parametrize(
     ("slope", "intercept", "detail"),
     [

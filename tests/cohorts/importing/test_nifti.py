@@ -195,11 +195,12 @@ def test_values_that_cannot_be_hu_are_refused(tmp_path: Path, kind: str) -> None
         only(find(tmp_path / "scans", "a.nii")).read()
 
 
-def test_a_scan_in_hu_with_unknown_voxels_around_it_is_taken(tmp_path: Path) -> None:
+@pytest.mark.parametrize("padding", [-3024.0, -2000.0, -1500.0, -1024.0])
+def test_a_scan_in_hu_with_padding_around_it_is_taken(tmp_path: Path, padding: float) -> None:
     path = write_nifti(tmp_path / "scans" / "a.nii", PLAIN, dtype="float32")
     image = nibabel.load(path)
     data = np.array(image.get_fdata(dtype=np.float32))
-    data[:2], data[-2:] = np.nan, -3024.0
+    data[:2], data[-2:] = np.nan, padding
     nibabel.save(nibabel.Nifti1Image(data, image.affine), path)
     assert_landmarks(only(find(tmp_path / "scans", "a.nii")), PLAIN)
 

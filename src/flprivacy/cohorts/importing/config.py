@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from flprivacy.core.checks import check
 
 SERIES_CHOICES = ("most-slices", "all")
-SFORM, QFORM = FORMS = ("sform", "qform")
+SFORM = "sform"
+FORMS = (SFORM, "qform")
 UNLABELLED = "unlabelled"
 _MAX_VOXELS = 1 << 28
 

@@ -26,7 +26,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
 from flprivacy.cohorts.importing.found import ScanError, damage, refusing
-from flprivacy.cohorts.importing.stack import Plane
+from flprivacy.cohorts.importing.stack import AIR_HU, Plane
 
 _GROUP_TAGS = (0x52009229, 0x52009230)
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
@@ -35,6 +35,7 @@ _MORE_BYTES, _MORE_ITEMS = 8 << 10, 100  # a frame
 _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 # The first tag of a file without preamble, 0008,0000 to 0008,0018, with a VR or (implicit) a short length.
 _BARE = re.compile(rb"\x08\x00[\x00-\x18]\x00(?:(?:UL|CS|UI|DA|TM)..|[\x00-\xff]\x00\x00\x00)", re.DOTALL)
+_NEAR_AIR_HU = 100.0
 _EXCEEDED = "header out of proportion"
 
 
@@ -168,7 +169,7 @@ def planes_hu(slices: Sequence[Slice]) -> Iterator[Plane]:
     """Read slices of one series, one at a time, in the order given.
 
     Yields:
-        float32 (rows, columns) in HU, NaN where nothing was measured.
+        float32 (rows, columns) in HU; where nothing was measured NaN, or air if that is what its value stands for.
 
     Raises:
         ScanError: pixels are truncated or damaged.
@@ -184,7 +185,9 @@ def planes_hu(slices: Sequence[Slice]) -> Iterator[Plane]:
                 plane = stored.astype(np.float32) * np.float32(piece.slope) + np.float32(piece.intercept)
                 if piece.storage.padding is not None:
                     low, high = piece.storage.padding
-                    plane[(stored >= low) & (stored <= high)] = np.nan
+                    outside = (stored >= low) & (stored <= high)
+                    as_air = np.abs(plane[outside] - AIR_HU) < _NEAR_AIR_HU  # where padding and air are one value
+                    plane[outside] = np.where(as_air, np.float32(AIR_HU), np.float32(np.nan))
             yield plane
 
 

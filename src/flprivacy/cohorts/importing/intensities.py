@@ -22,7 +22,8 @@ class Intensities:
     air: int = 0
     tissue: int = 0  # whatever is denser than lung
     dense: int = 0  # beyond what a CT measures
-    nothing: int = 0  # where no scan has values
+    nothing: int = 0  # where no scan has values but one that stands for padding
+    padding: float = np.nan  # that value
     low: float = np.inf
     high: float = -np.inf
 
@@ -35,7 +36,10 @@ class Intensities:
         self.air += int(np.count_nonzero((known >= _AIR_HU[0]) & (known <= _AIR_HU[1])))
         self.tissue += int(np.count_nonzero(known > _AIR_HU[1]))
         self.dense += int(np.count_nonzero(known > DENSEST_HU))
-        self.nothing += int(np.count_nonzero((known > _NOTHING_HU[0]) & (known < _NOTHING_HU[1])))
+        nothing = known[(known > _NOTHING_HU[0]) & (known < _NOTHING_HU[1])]
+        if nothing.size and np.isnan(self.padding):
+            self.padding = float(np.median(nothing))
+        self.nothing += int(np.count_nonzero(nothing != np.float32(self.padding)))
         self.low, self.high = min(self.low, float(known.min())), max(self.high, float(known.max()))
 
     def check(self) -> None:
