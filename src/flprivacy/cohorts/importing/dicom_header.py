@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -234,7 +235,13 @@ def _storage(basic: Dataset, origin: _Origin) -> Storage:
         if value != ""
     ]
     padding = (min(ends), max(ends)) if ends and basic.get("PixelPaddingValue") not in (None, "") else None
-    return Storage(padding=padding, shift=shift, high_bit=high, syntax=origin.syntax if origin.bare else None)
+    return _one_record(Storage(padding, shift, high, origin.syntax if origin.bare else None))
+
+
+@lru_cache(maxsize=256)
+def _one_record(storage: Storage) -> Storage:
+    """Return one record for all files that store pixels alike; there are many files."""
+    return storage
 
 
 def _as_stored(value: int, bits: int, *, signed: bool) -> int:
