@@ -6,10 +6,12 @@ import sys
 import textwrap
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 from attack_examples import bare_cohort, manifest, written_cohort
+from keras import layers
 from target_examples import write_target
 
 from flprivacy.attacks import frozen
@@ -18,6 +20,8 @@ from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.learner import curve_epochs
 from flprivacy.core.errors import AttackError
 from flprivacy.core.scores import CURVE_COLUMNS
+from flprivacy.core.target_source import TargetSource
+from flprivacy.targets.importing import import_checkpoint
 
 CONFIG = AttackConfig(
     accesses=("features", "outputs"),
@@ -173,3 +177,15 @@ def test_a_single_class_attribute_is_refused_before_any_work(target, cohort, tmp
     with pytest.raises(AttackError, match="attribute sex"):
         attack_attributes(CONFIG, alike, target, protocol="standard", work=tmp_path / "work")
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("role", ["target", "baseline"])
+def test_a_model_that_sees_nothing_in_the_scans_is_not_cleared(cohort, tmp_path, role):
+    scan = keras.Input((*cohort.meta.shape, 1))
+    dead = layers.Dense(4, activation="relu", bias_initializer=keras.initializers.Constant(-1e4), name="embedding")
+    x = dead(layers.GlobalAveragePooling3D()(scan))
+    keras.Model(scan, layers.Dense(3, activation="softmax")(x)).save(tmp_path / "dead.keras")
+    source = TargetSource(location="dead.keras", feature_layer="embedding", role=role)
+    import_checkpoint(source, tmp_path / "dead.keras", name="dead", out=tmp_path / "dead")
+    with pytest.raises(AttackError, match=r"dead, model: its features are the same for every scan .*input_range, axes"):
+        attack_attributes(CONFIG, cohort, tmp_path / "dead", protocol="standard", work=tmp_path / "work")

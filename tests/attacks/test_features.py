@@ -3,9 +3,18 @@ import pytest
 from attack_examples import written_cohort
 from target_examples import ARCHITECTURE
 
-from flprivacy.attacks.features import TEST_VIEW, Views, answer_features, extract, model_forward
+from flprivacy.attacks.features import (
+    TEST_VIEW,
+    Extraction,
+    Views,
+    answer_features,
+    check_answers,
+    extract,
+    model_forward,
+)
 from flprivacy.cohorts.format import read_volumes
 from flprivacy.cohorts.preprocessing import test_view, train_view, view_keys
+from flprivacy.core.errors import AttackError
 from flprivacy.models.registry import build
 
 
@@ -106,3 +115,26 @@ def test_answers_are_log_probabilities_finite_at_zero():
     np.testing.assert_allclose(values[:, :2], logs, rtol=1e-5)
     np.testing.assert_allclose(values[:, 2:4], -logs, rtol=1e-5)
     np.testing.assert_array_equal(values[:, 4:8], values[:, :4])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_answers_that_are_no_numbers_are_refused(value):
+    sound, broken = np.ones((1, 4, 3), np.float32), np.ones((4, 3), np.float32)
+    broken[2, 1] = value
+    for found in (
+        Extraction(exposed={"features": sound}, scored={"features": broken}),
+        Extraction(exposed={"features": broken[None]}, scored={"features": sound[0]}),
+    ):
+        with pytest.raises(AttackError, match=r"mine, model: its features of some scans are no numbers; .*input_range"):
+            check_answers(found, "mine, model")
+
+
+def test_features_that_vary_by_rounding_alone_are_constant():
+    features = 3.0 + 1e-6 * np.random.default_rng(0).random((5, 4), dtype=np.float32)
+    found = Extraction(exposed={"features": features[None]}, scored={"features": features})
+    with pytest.raises(AttackError, match="its features are the same for every scan"):
+        check_answers(found, "mine, model")
+    varied = features + np.arange(5, dtype=np.float32)[:, None] * np.float32(
+        [0, 0, 0, 0.01]
+    )  # of one feature is enough
+    check_answers(Extraction(exposed={"features": varied[None]}, scored={"features": varied}), "mine")

@@ -17,6 +17,7 @@ from flprivacy.cohorts.format import read_volumes
 from flprivacy.cohorts.preprocessing import test_view, train_view, view_keys
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.digests import digest_json
+from flprivacy.core.errors import AttackError
 from flprivacy.core.progress import progress
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ Forward = Callable[[FloatArray], Arrays]
 
 TEST_VIEW = -1  # number of the view that is scored
 SMALLEST_PROBABILITY = 1e-7
+LEAST_SPREAD = 1e-5  # of features over scans, relative to their size; float32 rounds at 1e-7
 _REPEATS = 4
 _FORMAT = 1
 
@@ -85,6 +87,26 @@ def extract(
         exposed={name: np.stack([one[name] for one in exposed]) for name in exposed[0]},
         scored=caches[TEST_VIEW].read(views.scored),
     )
+
+
+def check_answers(found: Extraction, whose: str) -> None:
+    """Refuse answers that tell nothing of any scan: a model that sees other values than in training is not cleared.
+
+    Nor does a baseline of fresh weights that is mute say anything of the targets beside it.
+
+    Raises:
+        AttackError: some are no numbers, or the features are the same for every scan.
+    """
+    remedy = "state the values and the order of axes that it takes (input_range, axes), or give another file"
+    for name, values in found.scored.items():
+        if not (np.isfinite(values).all() and np.isfinite(found.exposed[name]).all()):
+            raise AttackError(f"{whose}: its {name} of some scans are no numbers; {remedy}")
+        spread, size = values.std(axis=0, dtype=np.float64).max(), np.abs(values).max()
+        if name == "features" and not spread > LEAST_SPREAD * size:
+            raise AttackError(
+                f"{whose}: its features are the same for every scan (they vary by {spread:.1e} around {size:.1e}), so "
+                f"nothing can be said of what it gives away; {remedy}"
+            )
 
 
 def _key(source: str, views: Views, view: int) -> str:

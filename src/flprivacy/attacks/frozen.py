@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from flprivacy.attacks.answering import answer
 from flprivacy.attacks.cache import Arrays
-from flprivacy.attacks.features import Extraction, answer_features, extract
+from flprivacy.attacks.features import Extraction, answer_features, check_answers, extract
 from flprivacy.attacks.learner import Trained, train_heads
 from flprivacy.attacks.results import Finished, Job, Outcome, ResultStore, Source
 from flprivacy.attacks.scenario import Exposure, Scenario
@@ -54,6 +54,7 @@ class FrozenAttack:
                 work=self._work,
                 description=f"features of {self.target}, {source.model}",
             )
+            check_answers(found, f"{self.target}, {source.model}")
             self._latest = (source.digest, found)
         return self._latest[1]
 
