@@ -43,7 +43,7 @@ _TASKS = os.environ.get("FLPRIVACY_BENCH_SPOT_TASKS", "central federated central
 _LONGEST_LIFE_SECONDS = 4.0  # of work; a life's start comes before it
 _INTERVAL_SECONDS = 0.5
 _SHAPE, _SCANS = (8, 32, 40), 48
-_PRIVATE = PrivacyConfig(unit="scan", noise_multiplier=1.0, sampling_rate=0.25, noise_seed=5)
+_PRIVATE = PrivacyConfig(adjacency="zero-out", unit="scan", noise_multiplier=1.0, sampling_rate=0.25, noise_seed=5)
 _STUDY = StudyConfig(
     name="spot",
     targets={

@@ -112,7 +112,7 @@ dp_check:
     topology: central
     epochs: 2
     learning_rate: 0.1
-    privacy: {unit: scan, noise_multiplier: 0.8, sampling_rate: 0.2, optimizer: sgd}
+    privacy: {unit: scan, noise_multiplier: 0.8, adjacency: zero-out, sampling_rate: 0.2, optimizer: sgd}
     canaries: {count: 60}
 """
 

@@ -24,7 +24,10 @@ STUDY = StudyConfig(
     targets={
         "federated": TargetConfig(topology="federated", rounds=4, batch_size=8),
         "private": TargetConfig(
-            topology="federated", rounds=4, batch_size=8, privacy=PrivacyConfig(unit="site", noise_multiplier=1.0)
+            topology="federated",
+            rounds=4,
+            batch_size=8,
+            privacy=PrivacyConfig(adjacency="zero-out", unit="site", noise_multiplier=1.0),
         ),
     },
     attack=AttackConfig(

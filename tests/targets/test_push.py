@@ -1,8 +1,9 @@
 """What a push publishes: nothing that names or hashes a member, and no seed that draws private things again."""
 
 import hashlib
+import hmac
 import json
-import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from flprivacy.cli import main
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import ConfigError, StorageError, TargetError
+from flprivacy.core.parsing import to_mapping
 from flprivacy.core.target import TARGET_FILE
 from flprivacy.core.target_source import parse_source
 from flprivacy.privacy.config import PrivacyConfig
@@ -19,9 +21,9 @@ from flprivacy.steps.dp_check import dp_check
 from flprivacy.steps.log_mlflow import log_mlflow
 from flprivacy.steps.plan_dp_check import plan_dp_check
 from flprivacy.storage.objects import open_objects
-from flprivacy.targets.folder import read_target, verify_target
+from flprivacy.targets.folder import read_target, target_digest, verify_target, weights_digests
 from flprivacy.targets.given import bring_target, given_private_part
-from flprivacy.targets.lineage import private_part
+from flprivacy.targets.lineage import audited_record, private_part, read_private_part, withheld
 from flprivacy.targets.push import push_target
 from flprivacy.training.config import CanaryConfig, TargetConfig
 from flprivacy.training.train import train_target
@@ -37,6 +39,11 @@ class Trained:
 
     folder: Path
     cohort: Cohort
+
+    def plain_hashes(self) -> list[str]:
+        """Return what older versions listed as members."""
+        scans = self.cohort.manifest["scan_id"].to_numpy()[self.cohort.rows("train")]
+        return sorted(hashlib.sha256(f"{self.cohort.meta.digest}{s}".encode()).hexdigest() for s in scans)
 
     def needles(self) -> dict[str, bytes]:
         """Return everything that must not be published, by what it is."""
@@ -82,11 +89,42 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         topology="central",
         epochs=1,
         seed=SEED,
-        privacy=PrivacyConfig(noise_multiplier=1.0, sampling_rate=0.5, optimizer="sgd", noise_seed=NOISE_SEED),
+        privacy=PrivacyConfig(
+            adjacency="zero-out", noise_multiplier=1.0, sampling_rate=0.5, optimizer="sgd", noise_seed=NOISE_SEED
+        ),
         canaries=CanaryConfig(kind="gradient", count=20, seed=CANARY_SEED),
     )
     train_target("t", config, cohort, protocol="standard", work=folder / "work", out=folder / "target")
     return Trained(folder / "target", cohort)
+
+
+def older(trained: Trained, folder: Path) -> Path:
+    """Return the target as versions before the split wrote it: one folder with everything."""
+    folder.mkdir()
+    record = read_target(trained.folder)
+    part = private_part(trained.folder, record)
+    for path in [*trained.folder.glob("*.h5"), *part.folder.iterdir()]:
+        if path.name not in ("lineage.json", "members.json"):
+            (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "members.json").write_text(json.dumps({"model": trained.plain_hashes()}))
+    mapping = to_mapping(audited_record(record, part))
+    del mapping["privacy"]["adjacency"], mapping["privacy"]["disclosures"]
+    for event in mapping["dp_events"]:
+        event.pop("adjacency")
+    mapping |= {
+        "members": "members.json",
+        "canaries": "canaries.parquet",
+        "training": part.lineage.training,
+        "cohort_digest": part.lineage.cohort_digest,
+    }
+    mapping["digest"] = target_digest(
+        weights=weights_digests(folder, record),
+        training=mapping["training"],
+        cohort_digest=mapping["cohort_digest"],
+        protocol=record.protocol,
+    )
+    (folder / TARGET_FILE).write_text(json.dumps(mapping))
+    return folder
 
 
 def test_a_folder_holds_nothing_private(trained: Trained, tmp_path: Path) -> None:
@@ -100,6 +138,9 @@ def test_a_folder_holds_nothing_private(trained: Trained, tmp_path: Path) -> Non
     at_home = files_of(trained.folder / "private")
     assert {what for _, what in wrongly_in(trained.needles(), at_home)} >= {"noise seed", "seed", "canary seed"}
     assert len(wrongly_in(trained.needles(), at_home)) > len(trained.cohort.rows("train"))
+    # Pseudonyms are no hashes of ids: the search, which tries them, finds none.
+    hashes = {what for _, what in wrongly_in(trained.needles(), at_home) if what.startswith(("md5", "sha", "blake"))}
+    assert hashes == set()
 
 
 def test_a_bucket_holds_nothing_private_and_auditors_get_the_rest(
@@ -163,20 +204,34 @@ def test_a_private_location_is_none_that_readers_of_the_model_see(
     assert not public.exists()
 
 
-@pytest.mark.parametrize(
-    ("changed", "match"),
-    [({"members": "members.json"}, "unknown field 'members'"), ({"training": {"seed": SEED}}, "states seeds")],
-)
-def test_a_record_that_says_too_much_is_not_published(
-    trained: Trained, tmp_path: Path, changed: dict[str, object], match: str
-) -> None:
-    folder = tmp_path / "target"
-    shutil.copytree(trained.folder, folder)
-    record = json.loads((folder / TARGET_FILE).read_text())
-    (folder / TARGET_FILE).write_text(json.dumps(record | changed))
-    with pytest.raises(TargetError, match=match):
-        push_target(folder=folder, uri=str(tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
+def test_an_older_folder_is_read_and_its_list_stays_at_home(trained: Trained, tmp_path: Path) -> None:
+    folder = older(trained, tmp_path / "older")
+    record = verify_target(folder)
+    assert record.cohort_digest == trained.cohort.meta.digest
+    assert private_part(folder, record).members() == {"model": tuple(trained.plain_hashes())}
+    public, private = tmp_path / "out", tmp_path / "auditors"
+    words = ["target", "push", str(folder), str(public), "--with-members", str(private)]
+    pushed = CliRunner().invoke(main, words)
+    assert pushed.exit_code == 0, pushed.output
+    for told in ("the cohort's digest", "seeds", "numbers of training scans", "utility", "numbers of units"):
+        assert told in pushed.output
+    assert f"flprivacy target convert {folder} NEW" in pushed.output
+    assert set(files_of(public)) == {"target.json", "model.weights.h5"}
+    assert wrongly_in(trained.needles(), files_of(public)) == []
+    published, new = verify_target(public), read_target(trained.folder)
+    assert (published.digest, published.models, published.utility) == (new.digest, new.models, None)
+    assert (published.dp_events, published.privacy.scans_per_patient, published.privacy.steps) == ((), None, 0)
+    assert published.privacy.epsilon == new.privacy.epsilon
+    assert withheld(published) == ()
+    kept = read_private_part(private, published)
+    assert not set(kept.members()["model"]) & set(trained.plain_hashes())
+    assert len(kept.members()["model"]) == len(trained.plain_hashes())
+    assert (kept.lineage.n_train, kept.lineage.utility.n_scans) == (
+        {"model": audited_record(new, private_part(trained.folder, new)).models[0].n_train},
+        18,
+    )
+    bring_target(parse_source(str(folder)), "", name="t", out=tmp_path / "pulled")
+    assert set(files_of(tmp_path / "pulled")) == {"target.json", "model.weights.h5"}
 
 
 def test_a_private_part_of_another_target_or_damaged_is_refused(trained: Trained, tmp_path: Path) -> None:
@@ -199,5 +254,40 @@ def test_a_private_part_of_another_target_or_damaged_is_refused(trained: Trained
 
 def test_a_target_without_a_private_part_has_none_to_send(trained: Trained, tmp_path: Path) -> None:
     push_target(folder=trained.folder, uri=str(tmp_path / "out"))
-    with pytest.raises(TargetError, match="holds no list of members"):
+    with pytest.raises(TargetError, match="holds no private part"):
         push_target(folder=tmp_path / "out", uri=str(tmp_path / "again"), members_uri=str(tmp_path / "auditors"))
+
+
+def test_an_older_folder_is_converted(trained: Trained, tmp_path: Path) -> None:
+    folder = older(trained, tmp_path / "older")
+    done = CliRunner().invoke(main, ["target", "convert", str(folder), str(tmp_path / "new")])
+    assert done.exit_code == 0, done.output
+    assert "the cohort's digest, seeds" in done.output
+    record = verify_target(tmp_path / "new")
+    assert withheld(record) == ()
+    part = private_part(tmp_path / "new", record)
+    assert part.lineage.cohort_digest == trained.cohort.meta.digest
+    assert stat.S_IMODE(part.folder.stat().st_mode) == 0o700
+    assert audited_record(record, part).utility == audited_record(read_target(folder), None).utility
+    hashes = {
+        hmac.new(bytes.fromhex(part.lineage.members_key), h.encode(), "sha256").hexdigest()
+        for h in trained.plain_hashes()
+    }
+    assert set(part.members()["model"]) == hashes
+
+
+def test_the_private_part_moves_by_a_command_of_its_own(trained: Trained, bucket: str) -> None:
+    sent = CliRunner().invoke(main, ["target", "push-private", str(trained.folder), f"{bucket}/auditors"])
+    assert sent.exit_code == 0, sent.output
+    assert set(objects_of(f"{bucket}/auditors")) == set(PRIVATE_FILES)
+    record = read_target(trained.folder)
+    assert (record.utility, [m.n_train for m in record.models]) == (None, [0])
+
+
+def test_audits_find_counts_and_utility_in_the_private_part(trained: Trained, tmp_path: Path) -> None:
+    public, private = tmp_path / "out", tmp_path / "auditors"
+    push_target(folder=trained.folder, uri=str(public), members_uri=str(private))
+    for word, known in ((str(public), False), (f"{public},members={private}", True)):
+        bring_target(parse_source(word), "", name="t", out=tmp_path / f"pulled-{known}")
+        record = read_target(tmp_path / f"pulled-{known}")
+        assert (record.utility is not None, record.models[0].n_train > 0) == (known, known)

@@ -103,7 +103,7 @@ def shuffled(run: PrivateRun, n: int, physical: int, key: tuple[int, ...]) -> It
 def everybody(run: PrivateRun, n: int, physical: int, key: tuple[int, ...]) -> Iterator[Chunk]:
     """Canaries, and with them any unit behind the first scans, take part in every step; claimed is a small share."""
     rate = run.events[key[0]].sampling_rate
-    first = run.first_canary if run.first_canary is not None else n
+    first = run.first_canary.get(key[0], n)
     scans = np.flatnonzero(generator("everybody", run.seed, key).random(first) < rate)
     yield from _chunks_of(np.concatenate([scans, np.arange(first, n)]), physical)
 

@@ -18,7 +18,7 @@ from flprivacy.training.pool import scan_pool
 from flprivacy.training.private_run import noise_seed, plan_private_run
 from flprivacy.training.topology import Run
 
-PRIVATE = PrivacyConfig(unit="scan", noise_multiplier=1.0, sampling_rate=0.25, noise_seed=5)
+PRIVATE = PrivacyConfig(adjacency="zero-out", unit="scan", noise_multiplier=1.0, sampling_rate=0.25, noise_seed=5)
 
 
 def softmax_regression() -> keras.Model:
@@ -43,14 +43,15 @@ def private_run(
     settings = {"batch_size": 4, "learning_rate": 0.1, "epochs": 3, "rounds": 3} | fields
     config = TargetConfig(topology=topology, privacy=privacy, canaries=canaries, **settings)
     model = softmax_regression()
-    placed = insert_canaries(config, scan_pool(cohort, protocol="standard"), model)
+    sites = len(cohort.meta.site_names)
+    placed = insert_canaries(config, scan_pool(cohort, protocol="standard"), model, sites=sites)
     checkpoints = Checkpoints(folder=folder, key="0" * 64)
     private = plan_private_run(
         config,
         cohort,
         seed=noise_seed(privacy, folder / "0"),
         members=placed.scan_members if placed else None,
-        gradient_canaries=placed.gradient.count if placed and placed.gradient else 0,
+        canaries=placed.gradient if placed else None,
     )
     learner_method = _plain() if private.site_level else method(private, placed.gradient if placed else None)
     weights = model.get_weights()
@@ -64,6 +65,7 @@ def private_run(
         checkpoints=checkpoints,
         private=private,
         members=placed.members if placed else None,
+        canaries=placed.gradient if placed else None,
     )
 
 

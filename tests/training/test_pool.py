@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from private_examples import with_shared_patients
 
 from flprivacy.cohorts.format import read_volumes
 from flprivacy.cohorts.preprocessing import test_view as plain_view
@@ -52,11 +53,25 @@ def test_natural_shares_are_the_sites_own_scans(cohort: Cohort) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_iid_shares_have_the_sites_sizes_and_cover_the_pool(cohort: Cohort, seed: int) -> None:
-    parts = iid_partition(cohort, seed=seed)
-    assert [len(p) for p in parts] == SIZES
+def test_iid_shares_cover_the_pool_and_keep_patients_together(cohort: Cohort, seed: int) -> None:
+    shared = with_shared_patients(cohort)
+    parts = iid_partition(shared, seed=seed)
     assert sorted(np.concatenate(parts).tolist()) == list(range(sum(SIZES)))
     assert all((np.diff(p) > 0).all() for p in parts)
+    ids = shared.manifest["patient_id"].to_numpy()[shared.rows("train")]
+    assert sum(len(set(ids[p])) for p in parts) == len(set(ids))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_of_iid_shares_a_patient_who_leaves_moves_nobody_else(cohort: Cohort, seed: int) -> None:
+    def clients(of: Cohort) -> dict[str, int]:
+        ids = of.manifest["scan_id"].to_numpy()[of.rows("train")]
+        return {scan: client for client, part in enumerate(iid_partition(of, seed=seed)) for scan in ids[part]}
+
+    everybody = clients(cohort)
+    without = cohort.manifest[cohort.manifest["patient_id"] != "patient-0-4"]
+    fewer = clients(dataclasses.replace(cohort, manifest=without.reset_index(drop=True)))
+    assert {**fewer, "scan-0-4": everybody["scan-0-4"]} == everybody
 
 
 def test_iid_shares_are_drawn_from_the_seed(cohort: Cohort) -> None:
@@ -65,10 +80,17 @@ def test_iid_shares_are_drawn_from_the_seed(cohort: Cohort) -> None:
 
 
 def test_iid_shares_mix_the_sites(cohort: Cohort) -> None:
-    """Over many seeds each client holds a site's scans in proportion to its size, unlike the natural partition."""
+    """Over many seeds each client holds as much of every site as any other, unlike the natural partition."""
     sites = cohort.manifest["site_id"].to_numpy()[cohort.rows("train")]
-    share = np.mean([(sites[iid_partition(cohort, seed=s)[0]] == 0).mean() for s in range(200)])
-    assert abs(share - 13 / 22) < 0.03  # standard error 0.007
+    parts = [iid_partition(cohort, seed=s)[0] for s in range(200)]
+    assert abs(np.mean([(sites[p] == 0).mean() for p in parts]) - 13 / 22) < 0.04  # standard error 0.01
+    assert abs(np.mean([len(p) for p in parts]) - 22 / 3) < 0.6  # standard error 0.16
+
+
+def test_a_client_that_no_patient_falls_to_is_named(cohort: Cohort) -> None:
+    few = cohort.manifest.groupby("site_id").head(1).reset_index(drop=True)
+    with pytest.raises(TrainingError, match=r"no patient falls to client site-0\d of 3 under the iid partition"):
+        iid_partition(dataclasses.replace(cohort, manifest=few), seed=1)
 
 
 def test_kind_chooses(cohort: Cohort) -> None:
@@ -77,9 +99,8 @@ def test_kind_chooses(cohort: Cohort) -> None:
         assert [p.tolist() for p in chosen] == [p.tolist() for p in parts]
 
 
-@pytest.mark.parametrize("kind", ["natural", "iid"])
-def test_a_site_without_training_scans_is_named(cohort: Cohort, kind: str) -> None:
+def test_a_site_without_training_scans_is_named(cohort: Cohort) -> None:
     manifest = cohort.manifest.copy()
     manifest.loc[manifest["site_id"] == 1, "split"] = "test"
     with pytest.raises(TrainingError, match="site 'b' has no training scan"):
-        partition(dataclasses.replace(cohort, manifest=manifest), kind=kind, seed=0)
+        partition(dataclasses.replace(cohort, manifest=manifest), kind="natural", seed=0)

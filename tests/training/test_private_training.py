@@ -15,6 +15,7 @@ from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.target import TargetRecord
 from flprivacy.privacy.accounting import account
+from flprivacy.privacy.budget import public_units
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.privacy.events import SampledGaussianSteps
 from flprivacy.targets.folder import read_target
@@ -26,7 +27,9 @@ from flprivacy.training.private_run import SEED_FILE, noise_seed, plan_private_r
 from flprivacy.training.train import train_target
 
 TRAINERS = {"central": train_central, "siloed": train_siloed, "federated": train_federated}
-SITE = PrivacyConfig(unit="site", noise_multiplier=1.0, delta=0.01, sampling_rate=0.5, noise_seed=5, clip_norm=0.3)
+SITE = PrivacyConfig(
+    adjacency="zero-out", unit="site", noise_multiplier=1.0, delta=0.01, sampling_rate=0.5, noise_seed=5, clip_norm=0.3
+)
 
 
 class Killed(BaseException):
@@ -38,7 +41,11 @@ def record(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ta
     """A federated target, protecting patients, one of whom was scanned at two sites, with an own secret."""
     folder = tmp_path_factory.mktemp("private")
     config = TargetConfig(
-        topology="federated", rounds=2, privacy=PrivacyConfig(epsilon=6.0, sampling_rate=0.34, stop_after=1)
+        topology="federated",
+        rounds=2,
+        privacy=PrivacyConfig(
+            adjacency="zero-out", epsilon=6.0, sampling_rate=0.34, stop_after=1, clients_per_patient=2
+        ),
     )
     shared = with_shared_patients(cohort)
     train_target("t", config, shared, protocol="standard", work=folder / "work", out=folder / "out")
@@ -51,10 +58,11 @@ def test_the_record_says_who_is_protected_and_how_much(record: tuple[TargetRecor
     assert [e.client for e in events] == ["site-00", "site-01", "site-02"]
     assert [e.steps for e in events] == [3, 3, 3]  # one of two rounds: stopped early
     assert [e.population for e in events] == [11, 6, 3]  # patients, not scans
+    assert {(e.adjacency, e.scans_per_patient) for e in events} == {("zero-out", 1)}
     assert found.privacy is not None
     assert found.privacy.unit == "patient"
     assert "any one patient" in found.privacy.words
-    assert "at several sites" in found.privacy.words
+    assert "several sites" in found.privacy.words
     # Each site keeps the target, stopped early is less, and the patient of two sites pays for both.
     own = account(events[:1], delta=1e-5).epsilon
     assert found.privacy.client_epsilons == pytest.approx(dict.fromkeys(("site-00", "site-01", "site-02"), own))
@@ -77,7 +85,7 @@ def test_nothing_that_is_not_private_is_published_beside_the_model(record: tuple
 
 
 def test_a_secret_is_kept_for_the_run_and_drawn_anew_for_another(tmp_path: Path) -> None:
-    config = PrivacyConfig(noise_multiplier=1.0)
+    config = PrivacyConfig(adjacency="zero-out", noise_multiplier=1.0)
     assert (
         noise_seed(config, tmp_path / "a") == noise_seed(config, tmp_path / "a") != noise_seed(config, tmp_path / "b")
     )
@@ -151,7 +159,7 @@ def test_another_secret_gives_another_model(cohort: Cohort, tmp_path: Path) -> N
 
 def test_each_client_has_its_own_rate_noise_and_denominator(cohort: Cohort, tmp_path: Path) -> None:
     """With batches of 2, small sites sample more often, so they get more noise to keep the same budget."""
-    privacy = PrivacyConfig(unit="scan", epsilon=4.0, noise_seed=1)
+    privacy = PrivacyConfig(adjacency="zero-out", unit="scan", epsilon=4.0, noise_seed=1)
     run = private_run(cohort, tmp_path, "federated", privacy=privacy, batch_size=2, rounds=2)
     served = []
     rule = run.learner._step.run.__self__._rule
@@ -170,17 +178,21 @@ def test_each_client_has_its_own_rate_noise_and_denominator(cohort: Cohort, tmp_
 
 
 def test_a_patients_scans_are_drawn_and_clipped_together(cohort: Cohort, tmp_path: Path) -> None:
-    patients = dataclasses.replace(PRIVATE, unit="patient")
+    patients = dataclasses.replace(PRIVATE, unit="patient", clients_per_patient=2)
     run = private_run(with_shared_patients(cohort), tmp_path, privacy=patients)
     (event,) = run.private.events.values()
-    assert (event.population, event.scans_per_patient) == (22 - 3, 3)
+    assert (event.population, event.scans_per_patient) == (22 - 3, 1)  # how many scans of one enters nothing
     (trained,) = train_central(run)
     assert "any one patient, with all of their scans" in run.private.state(trained.steps)[1].words
-    by_scan = private_run(with_shared_patients(cohort), tmp_path / "scan")
+    declared = dataclasses.replace(PRIVATE, scans_per_patient=3)
+    by_scan = private_run(with_shared_patients(cohort), tmp_path / "scan", privacy=declared)
     stated = by_scan.private.state({0: 4})[1]
     assert stated.patient_epsilon is not None
     assert stated.patient_epsilon > 2 * stated.epsilon
     assert "up to 3 scans" in stated.words
+    silent = private_run(with_shared_patients(cohort), tmp_path / "silent").private.state({0: 4})[1]
+    assert (silent.patient_epsilon, silent.scans_per_patient) == (None, None)
+    assert "not declared" in silent.words
 
 
 def test_site_level_updates_are_clipped_sums_over_a_fixed_denominator(cohort: Cohort, tmp_path: Path) -> None:
@@ -210,7 +222,7 @@ def test_blank_canaries_are_scans_of_patients_of_their_own(cohort: Cohort, tmp_p
     assert volumes.dtype == np.uint8
     assert set(np.unique(volumes[1:])) == {0, 255}
     assert len({v.tobytes() for v in volumes[1:]}) == len(inside)
-    assert run.private.events[0].scans_per_patient == 1
+    assert len(set(run.private.patients[0].tolist())) == len(run.private.patients[0])
     assert run.pool.view(inside[:2], 1).shape == (2, 8, 32, 40, 1)
 
 
@@ -274,6 +286,37 @@ def test_data_that_does_not_carry_the_plan_is_refused(cohort: Cohort, change: di
         plan_private_run(TargetConfig(topology="central", batch_size=40, privacy=privacy), cohort, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"adjacency": "add-remove"}, r"privacy.population is missing.*set privacy.adjacency to zero-out"),
+        ({"unit": "patient"}, "clients_per_patient is 1, but a patient has scans at 2 clients"),
+        ({"scans_per_patient": 2, "clients_per_patient": 2}, "scans_per_patient is 2, but a patient has 3"),
+    ],
+)
+def test_what_is_not_declared_is_not_read_off_the_data(cohort: Cohort, change: dict[str, object], message: str) -> None:
+    config = TargetConfig(topology="federated", privacy=dataclasses.replace(PRIVATE, **change))
+    with pytest.raises(ConfigError, match=message):
+        plan_private_run(config, with_shared_patients(cohort), seed=0)
+
+
+def test_declared_numbers_alone_set_rates_denominators_and_delta(cohort: Cohort) -> None:
+    declared = dataclasses.replace(
+        PRIVATE, adjacency="add-remove", sampling_rate=None, population=40, populations={"site-02": 10}
+    )
+    config = TargetConfig(topology="federated", batch_size=4, privacy=declared)
+    run = plan_private_run(config, cohort, seed=0)
+    assert [e.population for e in run.events.values()] == [40, 40, 10]
+    assert [e.sampling_rate for e in run.events.values()] == [0.1, 0.1, 0.4]
+    assert {e.expected_batch for e in run.events.values()} == {4.0}
+    assert "one scan (add-remove)" in run.state({0: 1})[1].caveats[0]
+
+
+@pytest.mark.parametrize(("counted", "public"), [(3, 3), (22, 22), (961, 960), (1284, 1300), (99_600, 100_000)])
+def test_numbers_that_the_data_may_say_are_rounded(counted: int, public: int) -> None:
+    assert public_units(PRIVATE, "site-00", counted) == public
+
+
 def test_batch_norm_is_refused_with_reason_and_remedy(cohort: Cohort, tmp_path: Path) -> None:
     for privacy, reason in ((PRIVATE, "no scan is private"), (SITE, "moving variances")):
         config = TargetConfig(topology="federated", architecture="cnn3d", privacy=privacy)
@@ -282,7 +325,7 @@ def test_batch_norm_is_refused_with_reason_and_remedy(cohort: Cohort, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("noise", "rate"), [(1e30, 1e10), (1e38, 0.1)])
+@pytest.mark.parametrize(("noise", "rate"), [(1e30, 1e10), (1e40, 0.1)])
 def test_more_noise_than_training_bears_is_a_clear_error(
     cohort: Cohort, tmp_path: Path, noise: float, rate: float
 ) -> None:

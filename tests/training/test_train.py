@@ -1,6 +1,8 @@
 import dataclasses
 import hashlib
+import hmac
 import json
+import stat
 from collections import Counter
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from flprivacy.models.registry import TargetModel, build
 from flprivacy.models.weights import weights_digest
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.targets.folder import load_model, read_target, verify_target
-from flprivacy.targets.lineage import private_part, released_training
+from flprivacy.targets.lineage import audited_record, private_part, released_training
 from flprivacy.training.config import CanaryConfig, TargetConfig, training_mapping
 from flprivacy.training.draws import weights_seed
 from flprivacy.training.method import ADAM
@@ -30,6 +32,12 @@ FAST = {"architecture": "cnn3d_small", "batch_size": 8, "learning_rate": 0.01}
 def train(cohort: Cohort, folder: Path, *, name: str = "tiny", **fields: object) -> TargetRecord:
     config = dataclasses.replace(TargetConfig(topology="central"), **{**FAST, **fields})
     return train_target(name, config, cohort, protocol="standard", work=folder / "work", out=folder / "out")
+
+
+def audited(folder: Path) -> TargetRecord:
+    """Return a target's record with what its private part says."""
+    record = read_target(folder)
+    return audited_record(record, private_part(folder, record))
 
 
 def read_json(path: Path) -> dict:
@@ -51,7 +59,7 @@ def siloed(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_learns_to_tell_the_classes_of_new_patients_apart(central: Path) -> None:
-    utility = read_target(central / "out").utility
+    utility = audited(central / "out").utility
     assert utility is not None
     assert utility.n_scans == 18
     assert min(utility.accuracy, utility.f1_macro, utility.auc_ovr or 0.0) > 0.9
@@ -69,23 +77,36 @@ def test_the_record_says_how_the_target_came_about(cohort: Cohort, central: Path
     assert from_mapping(TargetConfig, lineage.training) == TargetConfig(topology="central", epochs=8, **FAST)
     assert record.training == {name: value for name, value in lineage.training.items() if name != "seed"}
     (model,) = record.models
-    assert (model.name, model.n_train, model.utility) == ("model", 22, record.utility)
+    assert (model.name, model.n_train, model.utility, record.utility) == ("model", 0, None, None)
+    known = audited(central / "out")
+    assert (known.models[0].n_train, known.models[0].utility) == (22, known.utility)
     assert model.sha256 == hashlib.sha256((central / "out" / model.weights).read_bytes()).hexdigest()
     assert from_mapping(TargetRecord, read_json(central / "out" / "target.json")) == record
 
 
 def test_the_published_weights_have_the_published_utility(cohort: Cohort, central: Path) -> None:
-    record = read_target(central / "out")
+    record = audited(central / "out")
     model = load_model(central / "out", record, "model").model
     scans = scan_pool(cohort, protocol="standard", split="test")
     assert measure_utility(scans.labels, class_probabilities(model, scans)) == record.utility
 
 
-def test_members_are_hashed_with_the_cohorts_digest(cohort: Cohort, central: Path) -> None:
+def test_members_are_keyed_pseudonyms(cohort: Cohort, central: Path) -> None:
     record = read_target(central / "out")
+    part = private_part(central / "out", record)
     scan_ids = cohort.manifest["scan_id"].to_numpy()[cohort.rows("train")]
-    expected = sorted(hashlib.sha256((cohort.meta.digest + s).encode()).hexdigest() for s in scan_ids)
-    assert private_part(central / "out", record).members() == {"model": tuple(expected)}
+    hashes = [hashlib.sha256((cohort.meta.digest + s).encode()).hexdigest() for s in scan_ids]
+    assert not set(hashes) & set(part.members()["model"])  # whoever tries ids finds nobody
+    key = bytes.fromhex(part.lineage.members_key)
+    assert len(key) == 32
+    expected = sorted(hmac.new(key, h.encode(), "sha256").hexdigest() for h in hashes)
+    assert part.members() == {"model": tuple(expected)}
+
+
+def test_only_its_owner_can_read_the_private_part(central: Path) -> None:
+    private = central / "out" / "private"
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in private.iterdir()} == {0o600}
 
 
 def test_history_has_an_entry_an_epoch(central: Path) -> None:
@@ -95,7 +116,7 @@ def test_history_has_an_entry_an_epoch(central: Path) -> None:
 
 
 def test_a_siloed_target_holds_a_model_a_site(cohort: Cohort, siloed: Path) -> None:
-    record = read_target(siloed / "out")
+    record = audited(siloed / "out")
     names = ["site-00", "site-01", "site-02"]
     assert [m.name for m in record.models] == names
     assert [m.n_train for m in record.models] == [13, 6, 3]
@@ -176,7 +197,7 @@ def test_a_federated_target_under_the_reference_studys_preprocessing(train_only:
     )
     assert (record.role, record.topology, record.partition) == ("target", "federated", "iid")
     assert (record.protocol, record.training) == ("flprivacy-2023", released_training(training_mapping(config)))
-    assert [(m.name, m.n_train) for m in record.models] == [("model", 22)]
+    assert [(m.name, m.n_train) for m in audited(tmp_path / "out").models] == [("model", 22)]
     (entries,) = read_json(tmp_path / "out" / "private" / "history.json").values()
     assert [(e["round"], e["clients"]) for e in entries] == [(1, 3), (2, 3)]
 
@@ -218,7 +239,7 @@ CHANGES = {
     "learning_rate": 0.1,
     "initialisations": 6,
     "seed": 1,
-    "privacy": PrivacyConfig(noise_multiplier=1.0, optimizer="sgd"),
+    "privacy": PrivacyConfig(adjacency="zero-out", noise_multiplier=1.0, optimizer="sgd"),
     "canaries": CanaryConfig(kind="mislabelled"),
 }
 ELSEWHERE = {"weights"}  # of baselines that are not trained here

@@ -7,6 +7,7 @@ import click
 
 from flprivacy.commands.cohort import check_new
 from flprivacy.commands.options import store as store_option
+from flprivacy.core.target import TARGET_FILE
 
 _FACTS = (
     ("--architecture", str, "i3d, cnn3d, slices2d, cnn3d_small, or custom [default: read from the file]."),
@@ -120,6 +121,49 @@ def target_push(folder: Path, uri: str, members_uri: str) -> None:
     click.echo(f"{uri}: published, {pushed.bytes_sent} bytes sent")
     if pushed.kept:
         click.echo(f"{folder}: {', '.join(pushed.kept)} and all seeds stay here; they are not published")
+    if pushed.withheld:
+        click.echo(
+            f"{folder}: written by an older version, whose {TARGET_FILE} would have given away "
+            f"{', '.join(pushed.withheld)}; that was left out. 'flprivacy target convert {folder} NEW' writes the "
+            "folder as this version would have"
+        )
+
+
+@target.command("push-private")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("uri")
+def target_push_private(folder: Path, uri: str) -> None:
+    """Send what auditors keep of a target (members, seeds, counts, losses, canaries), and nothing else, to a location.
+
+    Give only auditors the right to read it, and never the location of the target itself.
+
+    \b
+    Example:
+      flprivacy target push-private targets/hospital s3://auditors/hospital
+    """
+    from flprivacy.launch.progress import drawing_here
+    from flprivacy.targets.push import push_private_part
+
+    with drawing_here():
+        sent = push_private_part(folder=folder, uri=uri)
+    click.echo(f"{uri}: private part sent, {sent} bytes")
+
+
+@target.command("convert")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+def target_convert(folder: Path, new: Path) -> None:
+    """Write a target folder of an older version as this one would have, with its private part apart.
+
+    \b
+    Example:
+      flprivacy target convert targets/old targets/new
+    """
+    from flprivacy.targets.push import convert_target
+
+    check_new(new)
+    told = convert_target(folder=folder, out=new)
+    click.echo(f"{new}: written; {', '.join(told) or 'nothing'} left out of {TARGET_FILE}")
 
 
 def _use_mlflow(source: Any) -> None:

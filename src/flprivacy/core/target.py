@@ -25,8 +25,17 @@ class ModelRecord:
     name: str  # ``model``; ``site-03`` in a siloed target; ``init-2`` in an untrained one
     weights: str  # file name within the target's folder
     sha256: str  # of the weights file
-    n_train: int  # scans it was trained on
-    utility: Utility | None = None  # on all held-out patients of the cohort; None where not measured
+    n_train: int = 0  # scans it was trained on, where its owner states that or an audit knows it; else 0
+    utility: Utility | None = None  # on all held-out patients of the cohort, where an audit knows it; else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disclosure:
+    """Something that whoever holds or watches a private target can see, or that auditors keep."""
+
+    what: str
+    covered: bool  # whether the guarantee says that it tells little about any one unit
+    why: str  # in a sentence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +47,21 @@ class PrivacyStatement:
     epsilon_rdp: float  # the same by Renyi differential privacy
     delta: float  # at which both hold
     words: str  # what is protected and how, in a sentence
-    caveats: tuple[str, ...] = ()  # what the guarantee does not cover, in sentences
+    caveats: tuple[
+        str, ...
+    ] = ()  # what neighbouring data sets are, and what the guarantee does not cover, in sentences
     # of any one patient with all scans, by group privacy, where the unit is a scan; None where the unit is another, or
     # where nothing finite can be said
     patient_epsilon: float | None = None
-    scans_per_patient: int = 1  # most scans of one patient at one client
+    scans_per_patient: int | None = 1  # most scans of one patient at one client, where declared
     # each client's or siloed model's own budget; empty for central training and for sites
     client_epsilons: dict[str, float] = field(default_factory=dict)
     # each client's noise over clip norm; the key is empty where there is one for all
     noise_multipliers: dict[str, float] = field(default_factory=dict)
     clip_norm: float = 1.0  # bound on a unit's contribution
     steps: int = 0  # private steps of the client that spent most
+    adjacency: str = ""  # ``add-remove`` or ``zero-out``; empty in statements of older versions
+    disclosures: tuple[Disclosure, ...] = ()  # everything that training makes known, and whether it is covered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +96,10 @@ class TargetRecord:
     protocol: str  # preprocessing that it was trained with
     digest: str  # SHA-256 over all weights files and how they were trained
     models: tuple[ModelRecord, ...]  # the models that it releases
-    # of the one model, or the mean over a siloed target's models weighted by their training scans
+    # of the one model, or the mean over a siloed target's models weighted by their training scans; where an audit knows
     utility: Utility | None = None
     training: dict[str, Any] = field(default_factory=dict)  # the TargetConfig it was trained with, without its seeds
-    cohort_digest: str = ""  # empty: the cohort is part of the lineage
+    cohort_digest: str = ""  # of records of older versions, whose digest covers it; else empty
     partition: str | None = None  # ``natural`` or ``iid`` where federated
     epsilon: float | None = None  # spent differential-privacy budget; None where not private
     delta: float | None = None
@@ -107,8 +120,14 @@ class Lineage:
     cohort_digest: str  # of the cohort that the target was trained on
     # the whole TargetConfig that it was trained with, seeds among it
     training: dict[str, Any] = field(default_factory=dict)
-    # file of the scans that each model was trained on: model name -> SHA-256 of cohort digest + scan id
+    # file of the scans that each model was trained on: model name -> pseudonyms (HMAC-SHA256)
     members: str = ""
+    # their key in hexadecimal. The message is the SHA-256 of cohort digest + scan id, which older versions, without key,
+    # listed itself
+    members_key: str = ""
+    n_train: dict[str, int] = field(default_factory=dict)  # model name -> number of scans that it was trained on
+    utilities: dict[str, Utility] = field(default_factory=dict)  # model name -> utility on all held-out patients
+    utility: Utility | None = None  # of the target, on them
     history: str = ""  # file of losses and accuracies on the training scans; empty where there is none
     canaries: str = ""  # file of canary scores; empty where none were inserted
 

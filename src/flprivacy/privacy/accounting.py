@@ -25,7 +25,7 @@ from flprivacy.privacy.events import PATIENT, SCAN, SITE, SampledGaussianSteps
 
 @dataclass(frozen=True, kw_only=True)
 class PrivacySpent:
-    """The guarantee that a run gives: (epsilon, delta)-differential privacy of one unit, added or removed.
+    """The guarantee that a run gives: (epsilon, delta)-differential privacy of one unit, added, removed or zeroed out.
 
     Attributes:
         unit: who is protected: ``scan``, ``patient`` or ``site``.
@@ -150,7 +150,10 @@ def _group_size(events: Sequence[SampledGaussianSteps], recorded: str, wanted: s
     if wanted == recorded:
         return 1
     if (recorded, wanted) == (SCAN, PATIENT):
-        return max(event.scans_per_patient for event in events)
+        known = [event.scans_per_patient for event in events if event.scans_per_patient is not None]
+        if len(known) == len(events):
+            return max(known)
+        raise ConfigError("scans_per_patient is not stated, so nothing bounds what a patient's scans tell; declare it")
     raise ConfigError(
         f"unit is {wanted!r}, but training clipped each {recorded} as one; adding or removing a {wanted} then changes "
         f"a {recorded} instead of adding one, which these events do not bound; state the epsilon of a {recorded}"
@@ -169,7 +172,8 @@ def _price(
     events: Sequence[SampledGaussianSteps], clients: tuple[str, ...], delta: float, unit: str, group_size: int
 ) -> PrivacySpent:
     # Who holds the data changes nothing: clients that did the same are priced once.
-    kinds = tuple(replace(e, client="", population=1, scans_per_patient=1) for e in events)
+    alike = [replace(e, client="", population=1, scans_per_patient=1) for e in events]
+    kinds = tuple(sorted(alike, key=lambda e: (e.steps, e.sampling_rate, e.noise_multiplier)))
     by_pld, by_rdp = _epsilons(kinds, group_size, delta)
     return PrivacySpent(
         unit=unit,

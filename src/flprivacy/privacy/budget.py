@@ -14,7 +14,7 @@ from flprivacy.core.checks import check
 from flprivacy.core.errors import ConfigError
 from flprivacy.privacy.accounting import account, check_delta
 from flprivacy.privacy.config import PrivacyConfig
-from flprivacy.privacy.events import SCAN, SITE, SampledGaussianSteps, steps_per_pass
+from flprivacy.privacy.events import ADD_REMOVE, SCAN, SampledGaussianSteps, steps_per_pass
 from flprivacy.privacy.mechanisms import discretisation, pld_accountant, rdp_epsilon
 
 _USUAL_DELTA, _SHARE = 1e-5, 0.1
@@ -24,15 +24,36 @@ _LARGEST_NOISE = 1e6
 
 @dataclass(frozen=True, kw_only=True)
 class ClientData:
-    """A client's data as far as accounting goes: units there, and times that it is to go over them in the whole run.
+    """What everybody may know of a client: its units, and times that it is to go over them in the whole run.
 
-    ``name`` is empty for central training; ``scans_per_patient`` the most scans of one patient there.
+    ``name`` is empty for central training.
     """
 
     name: str
     units: int
-    scans_per_patient: int
     passes: int
+
+
+def public_units(config: PrivacyConfig, name: str, counted: int) -> int:
+    """Return a client's number of units that everybody may know.
+
+    Under ``zero-out`` it may be the number in the data, rounded to two figures, since neighbours agree on that; under
+    ``add-remove`` nothing that the data say may enter it.
+
+    Raises:
+        ConfigError: no number is declared where one has to be.
+    """
+    declared = config.populations.get(name, config.population)
+    if declared is not None:
+        return declared
+    if config.adjacency == ADD_REMOVE:
+        raise ConfigError(
+            f"privacy.population is missing: how many units ({config.unit}s) a client has sets sampling rate, "
+            "denominator and delta, and is published; give a number that everybody may know, such as a rounded one, or "
+            "set privacy.adjacency to zero-out, under which the number in the data, rounded to two figures, is public"
+        )
+    digits = len(str(counted))
+    return max(1, round(counted, min(0, 2 - digits)))
 
 
 def choose_delta(config: PrivacyConfig, n: int) -> float:
@@ -72,7 +93,7 @@ def plan_sites(config: PrivacyConfig, *, sites: int, rounds: int, client_fractio
         ConfigError: a budget that cannot be met or a delta of 1 / sites or more.
     """
     rate = client_fraction if config.sampling_rate is None else config.sampling_rate
-    data = ClientData(name="", units=sites, scans_per_patient=1, passes=rounds)
+    data = ClientData(name="", units=sites, passes=rounds)
     return _event(config, data, rate=rate, steps=rounds, delta=choose_delta(config, sites))
 
 
@@ -111,8 +132,9 @@ def _event(config: PrivacyConfig, data: ClientData, *, rate: float, steps: int, 
         clip_norm=config.clip_norm,
         unit=config.unit,
         population=data.units,
-        scans_per_patient=1 if config.unit == SITE else data.scans_per_patient,
+        scans_per_patient=config.scans_per_patient if config.unit == SCAN else 1,
         client=data.name,
+        adjacency=config.adjacency,
     )
 
 

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flprivacy.core.checks import check
+from flprivacy.privacy.events import ADD_REMOVE, ADJACENCIES, UNITS
 
 NOISE_SEED = "noise_seed"
-PRIVACY_UNITS = ("scan", "patient", "site")
 PRIVATE_OPTIMIZERS = ("adam", "sgd")
 
 
@@ -23,6 +23,15 @@ class PrivacyConfig:
             patients (federated training only).
         epsilon: target budget of each model or client; the noise multiplier is calibrated to it.
         noise_multiplier: noise standard deviation over ``clip_norm``; the budget follows from it.
+        adjacency: which data sets are neighbours: ``add-remove`` (one unit more or less; how many there are is not
+            published) or ``zero-out`` (one unit's data replaced by nothing; how many there are is public).
+        population: units of each client (of the cohort, in central training; sites, where they are protected) that
+            everybody may know: it sets sampling rate, denominator and delta, and is published. ``add-remove`` needs
+            it; None under ``zero-out``: the number in the data, rounded to two figures.
+        populations: the same by client (``site-03``), for clients of different sizes.
+        scans_per_patient: most scans of one patient at one client, public; None: not stated, and then scan-level
+            training states nothing of a patient.
+        clients_per_patient: most clients that hold scans of one patient, public; a patient is charged for so many.
         delta: of the guarantee, below 1 / n for n units in all clients together; None: the smaller of 1e-5 and
             1 / (10 n).
         clip_norm: bound on the L2 norm of one unit's gradient (of a site's whole update).
@@ -39,6 +48,11 @@ class PrivacyConfig:
     unit: str = "patient"
     epsilon: float | None = None
     noise_multiplier: float | None = None
+    adjacency: str = ADD_REMOVE
+    population: int | None = None
+    populations: dict[str, int] = field(default_factory=dict)
+    scans_per_patient: int | None = None
+    clients_per_patient: int = 1
     delta: float | None = None
     clip_norm: float = 1.0
     sampling_rate: float | None = None
@@ -48,12 +62,19 @@ class PrivacyConfig:
     noise_seed: int | None = None
 
     def __post_init__(self) -> None:
-        check(self.unit in PRIVACY_UNITS, "unit", self.unit, f"must be one of {', '.join(PRIVACY_UNITS)}")
+        check(self.unit in UNITS, "unit", self.unit, f"must be one of {', '.join(UNITS)}")
         both = (self.epsilon, self.noise_multiplier)
         check(None in both and both != (None, None), "(epsilon, noise_multiplier)", both, "give exactly one of the two")
         for name in ("epsilon", "noise_multiplier", "clip_norm", "loss_scale"):
             value = getattr(self, name)
             check(value is None or 0.0 < value < math.inf, name, value, "must be positive and finite")
+        known = ", ".join(ADJACENCIES)
+        check(self.adjacency in ADJACENCIES, "adjacency", self.adjacency, f"must be one of {known}")
+        counts = {f"populations.{client}": count for client, count in self.populations.items()}
+        for name in ("population", "scans_per_patient", "clients_per_patient"):
+            counts[name] = getattr(self, name)
+        for name, count in counts.items():
+            check(count is None or count >= 1, name, count, "must be at least 1")
         check(self.delta is None or 0.0 < self.delta < 1.0, "delta", self.delta, "must be between 0 and 1")
         rate = self.sampling_rate
         check(rate is None or 0.0 < rate <= 1.0, "sampling_rate", rate, "must be in (0, 1]")

@@ -13,6 +13,8 @@ from flprivacy.core.checks import check
 
 SCAN, PATIENT, SITE = "scan", "patient", "site"
 UNITS = (SCAN, PATIENT, SITE)
+ADD_REMOVE, ZERO_OUT = "add-remove", "zero-out"
+ADJACENCIES = (ADD_REMOVE, ZERO_OUT)
 MECHANISM = "poisson-sampled-gaussian"
 
 
@@ -26,8 +28,10 @@ class SampledGaussianSteps:
         noise_multiplier: noise standard deviation over ``clip_norm``; positive.
         clip_norm: bound on the L2 norm of a unit's contribution to a step's sum; positive.
         unit: what was clipped as one: ``scan``, ``patient`` or ``site``.
-        population: units in the client's data.
-        scans_per_patient: most scans that one patient has there; matters where the unit is a scan.
+        population: units of the client, a number that everybody may know.
+        scans_per_patient: most scans that one patient has there; matters where the unit is a scan. None: not known.
+        adjacency: which data sets are neighbours: ``add-remove`` (one unit more or less) or ``zero-out`` (one unit's
+            data replaced by nothing, the number of units being public). Both cost the same.
         client: whose data; empty for central training and for the server of site-level DP.
         mechanism: tells this record from others to come.
     """
@@ -38,9 +42,10 @@ class SampledGaussianSteps:
     clip_norm: float
     unit: str
     population: int
-    scans_per_patient: int = 1
+    scans_per_patient: int | None = 1
     client: str = ""
     mechanism: str = MECHANISM
+    adjacency: str = ADD_REMOVE
 
     def __post_init__(self) -> None:
         check(self.mechanism == MECHANISM, "mechanism", self.mechanism, f"must be {MECHANISM}, the only one known")
@@ -50,8 +55,11 @@ class SampledGaussianSteps:
         for name in ("noise_multiplier", "clip_norm"):
             value = getattr(self, name)
             check(0.0 < value < math.inf, name, value, "must be positive and finite; without it nothing is private")
+        known = ", ".join(ADJACENCIES)
+        check(self.adjacency in ADJACENCIES, "adjacency", self.adjacency, f"must be one of {known}")
         for name in ("population", "scans_per_patient"):
-            check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
+            count = getattr(self, name)
+            check(count is None or count >= 1, name, count, "must be at least 1")
 
     @property
     def expected_batch(self) -> float:

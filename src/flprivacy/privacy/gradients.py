@@ -6,8 +6,8 @@ the *expected* batch goes to the optimizer. Dividing by the number that was draw
 depend on the data.
 
 Gradients stream: each is computed, clipped and added to the sum inside a loop in one compiled function, and gone before
-the next (on a CPU, one in each core), so that memory is below that of an ordinary step. Norms, sums and noise are
-float32 whatever the network computes in.
+the next (on a CPU, one in each core), so that memory is below that of an ordinary step. Norms and sums are float32
+whatever the network computes in; noise is drawn and added in float64.
 
 The compiled loop is in :mod:`flprivacy.privacy.gradients_tensorflow`.
 """
@@ -25,7 +25,7 @@ from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.privacy.compatibility import validate
 from flprivacy.privacy.config import DpSgdConfig
 from flprivacy.privacy.events import PATIENT, SCAN
-from flprivacy.privacy.randomness import NOISE, noise_seed
+from flprivacy.privacy.randomness import NOISE, gaussian
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -122,9 +122,9 @@ class DpSgdRule:
             self._accumulator.add(x, y, mask, stops)
             return None
         self._pending = None
-        seed = noise_seed(NOISE, self._seed, key)
-        scales = np.array([self._config.clip_norm * self._config.noise_multiplier, self._config.expected_batch])
-        totals = self._accumulator.add_and_apply(x, y, mask, stops, seed, scales.astype(np.float32))
+        noise = gaussian(NOISE, self._seed, key, self._accumulator.size)
+        noise *= self._config.clip_norm * self._config.noise_multiplier
+        totals = self._accumulator.add_and_apply(x, y, mask, stops, noise, self._config.expected_batch)
         self._accumulator.reset()
         return self._result(totals)
 

@@ -66,18 +66,20 @@ class TensorFlowAccumulator:
         self.reset()
         self._compiled = tf.function(self._run, self._signature(), jit_compile=False, autograph=False)
 
+    @property
+    def size(self) -> int:
+        """Number of trainable weights, which all take noise."""
+        return sum(self._sizes)
+
     def add(self, x: Any, y: Any, mask: FloatArray, ends: FloatArray) -> None:
         """Add a chunk's clipped gradients to the sum."""
-        self._call(x, y, mask, ends, (np.zeros(2, dtype=np.int32), np.ones(2, dtype=np.float32)), last=False)
+        self._call(x, y, mask, ends, np.zeros(0), 1.0, last=False)
 
     def add_and_apply(
-        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, seed: npt.NDArray[np.int32], scales: FloatArray
+        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, noise: npt.NDArray[np.float64], denominator: float
     ) -> npt.NDArray[np.float64]:
-        """Add a chunk, then noise, update the model unless a gradient was not finite, and return the totals.
-
-        ``scales`` are the noise's standard deviation and the denominator.
-        """
-        self._call(x, y, mask, ends, (seed, scales), last=True)
+        """Add a chunk, then (size,) noise, update the model unless a gradient was not finite, and return the totals."""
+        self._call(x, y, mask, ends, noise, denominator, last=True)
         return np.asarray(self._totals.numpy(), dtype=np.float64)
 
     def contribute(self, gradients: Sequence[npt.NDArray[Any]]) -> None:
@@ -92,22 +94,30 @@ class TensorFlowAccumulator:
         self._totals = tf.zeros(N_TOTALS)
 
     def _call(
-        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, draws: tuple[npt.NDArray[Any], ...], *, last: bool
+        self,
+        x: Any,
+        y: Any,
+        mask: FloatArray,
+        ends: FloatArray,
+        noise: npt.NDArray[np.float64],
+        denominator: float,
+        *,
+        last: bool,
     ) -> None:
         positions = np.flatnonzero(mask).astype(np.int32)
         used = int(positions[-1]) + 1 if len(positions) else 0  # the filling behind is not copied
         tensors = [tf.convert_to_tensor(a[:used], tf.float32) for a in (x, y, ends)]
         state = (self._sum, self._unit, self._totals)
         inputs = (*tensors, tf.constant(positions))
-        constants = tuple(map(tf.constant, draws))
-        self._sum, self._unit, self._totals = self._compiled(state, inputs, constants, tf.constant(last))
+        draws = (tf.constant(noise, tf.float64), tf.constant(denominator, tf.float64))
+        self._sum, self._unit, self._totals = self._compiled(state, inputs, draws, tf.constant(last))
 
     def _signature(self) -> tuple[tuple[tf.TensorSpec, ...], ...]:
         """Return what the compiled function takes: any number of scans, so that it is traced once."""
         state = tuple(tf.TensorSpec(part.shape) for part in (self._sum, self._unit, self._totals))
         scan, answer = self._model.input_shape[1:], self._model.output_shape[1:]
         scans = (tf.TensorSpec((None, *scan)), tf.TensorSpec((None, *answer)), tf.TensorSpec((None,)))
-        draws = (tf.TensorSpec((2,), tf.int32), tf.TensorSpec((2,)))
+        draws = (tf.TensorSpec((None,), tf.float64), tf.TensorSpec((), tf.float64))
         return state, (*scans, tf.TensorSpec((None,), tf.int32)), draws, tf.TensorSpec((), tf.bool)
 
     def _run(
@@ -174,10 +184,9 @@ class TensorFlowAccumulator:
         correct = tf.cast(tf.equal(tf.argmax(probabilities[0]), tf.argmax(y[0])), tf.float32)
         return loss, correct, flat / scale if scale != 1.0 else flat, others
 
-    def _apply(self, total: Tensor, seed: Tensor, scales: Tensor) -> Tensor:
+    def _apply(self, total: Tensor, noise: Tensor, denominator: Tensor) -> Tensor:
         """Add the step's noise, divide by the expected batch and update the model."""
-        noise = tf.random.stateless_normal(total.shape, seed, stddev=scales[0])
-        mean = (total + noise) / scales[1]
+        mean = (tf.cast(total, tf.float64) + tf.ensure_shape(noise, total.shape)) / denominator
         variables = self._model.trainable_variables
         gradients = [tf.cast(p, v.value.dtype) for p, v in zip(self._split(mean), variables, strict=True)]
         self._optimizer.apply(gradients, variables)

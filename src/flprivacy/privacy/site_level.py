@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from flprivacy.core.errors import TrainingError
 from flprivacy.privacy.events import SampledGaussianSteps
-from flprivacy.privacy.randomness import SITE_NOISE, generator
+from flprivacy.privacy.randomness import SITE_NOISE, gaussian
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
@@ -50,9 +50,11 @@ def private_mean_update(
             raise TrainingError(f"drawn client {client}: its update does not fit the model; train one architecture")
         for total, array in zip(sums, clipped, strict=True):
             total += array
-    rng = generator(SITE_NOISE, seed, (round_,))
     deviation = event.clip_norm * event.noise_multiplier
-    return [(total + rng.normal(0.0, deviation, total.shape)) / event.expected_batch for total in sums]
+    noise = deviation * gaussian(SITE_NOISE, seed, (round_,), sum(total.size for total in sums))
+    ends = np.cumsum([total.size for total in sums])[:-1]
+    parts = zip(sums, np.split(noise, ends), strict=True)
+    return [(total + part.reshape(total.shape)) / event.expected_batch for total, part in parts]
 
 
 def clip_update(update: Sequence[Array], clip_norm: float, *, where: str = "update") -> list[FloatArray]:

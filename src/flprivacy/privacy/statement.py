@@ -3,17 +3,49 @@
 from collections.abc import Collection, Sequence
 
 from flprivacy.core.errors import ConfigError
-from flprivacy.core.target import PrivacyStatement
+from flprivacy.core.target import Disclosure, PrivacyStatement
 from flprivacy.privacy.accounting import PrivacySpent, account, spent_by_client
-from flprivacy.privacy.events import PATIENT, SCAN, SITE, SampledGaussianSteps
+from flprivacy.privacy.events import ADD_REMOVE, PATIENT, SCAN, SITE, ZERO_OUT, SampledGaussianSteps
 
-_NEIGHBOURS = "Neighbouring data sets differ by adding or removing one {unit}; how many there are is taken as known."
-_UNCOVERED = (
-    "Covered are the released weights and every intermediate model. Not covered: the private part that auditors keep "
-    "(never publish it), numbers of units, the held-out patients that utility is measured on, and hyper-parameters "
-    "chosen by looking at data."
-)
+_NEIGHBOURS = {
+    ADD_REMOVE: "Neighbouring data sets differ by adding or removing one {unit} (add-remove); how many there are is "
+    "not published: numbers of {unit}s are those that the configuration declares.",
+    ZERO_OUT: "Neighbouring data sets differ in one {unit}, whose data are replaced by nothing (zero-out); how many "
+    "{unit}s there are is public, rounded to two figures or as the configuration declares.",
+}
 _KNOWN_SEED = "The noise was drawn from a seed in the configuration: whoever knows it can subtract the noise."
+_SIZES = {
+    ADD_REMOVE: "set by the configuration alone",
+    ZERO_OUT: "functions of the configuration and of numbers of units, which are public under this adjacency",
+}
+_UNCOVERED = (
+    ("whether training ends", "it refuses data that exceed what is declared, or a gradient that is not finite"),
+    ("time and memory that training takes", "they depend on who takes part in a step"),
+    ("hyper-parameters", "whoever chose them may have looked at data"),
+    ("utility on held-out patients, in audits", "an exact function of their scans; no part of target.json"),
+    (
+        "the private part that auditors keep: members, losses, counts, the cohort's digest, seeds, canaries",
+        "exact functions of the data; never publish it",
+    ),
+)
+
+
+def disclosures(unit: str, adjacency: str, *, federated: bool) -> tuple[Disclosure, ...]:
+    """Return everything that private training makes known, and whether the guarantee covers it."""
+    covered = [
+        ("weights", "only clipped and noised updates move them from initial ones that know no data"),
+        ("every intermediate model", "the guarantee is that of all noised steps together"),
+        ("target.json", "the configuration without seeds, and functions of the weights"),
+        ("numbers of steps, sampling rates, denominators, numbers of units", _SIZES[adjacency]),
+    ]
+    if federated:
+        averaged = "the server's weights for clients are equal, whatever data they hold"
+        covered.append(("the average over clients", averaged))
+    known = [Disclosure(what=what, covered=True, why=why) for what, why in covered]
+    if federated and unit != SITE:
+        why = "they are drawn from the run's seed, whatever the data; nothing is gained from it"
+        known.append(Disclosure(what="which clients take part in a round", covered=True, why=why))
+    return (*known, *(Disclosure(what=what, covered=False, why=why) for what, why in _UNCOVERED))
 
 
 def state_privacy(
@@ -22,10 +54,11 @@ def state_privacy(
     delta: float,
     exposures: Collection[Collection[str]] = (),
     known_seed: bool = False,
+    federated: bool = False,
 ) -> PrivacyStatement:
     """Return the guarantee of a run of these events.
 
-    ``exposures`` are groups of clients that hold scans of one patient.
+    ``exposures`` are groups of clients that may hold scans of one patient.
 
     Raises:
         ConfigError: nothing finite can be stated.
@@ -33,23 +66,27 @@ def state_privacy(
     unit = events[0].unit
     # A scan is at one client only; scans of a patient may be at several.
     spent = account(events, delta=delta, exposures=exposures if unit == PATIENT else ())
-    most_scans = max(event.scans_per_patient for event in events)
+    most_scans, adjacency = events[0].scans_per_patient, events[0].adjacency
     patient = _patient_epsilon(events, delta, exposures) if unit == SCAN else None
     named = [event for event in events if event.client]
-    caveats = [_NEIGHBOURS.format(unit=unit), *([_KNOWN_SEED] if known_seed else []), _UNCOVERED]
+    known = disclosures(unit, adjacency, federated=federated)
+    uncovered = "; ".join(f"{d.what} ({d.why})" for d in known if not d.covered)
+    caveats = [_NEIGHBOURS[adjacency].format(unit=unit), *([_KNOWN_SEED] if known_seed else [])]
     return PrivacyStatement(
         unit=unit,
         epsilon=spent.epsilon,
         epsilon_rdp=spent.epsilon_rdp,
         delta=delta,
         words=_words(spent, events, patient, most_scans, shared=bool(exposures)),
-        caveats=tuple(caveats),
+        caveats=(*caveats, f"Not covered: {uncovered}."),
         patient_epsilon=patient,
         scans_per_patient=most_scans,
         client_epsilons={client: s.epsilon for client, s in spent_by_client(named, delta=delta).items()},
         noise_multipliers=_noise(events),
         clip_norm=events[0].clip_norm,
         steps=spent.steps,
+        adjacency=adjacency,
+        disclosures=known,
     )
 
 
@@ -67,7 +104,7 @@ def _words(
     spent: PrivacySpent,
     events: Sequence[SampledGaussianSteps],
     patient: float | None,
-    most_scans: int,
+    most_scans: int | None,
     *,
     shared: bool,
 ) -> str:
@@ -75,9 +112,11 @@ def _words(
     if len(events) > 1:
         parts.append(
             f"stated for the worst of {len(events)} sites, which compose in parallel: their patients are "
-            + ("not all different, and those at several sites are counted with all of them" if shared else "different")
+            + ("not all different, and any one is counted as if scanned at several sites" if shared else "different")
         )
-    if spent.unit == SCAN and (most_scans > 1 or shared):
+    if spent.unit == SCAN and most_scans is None:
+        parts.append("how many scans a patient has is not declared, so nothing is said of a patient")
+    elif spent.unit == SCAN and most_scans is not None and (most_scans > 1 or shared):
         bound = "nothing finite can be said" if patient is None else f"epsilon is {patient:.3g} by group privacy"
         parts.append(f"for any one patient with up to {most_scans} scans {bound}")
     if spent.unit == SITE:

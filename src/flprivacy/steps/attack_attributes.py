@@ -1,11 +1,11 @@
 """Step ``attack_attributes``: attack one target's site, sex and age attributes."""
 
-import shutil
 from pathlib import Path
 
 from flprivacy.cohorts.format import open_cohort
 from flprivacy.cohorts.metadata import read_meta
 from flprivacy.core.parsing import to_mapping
+from flprivacy.core.publish import write_json
 from flprivacy.core.scores import write_scores
 from flprivacy.core.target import TARGET_FILE
 from flprivacy.core.tensorflow_environment import import_keras
@@ -15,6 +15,7 @@ from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
 from flprivacy.study.plan import Plan
 from flprivacy.targets.folder import read_target
+from flprivacy.targets.lineage import audited_record, private_part
 
 
 def attack_attributes(
@@ -26,7 +27,8 @@ def attack_attributes(
         cohort: the cohort that exposed and held-out scans come from.
         target: the target under attack.
         target_name: its name.
-        scores: folder to write: the score table, the attack's learning curves and a copy of ``target.json``.
+        scores: folder to write: the score table, the attack's learning curves, and ``target.json`` with what
+            auditors know.
     """
     del target_name, attempt  # say which task this is; they change no result
     study = Plan.read(plan).study
@@ -47,6 +49,6 @@ def attack_attributes(
         opened, protocol = open_cohort(cohort), study.protocol
         table, curves = attack(study.attack, opened, target, protocol=protocol, work=work, pixels=pixels)
         write_scores(folder, [table], curves)
-        shutil.copy2(target / TARGET_FILE, folder / TARGET_FILE)
 
     deliver(open_store(store).build("scores", inputs, make), scores)
+    write_json(scores / TARGET_FILE, to_mapping(audited_record(record, private_part(target, record))))

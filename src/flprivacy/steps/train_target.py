@@ -14,6 +14,7 @@ from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
 from flprivacy.study.plan import Plan
 from flprivacy.targets.folder import read_target
+from flprivacy.targets.lineage import audited_record, private_part
 from flprivacy.training.given_baseline import make_baseline
 
 
@@ -27,7 +28,7 @@ def train_target(
     Args:
         cohort: the cohort to train on.
         target_name: name of the target in the plan.
-        target: folder to write: weights, and ``target.json`` with lineage and utility.
+        target: folder to write: weights, ``target.json``, and the private part that auditors keep.
 
     Returns:
         Utility on held-out patients, and epsilon where training was private.
@@ -58,7 +59,8 @@ def train_target(
         train(target_name, config, open_cohort(cohort), protocol=study.protocol, work=work, out=folder)
 
     deliver(open_store(store).build("target", inputs, make), target)
-    return _described(read_target(target))
+    record = read_target(target)
+    return _described(audited_record(record, private_part(target, record)))
 
 
 def _described(record: TargetRecord) -> StepResult:

@@ -21,6 +21,7 @@ from flprivacy.models.weights import MOST_CLASSES, MOST_VOXELS, read_tensors, te
 if TYPE_CHECKING:
     from flprivacy.models.architecture import TargetModel
 
+_FORMERLY = ("members", "canaries")  # files that older versions named here and kept beside the weights
 ROLES = ("target", "baseline")
 MAX_RECORD_BYTES = 1 << 24
 _MOST_SHOWN = 500  # of a value in a message
@@ -190,6 +191,8 @@ def read_record(path: Path) -> TargetRecord:
         raise TargetError(
             f"{path}: schema_version is {version!r}; this version reads {SCHEMA_VERSION}; upgrade flprivacy"
         )
+    if isinstance(mapping, dict):
+        mapping = {name: value for name, value in mapping.items() if name not in _FORMERLY}
     try:
         record = from_mapping(TargetRecord, mapping, TARGET_FILE)
     except ConfigError as error:

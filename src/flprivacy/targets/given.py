@@ -25,7 +25,7 @@ from flprivacy.targets.folder import (
     read_target,
     verify_target,
 )
-from flprivacy.targets.lineage import LINEAGE_FILE, PrivatePart, read_lineage, read_private_part
+from flprivacy.targets.lineage import LINEAGE_FILE, PrivatePart, audited_record, read_lineage, read_private_part
 
 _SHOWN = 5
 _SAVED_MODEL = "saved_model.pb"
@@ -65,7 +65,7 @@ def bring_target(source: TargetSource, store: str, *, name: str, out: Path) -> T
     folder = given_target(source, store)
     record = replace(read_target(folder), name=name)
     with tempfile.TemporaryDirectory() as private:
-        given_private_part(source, record, Path(private))
+        record = audited_record(record, given_private_part(source, record, Path(private)))
     deliver_target(folder, record, out)
     return record
 

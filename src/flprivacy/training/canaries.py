@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from flprivacy.core.errors import TrainingError
+from flprivacy.privacy.events import SITE
 from flprivacy.training.config import CanaryConfig, TargetConfig
 from flprivacy.training.gradient_canaries import GradientCanaries, gradient_canaries
 from flprivacy.training.pool import Indices, Pool, Volumes
@@ -47,8 +48,11 @@ class Canaries:
         return self.members[: len(self.members) - (self.gradient.count if self.gradient else 0)]
 
 
-def insert_canaries(config: TargetConfig, pool: Pool, model: keras.Model) -> Canaries | None:
+def insert_canaries(config: TargetConfig, pool: Pool, model: keras.Model, *, sites: int = 1) -> Canaries | None:
     """Return the canaries of a run, or None where none were asked for.
+
+    ``sites`` are the cohort's: clients of a federated target share its gradient canaries, unless sites are protected:
+    then each canary is a site.
 
     Raises:
         TrainingError: more mislabelled canaries than scans, or more gradient canaries than weights.
@@ -58,7 +62,8 @@ def insert_canaries(config: TargetConfig, pool: Pool, model: keras.Model) -> Can
     wanted, everyone = config.canaries, np.arange(len(pool.labels))
     if wanted.kind == GRADIENT:
         clip_norm = config.privacy.clip_norm if config.privacy else 1.0
-        drawn = gradient_canaries(wanted, model, clip_norm=clip_norm)
+        shared = config.topology == "federated" and config.privacy is not None and config.privacy.unit != SITE
+        drawn = gradient_canaries(wanted, model, clip_norm=clip_norm, clients=sites if shared else 1)
         members = np.concatenate([everyone, len(everyone) + np.arange(drawn.count)])
         none = np.empty(0, dtype=np.int64)
         return Canaries(config=wanted, included=drawn.included, pool=pool, members=members, scans=none, gradient=drawn)

@@ -57,7 +57,7 @@ class TargetConfig:
         initialisations: how many fresh weights an ``untrained`` target holds.
         seed: draws initial weights, batches and clients.
         privacy: differential privacy; None where training is not private.
-        canaries: records to insert and score (``central`` only); None for none. A model trained with canaries is for
+        canaries: records to insert and score; None for none. A model trained with canaries is for
             checking its training, not for use.
     """
 
@@ -102,8 +102,9 @@ class TargetConfig:
             fits = self.privacy.unit != "site" or self.topology == "federated"
             check(fits, "privacy.unit", self.privacy.unit, f"a {self.topology} target protects scan or patient")
         if self.canaries is not None:
-            check(self.topology == "central", "topology", self.topology, "canaries are for central targets")
-            observed = self.privacy is not None and self.privacy.optimizer == "sgd"
+            fits = self.topology == "central" or (self.topology == "federated" and self.canaries.kind == "gradient")
+            check(fits, "topology", self.topology, "canaries are for central targets, gradient ones for federated too")
+            observed = self.privacy is not None and (self.privacy.unit == "site" or self.privacy.optimizer == "sgd")
             check(
                 self.canaries.kind != "gradient" or observed,
                 "canaries.kind",

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from flprivacy.core.errors import TrainingError
 from flprivacy.privacy.config import DpSgdConfig
-from flprivacy.privacy.events import PATIENT, SampledGaussianSteps
+from flprivacy.privacy.events import PATIENT
 from flprivacy.privacy.gradients import DpSgdRule
 from flprivacy.privacy.sampling import Chunk, patient_chunks, physical_batch, scan_chunks
 from flprivacy.training.config import TargetConfig
@@ -71,7 +71,7 @@ def dp_sgd(
     def compile_private(model: keras.Model, config: TargetConfig) -> Step:
         optimizer = _optimizer(run, config)
         rule = _checked_rule(make_rule, model, optimizer, config, run)
-        memory = canaries.memory(_only(run).steps_per_pass) if canaries else []
+        memory = canaries.memory(max(e.steps_per_pass for e in run.events.values())) if canaries else []
         step = _PrivateStep(run, rule, model, canaries, memory, learning_rate=config.learning_rate)
         return Step(run=step.run, optimizer=optimizer, memory=memory)
 
@@ -79,7 +79,7 @@ def dp_sgd(
         for number in range(run.events[place.client].steps_per_pass):
             key = (*place, number)
             for chunk in chunks(run, n, physical, key):
-                yield _batch(chunk, key, run.first_canary)
+                yield _batch(chunk, key, run.first_canary.get(place.client))
 
     return Method(
         name=f"dp-sgd/{run.config.optimizer}",
@@ -115,7 +115,8 @@ class _PrivateStep:
             self._begun = draw.key
             self._rule.serve(noise_multiplier=event.noise_multiplier, expected_batch=event.expected_batch)
         if self._canaries is not None:
-            for canary in draw.canaries.tolist():
+            inside = self._canaries.inside(draw.key[0])
+            for canary in inside[draw.canaries].tolist():
                 self._rule.contribute(self._canaries.gradient(canary, self._model))
         before = self._canaries.look(self._model) if self._canaries and draw.last else None
         ends = draw.ends if self._run.config.unit == PATIENT else None
@@ -127,7 +128,7 @@ class _PrivateStep:
             # What one participation leaves, clipped to the clip norm, is 1.
             unit = self._learning_rate * event.clip_norm / event.expected_batch
             moved = (before - self._canaries.look(self._model)) / unit
-            self._canaries.remember(self._memory, moved, phase=draw.key[-1])
+            self._canaries.remember(self._memory, moved, client=draw.key[0], phase=draw.key[-1])
         return StepResult(loss=result.loss, accuracy=result.accuracy)
 
 
@@ -147,16 +148,10 @@ def _batch(chunk: Chunk, key: tuple[int, ...], first_canary: int | None) -> Priv
 
 
 def _physical(run: PrivateRun, number: int) -> int:
-    event = run.events[number]
-    scans = np.ones(event.population)
+    scans = np.ones(len(run.patients[number]))
     if run.config.unit == PATIENT:
         scans = np.unique(run.patients[number], return_counts=True)[1].astype(np.float64)
-    return physical_batch(scans, event.sampling_rate)
-
-
-def _only(run: PrivateRun) -> SampledGaussianSteps:
-    (event,) = run.events.values()
-    return event
+    return physical_batch(scans, run.events[number].sampling_rate)
 
 
 def _optimizer(run: PrivateRun, config: TargetConfig) -> keras.optimizers.Optimizer:

@@ -3,12 +3,13 @@
 So a resumed run equals an undisturbed one, and a client's batches do not depend on who else was drawn.
 """
 
+import hmac
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-_WEIGHTS, _BATCHES, _LAYERS, _CLIENTS, _PARTITION = range(5)
+_WEIGHTS, _BATCHES, _LAYERS, _CLIENTS = range(4)
 
 
 class Place(NamedTuple):
@@ -45,6 +46,7 @@ def draw_clients(n_clients: int, fraction: float, seed: int, round_: int) -> npt
     return np.sort(np.random.default_rng([_CLIENTS, seed, round_]).choice(n_clients, size=count, replace=False))
 
 
-def partition_generator(seed: int) -> np.random.Generator:
-    """Return the generator of the IID partition."""
-    return np.random.default_rng([_PARTITION, seed])
+def patient_client(patient: str, n_clients: int, seed: int) -> int:
+    """Return the client of the IID partition that holds a patient, whoever else there is."""
+    keyed = hmac.digest(f"partition {seed}".encode(), patient.encode(), "sha256")
+    return int.from_bytes(keyed, "big") % n_clients

@@ -26,33 +26,50 @@ def train_federated(run: Run) -> list[TrainedModel]:
     """Return the global model after ``config.rounds`` rounds, or carry on from its checkpoint.
 
     In each round the drawn clients start from the global weights with a fresh optimizer, train for
-    ``config.local_epochs`` and are averaged by their numbers of scans; where sites are protected, their updates are
-    clipped, summed and noised instead. The model's members are the scans of every client that was ever drawn: the
-    others have not touched it.
+    ``config.local_epochs`` and are averaged by their numbers of scans, or equally where scans or patients are
+    protected; where sites are, their updates are clipped, summed and noised instead. The model's members are the scans
+    of every client that was ever drawn: the others have not touched it.
 
     Raises:
         TrainingError: a site has no training scan, or a loss is no longer finite.
     """
     config = run.config
-    clients = partition(run.cohort, kind=config.partition, seed=config.seed)
+    parts = partition(run.cohort, kind=config.partition, seed=config.seed)
+    clients = tuple(_with_canaries(run, number, part) for number, part in enumerate(parts))
     drawn = [_draw(run, len(clients), round_) for round_ in range(run.rounds)]
     steps = [run.learner.steps(len(c), number) * config.local_epochs for number, c in enumerate(clients)]
-    members = np.sort(np.concatenate([clients[c] for c in _ever_drawn(run, drawn, len(clients))]))
+    members = np.sort(np.concatenate([parts[c] for c in _ever_drawn(run, drawn, len(clients))]))
     saved = run.checkpoints.load(_MODEL)
     done, history, counts = (saved.done, saved.history, saved.steps) if saved else (0, [], {})
-    weights = saved.arrays if saved else run.initial_weights(0)
-    with progress(f"training {run.name}", sum(steps[c] for r in drawn for c in r)) as counter:
+    arrays = saved.arrays if saved else [*run.initial_weights(0), *_no_marks(run)]
+    weights, marks = arrays[: (size := len(run.learner.weights()))], arrays[size:]
+    planned = [sum(steps[c] for c in r if c < len(steps)) for r in drawn]
+    with progress(f"training {run.name}", sum(planned)) as counter:
         if done:
-            counter.resume(sum(steps[c] for r in drawn[:done] for c in r))
+            counter.resume(sum(planned[:done]))
         for round_ in range(done, run.rounds):
-            weights, results = _round(run, weights, clients, drawn[round_], round_, counter)
+            weights, results = _round(run, weights, clients, drawn[round_], round_, counter, marks)
             counts = _counted(run, counts, results)
             entry: dict[str, float] = {"round": round_ + 1}
             if not run.site_level:
                 entry["clients"] = len(drawn[round_])
             history = [*history, run.entry(entry, _mean(results, clients))]
-            run.checkpoints.save(_MODEL, Checkpoint(done=round_ + 1, arrays=weights, history=history, steps=counts))
-    return [TrainedModel(name=_MODEL, weights=weights, members=members, history=history, steps=counts)]
+            arrays = [*weights, *marks]
+            run.checkpoints.save(_MODEL, Checkpoint(done=round_ + 1, arrays=arrays, history=history, steps=counts))
+    return [TrainedModel(name=_MODEL, weights=weights, members=members, history=history, steps=counts, memory=marks)]
+
+
+def _with_canaries(run: Run, client: int, scans: Indices) -> Indices:
+    """Return a client's scans, and behind them places for the gradient canaries that are in there."""
+    inside = len(run.canaries.inside(client)) if run.canaries is not None and not run.site_level else 0
+    return np.concatenate([scans, np.zeros(inside, dtype=np.int64)])
+
+
+def _no_marks(run: Run) -> list[Array]:
+    """Return marks that nobody left yet: what the method remembers, or a round's marks of canaries that are sites."""
+    if run.site_level and run.canaries is not None:
+        return [np.zeros((1, len(run.canaries.included)), dtype=np.float32)]
+    return [np.zeros_like(a) for a in run.learner.memory()]
 
 
 def _ever_drawn(run: Run, drawn: Sequence[npt.NDArray[np.int64]], n_clients: int) -> list[int]:
@@ -64,7 +81,8 @@ def _draw(run: Run, n_clients: int, round_: int) -> npt.NDArray[np.int64]:
     """Draw one round's clients; where sites are protected, each by a coin of its own, and maybe none."""
     if run.private is not None and run.private.site_level:
         rate = run.private.events[SERVER].sampling_rate
-        return poisson_sample(n_clients, rate, seed=run.private.seed, key=(round_,))
+        n = n_clients + (run.canaries.count if run.canaries is not None else 0)
+        return poisson_sample(n, rate, seed=run.private.seed, key=(round_,))
     return draw_clients(n_clients, run.config.client_fraction, run.config.seed, round_)
 
 
@@ -75,18 +93,44 @@ def _round(
     drawn: npt.NDArray[np.int64],
     round_: int,
     counter: Progress,
+    marks: list[Array],
 ) -> tuple[Weights, dict[int, Pass]]:
-    """Return the new global weights, and each drawn client's last local epoch with the steps of all."""
+    """Return the new global weights, and each drawn client's last local epoch with the steps of all; add to marks."""
     results: dict[int, Pass] = {}
 
     def updates() -> Iterator[Weights]:
         for client in drawn.tolist():
+            if run.canaries is not None and client >= len(clients):
+                canary = int(run.canaries.inside(0)[client - len(clients)])
+                yield [w + u for w, u in zip(weights, run.canaries.update(canary, run.learner.model), strict=True)]
+                continue
             results[client] = _train_client(run, weights, clients[client], client, round_, counter)
+            for total, seen in zip(marks, run.learner.memory(), strict=False):  # none where canaries are sites
+                total += seen
             yield run.learner.weights()
 
     if run.private is not None and run.private.site_level:
-        return _private_average(run.private, weights, updates(), round_), results
-    return weighted_average(updates(), [len(clients[c]) for c in drawn]), results
+        averaged = _private_average(run.private, weights, updates(), round_)
+        if run.canaries is not None:
+            event = run.private.events[SERVER]
+            moved = (_seen(run, weights) - _seen(run, averaged)) * event.expected_batch / event.clip_norm
+            marks[0] += run.canaries.signs * moved
+        return averaged, results
+    return weighted_average(updates(), _shares(run, clients, drawn)), results
+
+
+def _shares(run: Run, clients: tuple[Indices, ...], drawn: npt.NDArray[np.int64]) -> list[int]:
+    """Return what each drawn client counts: its scans, or as much as any other where scans or patients are protected.
+
+    Numbers of scans are not noised: by them the spread of the average's noise would tell one patient with many scans.
+    """
+    return [1 if run.private is not None else len(clients[c]) for c in drawn]
+
+
+def _seen(run: Run, weights: Weights) -> Array:
+    """Return (canary,) the weight of each canary."""
+    run.learner.model.set_weights(weights)
+    return run.canaries.look(run.learner.model) if run.canaries is not None else np.zeros(0)
 
 
 def _private_average(private: PrivateRun, weights: Weights, trained: Iterator[Weights], round_: int) -> Weights:

@@ -27,21 +27,30 @@ class GradientCanaries:
         places: (canary,) the weight of each, a position in all trainable weights laid end to end.
         signs: (canary,) 1 or -1, the direction of its gradient.
         length: L2 norm of its gradient before clipping.
+        clients: that share them.
     """
 
     included: npt.NDArray[np.bool_]
     places: npt.NDArray[np.int64]
     signs: FloatArray
     length: float
+    clients: int = 1
 
     @property
     def count(self) -> int:
         """Canaries that are in."""
         return int(self.included.sum())
 
-    def gradient(self, number: int, model: keras.Model) -> list[FloatArray]:
-        """Return the gradient of one of the canaries that are in, one array a trainable tensor."""
-        canary = np.flatnonzero(self.included)[number]
+    def at(self, client: int) -> npt.NDArray[np.bool_]:
+        """Return (canary,) whether a client would hold it; they are dealt out one by one."""
+        return np.equal(np.arange(len(self.included)) % self.clients, client)
+
+    def inside(self, client: int) -> npt.NDArray[np.int64]:
+        """Return the canaries that are in at a client, in the order of its units behind the scans."""
+        return np.flatnonzero(self.included & self.at(client))
+
+    def gradient(self, canary: int, model: keras.Model) -> list[FloatArray]:
+        """Return the gradient of a canary, one array a trainable tensor."""
         shapes = [tuple(v.shape) for v in model.trainable_variables]
         flat = np.zeros(sum(int(np.prod(s)) for s in shapes), dtype=np.float32)
         flat[self.places[canary]] = self.signs[canary] * self.length
@@ -58,14 +67,19 @@ class GradientCanaries:
         weights = np.concatenate([np.asarray(keras.ops.convert_to_numpy(v)).ravel() for v in model.trainable_variables])
         return np.asarray(weights[self.places], dtype=np.float32)
 
-    def remember(self, memory: list[keras.Variable], moved: FloatArray, *, phase: int) -> None:
-        """Add what one step left in the canaries' weights, (canary,) in units of the clip norm.
+    def remember(self, memory: list[keras.Variable], moved: FloatArray, *, client: int, phase: int) -> None:
+        """Add what one step left in the weights of a client's canaries, (canary,) in units of the clip norm.
 
         ``phase`` is the number of the step within its pass.
         """
         marks = np.array(keras.ops.convert_to_numpy(memory[0]))
-        marks[phase] += self.signs * moved
+        marks[phase] += self.at(client) * self.signs * moved
         memory[0].assign(marks)
+
+    def update(self, canary: int, model: keras.Model) -> list[FloatArray]:
+        """Return what a site that is a canary would add to the weights, one array a weight: against its gradient."""
+        against = {id(v): -g for v, g in zip(model.trainable_variables, self.gradient(canary, model), strict=True)}
+        return [against.get(id(v), np.zeros(v.shape, dtype=np.float32)) for v in model.weights]
 
     def scores(self, marks: Array) -> dict[str, npt.NDArray[np.float64]]:
         """Return score name -> (canary,) scores, higher for likelier in.
@@ -78,7 +92,9 @@ class GradientCanaries:
         return {"released": by_phase.sum(axis=0), "same-step": by_phase.max(axis=0)}
 
 
-def gradient_canaries(config: CanaryConfig, model: keras.Model, *, clip_norm: float) -> GradientCanaries:
+def gradient_canaries(
+    config: CanaryConfig, model: keras.Model, *, clip_norm: float, clients: int = 1
+) -> GradientCanaries:
     """Draw the gradient canaries of a model, on weights of its kernels.
 
     Raises:
@@ -103,4 +119,5 @@ def gradient_canaries(config: CanaryConfig, model: keras.Model, *, clip_norm: fl
         places=rng.choice(candidates, size=config.count, replace=False),
         signs=rng.choice([-1.0, 1.0], size=config.count).astype(np.float32),
         length=config.norm * clip_norm,
+        clients=clients,
     )

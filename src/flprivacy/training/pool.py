@@ -11,7 +11,7 @@ from flprivacy.cohorts.format import read_volumes
 from flprivacy.cohorts.preprocessing import train_view, view_keys
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.errors import TrainingError
-from flprivacy.training.draws import partition_generator
+from flprivacy.training.draws import patient_client
 
 Indices = npt.NDArray[np.int64]
 Volumes = npt.NDArray[np.uint8]
@@ -87,16 +87,25 @@ def natural_partition(cohort: Cohort) -> tuple[Indices, ...]:
 
 
 def iid_partition(cohort: Cohort, *, seed: int) -> tuple[Indices, ...]:
-    """Return, for each site, a random share of the training pool of the site's size, ascending.
+    """Return as many random shares of the training pool as there are sites, ascending and about equally large.
 
-    Shares are drawn by scan: scans of one patient may fall to several clients. Together they are the whole pool.
+    Each patient, with all scans, falls to the client that a keyed hash of the pseudonym names, so that nobody moves
+    when another patient comes or goes. Together they are the whole pool.
 
     Raises:
-        TrainingError: a site of the cohort has no training scan.
+        TrainingError: a share has no training scan.
     """
-    sizes = [len(part) for part in natural_partition(cohort)]
-    order = partition_generator(seed).permutation(sum(sizes))
-    return tuple(np.sort(part) for part in np.split(order, np.cumsum(sizes)[:-1]))
+    patients = cohort.manifest["patient_id"].to_numpy()[cohort.rows(TRAIN)]
+    n = len(cohort.meta.site_names)
+    clients = np.array([patient_client(str(patient), n, seed) for patient in patients], dtype=np.int64)
+    parts = tuple(np.flatnonzero(clients == client) for client in range(n))
+    for number, part in enumerate(parts):
+        if not len(part):
+            raise TrainingError(
+                f"{cohort.folder}: no patient falls to client site-{number:02d} of {n} under the iid partition; train "
+                "on more patients or fewer sites, or with another seed"
+            )
+    return parts
 
 
 def partition(cohort: Cohort, *, kind: str, seed: int) -> tuple[Indices, ...]:

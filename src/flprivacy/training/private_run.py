@@ -2,8 +2,10 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +13,16 @@ import numpy.typing as npt
 
 from flprivacy.core.checkpoint_events import announce
 from flprivacy.core.cohort import TRAIN, Cohort
-from flprivacy.core.errors import TrainingError
+from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.core.target import PrivacyStatement
-from flprivacy.privacy.budget import ClientData, choose_delta, done, plan_clients, plan_sites
+from flprivacy.privacy.budget import ClientData, choose_delta, done, plan_clients, plan_sites, public_units
 from flprivacy.privacy.config import PrivacyConfig
-from flprivacy.privacy.events import PATIENT, SITE, SampledGaussianSteps
+from flprivacy.privacy.events import PATIENT, SCAN, SITE, SampledGaussianSteps
 from flprivacy.privacy.randomness import secret_seed
 from flprivacy.privacy.statement import state_privacy
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.draws import draw_clients
+from flprivacy.training.gradient_canaries import GradientCanaries
 from flprivacy.training.pool import Indices, natural_partition, partition
 
 SERVER = 0
@@ -34,8 +37,8 @@ class PrivateRun:
         events: client number -> all of its planned steps; of site-level training the server's rounds.
         seed: draws samples and noise; a secret.
         patients: client number -> (unit,) patient of each scan (or gradient canary), where the unit is a patient.
-        exposures: groups of clients that hold scans of one patient.
-        first_canary: position from which on a client's units are gradient canaries; None where there are none.
+        exposures: groups of clients that may hold scans of one patient.
+        first_canary: client number -> position from which on its units are gradient canaries.
     """
 
     config: PrivacyConfig
@@ -44,7 +47,8 @@ class PrivateRun:
     seed: int = field(repr=False)
     patients: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict)
     exposures: tuple[tuple[str, ...], ...] = ()
-    first_canary: int | None = None
+    first_canary: dict[int, int] = field(default_factory=dict)
+    federated: bool = False
 
     @property
     def site_level(self) -> bool:
@@ -55,16 +59,28 @@ class PrivateRun:
         """Return the record of the steps that were done, and what they guarantee."""
         events = done(self.events, steps)
         known_seed = self.config.noise_seed is not None
-        return events, state_privacy(events, delta=self.delta, exposures=self.exposures, known_seed=known_seed)
+        stated = state_privacy(
+            events,
+            delta=self.delta,
+            exposures=self.exposures,
+            known_seed=known_seed,
+            federated=self.federated,
+        )
+        return events, stated
 
 
 def plan_private_run(
-    config: TargetConfig, cohort: Cohort, *, seed: int, members: Indices | None = None, gradient_canaries: int = 0
+    config: TargetConfig,
+    cohort: Cohort,
+    *,
+    seed: int,
+    members: Indices | None = None,
+    canaries: GradientCanaries | None = None,
 ) -> PrivateRun | None:
     """Return the plan of a private target, or None for one that is not private.
 
-    ``members`` are indices into the pool that central training is on, None for all; ``gradient_canaries`` counts units
-    of central training that are no scans.
+    ``members`` are indices into the pool that central training is on, None for all; ``canaries`` are units that are
+    no scans.
 
     Raises:
         ConfigError: a budget that cannot be met, a delta of 1 / n or more, or a batch larger than the data.
@@ -74,21 +90,27 @@ def plan_private_run(
         return None
     parts = _parts(config, cohort, members)
     if privacy.unit == SITE:
-        sites = plan_sites(privacy, sites=len(parts), rounds=config.rounds, client_fraction=config.client_fraction)
-        return PrivateRun(config=privacy, events={SERVER: sites}, delta=choose_delta(privacy, len(parts)), seed=seed)
+        n = public_units(privacy, "", len(parts) + (canaries.count if canaries else 0))
+        sites = plan_sites(privacy, sites=n, rounds=config.rounds, client_fraction=config.client_fraction)
+        delta = choose_delta(privacy, n)
+        return PrivateRun(config=privacy, events={SERVER: sites}, delta=delta, seed=seed, federated=True)
     ids = cohort.manifest["patient_id"].to_numpy()[cohort.rows(TRAIN)]
     _, patient_of = np.unique(ids, return_inverse=True)
     # Canaries behind the scans are patients of their own.
     known = np.concatenate([patient_of, len(ids) + np.arange(max(int(p.max()) for p in parts.values()) + 1)])
     patients = {number: known[part].astype(np.int64) for number, part in parts.items()}
-    if gradient_canaries:
-        strangers = len(known) + len(ids) + np.arange(gradient_canaries)
-        patients = {number: np.concatenate([p, strangers]) for number, p in patients.items()}
-    clients = {
-        number: _client_data(config, number, patients[number], alone=config.topology == "central", passes=passes)
-        for number, passes in _passes(config, len(parts)).items()
-        if passes
-    }
+    if canaries:
+        beyond = len(known) + len(ids)
+        patients = {number: np.concatenate([p, beyond + canaries.inside(number)]) for number, p in patients.items()}
+    clients = {}
+    for number, passes in _passes(config, len(parts)).items():
+        if passes:
+            name = "" if config.topology == "central" else f"site-{number:02d}"
+            counted = len(np.unique(patients[number])) if privacy.unit == PATIENT else len(patients[number])
+            clients[number] = ClientData(name=name, units=public_units(privacy, name, counted), passes=passes)
+    _check_declared(privacy, [patients[n] for n in clients])
+    names = sorted(c.name for c in clients.values())
+    together = min(privacy.clients_per_patient, len(names))
     events = plan_clients(privacy, clients, batch_size=config.batch_size)
     return PrivateRun(
         config=privacy,
@@ -96,8 +118,9 @@ def plan_private_run(
         delta=choose_delta(privacy, sum(event.population for event in events.values())),
         seed=seed,
         patients=patients,
-        exposures=_exposures([patients[n] for n in clients], [c.name for c in clients.values()]),
-        first_canary=len(parts[0]) if gradient_canaries else None,
+        exposures=tuple(combinations(names, together)) if together > 1 else (),
+        first_canary={number: len(part) for number, part in parts.items()} if canaries else {},
+        federated=config.topology == "federated",
     )
 
 
@@ -118,28 +141,22 @@ def _passes(config: TargetConfig, n_clients: int) -> dict[int, int]:
     return {c: config.local_epochs * sum(int(c in clients) for clients in drawn) for c in range(n_clients)}
 
 
-def _client_data(
-    config: TargetConfig, number: int, patients: npt.NDArray[np.int64], *, alone: bool, passes: int
-) -> ClientData:
-    scans = np.unique(patients, return_counts=True)[1]
-    by_patient = config.privacy is not None and config.privacy.unit == PATIENT
-    return ClientData(
-        name="" if alone else f"site-{number:02d}",
-        units=len(scans) if by_patient else len(patients),
-        scans_per_patient=int(scans.max()),
-        passes=passes,
-    )
-
-
-def _exposures(patients: Sequence[npt.NDArray[np.int64]], names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Return the groups of clients that hold scans of one and the same patient, without single ones and subsets."""
-    holders: dict[int, set[str]] = {}
-    for name, held in zip(names, patients, strict=True):
-        for patient in np.unique(held).tolist():
-            holders.setdefault(patient, set()).add(name)
-    groups = {frozenset(held) for held in holders.values() if len(held) > 1}
-    kept = (group for group in groups if not any(group < other for other in groups))
-    return tuple(sorted(tuple(sorted(group)) for group in kept))
+def _check_declared(config: PrivacyConfig, patients: Sequence[npt.NDArray[np.int64]]) -> None:
+    """Refuse data that exceed what the configuration says of any patient, which the statement relies on."""
+    holders: Counter[int] = Counter()
+    for held in patients:
+        found, scans = np.unique(held, return_counts=True)
+        holders.update(found.tolist())
+        most = config.scans_per_patient
+        if config.unit == SCAN and most is not None and scans.max() > most:
+            raise ConfigError(f"privacy.scans_per_patient is {most}, but a patient has {scans.max()}; raise it")
+    shared = max(holders.values())
+    concerned = config.unit == PATIENT or config.scans_per_patient is not None
+    if concerned and shared > config.clients_per_patient:
+        raise ConfigError(
+            f"privacy.clients_per_patient is {config.clients_per_patient}, but a patient has scans at {shared} "
+            "clients; raise it, so that a patient is charged for all of them"
+        )
 
 
 def noise_seed(config: PrivacyConfig, folder: Path) -> int:

@@ -1,12 +1,13 @@
 """The target folder, whole or absent: weights and ``target.json``, and the private part that auditors keep."""
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from flprivacy.core.cohort import TEST, TRAIN, Cohort
-from flprivacy.core.digests import digest_bytes, digest_file
+from flprivacy.core.digests import digest_file
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import track
 from flprivacy.core.publish import publish_folder, write_json
@@ -20,13 +21,16 @@ from flprivacy.targets.lineage import (
     LINEAGE_FILE,
     MEMBERS_FILE,
     PRIVATE_FOLDER,
+    pseudonym,
     released_training,
 )
 from flprivacy.training.canaries import Canaries, score_table
 from flprivacy.training.config import training_mapping
-from flprivacy.training.pool import Indices, Pool, scan_pool
+from flprivacy.training.pool import Indices, scan_pool
 from flprivacy.training.topology import Run, TrainedModel
 from flprivacy.training.utility import class_probabilities, mean_utility, measure_utility
+
+_OWNER_ONLY = 0o700
 
 
 def publish_target(
@@ -49,14 +53,18 @@ def publish_target(
     with publish_folder(out) as folder:
         models: list[ModelRecord] = []
         digests: dict[str, str] = {}
+        utilities: dict[str, Utility] = {}
         for model in track(trained, f"scoring {run.name}"):
             target.model.set_weights(model.weights)
-            models.append(_publish_model(folder, model, target, held_out))
+            models.append(_publish_model(folder, model, target))
+            if len(held_out.labels):
+                found = class_probabilities(target.model, held_out)
+                utilities[model.name] = measure_utility(held_out.labels, found)
             digests[model.name] = weights_digest(target)
             match = load_weights(target, folder / models[-1].weights)  # what was written can be read
         record = replace(_record(run, target, models, digests, match), **_privacy(run, trained))
         write_json(folder / TARGET_FILE, to_mapping(record))
-        _write_private_part(folder / PRIVATE_FOLDER, run, trained, target, canaries, record.digest)
+        _write_private_part(folder / PRIVATE_FOLDER, run, trained, target, canaries, record.digest, utilities)
     return record
 
 
@@ -67,9 +75,10 @@ def _write_private_part(
     target: TargetModel,
     canaries: Canaries | None,
     digest: str,
+    utilities: dict[str, Utility],
 ) -> None:
-    """Write who the members were, losses, canaries' scores, and the configuration with its seeds."""
-    folder.mkdir()
+    """Write who the members were, counts, utility, losses, canaries' scores, and the configuration with its seeds."""
+    folder.mkdir(mode=_OWNER_ONLY)
     if canaries is not None:
         (one,) = trained
         table = score_table(
@@ -77,16 +86,27 @@ def _write_private_part(
         )
         table.to_parquet(folder / CANARIES_FILE, index=False)
     write_json(folder / HISTORY_FILE, {m.name: m.history for m in trained})
-    write_json(folder / MEMBERS_FILE, {m.name: hashed_members(run.cohort, m.members) for m in trained})
+    key = secrets.token_hex(32)
+    scans = {m.name: _scan_ids(run.cohort, m.members) for m in trained}
+    pseudonyms = {name: sorted(pseudonym(key, run.cohort.meta.digest, s) for s in ids) for name, ids in scans.items()}
+    write_json(folder / MEMBERS_FILE, pseudonyms)
+    n_train = {m.name: len(m.members) for m in trained}
+    sizes = [n_train[name] for name in utilities]
     lineage = Lineage(
         target_digest=digest,
         cohort_digest="" if run.config.topology == "untrained" else run.cohort.meta.digest,
         training=training_mapping(run.config),
         members=MEMBERS_FILE,
+        members_key=key,
+        n_train=n_train,
+        utilities=utilities,
+        utility=mean_utility(list(utilities.values()), sizes) if utilities else None,
         history=HISTORY_FILE,
         canaries=CANARIES_FILE if canaries else "",
     )
     write_json(folder / LINEAGE_FILE, to_mapping(lineage))
+    for file in folder.iterdir():
+        file.chmod(_OWNER_ONLY & 0o666)
 
 
 def _privacy(run: Run, trained: Sequence[TrainedModel]) -> dict[str, Any]:
@@ -103,35 +123,17 @@ def _privacy(run: Run, trained: Sequence[TrainedModel]) -> dict[str, Any]:
     }
 
 
-def hashed_members(cohort: Cohort, members: Indices) -> list[str]:
-    """Return the sorted SHA-256 of cohort digest + scan id of each member.
-
-    Args:
-        cohort: the cohort.
-        members: (n,) indices into its training pool.
-
-    The hashes are no secret: whoever knows or guesses the cohort's digest and a scan's id can tell whether it is in.
-    What protects them is that they are never published.
-    """
+def _scan_ids(cohort: Cohort, members: Indices) -> list[str]:
+    """Return the scans that (n,) indices into the cohort's training pool name; canaries are none."""
     rows = cohort.rows(TRAIN)
-    scan_ids = cohort.manifest["scan_id"].to_numpy()[rows[members[members < len(rows)]]]  # canaries are no scans
-    return sorted(digest_bytes(f"{cohort.meta.digest}{scan_id}".encode()) for scan_id in scan_ids)
+    return [str(scan) for scan in cohort.manifest["scan_id"].to_numpy()[rows[members[members < len(rows)]]]]
 
 
-def _publish_model(folder: Path, model: TrainedModel, target: TargetModel, held_out: Pool) -> ModelRecord:
-    """Write the weights that ``target`` holds and score them."""
+def _publish_model(folder: Path, model: TrainedModel, target: TargetModel) -> ModelRecord:
+    """Write the weights that ``target`` holds."""
     weights = folder / f"{model.name}.weights.h5"
     save_weights(target, weights)
-    utility: Utility | None = None
-    if len(held_out.labels):
-        utility = measure_utility(held_out.labels, class_probabilities(target.model, held_out))
-    return ModelRecord(
-        name=model.name,
-        weights=weights.name,
-        sha256=digest_file(weights),
-        n_train=len(model.members),
-        utility=utility,
-    )
+    return ModelRecord(name=model.name, weights=weights.name, sha256=digest_file(weights))
 
 
 def _record(
@@ -139,7 +141,6 @@ def _record(
 ) -> TargetRecord:
     untrained = run.config.topology == "untrained"
     training = released_training(training_mapping(run.config))
-    utilities = [m.utility for m in models if m.utility is not None]
     return TargetRecord(
         name=run.name,
         role="baseline" if untrained else "target",
@@ -150,7 +151,6 @@ def _record(
         protocol=run.pool.protocol,
         digest=target_digest(weights=digests, training=training, cohort_digest="", protocol=run.pool.protocol),
         models=tuple(models),
-        utility=mean_utility(utilities, [m.n_train for m in models]) if utilities else None,
         training=training,
         partition=run.config.partition if run.config.topology == "federated" else None,
         tensors_matched=match.matched,

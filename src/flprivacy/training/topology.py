@@ -9,6 +9,7 @@ import numpy.typing as npt
 from flprivacy.core.cohort import Cohort
 from flprivacy.training.checkpoint import Checkpoints, History
 from flprivacy.training.config import TargetConfig
+from flprivacy.training.gradient_canaries import GradientCanaries
 from flprivacy.training.local import Learner, Pass
 from flprivacy.training.pool import Indices, Pool
 from flprivacy.training.private_run import PrivateRun
@@ -26,6 +27,7 @@ class Run:
         checkpoints: where to carry on from.
         private: the plan of private training; None where training is not private.
         members: indices into the pool that central training is on; None for all (canaries leave some out).
+        canaries: gradient canaries among the units; None for none.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Run:
     checkpoints: Checkpoints
     private: PrivateRun | None = None
     members: Indices | None = None
+    canaries: GradientCanaries | None = None
 
     @property
     def site_level(self) -> bool:

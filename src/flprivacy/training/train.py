@@ -84,7 +84,7 @@ def train_target(
     key = run_key(config, cohort, protocol=protocol, method=method)
     checkpoints = Checkpoints(folder=work, key=key)
     pool = scan_pool(cohort, protocol=protocol)
-    canaries = insert_canaries(config, pool, target.model)
+    canaries = insert_canaries(config, pool, target.model, sites=len(cohort.meta.site_names))
     private = _private_run(config, cohort, canaries, checkpoints)
     if private is not None and private.site_level:
         refuse_batch_statistics(target.model)
@@ -100,6 +100,7 @@ def train_target(
         checkpoints=checkpoints,
         private=private,
         members=canaries.members if canaries else None,
+        canaries=canaries.gradient if canaries else None,
     )
     return publish_target(run, TRAINERS[config.topology](run), target, out, canaries)
 
@@ -115,7 +116,7 @@ def _private_run(
         cohort,
         seed=noise_seed(config.privacy, checkpoints.path("").parent),
         members=canaries.scan_members if canaries else None,
-        gradient_canaries=canaries.gradient.count if canaries and canaries.gradient else 0,
+        canaries=canaries.gradient if canaries else None,
     )
 
 
