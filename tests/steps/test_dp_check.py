@@ -9,6 +9,8 @@ import pytest
 
 from flprivacy.study.plan import Plan
 from flprivacy.training.config import CanaryConfig
+from flprivacy.training.federated import train_federated
+from flprivacy.training.topology import Run
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from planted_bugs import CAUGHT, METHODS, RIGHT
@@ -21,6 +23,7 @@ from flprivacy.core.cohort import Cohort
 from flprivacy.core.dp_check import CONTRADICTED, NOT_CONTRADICTED, DpCheck
 from flprivacy.core.errors import AuditError, ConfigError, PolicyError
 from flprivacy.core.parsing import from_mapping, to_mapping
+from flprivacy.privacy import site_level
 from flprivacy.privacy.accounting import account
 from flprivacy.privacy.events import SampledGaussianSteps
 from flprivacy.steps.check_dp_policy import check_dp_policy
@@ -53,6 +56,45 @@ def test_broken_training_is_found_and_the_right_one_passes(name: str, scans: Coh
     found = audited(included, scores, claimed_epsilon=stated.epsilon, delta=stated.delta)
     print(f"{name}: claimed {stated.epsilon:.2f}, proven {found.epsilon_lower:.2f}")
     assert (found.verdict == CONTRADICTED) == (name in CAUGHT)
+
+
+def checked(run: Run, included: np.ndarray) -> EpsilonAudit:
+    """Train a federated target with canaries and check it."""
+    (trained,) = train_federated(run)
+    _, stated = run.private.state(trained.steps)
+    marks = trained.memory[0]
+    scores = {"released": marks.sum(axis=0), "same-step": marks.max(axis=0)}
+    found = audited(included, scores, claimed_epsilon=stated.epsilon, delta=stated.delta)
+    print(f"claimed {stated.epsilon:.2f}, proven {found.epsilon_lower:.2f}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [(RIGHT, NOT_CONTRADICTED), ("no noise", CONTRADICTED), ("noise divided by the batch", CONTRADICTED)],
+)
+def test_clients_of_federated_training_are_checked_by_canaries_of_their_own(
+    name: str, verdict: str, scans: Cohort, tmp_path: Path
+) -> None:
+    privacy = dataclasses.replace(CLAIM, unit="patient")
+    canaries = CanaryConfig(count=CANARIES)
+    run = private_run(scans, tmp_path, "federated", privacy=privacy, method=METHODS[name], canaries=canaries, rounds=5)
+    dealt = [len(run.private.patients[client]) for client in range(3)]
+    assert sum(dealt) == 22 + run.canaries.count
+    assert checked(run, run.canaries.included).verdict == verdict
+
+
+def test_sites_are_checked_by_canaries_that_are_sites(
+    scans: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    privacy = dataclasses.replace(CLAIM, unit="site", noise_multiplier=1.5, sampling_rate=0.2, delta=1e-4)
+    settings = {"privacy": privacy, "canaries": CanaryConfig(count=CANARIES), "rounds": 10}
+    run = private_run(scans, tmp_path / "right", "federated", **settings)
+    assert run.private.events[0].population == pytest.approx(3 + run.canaries.count, rel=0.05)
+    assert checked(run, run.canaries.included).verdict == NOT_CONTRADICTED
+    monkeypatch.setattr(site_level, "gaussian", lambda stream, seed, key, size: np.zeros(size))
+    silent = private_run(scans, tmp_path / "no-noise", "federated", **settings)
+    assert checked(silent, silent.canaries.included).verdict == CONTRADICTED
 
 
 def audited(included: np.ndarray, scores: dict[str, np.ndarray], **settings: float) -> EpsilonAudit:

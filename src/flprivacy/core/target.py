@@ -122,7 +122,7 @@ class Lineage:
     training: dict[str, Any] = field(default_factory=dict)
     # file of the scans that each model was trained on: model name -> pseudonyms (HMAC-SHA256)
     members: str = ""
-    # their key in hexadecimal. The message is the SHA-256 of cohort digest + scan id, which older versions, without key,
+    # their key in hexadecimal. The message is the SHA-256 of cohort digest + scan id, which older versions, keyless,
     # listed itself
     members_key: str = ""
     n_train: dict[str, int] = field(default_factory=dict)  # model name -> number of scans that it was trained on
