@@ -10,7 +10,7 @@ from tests.reporting.example_audit import example_audit
 
 
 def _audit(over_untrained: float, verdict: str) -> Audit:
-    audit = example_audit()
+    audit = example_audit(n_sites=3, attributes=("site",), accesses=("features",), fractions=(0.1,))
     place = ("central", "site", "features")
     excesses = tuple(
         replace(e, value=over_untrained, ci_low=over_untrained - 0.03, ci_high=over_untrained + 0.03)
