@@ -46,9 +46,9 @@ def test_a_denominator_read_off_the_data_tells_how_many_there_are(tmp_path: Path
 
 
 def test_a_canary_against_all_others_shows_a_clipped_mean() -> None:
-    right = opposed_canary(DpSgdRule, runs=200)
-    wrong = opposed_canary(partial(MicrobatchOfAll, noise_on_mean=True), runs=200)
+    right = opposed_canary(DpSgdRule, runs=400)
+    wrong = opposed_canary(partial(MicrobatchOfAll, noise_on_mean=True), runs=400)
     for found in (right, wrong):
-        print(f"200 runs: claimed {found.claimed:.2f}, proven {found.audit.epsilon_lower:.2f}")
+        print(f"400 runs: claimed {found.claimed:.2f}, proven {found.audit.epsilon_lower:.2f}")
     assert right.audit.verdict == NOT_CONTRADICTED
     assert wrong.audit.verdict == CONTRADICTED

@@ -26,8 +26,8 @@ from flprivacy.core.tensorflow_environment import threads
 FloatArray = npt.NDArray[np.float64]
 
 SAMPLING, NOISE, SITE_NOISE = "sampling", "noise", "site-noise"
-_DRAWS = 4
-_BLOCK = 1 << 18  # values of one generator
+_DRAWS = 2
+_BLOCK = 1 << 16  # values of one generator
 
 
 def secret_seed() -> int:
