@@ -48,6 +48,21 @@ def test_steps_their_progress_and_their_end_are_shown(tmp_path: Path, terminal: 
     assert (watch.notes, watch.warnings, watch.errors, watch.running()) == (["a note"], ["a warning"], [], {})
 
 
+def test_a_step_that_makes_something_is_not_called_reused(tmp_path: Path) -> None:
+    out = io.StringIO()
+    watch = Watch(tmp_path, Console(file=out, width=120))
+    _write(
+        tmp_path,
+        {"kind": "step", "step": "attack_attributes", "detail": "central"},
+        {"kind": "reused", "artifact": "scores"},
+        {"kind": "made", "artifact": "scores"},
+        {"kind": "done", "step": "attack_attributes", "detail": "central"},
+    )
+    watch.update()
+    assert "✓ attack_attributes central" in out.getvalue()
+    assert "reused" not in out.getvalue()
+
+
 def test_a_refusal_is_kept_for_the_end(tmp_path: Path) -> None:
     watch = Watch(tmp_path, Console(file=io.StringIO()))
     _write(

@@ -14,8 +14,8 @@ ENVIRONMENT_VARIABLE = "FLPRIVACY_EVENTS"
 
 
 def emit(kind: str, **fields: Any) -> None:
-    """Append one event, if a parent listens. ``kind`` is ``step``, ``progress``, ``reused``, ``done``,
-    ``failed`` (the target alone), ``result``, ``note``, ``warning`` or ``error`` (the run)."""
+    """Append one event, if a parent listens. ``kind`` is ``step``, ``progress``, ``reused``, ``made``,
+    ``done``, ``failed`` (the target alone), ``result``, ``note``, ``warning`` or ``error`` (the run)."""
     folder = os.environ.get(ENVIRONMENT_VARIABLE)
     if not folder:
         return

@@ -108,6 +108,7 @@ class Watch:
         self._steps: dict[int, tuple[str, float]] = {}
         self._tasks: dict[int, Any] = {}
         self._reused: set[int] = set()
+        self._made: set[int] = set()
         self._plain_at: dict[int, float] = {}
 
     def running(self) -> dict[int, str]:
@@ -141,6 +142,8 @@ class Watch:
                     self.results = {name: value for name, value in event.items() if name not in ("kind", "time", "pid")}
                 case "reused":
                     self._reused.add(event["pid"])
+                case "made":
+                    self._made.add(event["pid"])
                 case "note":
                     self.notes.append(event["text"])
                 case "warning":
@@ -171,5 +174,6 @@ class Watch:
         task = self._tasks.pop(event["pid"], None)
         if task is not None:
             self._bars.remove_task(task)
-        reused = " (unchanged, reused)" if event["pid"] in self._reused else ""
+        # A step may take one artifact from the store, such as the attacks on pixels, and make another.
+        reused = " (unchanged, reused)" if event["pid"] in self._reused - self._made else ""
         self._screen.print(f"  {mark} {name} [dim]{event['time'] - started:.0f} s{reused}[/dim]", highlight=False)

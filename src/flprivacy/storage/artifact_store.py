@@ -78,6 +78,7 @@ class Store:
                 emit("reused", artifact=kind)
             else:
                 self._make(entry, make, remote)
+                emit("made", artifact=kind)
             if remote is not None:
                 remote.publish(entry)
         return entry
