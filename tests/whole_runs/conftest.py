@@ -1,5 +1,30 @@
-"""Servers that tests of whole runs talk to."""
+"""One finished study and the servers, for all tests of whole runs."""
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
 
 from tests.services.fixtures import bucket, ceph, clean_environment
+from tests.whole_runs.commands import STUDY, flprivacy
 
-__all__ = ["bucket", "ceph", "clean_environment"]
+__all__ = ["bucket", "ceph", "clean_environment", "finished"]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of one finished study, made once for all workers; what it printed is in ``stdout.txt``.
+
+    Only test_study.py runs in it again, what leaves it as it is; all others run in a copy of its store.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    home = shared / "study"
+    with (shared / "study.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / "stdout.txt").exists():
+            result = flprivacy(home, *STUDY)
+            assert result.returncode == 0, result.stdout + result.stderr
+            (home / "stdout.txt").write_text(result.stdout)
+    return home

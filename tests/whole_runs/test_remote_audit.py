@@ -6,6 +6,7 @@ also where it fails, names no patient: identifiers are planted in every tag, nam
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +17,14 @@ import numpy as np
 import pytest
 from botocore.config import Config
 from click.testing import CliRunner
+from mlflow import MlflowClient
 
 from flprivacy.cli import main
 from flprivacy.cohorts.format import open_cohort
 from flprivacy.cohorts.sampling import exposed_rows
 from flprivacy.cohorts.volumes import HEAD_BYTES
 from flprivacy.core.audit import Audit
+from flprivacy.core.change import AuditChange
 from flprivacy.core.errors import StorageError
 from flprivacy.steps.pull_cohort import pull_cohort
 from flprivacy.training.config import TargetConfig
@@ -78,6 +81,11 @@ class Study:
         """Audit a cohort in a home folder; return the exit code."""
         return _command(self.folder, self.said, home, "run", "privacy_audit", "--cohort", cohort, *self.words)
 
+    def audit_again(self) -> int:
+        """Audit what was published since, on the cohort where it was imported; return the exit code."""
+        words = ("run", "re_audit", "--cohort", str(self.cohort), "--targets-from", str(self.folder / "published"))
+        return _command(self.folder, self.said, self.home, *words, *self.words[-2:])
+
 
 def _command(folder: Path, said: list[str], home: Path, *words: str) -> int:
     temporary = folder / "tmp"
@@ -94,8 +102,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
     preset.write_text(_PRESET)
     words = ("cohort", "import", str(given / "scans"), str(folder / "cohort"), "--table", str(table))
     assert _command(folder, said, folder / "home", *words, *_IMPORT) == 0, said[-1]
-    config, cohort = TargetConfig(topology="central", epochs=1), open_cohort(folder / "cohort")
-    train_target("central", config, cohort, protocol="standard", work=folder / "work", out=folder / "target")
+    cohort = open_cohort(folder / "cohort")
+    for seed, out in enumerate((folder / "target", folder / "newer")):
+        config = TargetConfig(topology="central", epochs=1, seed=seed)
+        train_target("central", config, cohort, protocol="standard", work=folder / "work" / out.name, out=out)
     with pytest.MonkeyPatch.context() as patch:
         clear_environment(patch, given / "no-such-file")
         gateway = use_ceph(patch)
@@ -125,12 +135,34 @@ def test_from_uris_to_the_report_and_again(study: Study) -> None:
     first = Audit.read(study.home / "reports" / "remote" / "audit.json")
     assert first.cohort_digest == json.loads((study.cohort / "cohort.json").read_text())["digest"]
     assert f"--target mine={study.bucket}/central" in first.provenance["command"]
+    baselines = {"untrained-cnn3d_small", "pixels", "majority"}
+    assert {t.name: t.role for t in first.targets} == {"mine": "target"} | dict.fromkeys(baselines, "baseline")
 
     before = study.gateway.sent_bytes(*_MOVED)
     assert study.audit(study.home, f"{study.bucket}/cohort") == 0, study.said[-1]
     assert study.gateway.sent_bytes(*_MOVED) == before, "the second run moved volumes or weights again"
     assert "pull_cohort" not in {e["step"] for e in events(study.home) if e["kind"] == "step"}
     assert Audit.read(study.home / "reports" / "remote" / "audit.json") == first
+
+
+def test_a_re_audit_passes_over_what_was_audited_and_compares_what_was_published_since(study: Study) -> None:
+    published, reports = study.folder / "published" / "mine", study.home / "reports" / "remote"
+    shutil.copytree(study.folder / "target", published / "2026-11-10")
+    assert study.audit_again() == 0, study.said[-1]  # the audit from URIs was of this target, under this name
+    assert {e["step"] for e in events(study.home) if e["kind"] == "step"} == {"find_targets", "notify"}
+    assert "since the last audit: no evidence of change" in study.said[-1]
+
+    shutil.copytree(study.folder / "newer", published / "2026-11-17")
+    assert study.audit_again() == 0, study.said[-1]
+    (change,) = AuditChange.read(reports / "change.json").targets
+    assert change.previous is not None
+    assert (change.target, change.audited, len(change.attacks)) == ("mine", True, 4)
+    assert f"mine: {change.verdict}" in " ".join(study.said[-1].split())
+    assert "Since the last audit" in (reports / "report.html").read_text()
+    client = MlflowClient(f"sqlite:///{study.home / 'mlflow.db'}")
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    (run,) = client.search_runs(experiments, "tags.`audit.change.mine` != ''")
+    assert run.data.tags["audit.change"] == change.verdict
 
 
 @pytest.mark.timeout(900)

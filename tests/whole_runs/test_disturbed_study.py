@@ -1,0 +1,57 @@
+"""A study of two targets that is killed again and again, or one of whose targets fails."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flprivacy.core.audit import Audit
+from tests.whole_runs.commands import STUDY, events, flprivacy, kill_when
+
+_PAIR = (*STUDY, "--set", "targets.siloed=null", "--set", "targets.federated=null")
+_AUDIT = Path("reports") / "tiny" / "audit.json"
+
+
+@pytest.fixture(scope="module")
+def home(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the undisturbed audit, made from the finished study's store; ``undisturbed.json`` keeps it."""
+    folder = tmp_path_factory.mktemp("home")
+    shutil.copytree(finished / "store", folder / "store")
+    result = flprivacy(folder, *_PAIR)
+    assert result.returncode == 0, result.stdout + result.stderr
+    shutil.copyfile(folder / _AUDIT, folder / "undisturbed.json")
+    return folder
+
+
+def test_killed_again_and_again_it_carries_on_to_the_same_result(home: Path, tmp_path: Path) -> None:
+    def training(event: dict[str, object]) -> bool:
+        return event["kind"] == "progress" and "rain" in str(event["description"]) and int(str(event["done"])) > 0
+
+    def step(name: str) -> Callable[[dict[str, Any]], bool]:
+        return lambda event: event["kind"] == "step" and event["step"] == name
+
+    for moment in (training, step("attack_attributes"), step("evaluate"), step("write_report")):
+        assert kill_when(tmp_path, moment, *_PAIR)
+        assert not (tmp_path / "reports").exists()
+    result = flprivacy(tmp_path, *_PAIR)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert json.loads((tmp_path / _AUDIT).read_text()) == json.loads((home / "undisturbed.json").read_text())
+    assert not list((tmp_path / "store" / "work").iterdir())
+
+
+def test_one_failed_target_does_not_lose_the_others(home: Path) -> None:
+    before = Audit.read(home / "undisturbed.json")
+    broken = 'targets.broken={"topology": "central", "epochs": 2, "learning_rate": 1.0e+30}'
+    for _ in range(2):  # and the failure is not taken for a result the next time
+        result = flprivacy(home, *_PAIR, "--set", broken)
+        assert result.returncode == 2
+        assert "1 target(s) could not be audited, the others were: broken: " in result.stderr
+        assert "broken was not audited, because training failed: " in " ".join(result.stdout.split())
+        assert any(e["kind"] == "step" and e["detail"] == "broken" for e in events(home))
+    audit = Audit.read(home / _AUDIT)
+    assert [f.target for f in audit.failures] == ["broken"]
+    assert (audit.metrics, audit.verdicts) == (before.metrics, before.verdicts)
+    assert "broken was not audited" in (home / "reports" / "tiny" / "report.html").read_text()
