@@ -13,7 +13,7 @@ from typing import Any
 TINY = Path(__file__).with_name("tiny.yaml")
 # A number on the command line passes through a pipeline parameter, where KFP makes a float of it.
 STUDY = ("run", "study", "--preset", str(TINY), "--set", "attack.batch_size=24")
-_DEADLINE_SECONDS = 300
+_DEADLINE_SECONDS = 540
 
 
 def _environment(home: Path) -> dict[str, str]:
