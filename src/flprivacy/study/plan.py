@@ -107,7 +107,7 @@ def repeat_command(pipeline: str, preset: str, overrides: Mapping[str, Any]) -> 
 
 def _leaves(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     leaves: list[tuple[str, Any]] = []
-    for key, value in mapping.items():
+    for key, value in sorted(mapping.items()):  # KFP hands them over in any order, and the command is part of keys
         path = f"{prefix}{key}"
         leaves += _leaves(value, f"{path}.") if isinstance(value, Mapping) else [(path, value)]
     return leaves
