@@ -103,7 +103,7 @@ def _write_series(folder: Path, number: int, everywhere: Dataset) -> dict[str, o
         "patient_id": scan.patient,
         "label": ("normal", "covid")[number // 16 % 2],
         "split": "test" if number % 8 > 5 else "train",
-        "sex": "FM"[number // 8 % 2],
+        "sex": "FM"[number // 3 % 2],
         "age_years": 40.0 + number,
         "note": SECRET,
     }

@@ -37,13 +37,13 @@ from tests.whole_runs.planted_scans import KEY, PLANTED, PSEUDONYM, SECRET, file
 
 _PRESET = """
 targets: {untrained: {topology: untrained, initialisations: 2}}
-attack: {fractions: [0.2, 0.3], seeds: [0, 1], accesses: [features], epochs: 1, views: 1, batch_size: 16}
+attack: {fractions: [0.25, 0.3], seeds: [0, 1], accesses: [features], members: false}
 audit: {bootstrap: 100}
 """
 _MOVED = (".npy", ".h5")
 _IMPORT = ("--from", "dicom", "--site-tag", "InstitutionName", "--shape", "8,32,40", "--min-slices", "5")
 # The bootstrap over patients needs them; these stay in cohort and store and are never logged.
-_MAY_HOLD_PSEUDONYMS = re.compile(r"manifest\.parquet|.*\.scores\.parquet|cohort\.import\.json")
+_MAY_HOLD_PSEUDONYMS = re.compile(r"manifest\.parquet|.*\.scores\.parquet|cohort\.import\.(json|html)")
 _PLAIN = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
 
 

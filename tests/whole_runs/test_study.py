@@ -25,8 +25,9 @@ def test_the_audit_covers_the_whole_grid(finished: Path) -> None:
     audit = Audit.read(finished / "reports" / "tiny" / "audit.json")
     assert {t.name for t in audit.targets} == {"siloed", "central", "federated", "untrained", "pixels", "majority"}
     grid = {(v.attack.target, v.attack.attribute, v.attack.access) for v in audit.verdicts}
-    attributes, accesses = ("site", "sex", "age_band", "age_years"), ("features", "outputs")
-    assert grid == {(t, a, c) for t in ("siloed", "central", "federated") for a in attributes for c in accesses}
+    attributes, accesses = ("site", "sex", "age_band", "age_years"), ("features", "outputs", "joint")
+    several = {("siloed", attribute, "together") for attribute in attributes}
+    assert grid == several | {(t, a, c) for t in ("siloed", "central", "federated") for a in attributes for c in accesses}
     assert {m.attack.fraction for m in audit.metrics} == {0.3, 0.6}
     siloed = next(m for m in audit.metrics if m.attack.target == "siloed")
     assert (siloed.n_models, siloed.n_seeds, len(siloed.per_model)) == (3, 5, 3)
@@ -48,7 +49,7 @@ def test_mlflow_holds_one_finished_audit_and_nothing_open(finished: Path) -> Non
     runs = client.search_runs([experiment.experiment_id])
     assert {r.info.status for r in runs} == {"FINISHED"}
     assert sum(r.data.tags["audit.kind"] == "audit" for r in runs) == 1
-    assert sum(r.data.tags["audit.kind"] == "attack" for r in runs) == 24
+    assert sum(r.data.tags["audit.kind"] == "attack" for r in runs) == 40
 
 
 def test_a_second_run_makes_nothing_again(finished: Path) -> None:
