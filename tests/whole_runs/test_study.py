@@ -27,7 +27,9 @@ def test_the_audit_covers_the_whole_grid(finished: Path) -> None:
     grid = {(v.attack.target, v.attack.attribute, v.attack.access) for v in audit.verdicts}
     attributes, accesses = ("site", "sex", "age_band", "age_years"), ("features", "outputs", "joint")
     several = {("siloed", attribute, "together") for attribute in attributes}
-    assert grid == several | {(t, a, c) for t in ("siloed", "central", "federated") for a in attributes for c in accesses}
+    assert grid == several | {
+        (t, a, c) for t in ("siloed", "central", "federated") for a in attributes for c in accesses
+    }
     assert {m.attack.fraction for m in audit.metrics} == {0.3, 0.6}
     siloed = next(m for m in audit.metrics if m.attack.target == "siloed")
     assert (siloed.n_models, siloed.n_seeds, len(siloed.per_model)) == (3, 5, 3)
