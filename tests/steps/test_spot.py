@@ -32,6 +32,7 @@ STUDY = StudyConfig(
     },
     attack=AttackConfig(
         attributes=("site", "age"),
+        accesses=("features", "outputs"),  # the pixels' answers, which others share, are another artifact's work
         fractions=(0.5, 1.0),
         seeds=(0, 1),
         epochs=2,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from flprivacy.core.attributes import attribute_of
 from flprivacy.core.audit import HONEST_SEEDS, INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
-from flprivacy.reporting import findings, words
+from flprivacy.reporting import asides, findings, words
 
 _HOLDERS = {
     "features": "whoever is given its weights or its features",
@@ -51,9 +51,15 @@ def _unsettled(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
 def _clear(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
     secrets = list(dict.fromkeys(attribute_of(v.attack.attribute).secret for v in found))
     holders = words.listed([_holder(way) for way in dict.fromkeys(v.attack.access for v in found)], "or")
+    without_scans = (
+        f" Whoever gets {name}'s features or answers without the scans learns what training put into it: see below."
+        if asides.learned(audit, name)
+        else ""
+    )
     return (
-        f"{name} leaks nothing that these attacks could find to {holders}: as far as {words.listed(secrets)} "
-        f"{'goes' if len(secrets) == 1 else 'go'}, the policy does not stand against giving it to them."
+        f"{name} tells {holders} nothing that these attacks could find of {words.listed(secrets)} beyond what the scans "
+        "themselves show: the policy does not stand against giving it to people who may see such scans."
+        f"{without_scans}"
     )
 
 
