@@ -15,8 +15,8 @@ def learned_lines(audit: Audit) -> tuple[str, ...]:
     """
     found = {target.name: learned(audit, target.name) for target in findings.targets(audit)}
     return tuple(
-        f"Training put into {name} what fresh weights do not reveal: {words.listed(parts)}. The scans' own pixels reveal "
-        "as much or more, so this matters where features or outputs are shared without the scans."
+        f"Training put into {name} what fresh weights do not reveal: {words.listed(parts)}. The scans' own pixels "
+        "reveal as much or more, so this matters where features or outputs are shared without the scans."
         for name, parts in found.items()
         if parts
     )
