@@ -57,8 +57,8 @@ def _clear(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
         else ""
     )
     return (
-        f"{name} tells {holders} nothing that these attacks could find of {words.listed(secrets)} beyond what the scans "
-        "themselves show: the policy does not stand against giving it to people who may see such scans."
+        f"{name} tells {holders} nothing that these attacks could find of {words.listed(secrets)} beyond what the "
+        "scans themselves show: the policy does not stand against giving it to people who may see such scans."
         f"{without_scans}"
     )
 
