@@ -11,13 +11,14 @@ import pytest
 from flprivacy.core.audit import Audit
 from tests.whole_runs.commands import STUDY, events, flprivacy, kill_when
 
-_PAIR = (*STUDY, "--set", "targets.siloed=null", "--set", "targets.federated=null")
+_CHANGES = ("targets.siloed=null", "targets.federated=null", "attack.attributes=[site]", "attack.accesses=[features]")
+_PAIR = (*STUDY, *(word for change in _CHANGES for word in ("--set", change)))
 _AUDIT = Path("reports") / "tiny" / "audit.json"
 
 
 @pytest.fixture(scope="module")
 def home(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with the undisturbed audit, made from the finished study's store; ``undisturbed.json`` keeps it."""
+    """A home with the undisturbed audit, of targets from the finished study's store; ``undisturbed.json`` keeps it."""
     folder = tmp_path_factory.mktemp("home")
     shutil.copytree(finished / "store", folder / "store")
     result = flprivacy(folder, *_PAIR)
