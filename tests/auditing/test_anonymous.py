@@ -8,6 +8,7 @@ from flprivacy.auditing.anonymous import anonymous
 from flprivacy.auditing.changes import compare_with_before
 from flprivacy.auditing.config import AuditConfig
 from flprivacy.auditing.runs import collect_runs
+from flprivacy.core.attributes import MEMBERS
 from tests.auditing.score_tables import People, make_table
 
 
@@ -39,6 +40,24 @@ def test_two_audits_of_a_cohort_are_compared_as_if_their_names_were_known() -> N
     for one, other in zip(known, hidden, strict=True):
         assert np.isclose(one.value, other.value)
         assert np.isclose(one.model_p_value, other.model_p_value, rtol=0.5, atol=0.02)  # resampled in another order
+
+
+def test_members_that_are_scored_change_no_number_of_a_held_out_scan() -> None:
+    table = make_table("central", People(), signal=0.5, seeds=(0, 1))
+    members = tuple(
+        replace(
+            block,
+            attack=replace(block.attack, scans=MEMBERS),
+            scan_ids=np.asarray([f"member-{name}" for name in block.scan_ids.tolist()]),
+            patient_ids=np.asarray([f"member-{name}" for name in block.patient_ids.tolist()]),
+        )
+        for block in table.blocks
+    )
+    mixed = [block for pair in zip(table.blocks, members, strict=True) for block in pair]
+    hidden = anonymous(replace(table, blocks=tuple(mixed)))
+    for block, alone in zip(hidden.blocks[::2], anonymous(table).blocks, strict=True):
+        np.testing.assert_array_equal(block.scan_ids, alone.scan_ids)
+        np.testing.assert_array_equal(block.patient_ids, alone.patient_ids)
 
 
 def test_attributes_are_numbered_apart_and_other_cohorts_too() -> None:

@@ -140,7 +140,6 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return World(tmp_path, monkeypatch)
 
 
-@pytest.mark.xfail(strict=True, reason="defect: same attacks of two audits are called not comparable")
 def test_a_model_from_its_first_audit_to_its_leak(world: World) -> None:
     world.publish("2026-11-03")
     changed, found = world.find(OVERRIDES)
@@ -206,7 +205,6 @@ def _check_no_identifier(world: World) -> None:
         assert not [name for name in names if name in data], file
 
 
-@pytest.mark.xfail(strict=True, reason="defect: same attacks of two audits are called not comparable")
 def test_what_is_not_the_same_is_not_compared_with(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.publish("1")
     first = world.audit(*world.find(OVERRIDES), OVERRIDES, knows_keys=False).parent / "audit"

@@ -16,16 +16,17 @@ def anonymous(table: ScoreTable) -> ScoreTable:
 
     Two audits of the same cohort number alike, so that they can be compared scan by scan. The numbers follow a digest
     of pseudonym, cohort and attribute: they say nothing to whoever lacks the cohort, and what is known of a scan's
-    site cannot be put beside its patient's sex or age, for each attribute has an order of its own.
+    site cannot be put beside its patient's sex or age, for each attribute has an order of its own. Held-out scans and
+    those of members are numbered apart: which members are scored may differ between two audits.
     """
-    known: dict[tuple[str, str], dict[str, str]] = {}
+    known: dict[tuple[str, str, str], dict[str, str]] = {}
     return replace(table, blocks=tuple(_anonymous(block, table.cohort_digest, known) for block in table.blocks))
 
 
-def _anonymous(block: ScoreBlock, cohort_digest: str, known: dict[tuple[str, str], dict[str, str]]) -> ScoreBlock:
+def _anonymous(block: ScoreBlock, cohort_digest: str, known: dict[tuple[str, str, str], dict[str, str]]) -> ScoreBlock:
     def numbered(names: Names, kind: str) -> Names:
         salt = f"{cohort_digest} {block.attack.attribute} {kind}"
-        numbers = known.setdefault((block.attack.attribute, kind), {})
+        numbers = known.setdefault((block.attack.attribute, block.attack.scans, kind), {})
         if not numbers.keys() >= set(names.tolist()):
             numbers |= _numbers(sorted({*numbers, *names.tolist()}), salt)
         return np.asarray([numbers[name] for name in names.tolist()])
