@@ -39,7 +39,7 @@ class Again:
     attributes: tuple[str, ...] = ("site", "sex", "age_years")
     changed: tuple[str, ...] = ("site", "sex", "age_band", "age_years")
     models: int = 1
-    initialisations: int = 5
+    initialisations: int = 10
     patients: int = 150
 
     def changes(self, rng: np.random.Generator) -> list[AttackChange]:

@@ -40,7 +40,7 @@ def test_training_that_scatters_wider_than_fresh_weights_is_not_called_worse(sca
     trained = Attacker(strength=1.5, model_spread=0.3 * scatter)
     counts = count_changes(Again(before=trained, now=trained, fresh=LUCKY), repetitions=REPETITIONS, seed=44)
     print(f"scatter {scatter:g}: {dict(counts)}")
-    assert counts[WORSE] <= stats.binom.ppf(0.99, REPETITIONS, 0.05)
+    assert counts[WORSE] <= 0.05 * REPETITIONS
 
 
 def test_a_jump_to_certainty_is_called_worse_in_spite_of_the_luck_of_training() -> None:
@@ -50,7 +50,6 @@ def test_a_jump_to_certainty_is_called_worse_in_spite_of_the_luck_of_training() 
         before=LUCKY,
         now=certain,
         fresh=LUCKY,
-        initialisations=10,
         attributes=("site", "sex", "age_band"),
         changed=("sex",),
         patients=300,
@@ -60,7 +59,9 @@ def test_a_jump_to_certainty_is_called_worse_in_spite_of_the_luck_of_training() 
     assert np.mean([c.before for c in jumps]) == pytest.approx(0.775, abs=0.03)
     assert np.mean([c.now for c in jumps]) > 0.985
     verdicts = [judge_change(changes, confidence=0.95) for changes in found]
-    assert sum(verdict == WORSE and "sex from features" in reason for verdict, reason in verdicts) >= 13
+    called = sum(verdict == WORSE and "sex from features" in reason for verdict, reason in verdicts)
+    print(f"called worse in {called} of {len(found)}")
+    assert called >= 13
 
 
 def test_what_could_have_been_seen_stands_beside_the_comparison_and_decides_whether_it_says_anything() -> None:
@@ -89,9 +90,9 @@ def test_an_audit_with_so_many_patients_and_models_that_it_sees_the_tolerance_sa
 
 
 def test_a_target_made_leakier_is_called_worse_and_one_made_tighter_better() -> None:
-    leakier = Again(before=SIGNAL, now=STRONG, fresh=SIGNAL, initialisations=10)
+    leakier = Again(before=SIGNAL, now=STRONG, fresh=SIGNAL)
     assert count_changes(leakier, repetitions=15, seed=6) == {WORSE: 15}
-    tighter = Again(before=STRONG, now=SIGNAL, fresh=SIGNAL, initialisations=10)
+    tighter = Again(before=STRONG, now=SIGNAL, fresh=SIGNAL)
     assert count_changes(tighter, repetitions=15, seed=6) == {BETTER: 15}
 
 

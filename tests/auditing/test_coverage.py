@@ -1,4 +1,4 @@
-"""95% intervals cover the truth in 92% to 98% of 250 simulated studies.
+"""95% intervals cover the truth in 92% to 98% of 500 simulated studies.
 
 Seeds are fixed, bounds are not tuned to them: tests/benchmarks/bench_auditing_coverage.py counts the same over more
 studies, seeds and designs.
@@ -23,7 +23,7 @@ YEARS = Study(
     initialisations=0,
 )
 OF_CLASSES = ("f1_weighted", "f1_macro", "balanced_accuracy", "accuracy", "top3_accuracy", "auc_ovr")
-REPETITIONS = 250
+REPETITIONS = 500
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from flprivacy.reporting.advice import family
 from tests.auditing.simulation import Attacker, Draw
 from tests.reporting.example_audit import example_audit
 
-AUDITS, TARGETS, ATTRIBUTES, REPLICATES = 60, 8, 5, 100
+AUDITS, TARGETS, ATTRIBUTES, REPLICATES = 200, 8, 5, 100
 SIGNAL = Attacker(strength=1.5)
 RULE = PolicyRule(threshold=0.0)
 
@@ -76,13 +76,13 @@ def test_an_audit_of_40_harmless_verdicts_has_any_leak_in_at_most_5_percent() ->
     any_leak, uncorrected = false_leaks(AUDITS)
     print(f"any leak in {any_leak} of {AUDITS} audits; uncorrected in {uncorrected}")
     assert any_leak <= allowed(0.05, AUDITS)
-    assert uncorrected > 2 * allowed(0.05, AUDITS), "the test would see a missing correction"
+    assert uncorrected > 4 * allowed(0.05, AUDITS), "the test would see a missing correction"
 
 
 def test_the_best_looking_of_five_equal_baselines_clears_no_more_than_one_would() -> None:
     """Harmful by exactly the threshold over all five: each verdict may clear that in 2.5%."""
     trials = cleared = by_the_best = 0
-    for seed in range(60):
+    for seed in range(120):
         metrics, excesses = harmless_attribute(np.random.default_rng([7, seed]), baselines=5)
         shifted = [replace(e, value=e.value + 0.1, ci_low=e.ci_low + 0.1, ci_high=e.ci_high + 0.1) for e in excesses]
         rules = {"sex": PolicyRule(threshold=0.1, also={})}

@@ -53,7 +53,7 @@ def _check_complete(target: AttackRuns, found: Sequence[AttackRuns]) -> None:
     if max(len(runs.models) for runs in fresh) < 2:
         raise AuditError(
             f"{target.attack}: baseline {fresh[0].attack.target!r} has 1 model; fresh weights vary at random, so give "
-            "an untrained target at least 2 initialisations (5 are better)"
+            "an untrained target at least 2 initialisations (10 are better)"
         )
     names = {runs.attack.target for runs in found}
     for name, remedy in WITHOUT_MODEL.items():

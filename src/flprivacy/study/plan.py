@@ -61,7 +61,7 @@ def check_can_work(study: StudyConfig, *, preset: str, trains: bool) -> None:
     for name, target in study.targets.items():
         if target.topology == "untrained" and target.initialisations < 2:
             raise ConfigError(
-                f"{where}: targets.{name}.initialisations is 1; fresh weights vary at random, give at least 2 (5 are "
+                f"{where}: targets.{name}.initialisations is 1; fresh weights vary at random, give at least 2 (10 are "
                 "better)"
             )
         if trains and target.architecture not in {one.architecture for one in untrained}:

@@ -70,7 +70,7 @@ class TargetConfig:
     partition: str = "natural"
     batch_size: int = 16
     learning_rate: float = 1e-3
-    initialisations: int = 5
+    initialisations: int = 10
     seed: int = 0
     privacy: PrivacyConfig | None = None
     canaries: CanaryConfig | None = None
