@@ -26,7 +26,7 @@ import pandas as pd
 from botocore.config import Config
 
 from flprivacy.attacks.config import AttackConfig
-from flprivacy.cohorts.format import write_cohort
+from flprivacy.cohorts.format import open_cohort, write_cohort
 from flprivacy.core.checkpoint_events import announce
 from flprivacy.core.cohort import CohortMeta
 from flprivacy.privacy.config import PrivacyConfig
@@ -147,7 +147,7 @@ def bench_kills(folder: Path, bucket: str) -> bool:
     """Print a line a task; return whether all came out the same."""
     heads = ("kills", "SIGTERM", "restored", "repeated s", "work s", "objects left")
     print(f"{'task':12}" + "".join(f"{head:>{len(head) + 2}}" for head in heads) + "  same")
-    good = True
+    good, scans = True, open_cohort(folder / "cohort").manifest["scan_id"]
     for number, (name, task) in enumerate(tasks(folder).items()):
         wanted, out = folder / f"undisturbed-{name}", folder / f"killed-{name}"
         if name not in _TASKS and not ("attack" in _TASKS and name == "federated"):  # which the attack is on
@@ -157,7 +157,7 @@ def bench_kills(folder: Path, bucket: str) -> bool:
             continue
         store = f"{bucket}/{name}"
         lives = killed(task, store, out, _SEED + number)
-        same = calm.code == 0 and lives[-1].code == 0 and not unlike(wanted, out)
+        same = calm.code == 0 and lives[-1].code == 0 and not unlike(wanted, out, scans)
         again, work = repeated_seconds(lives)
         kills, heard = len(lives) - 1, sum(life.code == TERMINATED for life in lives)
         left = len([key for key in _keys(store) if "/work/" in key])

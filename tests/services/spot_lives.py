@@ -4,6 +4,7 @@ A life is a process of its own that can be killed for good. It is forked from on
 the imports of twenty lives would take longer than all their work.
 """
 
+import json
 import multiprocessing
 import os
 import signal
@@ -12,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ from flprivacy.steps.train_target import train_target
 from flprivacy.storage.checkpoint_mirror import INTERVAL_VARIABLE, Mirror
 from flprivacy.storage.checkpoints import RemoteCheckpoints
 from flprivacy.storage.places import HOME_VARIABLE
+from flprivacy.targets.lineage import LINEAGE_FILE, MEMBERS_FILE, PRIVATE_FOLDER, pseudonym
 
+_LINEAGE, _MEMBERS = (f"{PRIVATE_FOLDER}/{name}" for name in (LINEAGE_FILE, MEMBERS_FILE))
 # Each step, and the name of what it writes.
 STEPS: dict[str, tuple[Callable[..., Any], str]] = {
     "train": (train_target, "target"),
@@ -189,12 +192,23 @@ def _slow_down(seconds: float) -> None:
     Batches.epoch = lambda *a, **k: (time.sleep(seconds), epoch(*a, **k))[1]  # type: ignore[method-assign]
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return every file below a folder."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def contents(folder: Path, scan_ids: Iterable[str]) -> dict[str, bytes]:
+    """Return every file below a folder; members as the scans that they are, in place of pseudonyms.
+
+    Each training draws a key of its own for the pseudonyms; whoever is none of ``scan_ids`` keeps the pseudonym.
+    """
+    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    if _LINEAGE in found:
+        lineage = json.loads(found[_LINEAGE])
+        key, digest = lineage.pop("members_key"), lineage["cohort_digest"]
+        scans = {pseudonym(key, digest, scan): scan for scan in scan_ids}
+        listed = json.loads(found[_MEMBERS])
+        members = {model: sorted(scans.get(name, name) for name in names) for model, names in listed.items()}
+        found |= {_LINEAGE: json.dumps(lineage).encode(), _MEMBERS: json.dumps(members).encode()}
+    return found
 
 
-def unlike(one: Path, other: Path) -> list[str]:
-    """Return the names of files in which two folders differ."""
-    left, right = contents(one), contents(other)
+def unlike(one: Path, other: Path, scan_ids: Iterable[str] = ()) -> list[str]:
+    """Return the names of files in which two folders differ; ``scan_ids`` are the cohort's, for targets."""
+    left, right = (contents(folder, tuple(scan_ids)) for folder in (one, other))
     return sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))

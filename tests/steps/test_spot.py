@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from flprivacy.attacks.config import AttackConfig
+from flprivacy.cohorts.format import open_cohort
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.storage.checkpoints import RemoteCheckpoints
 from flprivacy.storage.objects import open_objects
@@ -16,7 +17,7 @@ from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan
 from flprivacy.training.config import TargetConfig
 from tests.cohort_builder import build_cohort, cohort_meta, scan_table
-from tests.services.spot_lives import TERMINATED, Ending, Life, Task, live, unlike
+from tests.services.spot_lives import TERMINATED, Ending, Life, Task, contents, live, unlike
 
 SHAPE, SCANS = (8, 32, 40), 48
 STUDY = StudyConfig(
@@ -61,10 +62,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# What holds the members' pseudonyms, whose secret key each training draws for itself.
-KEYED = {"private/lineage.json", "private/members.json"}
-
-
 def write_plan(folder: Path, study: StudyConfig) -> None:
     Plan(pipeline="study", command="", study=study).write(folder / "plan.json")
 
@@ -99,7 +96,11 @@ def test_training_ends_with_the_bits_of_an_undisturbed_one(
     # The first life stores the first of four rounds, of six batches each; the second ends in the third round.
     endings = [Ending(at="stored", count=1), Ending(at="batch", count=9, number=signal.SIGTERM)]
     lives(training(place, "federated"), endings, store=f"{bucket}/store", out=tmp_path / "out")
-    assert set(unlike(tmp_path / "out", undisturbed)) <= KEYED
+    scans = open_cohort(place / "cohort").manifest["scan_id"]
+    assert unlike(tmp_path / "out", undisturbed, scans) == []
+    members = json.loads(contents(undisturbed, scans)["private/members.json"])["model"]
+    assert members
+    assert set(members) <= set(scans)
     names = [stat.uri for stat in open_objects(bucket).contents(bucket).values()]
     assert names
     assert not [name for name in names if "/work/" in name or "jones" in name or "federated" in name]
