@@ -16,7 +16,7 @@ import flprivacy
 PAGE = (Path(__file__).parents[1] / "docs" / "api.md").read_text()
 NAMES = [name for name in flprivacy.__all__ if name != "__version__"]
 FUNCTIONS = [name for name in NAMES if inspect.isfunction(getattr(flprivacy, name))]
-HEAVY = ("tensorflow", "keras", "kfp", "mlflow", "boto3", "matplotlib", "pydicom")
+HEAVY = ("scipy.stats", "tensorflow", "keras", "kfp", "mlflow", "boto3", "matplotlib", "pydicom")
 
 
 def test_every_name_is_there_and_no_other() -> None:
@@ -79,7 +79,7 @@ def test_importing_is_light(name: str) -> None:
         "import json, pathlib, sys, time\n"
         f"import flprivacy as fp; {f'fp.{name}' if name else ''}\n"
         "status = dict(line.split(':', 1) for line in pathlib.Path('/proc/self/status').read_text().splitlines())\n"
-        "loaded = sorted({m.split('.')[0] for m in sys.modules})\n"
+        "loaded = sorted(sys.modules)\n"
         "print(json.dumps([time.process_time(), int(status['VmHWM'].split()[0]) / 1024, loaded]))"
     )
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp, softmax
-from scipy.stats import rankdata
 
 from flprivacy.attacks.family.bases import Basis, column_scaled, kernel, linear, one_scale, whitened
 from flprivacy.attacks.family.decision import hits
@@ -115,6 +114,8 @@ class Family:
 
 def _best_of_classes(problem: Problem, every: Answers, names: list[str]) -> Chosen:
     """Choose by the sum of two ranks: hits, which count in the end, and cross-entropy, which varies less by chance."""
+    from scipy.stats import rankdata  # takes half of a second to import
+
     factors = _factors(every.left_out, problem)
     logits = every.left_out * factors[:, None, None] + problem.log_prior
     ranks = rankdata(-hits(problem, logits)) + rankdata(_losses(logits, problem))
