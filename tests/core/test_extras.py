@@ -23,7 +23,7 @@ def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_is_there_is_not_missed() -> None:
-    require_extras("train", "storage", "tracking", "cluster", "imaging", "report")
+    require_extras("train", "onnx", "storage", "tracking", "cluster", "imaging", "report")
 
 
 @pytest.mark.parametrize("missing", [("kfp",), ("kfp", "mlflow")])

@@ -8,6 +8,7 @@ from flprivacy.core.errors import FlprivacyError
 
 _LIBRARIES = {
     "train": ("keras", "tensorflow", "h5py"),
+    "onnx": ("onnxruntime", "onnx"),
     "storage": ("boto3", "botocore", "google", "google_crc32c", "requests"),
     "tracking": ("mlflow",),
     "cluster": ("kfp", "kfp_server_api", "urllib3"),

@@ -1,11 +1,16 @@
-"""What the output of a network of the user's own is, by its last activation, and which probabilities follow."""
+"""What an output of a network of the user's own is, by its last activation or values, and what probabilities follow.
+
+A softmax gives ``probabilities``, sigmoids the probability of each of several ``labels`` or of the second of two
+classes (``probability``), no activation the ``logits`` or ``logit`` of the same.
+"""
 
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
-from keras import layers, ops
+from scipy import special
+
+Floats = npt.NDArray[Any]
 
 PROBABILITIES, LOGITS, LABELS, PROBABILITY, LOGIT, NONE = (
     "probabilities",
@@ -19,45 +24,29 @@ _ONE, _SEVERAL = (
     {"sigmoid": PROBABILITY, "linear": LOGIT},
     {"softmax": PROBABILITIES, "sigmoid": LABELS, "linear": LOGITS},
 )
-_PASSED = (layers.Reshape, layers.Flatten, layers.Identity, layers.Dropout)
 
 
-def kind_of(answer: keras.KerasTensor, values: npt.NDArray[np.float64]) -> str:
-    """Return what an output (n, unit) is; ``none`` of these where neither its shape nor its last activation tells.
+def kind_by(activation: str, values: Floats) -> str:
+    """Return what an output is whose last activation is of that name; ``none`` where it cannot be told.
 
-    A softmax gives ``probabilities``, sigmoids the probability of each of several ``labels`` or of the second of two
-    classes (``probability``), no activation the ``logits`` or ``logit`` of the same. Otherwise some ``values`` of it
-    tell whether they are probabilities that add up to 1.
+    Args:
+        activation: ``softmax``, ``sigmoid``, ``linear``, or another, which tells nothing.
+        values: (n, unit) some of its values, which tell whether they are probabilities that add up to 1 where the
+            activation does not; of another number of axes it is no classifier's.
     """
-    if len(answer.shape) != 2:
+    if values.ndim != 2:
         return NONE
-    kind = (_ONE if answer.shape[1] == 1 else _SEVERAL).get(_activation(answer), "")
-    adds_up = answer.shape[1] > 1 and (values >= 0.0).all() and np.allclose(values.sum(axis=1), 1.0, atol=1e-3)
+    kind = (_ONE if values.shape[1] == 1 else _SEVERAL).get(activation, "")
+    adds_up = values.shape[1] > 1 and (values >= 0.0).all() and np.allclose(values.sum(axis=1), 1.0, atol=1e-3)
     return kind or (PROBABILITIES if adds_up else NONE)
 
 
-def _activation(tensor: keras.KerasTensor) -> str:
-    """Return the name of the activation that a tensor comes from, through whatever only passes it on."""
-    operation, node, place = tensor._keras_history
-    if isinstance(operation, keras.Model):
-        return _activation(operation.outputs[place])
-    name = type(operation).__name__.lower()
-    if name in ("softmax", "sigmoid"):
-        return name
-    activation = getattr(getattr(operation, "activation", None), "__name__", "")
-    if isinstance(operation, _PASSED) or name == "cast" or (name == "activation" and activation == "linear"):
-        return _activation(operation._inbound_nodes[node].input_tensors[0])
-    return activation
-
-
-def probabilities_of(answer: Any, kind: str) -> Any:
-    """Return (n, class) probabilities from a network's output; None where it is no classifier's.
+def probabilities(values: Floats, kind: str) -> Floats:
+    """Return (n, class) probabilities of values (n, unit) of an output of a kind other than ``none``.
 
     Those of ``labels`` are each of a class by itself, and need not add up to 1.
     """
     if kind in (PROBABILITY, LOGIT):
-        one = ops.sigmoid(answer) if kind == LOGIT else answer
-        return ops.concatenate([1.0 - one, one], axis=-1)
-    if kind == LOGITS:
-        return ops.softmax(answer, axis=-1)
-    return answer if kind in (PROBABILITIES, LABELS) else None
+        one = special.expit(values) if kind == LOGIT else values
+        return np.concatenate([1.0 - one, one], axis=-1)
+    return special.softmax(values, axis=-1) if kind == LOGITS else values

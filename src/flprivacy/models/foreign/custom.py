@@ -22,10 +22,12 @@ from flprivacy.core.publish import publish_file
 from flprivacy.core.target_source import AXES, CUSTOM, HU_WINDOW, UNIT, range_of
 from flprivacy.models.architecture import Shape, TargetModel, scan_input, trunk_model
 from flprivacy.models.foreign.allowed import check_allowed, plain
-from flprivacy.models.foreign.answers import NONE, kind_of, probabilities_of
+from flprivacy.models.foreign.answers import NONE
 from flprivacy.models.foreign.archive import CONFIG, METADATA, WEIGHTS, unpacked
 from flprivacy.models.foreign.checkpoint import opened
 from flprivacy.models.foreign.contract import guessed_axes, guessed_range, scan_shape
+from flprivacy.models.foreign.first_layers import normalisations
+from flprivacy.models.foreign.last_layers import kind_of, probabilities_of
 from flprivacy.models.foreign.parts import features_and_output
 from flprivacy.models.foreign.sizes import bounded_building, check_sizes
 from flprivacy.models.hdf5 import one_line
@@ -139,7 +141,7 @@ def _custom(
         check_sizes(network, path)
         both, output = features_and_output(network, path, layer, stated.get("output", ""))
         axes = stated.get("axes") or guessed_axes(sizes)
-        values = stated.get("input_range") or guessed_range(network, path)
+        values = stated.get("input_range") or _told_range(network, path)
         bounds = range_of(values, window) or (0.0, 1.0)
         kind = kind_of(both.outputs[1], _some_answers(both, bounds, path))
         kind = stated.get("answers") or kind
@@ -151,6 +153,11 @@ def _custom(
     usual = {"output": output if len(network.outputs) == 1 else "", "answers": NONE, "axes": AXES, "input_range": UNIT}
     facts = {name: "" if value == usual[name] else value for name, value in facts.items()}
     return CustomModel(network=network, model=model, config=config, facts=facts)
+
+
+def _told_range(network: keras.Model, path: Path) -> str:
+    steps = normalisations(network)
+    return guessed_range(steps, path) if steps else UNIT
 
 
 def _input_sizes(network: keras.Model, path: Path) -> tuple[Shape, int]:
