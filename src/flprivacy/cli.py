@@ -10,6 +10,7 @@ from flprivacy.commands.mlflow import mlflow, ui
 from flprivacy.commands.presets import presets
 from flprivacy.commands.report import report
 from flprivacy.commands.run import run
+from flprivacy.commands.runs import runs
 from flprivacy.commands.schedule import schedule
 from flprivacy.commands.submit import submit
 from flprivacy.commands.target import target
@@ -46,6 +47,7 @@ def main() -> None:
       flprivacy cohort verify data/cohort
       flprivacy ui                               the MLflow UI on your runs
       flprivacy submit study --host URL          the same on a cluster, with Kubeflow Pipelines
+      flprivacy runs list                        what ran there, and how it ended
       flprivacy schedule list                    what runs there on a schedule
 
     Exit codes: 0 success, 1 a bug in flprivacy, 2 an error that you can fix (one line says how), a target that could
@@ -54,7 +56,7 @@ def main() -> None:
     """
 
 
-for command in (run, submit, schedule, cohort, target, report, mlflow, ui, presets):
+for command in (run, submit, runs, schedule, cohort, target, report, mlflow, ui, presets):
     main.add_command(command)
 
 

@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from flprivacy.cluster.watching import mlflow_lines
-from flprivacy.tracking.history import run_pages
+from flprivacy.tracking.history import filed_by
 
 
 def test_pages_are_those_of_the_audits_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,8 +20,8 @@ def test_pages_are_those_of_the_audits_of_the_run(tmp_path: Path, monkeypatch: p
         client.create_run(ids[i % 2], tags={"audit.kfp_run": run, "audit.kind": kind}).info.run_id
         for i, (run, kind) in enumerate(kinds)
     ]
-    assert run_pages("k1") == [f"{uri}/#/experiments/{ids[0]}/runs/{runs[0]}"]
-    assert run_pages("k3") == []
+    assert [filed.page for filed in filed_by("k1")] == [f"{uri}/#/experiments/{ids[0]}/runs/{runs[0]}"]
+    assert filed_by("k3") == []
 
 
 def test_without_an_answer_the_tag_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,7 +177,7 @@ def test_an_interrupted_watch_leaves_the_run_going(
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("flprivacy.cluster.watching.time", SimpleNamespace(sleep=interrupt))
+    monkeypatch.setattr("flprivacy.cluster.watching.time", SimpleNamespace(sleep=interrupt, monotonic=lambda: 0.0))
     result = flprivacy(*STUDY, code=130)
     assert "stopped watching; the run goes on: http" in result.output
     assert kfp.count("RunService_GetRun") == 1

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from flprivacy.cli import main
-from flprivacy.core.errors import ConfigError, FlprivacyError, PolicyError
+from flprivacy.core.errors import ConfigError, FlprivacyError, PolicyError, StorageError
 from flprivacy.core.events import ENVIRONMENT_VARIABLE
+from flprivacy.execution.run_step import run_step
 from flprivacy.launch.local import _failure
 from flprivacy.launch.progress import Watch
 from tests.reporting.example_audit import example_audit
@@ -60,6 +61,28 @@ def test_a_step_that_breaks_is_a_defect(tmp_path: Path) -> None:
     broke = _failure(RuntimeError("a task failed"), watch, tmp_path / "log.txt")
     assert broke.exit_code == 1
     assert "please report it" in str(broke)
+
+
+def test_a_step_leaves_its_last_words_where_kubernetes_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = tmp_path / "termination-log"
+    monkeypatch.setattr("flprivacy.execution.run_step.LAST_WORDS", words)
+
+    def pull_cohort(uri: str) -> None:
+        raise StorageError(f"{uri}: no such object;\n check the URI") if uri else KeyError("MUELLER")
+
+    with pytest.raises(SystemExit):
+        run_step(pull_cohort, {"uri": "s3://b/c"})
+    assert not words.exists()  # not in a container: no place to leave them
+    words.touch()
+    with pytest.raises(SystemExit):
+        run_step(pull_cohort, {"uri": "s3://b/c"})
+    assert words.read_text() == "s3://b/c: no such object; check the URI\n"
+    assert capsys.readouterr().err.splitlines()[-1] == " check the URI"  # and last in its log
+    with pytest.raises(KeyError):
+        run_step(pull_cohort, {"uri": ""})
+    assert words.read_text() == "pull_cohort broke: KeyError; its log says where\n"  # no word of a foreign message
 
 
 @pytest.mark.parametrize(("error", "code"), [(PolicyError("3 attacks leak"), 4), (ConfigError("x"), 2)])

@@ -268,8 +268,16 @@ def _get_run(state: KfpState, asked: Asked) -> Any:
 
 
 def _list_runs(state: KfpState, asked: Asked) -> Any:
-    items = {k: v for k, v in state.runs.items() if v["experiment_id"] == asked.query.get("experiment_id")}
+    _namespace(state, asked.query.get("namespace") or asked.query.get("experiment_id"))
+    wanted = asked.query.get("experiment_id")
+    items = {k: v for k, v in state.runs.items() if not wanted or v["experiment_id"] == wanted}
     return _page(state, asked, items, "runs", {"display_name"})
+
+
+def _terminate_run(state: KfpState, asked: Asked) -> Any:
+    run = _known(state.runs, asked.path["run_id"], "Run")
+    state.frames[run["run_id"]] = [("CANCELED", [])]
+    return {}
 
 
 def _create_schedule(state: KfpState, asked: Asked) -> Any:
@@ -344,5 +352,6 @@ OPERATIONS: dict[str, Callable[[KfpState, Asked], Any]] = {
     "RunService_CreateRun": _create_run,
     "RunService_GetRun": _get_run,
     "RunService_ListRuns": _list_runs,
+    "RunService_TerminateRun": _terminate_run,
     "UploadPipelineVersion": _upload_version,
 }

@@ -37,6 +37,7 @@ OPERATIONS = {
     "RunService_CreateRun",
     "RunService_GetRun",
     "RunService_ListRuns",
+    "RunService_TerminateRun",
     "UploadPipelineVersion",
 }
 _REFERENCE = re.compile(r'"#/definitions/([^"]+)"')

@@ -9,7 +9,8 @@ answer.
     api         the connection, its errors and retries
     versions    the pipeline's content as a version on the server, and the experiment of its runs
     parameters  a run's parameters, checked for what pods can read, and small
-    runs        start a run, and read its state
+    runs        start a run, list runs, and read how one goes
+    causes      why steps fail or wait, as Kubernetes tells it
     watching    show a run until it ends
     cron        cron expressions and their time zones
     schedules   recurring runs that are replaced without a gap

@@ -4,7 +4,7 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kfp_server_api import V2beta1PipelineVersionReference, V2beta1Run, V2beta1RuntimeConfig
@@ -68,6 +68,7 @@ class RunStatus:
     state: str  # for example ``RUNNING``
     steps: tuple[Step, ...]  # those that the backend lists, in the order in which they began
     failures: tuple[str, ...]  # ``step: message`` of each that failed
+    failed: tuple[str, ...]  # the steps that failed, by name
     links: Mapping[str, str]  # of what the backend's plugins filed, such as the MLflow run
 
     @property
@@ -93,6 +94,52 @@ def start_run(cluster: Cluster, start: Start, reason: str = "submitted") -> str:
     return str(made.run_id)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ListedRun:
+    """A run in a listing."""
+
+    run_id: str  # of the run
+    name: str  # as it was given
+    pipeline: str  # title of its pipeline
+    state: str  # for example ``RUNNING``
+    created: datetime
+    duration: str  # for people; empty while it goes on
+
+
+def list_runs(cluster: Cluster, pipelines: Mapping[str, str], number: int) -> list[ListedRun]:
+    """Return at most ``number`` runs of those pipelines (titles by id), latest first."""
+    listing = cluster.client.runs.run_service_list_runs
+    words = {"sort_by": "created_at desc"} | cluster.of_namespace()
+    found = []
+    for run in cluster.call.pages("list runs", listing, "runs", **words):
+        reference = run.pipeline_version_reference
+        if reference is None or reference.pipeline_id not in pipelines:
+            continue
+        ended = _time(run.finished_at)
+        found.append(
+            ListedRun(
+                run_id=str(run.run_id),
+                name=str(run.display_name),
+                pipeline=pipelines[reference.pipeline_id],
+                state=run.state or "PENDING",
+                created=run.created_at,
+                duration=str(timedelta(seconds=round((ended - run.created_at).total_seconds()))) if ended else "",
+            )
+        )
+        if len(found) == number:
+            break
+    return found
+
+
+def version_of(cluster: Cluster, run_id: str) -> tuple[str, str]:
+    """Return the ids of a run's pipeline and version; AbsentError if there is no such run."""
+    run = cluster.call("look up the run", cluster.client.runs.run_service_get_run, run_id)
+    reference = run.pipeline_version_reference
+    if reference is None:
+        raise ClusterError(f"run {run_id}: was not started from a version of a pipeline, so it is none of flprivacy's")
+    return str(reference.pipeline_id), str(reference.pipeline_version_id)
+
+
 def run_status(cluster: Cluster, run_id: str, steps: Sequence[str]) -> RunStatus:
     """Return the state of a run and of its steps, by name; what else the backend lists (drivers, loops, pods) is not.
 
@@ -103,11 +150,19 @@ def run_status(cluster: Cluster, run_id: str, steps: Sequence[str]) -> RunStatus
     by_name = {name: [task for task in details if task.display_name == name] for name in steps}
     began = sorted((tasks for tasks in by_name.values() if tasks), key=_first_start)
     found = tuple(_step(str(tasks[0].display_name), tasks) for tasks in began)
-    failures = tuple(dict.fromkeys(_failures(details, steps)))
+    failed = _failures(details, steps)
+    failures = tuple(f"{name}: {message or 'failed; its log says why'}" for name, message in failed.items())
     if run.error and run.error.message and run.state == FAILED:
         failures += (f"run: {_line(run.error.message)}",)
     links = dict(_links(run.plugins_output or {}))
-    return RunStatus(run_id=run_id, state=run.state or "PENDING", steps=found, failures=failures, links=links)
+    return RunStatus(
+        run_id=run_id,
+        state=run.state or "PENDING",
+        steps=found,
+        failures=failures,
+        failed=tuple(failed),
+        links=links,
+    )
 
 
 def _first_start(tasks: Sequence[Any]) -> datetime:
@@ -132,8 +187,8 @@ def _time(value: Any) -> datetime | None:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def _failures(details: Sequence[Any], steps: Sequence[str]) -> list[str]:
-    """Name every step that failed, or whose driver did, with what the backend says of it or of its pods."""
+def _failures(details: Sequence[Any], steps: Sequence[str]) -> dict[str, str]:
+    """Return what the backend says of every step that failed, or whose driver did, or of its pods, by its name."""
     failed = [task for task in details if task.state == FAILED]
     owner = {child: task for task in details for child in _children(task)}
     lines: dict[str, str] = {}
@@ -141,7 +196,7 @@ def _failures(details: Sequence[Any], steps: Sequence[str]) -> list[str]:
         name = _step_of(task, owner, steps)
         if name:
             lines[name] = lines.get(name, "") or _message(task)
-    return [f"{name}: {message or 'failed; its log says why'}" for name, message in lines.items()]
+    return lines
 
 
 def _step_of(task: Any, owner: Mapping[str, Any], steps: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """Make sure that the server has exactly this pipeline as a version, and an experiment to run it in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ from kfp_server_api import V2beta1Experiment, V2beta1Pipeline
 
 from flprivacy.cluster.api import AbsentError, Cluster, ClusterError, TakenError, named
 from flprivacy.cluster.runs import Start
-from flprivacy.launch.compiled import CompiledPipeline, step_names
+from flprivacy.launch.compiled import CompiledPipeline, read_compiled, step_names
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,14 @@ def start_of(
         service_account=service_account,
         plugins_input={"mlflow": {"experiment_name": mlflow_experiment}} if mlflow_experiment else None,
     )
+
+
+def our_pipelines(cluster: Cluster, names: Sequence[str]) -> dict[str, str]:
+    """Return the titles of those of our pipelines that are on the server, by their ids."""
+    listing = cluster.client.pipelines.pipeline_service_list_pipelines
+    titles = {read_compiled(name).title for name in names}
+    listed = cluster.call.pages("list pipelines", listing, "pipelines", **cluster.of_namespace())
+    return {str(item.pipeline_id): item.display_name for item in listed if item.display_name in titles}
 
 
 def version_name(cluster: Cluster, pipeline_id: str, version_id: str) -> str:

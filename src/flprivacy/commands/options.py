@@ -21,6 +21,9 @@ store = click.option(
     help="Folder or URI of finished artifacts and checkpoints [default: $FLPRIVACY_STORE, else .flprivacy/store here "
     "and the cluster's own there].",
 )
+polling = click.option(
+    "--poll", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Seconds between updates."
+)
 _WHAT = {
     "preset": preset,
     "changes": changes,
@@ -117,9 +120,7 @@ def watching(function: Action) -> Action:
     return _with(
         function,
         click.option("--wait/--no-wait", default=True, show_default=True, help="Show the steps until the run ends."),
-        click.option(
-            "--poll", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Seconds between updates."
-        ),
+        polling,
     )
 
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flprivacy.commands.following import follow
 from flprivacy.commands.options import PIPELINES, filing, watching, what, where
-from flprivacy.commands.submit import follow, run_title
+from flprivacy.commands.submit import run_title
 from flprivacy.core.errors import ConfigError
 
 if TYPE_CHECKING:

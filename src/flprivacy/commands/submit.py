@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flprivacy.commands.following import follow
 from flprivacy.commands.options import PIPELINES, filing, watching, what, where
-from flprivacy.core.errors import EXIT_INTERRUPTED, EXIT_RUN_FAILED
 
 if TYPE_CHECKING:
     from flprivacy.cluster.api import Cluster
@@ -41,8 +41,9 @@ def submit(
       flprivacy submit privacy_audit --cohort s3://data/cohort --target mine=s3://models/mine.h5,shape=24x256x256
       flprivacy submit study --preset my-study.yaml --store s3://data/flprivacy --param gpu_count=2 --no-wait
 
-    Exit codes: 0 the run succeeded (or was started, with --no-wait), 3 it failed or was cancelled or skipped,
-    2 an error that you can fix, 130 interrupted while the run goes on.
+    Exit codes: 0 the run succeeded (or was started, with --no-wait), 4 it ended with a result that --fail-on-leak or
+    --fail-on-worse does not tolerate, 3 it failed otherwise or was cancelled or skipped, 2 an error that you can fix,
+    130 interrupted while the run goes on.
     """
     from flprivacy.cluster.parameters import run_parameters
     from flprivacy.cluster.runs import start_run
@@ -64,31 +65,3 @@ def submit(
 def run_title(subject: str) -> str:
     """Return the name of a run that was given none."""
     return f"{subject} {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
-
-
-def follow(cluster: "Cluster", run_id: str, steps: tuple[str, ...], *, wait: bool, poll: float, name: str) -> None:
-    """Show a run until it ends, if that is wanted, and end the command with the run's result."""
-    from flprivacy.cluster.api import ClusterError
-    from flprivacy.cluster.runs import SUCCEEDED
-    from flprivacy.cluster.watching import mlflow_lines, watch_run
-    from flprivacy.launch.progress import console
-
-    link = cluster.run_link(run_id)
-    click.echo(f"run:        {name} · {run_id}\n            {link}")
-    if not wait:
-        return
-    try:
-        status = watch_run(cluster, run_id, steps, console(), every_seconds=poll)
-    except KeyboardInterrupt:
-        click.echo(f"stopped watching; the run goes on: {link}", err=True)
-        raise SystemExit(EXIT_INTERRUPTED) from None
-    except ClusterError as error:
-        raise ClusterError(f"lost sight of the run, which goes on: {link} ({error})") from error
-    for failure in status.failures:
-        click.echo(f"failed:     {failure}", err=True)
-    for line in mlflow_lines(run_id, status.links):
-        click.echo(f"MLflow:     {line}")
-    click.echo(f"{status.state.lower()}: {link}")
-    if status.state != SUCCEEDED:
-        click.echo(f"its pods:   kubectl get pods -A -l pipeline/runid={run_id}", err=True)
-        raise SystemExit(EXIT_RUN_FAILED)

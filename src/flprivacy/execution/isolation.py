@@ -19,7 +19,7 @@ from flprivacy.core.events import emit
 from flprivacy.core.extras import naming_extras
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import publish_folder, write_json
-from flprivacy.execution.run_step import begin_step, refuse
+from flprivacy.execution.run_step import begin_step, leave_last_words, refuse
 
 R = TypeVar("R")
 
@@ -65,6 +65,7 @@ def _judge(error: Exception, step: str, whose: str) -> TargetFailure:
     if transient and may_try_again():
         if isinstance(error, FlprivacyError):
             refuse(step, whose, error)
+        leave_last_words(f"{step} of {whose} broke: {type(error).__name__}; its log says where")
         raise error
     if isinstance(error, FlprivacyError):
         reason = str(error)

@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
@@ -12,6 +13,8 @@ from flprivacy.core.events import emit
 from flprivacy.core.extras import naming_extras
 
 R = TypeVar("R")
+LAST_WORDS = Path("/dev/termination-log")  # the container's terminationMessagePath
+_MOST_LETTERS = 3000  # Kubernetes keeps 4096 bytes
 
 
 def run_step(function: Callable[..., R], arguments: Mapping[str, Any]) -> R:
@@ -27,6 +30,9 @@ def run_step(function: Callable[..., R], arguments: Mapping[str, Any]) -> R:
             result = function(**arguments)
     except FlprivacyError as error:
         refuse(name, "", error)
+    except Exception as error:
+        leave_last_words(f"{name} broke: {type(error).__name__}; its log says where")
+        raise
     emit("done", step=name, detail="")
     return result
 
@@ -41,10 +47,18 @@ def begin_step(name: str, detail: str = "") -> None:
 def refuse(name: str, detail: str, error: FlprivacyError) -> NoReturn:
     """End the process with one line and the error's exit code."""
     emit("error", step=name, detail=detail, message=str(error), code=error.exit_code)
+    leave_last_words(str(error))
     sys.stderr.write(f"flprivacy: {name}: {error}\n")
     raise SystemExit(error.exit_code) from None
 
 
+def leave_last_words(message: str) -> None:
+    """Write a line where Kubernetes reads why a container ended; elsewhere there is no such place."""
+    if LAST_WORDS.is_file():
+        LAST_WORDS.write_text(f"{' '.join(message.split())[:_MOST_LETTERS]}\n")
+
+
 def _terminate(number: int, frame: FrameType | None) -> None:
     """End by an exception, so that what is under way is closed (an MLflow run, a half-written file)."""
+    leave_last_words("was asked to stop (SIGTERM): its pod was deleted, or its node goes away")
     raise SystemExit(128 + number)

@@ -1,6 +1,7 @@
 """Audits that were filed before: by what was audited, by name, and by pipeline run."""
 
 import tempfile
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -86,10 +87,26 @@ def check_filed(run_id: str, folder: Path) -> None:
                 )
 
 
-def run_pages(kfp_run: str) -> list[str]:
-    """Return the address of the page of each audit that a pipeline run filed, latest first, by the run's id."""
+@dataclass(frozen=True, kw_only=True)
+class FiledRun:
+    """The MLflow run of an audit."""
+
+    run_id: str  # of the MLflow run
+    digest: str  # of its ``audit.json``
+    page: str  # address of its page
+
+
+def filed_by(kfp_run: str) -> list[FiledRun]:
+    """Return each audit that a pipeline run filed, latest first, by the run's id."""
     with connected() as (client, server):
         query = f"tags.`audit.kfp_run` = '{kfp_run}' and tags.`audit.kind` = 'audit'"
         found = client.search_runs(all_experiments(client), query, order_by=["attributes.start_time DESC"])
     place = without_password(server).rstrip("/")
-    return [f"{place}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}" for run in found]
+    return [
+        FiledRun(
+            run_id=run.info.run_id,
+            digest=run.data.tags.get(DIGEST_TAG, ""),
+            page=f"{place}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}",
+        )
+        for run in found
+    ]
