@@ -34,6 +34,7 @@ HOUR = 3600
 # Argo counts it from the start of a step's first pod, and kills a later pod when it is over: no step may reach it,
 # however long its pods run and wait for their turn.
 LONGEST = "30d"
+SCRATCH = "64Gi"  # a pod that fills more of its /tmp is evicted, instead of its node
 KEPT = dsl.PipelineConfig(ttl_seconds_after_success=7 * 24 * HOUR, ttl_seconds_after_failure=30 * 24 * HOUR)
 
 
@@ -130,6 +131,7 @@ def _common(task: dsl.PipelineTask, *, pool: str, cpu: Any, memory: Any, hours: 
         task.set_retry(RETRIES, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration=LONGEST)
     kubernetes.set_timeout(task, hours * HOUR)
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
+    kubernetes.empty_dir_mount(task, "scratch", "/tmp", size_limit=SCRATCH)  # also where the root is read-only
     kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "flprivacy")
     kubernetes.add_pod_label(task, POOL_LABEL, pool)
     if os.environ.get(QUEUES_VARIABLE):

@@ -152,6 +152,31 @@ def test_what_others_made_is_left_alone(kfp: KfpState, flprivacy: Command) -> No
     assert list(kfp.schedules) == [foreign]
 
 
+def test_the_list_shows_how_the_last_run_ended_and_what_was_made_elsewhere(kfp: KfpState, flprivacy: Command) -> None:
+    flprivacy(*CREATE)
+    (schedule,) = kfp.schedules.values()
+    assert " - " in flprivacy("schedule", "list").output
+    states = {"older": "SUCCEEDED", "newer": "FAILED"}
+    for number, (name, state) in enumerate(states.items()):
+        kfp.runs[name] = {
+            "run_id": name,
+            "display_name": name,
+            "state": state,
+            "experiment_id": "e",
+            "created_at": f"2026-01-0{number + 1}T00:00:00Z",
+            "recurring_run_id": schedule["recurring_run_id"],
+            "pipeline_version_reference": schedule["pipeline_version_reference"],
+        }
+    foreign = kfp.schedules[kfp.add_schedule("from the form")]
+    foreign["pipeline_version_reference"] = schedule["pipeline_version_reference"]
+    kfp.add_schedule("of another pipeline")
+    output = flprivacy("schedule", "list").output
+    assert "failed" in output
+    assert "succeeded" not in output
+    assert "made elsewhere, so not kept here: from the form" in output
+    assert "of another pipeline" not in output
+
+
 def test_many_are_listed_page_by_page_with_their_next_times(kfp: KfpState, flprivacy: Command) -> None:
     mark = f"flprivacy schedule {'0' * 64}; 0 0 2 * * * (UTC); flprivacy 1"
     for number in range(230):

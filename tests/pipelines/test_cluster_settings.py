@@ -50,6 +50,10 @@ def test_every_step_has_settings(documents: list[dict[str, Any]]) -> None:
     assert all(found.values()), [name for name, settings in found.items() if not settings]
 
 
+# A component begins by making a folder in /tmp, which a root file system that is read-only would not let it.
+SCRATCH = {"mountPath": "/tmp", "sizeLimit": "64Gi", "volumeName": "scratch"}
+
+
 def test_gpu_steps_and_no_others_go_to_the_gpu_pool(documents: list[dict[str, Any]]) -> None:
     seen = set()
     for name, _, container, settings in _steps(documents):
@@ -63,11 +67,13 @@ def test_gpu_steps_and_no_others_go_to_the_gpu_pool(documents: list[dict[str, An
             assert toleration["tolerationJson"]["componentInputParameter"].endswith("gpu_tolerations")
             assert settings["podMetadata"]["labels"]["flprivacy.io/pool"] == "gpu"
             assert settings["emptyDirMounts"] == [
-                {"medium": "Memory", "mountPath": "/dev/shm", "sizeLimit": "8Gi", "volumeName": "shm"}
+                SCRATCH,
+                {"medium": "Memory", "mountPath": "/dev/shm", "sizeLimit": "8Gi", "volumeName": "shm"},
             ]
         else:
             assert accelerator is None, name
-            assert not {"tolerations", "nodeSelector", "emptyDirMounts"} & set(settings), name
+            assert settings["emptyDirMounts"] == [SCRATCH], name
+            assert not {"tolerations", "nodeSelector"} & set(settings), name
             (affinity,) = settings["nodeAffinity"]
             away = {"key": "flprivacy.io/pool", "operator": "NotIn", "values": ["gpu"]}
             assert affinity["matchExpressions"] == [away]

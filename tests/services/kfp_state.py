@@ -271,6 +271,8 @@ def _list_runs(state: KfpState, asked: Asked) -> Any:
     _namespace(state, asked.query.get("namespace") or asked.query.get("experiment_id"))
     wanted = asked.query.get("experiment_id")
     items = {k: v for k, v in state.runs.items() if not wanted or v["experiment_id"] == wanted}
+    if asked.query.get("sort_by") == "created_at desc":
+        items = dict(sorted(items.items(), key=lambda item: str(item[1]["created_at"]), reverse=True))
     return _page(state, asked, items, "runs", {"display_name"})
 
 

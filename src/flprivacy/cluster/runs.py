@@ -104,6 +104,7 @@ class ListedRun:
     state: str  # for example ``RUNNING``
     created: datetime
     duration: str  # for people; empty while it goes on
+    schedule_id: str  # of the recurring run that started it; empty if none did
 
 
 def list_runs(cluster: Cluster, pipelines: Mapping[str, str], number: int) -> list[ListedRun]:
@@ -124,6 +125,7 @@ def list_runs(cluster: Cluster, pipelines: Mapping[str, str], number: int) -> li
                 state=run.state or "PENDING",
                 created=run.created_at,
                 duration=str(timedelta(seconds=round((ended - run.created_at).total_seconds()))) if ended else "",
+                schedule_id=str(run.recurring_run_id or ""),
             )
         )
         if len(found) == number:

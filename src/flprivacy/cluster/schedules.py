@@ -5,6 +5,7 @@ stopped in between leaves two; repeating the command keeps the one that is as wa
 """
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -52,6 +53,17 @@ class Replaced:
 def list_schedules(cluster: Cluster, name: str = "") -> list[Schedule]:
     """Return the schedules that flprivacy created, oldest first; with a name, those of that name."""
     return [found for item in _listed(cluster, name) if (found := _schedule(item)) is not None]
+
+
+def made_elsewhere(cluster: Cluster, pipelines: Mapping[str, str]) -> list[str]:
+    """Return the names of recurring runs of those pipelines (titles by id) that flprivacy did not create."""
+    return [
+        str(item.display_name)
+        for item in _listed(cluster, "")
+        if _schedule(item) is None
+        and item.pipeline_version_reference is not None
+        and item.pipeline_version_reference.pipeline_id in pipelines
+    ]
 
 
 def all_named(cluster: Cluster, name: str) -> list[Schedule]:

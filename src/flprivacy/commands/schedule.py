@@ -12,6 +12,7 @@ from flprivacy.commands.submit import run_title
 from flprivacy.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from zoneinfo import ZoneInfo
 
     from rich.table import Table
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from flprivacy.cluster.schedules import Schedule
     from flprivacy.launch.parameters import RunOptions
 
+_RUNS = 500  # among which the last run of each schedule is looked for
 _CLUSTER_ZONE = click.option(
     "--cluster-timezone",
     envvar="FLPRIVACY_CLUSTER_TIMEZONE",
@@ -110,18 +112,21 @@ def create(
 @_CLUSTER_ZONE
 @where
 def list_(cluster_timezone: str, connect: Callable[[], "Cluster"]) -> None:
-    """List the schedules that flprivacy created, and when they run next."""
+    """List the schedules that flprivacy created: how their last runs ended, and when they run next."""
     from flprivacy.cluster.cron import read_zone
-    from flprivacy.cluster.schedules import list_schedules
+    from flprivacy.cluster.schedules import list_schedules, made_elsewhere
+    from flprivacy.cluster.versions import our_pipelines
     from flprivacy.launch.progress import console
 
     zone = read_zone(cluster_timezone, "--cluster-timezone")
     cluster = connect()
-    found = list_schedules(cluster)
-    if not found:
+    found, pipelines = list_schedules(cluster), our_pipelines(cluster, PIPELINES)
+    if found:
+        console().print(_table(cluster, found, zone, pipelines))
+    else:
         click.echo("no schedule that flprivacy created; 'flprivacy schedule create' creates one")
-        return
-    console().print(_table(cluster, found, zone))
+    for name in made_elsewhere(cluster, pipelines):
+        click.echo(f"made elsewhere, so not kept here: {name} (its runs are in 'flprivacy runs list')")
 
 
 @schedule.command("pause")
@@ -185,25 +190,29 @@ def _what_was_done(created: bool, removed: int) -> str:
     return f"replaced {removed} older" if removed else "created"
 
 
-def _table(cluster: "Cluster", found: "list[Schedule]", zone: "ZoneInfo") -> "Table":
+def _table(cluster: "Cluster", found: "list[Schedule]", zone: "ZoneInfo", pipelines: "Mapping[str, str]") -> "Table":
     from rich.table import Table
 
     from flprivacy.cluster.cron import read_cron
+    from flprivacy.cluster.runs import list_runs
     from flprivacy.cluster.versions import version_name
 
     table = Table(title=f"schedules at {cluster.call.host}", title_justify="left")
-    for column in ("name", "state", "cron", "next run", "version", "id"):
+    for column in ("name", "state", "cron", "last run", "next run", "version", "id"):
         table.add_column(column, overflow="fold")
+    last = {run.schedule_id: run for run in reversed(list_runs(cluster, pipelines, _RUNS))}
     names: dict[tuple[str, str], str] = {}
     now = datetime.now(UTC)
     for item in found:
         key = (item.start.pipeline_id, item.start.version_id)
         names[key] = names.get(key) or version_name(cluster, *key)
+        run = last.get(item.schedule_id)
         following = read_cron(item.cron).next_after(now, zone) if item.enabled and item.cron else None
         table.add_row(
             item.start.name,
             "enabled" if item.enabled else "paused",
             f"{item.written} ({item.zone})",
+            f"{run.state.lower()} {_moment(run.created, zone)} {run.run_id}" if run else "-",
             _moment(following, zone) if following else "-",
             names[key],
             item.schedule_id,
