@@ -26,16 +26,32 @@ def test_same_access_or_no_model_at_the_same_fraction(sites: list[AttackRuns], t
     found = baselines_of(target, sites)
     assert [(r.attack.target, r.attack.access) for r in found] == [
         ("untrained", "outputs"),
-        ("pixels", "none"),
         ("majority", "none"),
     ]
     assert {r.attack.fraction for r in found} == {0.25}
 
 
-@pytest.mark.parametrize("missing", ["pixels", "majority"])
-def test_a_missing_baseline_names_what_to_run(sites: list[AttackRuns], target: AttackRuns, missing: str) -> None:
-    with pytest.raises(AuditError, match=f"no baseline '{missing}'; run the .* at this fraction"):
-        baselines_of(target, [r for r in sites if r.attack.target != missing])
+def test_pixels_are_a_baseline_of_whoever_holds_the_scan_and_of_nobody_else(
+    sites: list[AttackRuns], target: AttackRuns
+) -> None:
+    jointly = [
+        replace(r, attack=replace(r.attack, access="joint")) if r.attack.access == "outputs" else r for r in sites
+    ]
+    found = baselines_of(replace(target, attack=replace(target.attack, access="joint")), jointly)
+    assert [(r.attack.target, r.attack.access) for r in found] == [
+        ("untrained", "joint"),
+        ("pixels", "none"),
+        ("majority", "none"),
+    ]
+    without = [r for r in jointly if r.attack.target != "pixels"]
+    with pytest.raises(AuditError, match="no baseline 'pixels'; run the pixels-only attacker"):
+        baselines_of(replace(target, attack=replace(target.attack, access="joint")), without)
+    assert baselines_of(target, [r for r in sites if r.attack.target != "pixels"]) == baselines_of(target, sites)
+
+
+def test_a_missing_baseline_names_what_to_run(sites: list[AttackRuns], target: AttackRuns) -> None:
+    with pytest.raises(AuditError, match="no baseline 'majority'; run the .* at this fraction"):
+        baselines_of(target, [r for r in sites if r.attack.target != "majority"])
 
 
 def test_fresh_weights_attacked_with_another_access_are_no_baseline(
@@ -63,8 +79,8 @@ def test_a_pretrained_baseline_of_one_model_joins_the_untrained(sites: list[Atta
 
 
 def test_other_seeds_cannot_be_paired(sites: list[AttackRuns], target: AttackRuns) -> None:
-    shifted = [replace(r, seeds=(5, 6, 7, 8, 9)) if r.attack.target == "pixels" else r for r in sites]
-    with pytest.raises(AuditError, match="attacker seeds 0, 1, 2, 3, 4, but baseline 'pixels' has 5, 6, 7, 8, 9"):
+    shifted = [replace(r, seeds=(5, 6, 7, 8, 9)) if r.attack.target == "majority" else r for r in sites]
+    with pytest.raises(AuditError, match="attacker seeds 0, 1, 2, 3, 4, but baseline 'majority' has 5, 6, 7, 8, 9"):
         baselines_of(target, shifted)
 
 
@@ -76,4 +92,4 @@ def test_fresh_weights_of_another_architecture_are_no_baseline(sites: list[Attac
         r for r in sites if (r.attack.target, r.attack.access, r.attack.fraction) == ("untrained", "outputs", 0.25)
     )
     fitting = replace(untrained, attack=untrained.attack.on("untrained-i3d"), architecture="i3d")
-    assert [r.attack.target for r in baselines_of(ours, [*sites, fitting])] == ["pixels", "majority", "untrained-i3d"]
+    assert [r.attack.target for r in baselines_of(ours, [*sites, fitting])] == ["majority", "untrained-i3d"]

@@ -8,9 +8,11 @@ from flprivacy.auditing.config import Policy, PolicyRule
 from flprivacy.auditing.verdicts import judge
 from flprivacy.core.attributes import AttackKey
 from flprivacy.core.audit import ExcessEstimate, MetricEstimate, Verdict
-from flprivacy.core.errors import AuditError
+from flprivacy.core.errors import AuditError, ConfigError
+from flprivacy.core.parsing import from_mapping
 
-ACCESS = {"untrained": "features", "pixels": "none", "majority": "none", "central": "features"}
+ACCESS = {"untrained": "joint", "pixels": "none", "majority": "none", "central": "joint"}
+ASKED = "what the model adds for whoever holds the scan"
 VALUES = {"central": 0.40, "untrained": 0.30, "pixels": 0.35, "majority": 0.20}
 
 
@@ -42,7 +44,7 @@ def excesses(
     """Excess over each baseline with half-width ``reach``; at fraction 0.1 the intervals are hopelessly wide."""
     return [
         ExcessEstimate(
-            attack=AttackKey(target="central", attribute=attribute, access="features", fraction=fraction),
+            attack=AttackKey(target="central", attribute=attribute, access="joint", fraction=fraction),
             baseline=name,
             metric=metric,
             value=VALUES["central"] - VALUES[name],
@@ -69,7 +71,7 @@ def test_leak() -> None:
     found = verdict(0.02)
     assert found.verdict == "leak"
     assert found.reason == (
-        "lower end +.030 over the best baseline (pixels) is above the threshold .02, "
+        f"{ASKED}: lower end +.030 over the best baseline (pixels) is above the threshold .02, "
         "and so it is over every other baseline"
     )
 
@@ -77,20 +79,20 @@ def test_leak() -> None:
 def test_no_leak_found() -> None:
     found = verdict(0.1)
     assert found.verdict == "no leak found"
-    assert found.reason == "upper end +.070 over the best baseline (pixels) is below the threshold .1"
+    assert found.reason == f"{ASKED}: upper end +.070 over the best baseline (pixels) is below the threshold .1"
 
 
 def test_inconclusive() -> None:
     found = verdict(0.06)
     assert found.verdict == "inconclusive"
-    assert found.reason == "interval +.030 to +.070 over the best baseline (pixels) contains the threshold .06"
+    assert found.reason == f"{ASKED}: interval +.030 to +.070 over the best baseline (pixels) contains the threshold .06"
 
 
 def test_one_baseline_that_may_explain_it_is_enough_for_doubt() -> None:
     found = verdict(0.02, untrained=0.15)
     assert found.verdict == "inconclusive"
     assert found.reason == (
-        "lower end +.030 over the best baseline (pixels) is above the threshold .02, "
+        f"{ASKED}: lower end +.030 over the best baseline (pixels) is above the threshold .02, "
         "but over untrained it is only -.050"
     )
 
@@ -115,7 +117,7 @@ def test_the_verdict_repeats_the_numbers_it_rests_on() -> None:
     assert (found.attack.target, found.attack.attribute, found.attack.access, found.metric) == (
         "central",
         "site",
-        "features",
+        "joint",
         "f1_weighted",
     )
     assert (found.value, found.value_ci_low, found.value_ci_high) == pytest.approx((0.40, 0.35, 0.45))
@@ -135,7 +137,7 @@ def test_years_are_said_in_years() -> None:
     found = [replace(e, ci_low=0.55, ci_high=1.2) for e in excesses({"pixels": 0.1}, "mae_years", "age_years")]
     (only,) = judge(metrics("mae_years", "age_years"), found, Policy().rules)
     assert only.reason.startswith(
-        "lower end +0.55 years over the best baseline (pixels) is above the threshold 0.5 years"
+        f"{ASKED}: lower end +0.55 years over the best baseline (pixels) is above the threshold 0.5 years"
     )
 
 
@@ -160,3 +162,30 @@ def test_a_rule_for_a_metric_that_was_not_measured() -> None:
     policy = {"site": PolicyRule(metric="top3_accuracy")}
     with pytest.raises(AuditError, match=r"metric is 'top3_accuracy', .* choose from f1_weighted"):
         judge(metrics(), excesses({"pixels": 0.02}), policy)
+
+
+def test_a_rule_says_which_questions_it_judges_and_what_each_tolerates() -> None:
+    found = excesses({"pixels": 0.02, "untrained": 0.02})
+    found += [replace(e, attack=replace(e.attack, access="features")) for e in found if e.baseline == "untrained"]
+    found = [replace(e, best_baseline=e.baseline == "pixels" or e.attack.access == "features") for e in found]
+    known = metrics() + [replace(m, attack=replace(m.attack, access="features")) for m in metrics()]
+
+    def judged(rule: PolicyRule) -> dict[str, float]:
+        return {v.question: v.threshold for v in judge(known, found, {"site": rule})}
+
+    assert judged(PolicyRule(threshold=0.02)) == {"training": 0.02, "holding": 0.02}
+    assert judged(PolicyRule(questions={"holding": 0.05})) == {"holding": 0.05}
+    assert judged(PolicyRule(questions={"training": 0.01, "holding": 0.05})) == {"training": 0.01, "holding": 0.05}
+
+
+def test_a_policy_written_before_there_were_questions_judges_all_and_is_noted() -> None:
+    old = from_mapping(Policy, {"rules": {"sex": {"threshold": 0.05}, "site": {"questions": {"training": 0.02}}}})
+    assert old.rules["sex"].asked() == {"training": 0.05, "holding": 0.05, "memorised": 0.05}
+    assert "does not say which questions it judges for sex" in old.note()
+    assert Policy().note() == ""
+
+
+@pytest.mark.parametrize(("questions", "message"), [({"joint": 0.1}, "'joint'"), ({"holding": -1.0}, "negative")])
+def test_a_question_that_nobody_asks_is_refused(questions: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        PolicyRule(questions=questions)

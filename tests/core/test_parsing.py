@@ -74,5 +74,6 @@ def test_a_wrong_field_is_named_with_its_rule(changes: dict[str, object], messag
 
 
 def test_policy_rules_and_attack_defaults_are_valid() -> None:
-    assert Policy().rules["age_years"] == PolicyRule(metric="mae_years", threshold=0.5)
+    everything = dict.fromkeys(("training", "holding", "memorised"), 0.5)
+    assert Policy().rules["age_years"] == PolicyRule(metric="mae_years", threshold=0.5, questions=everything)
     assert len(AttackConfig().seeds) >= 5

@@ -52,8 +52,8 @@ def judged(audit: Audit, **words: str) -> Audit:
 def test_a_leak_says_what_to_whom_and_what_to_do(audit: Audit) -> None:
     found = advice(judged(audit, site=LEAK, sex=NO_LEAK), of("central", audit))
     assert found == (
-        "central leaks the hospital that a scan comes from to whoever is given its weights or its features: do not "
-        "give it to anyone who may not know that; train it again with more protection, or withhold it."
+        "central leaks the hospital that a scan comes from to whoever is given its weights or its features without the "
+        "scan: do not give it to anyone who may not know that; train it again with more protection, or withhold it."
     )
 
 
@@ -87,19 +87,9 @@ def test_too_few_seeds_are_the_first_thing_to_mend(audit: Audit) -> None:
 
 def test_no_leak_is_no_promise(audit: Audit) -> None:
     text = advice(judged(audit, site=NO_LEAK, sex=NO_LEAK), of("central", audit))
-    assert "tells whoever is given its weights or its features nothing that these attacks could find of" in text
-    assert "the policy does not stand against giving it to people who may see such scans." in text
+    assert "tells whoever is given its weights or its features without the scan nothing that these attacks could" in text
+    assert text.endswith("the policy does not stand against giving it to them.")
     assert "was not judged" in advice(replace(audit, verdicts=()), of("central", audit))
-
-
-def test_what_training_put_in_is_said_with_the_verdict(audit: Audit) -> None:
-    clear = judged(audit, site=NO_LEAK)
-    (one,) = clear.verdicts
-    fresh = next(e for e in clear.excesses if (e.attack, e.metric, e.baseline) == (one.attack, one.metric, "untrained"))
-    for low, said in ((one.threshold + 0.01, True), (one.threshold - 0.01, False)):
-        others = [e for e in clear.excesses if e is not fresh]
-        changed = replace(clear, excesses=(*others, replace(fresh, value=0.2, ci_low=low, ci_high=0.3)))
-        assert ("without the scans learns what training put into it" in advice(changed, of("central", audit))) is said
 
 
 def test_the_page_and_the_terminal_begin_with_it(audit: Audit, page: Page) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.auditing.baselines import MAJORITY, PIXELS
 from flprivacy.auditing.config import AuditConfig, PolicyRule
 from flprivacy.auditing.estimates import estimate_cell
 from flprivacy.auditing.runs import AttackRuns, HeldOut, held_out_scans
@@ -18,12 +19,10 @@ from flprivacy.auditing.verdicts import few_seeds, judge
 from flprivacy.core.attributes import NO_ACCESS, AttackKey, Attribute, attribute_of
 from flprivacy.core.audit import ExcessEstimate, MetricEstimate, Verdict
 from flprivacy.core.errors import AuditError
+from flprivacy.core.vocabulary import JOINT
 
-TARGET, UNTRAINED, PIXELS, MAJORITY = "target", "untrained", "pixels", "majority"
-_NOT_GIVEN = {
-    UNTRAINED: "no 'untrained' baseline was given, so the network's architecture alone may explain it",
-    PIXELS: "no 'pixels' baseline was given, so the images alone may explain it",
-}
+TARGET, UNTRAINED = "target", "untrained"
+_NOT_GIVEN = "no 'untrained' baseline was given, so the network's architecture alone may explain it"
 _ONE_MODEL = "the 'untrained' baseline has a single initialisation, so random weights may explain the excess over it"
 _NO_PATIENTS = (
     "patients were not given, so every scan counts as a patient of its own; if some patients have several scans, the "
@@ -53,8 +52,13 @@ class AttributeResult:
         return self.decision.verdict
 
     @property
+    def question(self) -> str:
+        """What the verdict is about: ``training`` or, where pixels are among the baselines, ``holding``."""
+        return self.decision.question
+
+    @property
     def reason(self) -> str:
-        """The verdict in a sentence, caveats included."""
+        """The verdict in a sentence that begins with the question, caveats included."""
         return self.decision.reason
 
     @property
@@ -85,6 +89,10 @@ def audit_attribute(
 ) -> AttributeResult:
     """Judge what an attack on a model infers about held-out scans, held against the same attack without that model.
 
+    The baselines say which question is asked. Without ``pixels``: what did training put in, for someone who is given
+    features or answers and has no scan? With ``pixels``: what does the model add for someone who holds the scan? The
+    attack should then use scan and model together, for one on features alone has less to learn from than pixels.
+
     The excess over the strongest baseline counts, paired by scan and attacker seed. Its interval allows for other
     patients (bootstrap and jackknife over patients), other attacker seeds and, over several initialisations of an
     untrained network, other random weights (see docs/method.md).
@@ -95,8 +103,9 @@ def audit_attribute(
             (seed, scan) predicted years. At least 2 seeds, honest intervals need 5. With a leading axis, (model, seed,
             scan, class): a target of several models, such as one per hospital; the mean over them counts.
         baselines: name -> scores of the same attack without the trained model, of the same seeds; or without the axis
-            of seeds, for one that has nothing to draw. ``untrained``: on fresh weights of the same architecture, with
-            a leading axis of at least 2 initialisations. ``pixels``: on the images alone. Any other name counts, too.
+            of seeds, for one that has nothing to draw. ``untrained``: on fresh weights of the same architecture (with
+            the scan, where the attack has it), with a leading axis of at least 2 initialisations. ``pixels``: on the
+            images alone. Any other name counts, too.
             Where ``majority`` is missing, the commonest class (the median age) of ``truth`` is guessed.
         patients: (scan,) pseudonym or number of each scan's patient; every scan is a patient of its own if None.
         attribute: name of the attribute, or its description. ``site``, ``sex``, ``age_band`` and ``age_years`` are
@@ -106,8 +115,8 @@ def audit_attribute(
         config: confidence, bootstrap and seed; the defaults if None.
 
     Returns:
-        The result. Without ``untrained`` or ``pixels``, or with a single initialisation, the verdict is never ``leak``,
-        and the reason says why.
+        The result. Without ``untrained``, or with a single initialisation, the verdict is never ``leak``, and the
+        reason says why.
 
     Raises:
         AuditError: shapes that do not fit together, scores that are not finite, fewer than 2 seeds or patients, a truth
@@ -119,17 +128,19 @@ def audit_attribute(
         >>> truth = rng.integers(0, 3, 300)
         >>> def attack(strength, *models):
         ...     return strength * np.eye(3)[truth] + rng.normal(size=(*models, 5, 300, 3))
-        >>> baselines = {"untrained": attack(0.5, 4), "pixels": attack(0.5)}
+        >>> baselines = {"untrained": attack(0.5, 4)}
         >>> result = audit_attribute(truth, attack(3.0), baselines=baselines, patients=np.arange(300) // 2)
-        >>> result.verdict
-        'leak'
+        >>> result.question, result.verdict
+        ('training', 'leak')
     """
     config = config or AuditConfig()
     described = attribute_of(attribute) if isinstance(attribute, str) else attribute
     held_out = _held_out(described, truth, np.asarray(scores), patients)
-    target = _runs(TARGET, scores, held_out, seeds=None)
     given = {MAJORITY: _majority(held_out), **(baselines or {})}
-    cell = [target, *(_runs(name, values, held_out, seeds=len(target.seeds)) for name, values in given.items())]
+    access = JOINT if PIXELS in given else "features"
+    target = _runs(TARGET, scores, held_out, access=access, seeds=None)
+    others = [_runs(name, values, held_out, access=access, seeds=len(target.seeds)) for name, values in given.items()]
+    cell = [target, *others]
     resampling = resample_patients(held_out.patients, replicates=config.bootstrap, seed=config.seed)
     found = estimate_cell(cell, lambda _, runs: runs[1:], resampling, confidence=config.confidence)
     missing, caveats = _caveats(cell, patients is not None)
@@ -141,7 +152,7 @@ def audit_attribute(
         {described.name: rule},
         confidence=config.confidence,
         note="; ".join(caveats),
-        missing=missing,
+        missing={target.attack: missing} if missing else {},
     )
     return AttributeResult(
         decision=decision,
@@ -174,7 +185,7 @@ def _held_out(
     )
 
 
-def _runs(name: str, scores: npt.ArrayLike, held_out: HeldOut, *, seeds: int | None) -> AttackRuns:
+def _runs(name: str, scores: npt.ArrayLike, held_out: HeldOut, *, access: str, seeds: int | None) -> AttackRuns:
     """Return scores as an attack; ``seeds`` is how many a baseline must have, None for the target."""
     values = np.asarray(scores, dtype=np.float32)
     n, width = held_out.n_scans, max(len(held_out.class_names), 1)
@@ -198,7 +209,7 @@ def _runs(name: str, scores: npt.ArrayLike, held_out: HeldOut, *, seeds: int | N
         attack=AttackKey(
             target=name,
             attribute=held_out.attribute.name,
-            access=NO_ACCESS if without_model else "features",
+            access=NO_ACCESS if without_model else access,
             fraction=1.0,
         ),
         role="target" if seeds is None else "baseline",
@@ -220,8 +231,8 @@ def _majority(held_out: HeldOut) -> npt.NDArray[np.float64]:
 def _caveats(cell: list[AttackRuns], patients_given: bool) -> tuple[str, list[str]]:
     """Return what keeps the verdict from being ``leak`` (empty: nothing), and what else weakens it."""
     given = {runs.attack.target: runs for runs in cell}
-    missing = [sentence for name, sentence in _NOT_GIVEN.items() if name not in given]
+    missing = "" if UNTRAINED in given else _NOT_GIVEN
     if UNTRAINED in given and len(given[UNTRAINED].models) < 2:
-        missing.append(_ONE_MODEL)
+        missing = _ONE_MODEL
     caveats = [text for text in (few_seeds(len(cell[0].seeds)), "" if patients_given else _NO_PATIENTS) if text]
-    return "; ".join(missing), caveats
+    return missing, caveats

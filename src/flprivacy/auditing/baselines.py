@@ -8,10 +8,12 @@ from collections.abc import Sequence
 
 from flprivacy.auditing.runs import AttackRuns
 from flprivacy.core.errors import AuditError
+from flprivacy.core.vocabulary import JOINT
 
-WITHOUT_MODEL = {
-    "pixels": "run the pixels-only attacker (step attack_baselines)",
-    "majority": "run the majority guess (step attack_baselines)",
+PIXELS, MAJORITY = "pixels", "majority"
+_WITHOUT_MODEL = {
+    PIXELS: "run the pixels-only attacker (step attack_baselines)",
+    MAJORITY: "run the majority guess (step attack_baselines)",
 }
 
 
@@ -19,9 +21,12 @@ def baselines_of(target: AttackRuns, others: Sequence[AttackRuns]) -> list[Attac
     """Return the baselines of a target's attack: same attribute and fraction, and the same access to the same
     architecture or no model at all.
 
+    Pixels are one only where the attacker has them too (access ``joint``): whoever is handed features without the scan
+    cannot read it, so what pixels tell does not excuse what the features tell.
+
     Raises:
-        AuditError: no fresh weights attacked with the same access, only one initialisation of them, no pixels-only
-            attacker, no majority guess, or one with other attacker seeds.
+        AuditError: no fresh weights attacked with the same access, only one initialisation of them, no majority guess,
+            no pixels-only attacker for an attack with pixels, or one with other attacker seeds.
     """
     found = [
         runs
@@ -40,7 +45,11 @@ def baselines_of(target: AttackRuns, others: Sequence[AttackRuns]) -> list[Attac
 
 def _comparable(baseline: AttackRuns, target: AttackRuns) -> bool:
     same = baseline.attack.access == target.attack.access and baseline.architecture == target.architecture
-    return same or not baseline.uses_model
+    return same or (not baseline.uses_model and baseline.attack.target in _without_model(target))
+
+
+def _without_model(target: AttackRuns) -> tuple[str, ...]:
+    return (PIXELS, MAJORITY) if target.attack.access == JOINT else (MAJORITY,)
 
 
 def _check_complete(target: AttackRuns, found: Sequence[AttackRuns]) -> None:
@@ -56,9 +65,9 @@ def _check_complete(target: AttackRuns, found: Sequence[AttackRuns]) -> None:
             "an untrained target at least 2 initialisations (10 are better)"
         )
     names = {runs.attack.target for runs in found}
-    for name, remedy in WITHOUT_MODEL.items():
+    for name in _without_model(target):
         if name not in names:
-            raise AuditError(f"{target.attack}: no baseline {name!r}; {remedy} at this fraction")
+            raise AuditError(f"{target.attack}: no baseline {name!r}; {_WITHOUT_MODEL[name]} at this fraction")
 
 
 def _list(seeds: Sequence[int]) -> str:

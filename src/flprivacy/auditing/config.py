@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from flprivacy.core.attributes import BY_NAME, CLASSIFICATION_METRICS, REGRESSION_METRICS
 from flprivacy.core.checks import check
+from flprivacy.core.vocabulary import QUESTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,9 @@ class PolicyRule:
             classes that ``f1_weighted`` cannot, at the same threshold (attributes in classes).
         one_class: whether the hospital that stands out most may raise a leak, too, at the same threshold; None: yes
             where the attribute is the site.
+        questions: question -> tolerated excess in ``metric``, of the questions that are judged: ``training`` (what
+            training put in, for whoever has no scan), ``holding`` (what the model adds for whoever holds the scan) and
+            ``memorised`` (what it remembers of its own training patients). All at ``threshold`` if None.
     """
 
     metric: str = "f1_weighted"
@@ -26,6 +30,7 @@ class PolicyRule:
     fraction: float | None = None
     also: dict[str, float] | None = None
     one_class: bool | None = None
+    questions: dict[str, float] | None = None
 
     def __post_init__(self) -> None:
         known = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
@@ -36,6 +41,13 @@ class PolicyRule:
         for metric, tolerated in (self.also or {}).items():
             check(metric in known, "also", metric, f"must be one of {', '.join(known)}")
             check(tolerated >= 0.0, f"also.{metric}", tolerated, "must not be negative")
+        for question, tolerated in (self.questions or {}).items():
+            check(question in QUESTIONS, "questions", question, f"must be of {', '.join(QUESTIONS)}")
+            check(tolerated >= 0.0, f"questions.{question}", tolerated, "must not be negative")
+
+    def asked(self) -> dict[str, float]:
+        """Return question -> tolerated excess, of the questions that are judged."""
+        return dict.fromkeys(QUESTIONS, self.threshold) if self.questions is None else self.questions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +61,10 @@ class Policy:
 
     rules: dict[str, PolicyRule] = field(
         default_factory=lambda: {
-            one.name: PolicyRule(metric=one.metric, threshold=one.threshold) for one in BY_NAME.values()
+            one.name: PolicyRule(
+                metric=one.metric, threshold=one.threshold, questions=dict.fromkeys(QUESTIONS, one.threshold)
+            )
+            for one in BY_NAME.values()
         }
     )
 
@@ -60,6 +75,16 @@ class Policy:
             metrics = BY_NAME[attribute].metrics
             for name in (rule.metric, *(rule.also or {})):
                 check(name in metrics, f"rules.{attribute}.metric", name, f"choose from {', '.join(metrics)}")
+
+    def note(self) -> str:
+        """Say which rules leave open what they ask, as those written before there were questions; empty if none."""
+        silent = sorted(attribute for attribute, rule in self.rules.items() if rule.questions is None)
+        if not silent:
+            return ""
+        return (
+            f"the policy does not say which questions it judges for {', '.join(silent)}, so it is read as judging all "
+            f"({', '.join(QUESTIONS)}) at one tolerance; audit.policy.rules.{silent[0]}.questions says otherwise"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

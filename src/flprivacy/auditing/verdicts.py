@@ -1,12 +1,12 @@
 """Verdicts: what the policy says of the excess, in every metric that it looks at, over a whole audit."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy import special
 
 from flprivacy.auditing.config import PolicyRule
-from flprivacy.core.attributes import NO_ACCESS, ONE_CLASS, Metric, attribute_of, metric_of
+from flprivacy.core.attributes import NO_ACCESS, ONE_CLASS, AttackKey, Metric, attribute_of, metric_of
 from flprivacy.core.audit import (
     HONEST_SEEDS,
     INCONCLUSIVE,
@@ -18,6 +18,7 @@ from flprivacy.core.audit import (
     Verdict,
 )
 from flprivacy.core.errors import AuditError
+from flprivacy.core.vocabulary import QUESTIONS
 
 
 def few_seeds(n_seeds: int) -> str:
@@ -28,7 +29,7 @@ def few_seeds(n_seeds: int) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Question:
+class _Test:
     """One metric of one attack: the excess over every baseline, and what is tolerated."""
 
     over: tuple[ExcessEstimate, ...]
@@ -56,9 +57,10 @@ def judge(
     *,
     confidence: float = 0.95,
     note: str = "",
-    missing: str = "",
+    missing: Mapping[AttackKey, str] | None = None,
 ) -> list[Verdict]:
-    """Return one verdict per target, attacked attribute with a rule, and access, at the rule's exposed fraction.
+    """Return one verdict per target, attacked attribute with a rule, question that it asks, and access, at the rule's
+    exposed fraction.
 
     Each looks at several metrics: the rule's, and those that see rare classes.
 
@@ -72,23 +74,26 @@ def judge(
     less than the threshold, not that no attack can gain more.
     ``inconclusive``: anything else.
 
-    An attribute without a rule gets no verdict. The ``note`` is appended to every reason. Where a baseline that could
-    explain the excess is ``missing`` (in words), no verdict is ``leak``.
+    An attribute without a rule gets no verdict. The ``note`` is appended to every reason. Attacks of which a baseline
+    that could explain the excess is ``missing`` (attack -> in words) are never called a leak.
 
     Raises:
         AuditError: a rule for an exposed fraction that was not audited or a metric that was not measured.
     """
-    questions = [
-        asked
+    asked = [
+        tests
         for attribute in dict.fromkeys(e.attack.attribute for e in excesses)
         if attribute in rules
-        for asked in _questions([e for e in excesses if e.attack.attribute == attribute], rules[attribute])
+        for question, threshold in rules[attribute].asked().items()
+        if (about := [e for e in excesses if (e.attack.attribute, e.attack.question) == (attribute, question)])
+        for tests in _tests(about, replace(rules[attribute], threshold=threshold))
     ]
-    adjusted = iter(holm([question.p_leak for asked in questions for question in asked]))
+    adjusted = iter(holm([test.p_leak for tests in asked for test in tests]))
     verdicts = []
-    for asked in questions:
-        looks = tuple(_look(question, metrics, next(adjusted), 1.0 - confidence, missing) for question in asked)
-        verdicts.append(_verdict(asked, looks, metrics, note))
+    for tests in asked:
+        lacking = (missing or {}).get(tests[0].best.attack, "")
+        looks = tuple(_look(test, metrics, next(adjusted), 1.0 - confidence, lacking) for test in tests)
+        verdicts.append(_verdict(tests, looks, metrics, note))
     return verdicts
 
 
@@ -109,8 +114,8 @@ def _p_above(excess: ExcessEstimate, threshold: float) -> float:
     return min(1.0, excess.strongest_of * float(special.stdtr(excess.degrees, statistic)))
 
 
-def _questions(excesses: Sequence[ExcessEstimate], rule: PolicyRule) -> list[list[_Question]]:
-    """Return what a rule asks of every attack on its attribute at the deciding fraction, the rule's metric first."""
+def _tests(excesses: Sequence[ExcessEstimate], rule: PolicyRule) -> list[list[_Test]]:
+    """Return what a rule looks at in every attack at the deciding fraction, the rule's metric first."""
     attribute = attribute_of(excesses[0].attack.attribute)
     if rule.also is None:
         tolerated = {} if attribute.is_regression else {"auc_ovr": rule.threshold}
@@ -123,7 +128,7 @@ def _questions(excesses: Sequence[ExcessEstimate], rule: PolicyRule) -> list[lis
     thresholds = wanted | {rule.metric: rule.threshold}
     return [
         [
-            _Question(over=tuple(e for e in found if e.attack == attack), threshold=thresholds[metric])
+            _Test(over=tuple(e for e in found if e.attack == attack), threshold=thresholds[metric])
             for metric, found in deciding.items()
         ]
         for attack in dict.fromkeys(e.attack for e in deciding[rule.metric])
@@ -151,18 +156,19 @@ def _deciding(excesses: Sequence[ExcessEstimate], metric: str, wanted: float | N
 
 
 def _verdict(
-    asked: Sequence[_Question], looks: tuple[Look, ...], metrics: Sequence[MetricEstimate], note: str
+    tests: Sequence[_Test], looks: tuple[Look, ...], metrics: Sequence[MetricEstimate], note: str
 ) -> Verdict:
-    waited_for = [look for look, question in zip(looks, asked, strict=True) if question.clears]
+    waited_for = [look for look, test in zip(looks, tests, strict=True) if test.clears]
     leaking = [look for look in looks if look.verdict == LEAK]
     unsettled = [look for look in waited_for if look.verdict != NO_LEAK]
     verdict, telling = (LEAK, leaking) if leaking else (INCONCLUSIVE, unsettled) if unsettled else (NO_LEAK, waited_for)
-    main, best = looks[0], asked[0].best
+    main, best = looks[0], tests[0].best
     attacked = _find(metrics, best, best.attack.target, (best.attack.access,))
     first, *others = telling
     reason = first.reason if first is main else f"{_title(first)}: {first.reason}"
     if others:
         reason += f"; likewise in {', '.join(map(_title, others))}"
+    reason = f"{QUESTIONS[best.attack.question]}: {reason}"
     return Verdict(
         attack=best.attack,
         metric=main.metric,
@@ -177,6 +183,7 @@ def _verdict(
         p_value=best.p_value,
         threshold=main.threshold,
         verdict=verdict,
+        question=best.attack.question,
         reason=f"{reason}; {note}" if note else reason,
         looks=looks,
     )
@@ -187,10 +194,10 @@ def _title(look: Look) -> str:
 
 
 def _look(
-    question: _Question, metrics: Sequence[MetricEstimate], p_adjusted: float, error: float, missing: str
+    test: _Test, metrics: Sequence[MetricEstimate], p_adjusted: float, error: float, missing: str
 ) -> Look:
-    best = question.best
-    verdict, reason = _decide(question, p_adjusted, error, missing)
+    best = test.best
+    verdict, reason = _decide(test, p_adjusted, error, missing)
     return Look(
         metric=best.metric,
         of_class=best.of_class,
@@ -200,8 +207,8 @@ def _look(
         excess=best.value,
         ci_low=best.ci_low,
         ci_high=best.ci_high,
-        threshold=question.threshold,
-        p_leak=question.p_leak,
+        threshold=test.threshold,
+        p_leak=test.p_leak,
         p_adjusted=p_adjusted,
         verdict=verdict,
         reason=reason,
@@ -211,25 +218,22 @@ def _look(
 def _find(
     metrics: Sequence[MetricEstimate], like: ExcessEstimate, target: str, accesses: tuple[str, ...]
 ) -> MetricEstimate:
-    wanted = {(target, like.attack.attribute, access, like.attack.fraction) for access in accesses}
+    wanted = {replace(like.attack, target=target, access=access) for access in accesses}
     return next(
-        m
-        for m in metrics
-        if (m.metric, m.of_class) == (like.metric, like.of_class)
-        and (m.attack.target, m.attack.attribute, m.attack.access, m.attack.fraction) in wanted
+        m for m in metrics if (m.metric, m.of_class) == (like.metric, like.of_class) and m.attack in wanted
     )
 
 
-def _decide(question: _Question, p_adjusted: float, error: float, missing: str) -> tuple[str, str]:
+def _decide(test: _Test, p_adjusted: float, error: float, missing: str) -> tuple[str, str]:
     """Return what one metric says and its reason in plain words."""
-    best, metric, threshold = question.best, metric_of(question.best.metric), question.threshold
+    best, metric, threshold = test.best, metric_of(test.best.metric), test.threshold
 
     def said(end: float) -> str:
         return _number(end, threshold, metric, signed=True)
 
     limit = f"the threshold {_number(threshold, threshold, metric)}"
-    lowest = min(question.over, key=lambda e: e.ci_low)
-    highest = max((e for e in question.over if e.as_good or e.best_baseline), key=lambda e: e.ci_high)
+    lowest = min(test.over, key=lambda e: e.ci_low)
+    highest = max((e for e in test.over if e.as_good or e.best_baseline), key=lambda e: e.ci_high)
     strongest = f"the best baseline ({best.baseline})"
     above = f"lower end {said(best.ci_low)} over {strongest} is above {limit}"
     if lowest.ci_low > threshold and missing:

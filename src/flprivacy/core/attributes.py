@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from flprivacy.core.vocabulary import HOLDING, JOINT, MEMORISED, TRAINING
+
 CLASSES: Literal["classes"] = "classes"
 YEARS: Literal["years"] = "years"
 NO_ACCESS = "none"
@@ -170,6 +172,13 @@ class AttackKey:
     def __str__(self) -> str:
         where = "" if self.scans == HELD_OUT else f", on {self.scans}"
         return f"{self.target}: {self.attribute} from {self.access} at exposed fraction {self.fraction:g}{where}"
+
+    @property
+    def question(self) -> str:
+        """Which of :data:`flprivacy.core.vocabulary.QUESTIONS` the attack answers."""
+        if self.scans == MEMBERS:
+            return MEMORISED
+        return HOLDING if self.access == JOINT else TRAINING
 
     def on(self, target: str) -> "AttackKey":
         """Return the key of the same attack on another target."""

@@ -161,6 +161,8 @@ class Verdict:
         threshold: excess that the policy tolerates.
         verdict: ``leak``, ``no leak found`` or ``inconclusive``.
         reason: the verdict in a sentence.
+        question: that it answers, of :data:`flprivacy.core.vocabulary.QUESTIONS`; empty in older audits, which held
+            attacks without the scan against pixels, too.
         looks: what each metric says that the verdict rests on, ``metric`` first; empty in older audits,
             whose verdicts looked at one and were not corrected for their number.
     """
@@ -179,6 +181,7 @@ class Verdict:
     threshold: float
     verdict: str
     reason: str
+    question: str = ""
     looks: tuple[Look, ...] = ()
 
 

@@ -7,7 +7,10 @@ PARTITIONS = ("natural", "iid")
 PROTOCOLS = ("standard", "flprivacy-2023")
 TOGETHER, JOINT = "together", "joint"
 ACCESSES = ("features", "outputs", "finetune", TOGETHER, JOINT)
-# What an attacker without the scan gets from the model, against the same from untrained weights: what training put in.
-# And what one who holds the scan gets from pixels and model jointly, against pixels alone: what the model adds.
-TRAINING, HOLDING = "training", "holding"
-QUESTIONS = dict.fromkeys(ACCESSES, TRAINING) | {JOINT: HOLDING}
+# The questions that an audit answers, each by attacks and baselines of its own and with a verdict of its own.
+TRAINING, HOLDING, MEMORISED = "training", "holding", "memorised"
+QUESTIONS = {
+    TRAINING: "what training put in, for whoever has no scan",
+    HOLDING: "what the model adds for whoever holds the scan",
+    MEMORISED: "what the model remembers of its own training patients",
+}

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 
 from flprivacy.core.attributes import attribute_of
 from flprivacy.core.audit import HONEST_SEEDS, INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
-from flprivacy.reporting import asides, findings, words
+from flprivacy.core.vocabulary import MEMORISED
+from flprivacy.reporting import findings, words
 
 _HOLDERS = {
-    "features": "whoever is given its weights or its features",
-    "outputs": "whoever sees its answers",
-    "finetune": "whoever is given its weights",
-    "together": "whoever holds all of its models",
-    "joint": "whoever holds the model and the scan",
+    "features": "whoever is given its weights or its features without the scan",
+    "outputs": "whoever sees its answers without the scan",
+    "finetune": "whoever trains its weights further",
+    "together": "whoever sees the answers of all its models without the scan",
+    "joint": "whoever holds both the model and the scan",
 }
 _TOPOLOGIES = {
     "central": "One model, trained in one place on all hospitals' scans.",
@@ -51,27 +52,24 @@ def _unsettled(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
 def _clear(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
     secrets = list(dict.fromkeys(attribute_of(v.attack.attribute).secret for v in found))
     holders = words.listed([_holder(way) for way in dict.fromkeys(v.attack.access for v in found)], "or")
-    without_scans = (
-        f" Whoever gets {name}'s features or answers without the scans learns what training put into it: see below."
-        if asides.learned(audit, name)
-        else ""
-    )
     return (
-        f"{name} tells {holders} nothing that these attacks could find of {words.listed(secrets)} beyond what the "
-        "scans themselves show: the policy does not stand against giving it to people who may see such scans."
-        f"{without_scans}"
+        f"{name} tells {holders} nothing that these attacks could find of {words.listed(secrets)} beyond what they would "
+        "know without its training: the policy does not stand against giving it to them."
     )
 
 
 def _what_to_whom(found: Sequence[Verdict]) -> str:
     """Return "the patient's sex to whoever sees its answers" and so on; who learns the same is named together."""
-    learnt: dict[str, dict[str, None]] = {}
-    for verdict in found:
-        learnt.setdefault(verdict.attack.access, {})[attribute_of(verdict.attack.attribute).secret] = None
-    together: dict[tuple[str, ...], list[str]] = {}
-    for access, secrets in learnt.items():
-        together.setdefault(tuple(secrets), []).append(_holder(access))
-    return ", and ".join(f"{words.listed(what)} to {words.listed(whom, 'or')}" for what, whom in together.items())
+    learnt: dict[tuple[str, bool], dict[str, None]] = {}
+    for v in found:
+        learnt.setdefault((v.attack.access, v.question == MEMORISED), {})[attribute_of(v.attack.attribute).secret] = None
+    together: dict[tuple[tuple[str, ...], bool], list[str]] = {}
+    for (access, own), secrets in learnt.items():
+        together.setdefault((tuple(secrets), own), []).append(_holder(access))
+    return ", and ".join(
+        f"{'of its own training patients, ' if own else ''}{words.listed(what)} to {words.listed(whom, 'or')}"
+        for (what, own), whom in sorted(together.items(), key=lambda item: item[0][1])
+    )
 
 
 def _holder(access: str) -> str:

@@ -1,43 +1,8 @@
-"""What is worth knowing beside the verdicts: what training added over fresh weights, and who gives away most."""
+"""What is worth knowing beside the verdicts: which target gives away most."""
 
 from flprivacy.core.attributes import AttackKey, metric_of
-from flprivacy.core.audit import LEAK, Audit, ExcessEstimate, Verdict
+from flprivacy.core.audit import Audit, ExcessEstimate
 from flprivacy.reporting import findings, words
-
-_WITHOUT_MODEL = ("pixels", "majority")
-
-
-def learned_lines(audit: Audit) -> tuple[str, ...]:
-    """Return a sentence a target whose attack clearly beats fresh weights but not an attacker without any model.
-
-    Such a target is no leak for someone who holds the scans, and one for someone who is handed features or outputs
-    alone.
-    """
-    found = {target.name: learned(audit, target.name) for target in findings.targets(audit)}
-    return tuple(
-        f"Training put into {name} what fresh weights do not reveal: {words.listed(parts)}. The scans' own pixels "
-        "reveal as much or more, so this matters where features or outputs are shared without the scans."
-        for name, parts in found.items()
-        if parts
-    )
-
-
-def learned(audit: Audit, target: str) -> list[str]:
-    """Return the attacks on a target that are no leak, but clearly beat fresh weights, with their excess over these."""
-    parts = []
-    for verdict in findings.decided(audit, target):
-        least = min(_over_models(audit, verdict), key=lambda e: e.value, default=None)
-        if verdict.verdict != LEAK and least is not None and least.ci_low > verdict.threshold:
-            bounds = words.interval(least.ci_low, least.ci_high, least.metric)
-            name = words.attack_name(verdict.attack.attribute, verdict.attack.access)
-            parts.append(f"{name} {words.signed(least.value, least.metric)}{words.unit(least.metric)} {bounds}")
-    return parts
-
-
-def _over_models(audit: Audit, verdict: Verdict) -> list[ExcessEstimate]:
-    """Return the excess over every baseline that is a model, such as fresh weights."""
-    wanted = verdict.attack, verdict.metric
-    return [e for e in audit.excesses if e.baseline not in _WITHOUT_MODEL and (e.attack, e.metric) == wanted]
 
 
 def ranking_lines(audit: Audit) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ def headline(audit: Audit) -> list[str]:
         lines += [f"{glyph} {found.advice}", f"  {found.sentences}"]
         if found.warning:
             lines.append(f"{WARNING} {found.target}: {found.warning}")
-    lines += [*asides.learned_lines(audit), *asides.ranking_lines(audit)]
+    lines += asides.ranking_lines(audit)
     caveat = sentences.weak_attacks(audit)
     useless = [f"{WARNING} {name}: {text}" for name, text in advice.useless(audit).items()]
     closing = [text for text in (caveat, advice.family(audit), sentences.conditions(audit)) if text]

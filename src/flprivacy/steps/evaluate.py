@@ -19,6 +19,7 @@ from flprivacy.core.audit import Audit, TargetFailure, TargetSummary
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import AuditError
+from flprivacy.core.events import emit
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.scores import ScoreTable, read_scores
 from flprivacy.core.target import TARGET_FILE, TargetRecord
@@ -63,6 +64,8 @@ def evaluate(
         AuditError: score tables that contradict each other or lack a baseline.
     """
     run = Plan.read(plan)
+    if note := run.study.audit.policy.note():
+        emit("note", text=note)
     folders = [*target_scores, *baseline_scores, pixel_scores]
     failures = _failures(folders, run)
     succeeded = [folder for folder in folders if read_failure(folder) is None]

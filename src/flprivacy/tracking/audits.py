@@ -160,6 +160,7 @@ def _log_child(
         "audit.target": target.name,
         "audit.attribute": verdict.attack.attribute,
         "audit.access": verdict.attack.access,
+        "audit.question": verdict.question,
         "audit.topology": str(target.topology or "unknown"),
         "audit.target_digest": target.digest,
         "audit.cohort_digest": audit.cohort_digest,
