@@ -50,7 +50,7 @@ def test_pixels_are_a_baseline_of_whoever_holds_the_scan_and_of_nobody_else(
 
 
 def test_a_missing_baseline_names_what_to_run(sites: list[AttackRuns], target: AttackRuns) -> None:
-    with pytest.raises(AuditError, match="no baseline 'majority'; run the .* at this fraction"):
+    with pytest.raises(AuditError, match=r"no baseline 'majority'; run the .* at this fraction"):
         baselines_of(target, [r for r in sites if r.attack.target != "majority"])
 
 

@@ -85,7 +85,9 @@ def test_no_leak_found() -> None:
 def test_inconclusive() -> None:
     found = verdict(0.06)
     assert found.verdict == "inconclusive"
-    assert found.reason == f"{ASKED}: interval +.030 to +.070 over the best baseline (pixels) contains the threshold .06"
+    assert (
+        found.reason == f"{ASKED}: interval +.030 to +.070 over the best baseline (pixels) contains the threshold .06"
+    )
 
 
 def test_one_baseline_that_may_explain_it_is_enough_for_doubt() -> None:

@@ -87,7 +87,9 @@ def test_too_few_seeds_are_the_first_thing_to_mend(audit: Audit) -> None:
 
 def test_no_leak_is_no_promise(audit: Audit) -> None:
     text = advice(judged(audit, site=NO_LEAK, sex=NO_LEAK), of("central", audit))
-    assert "tells whoever is given its weights or its features without the scan nothing that these attacks could" in text
+    assert (
+        "tells whoever is given its weights or its features without the scan nothing that these attacks could" in text
+    )
     assert text.endswith("the policy does not stand against giving it to them.")
     assert "was not judged" in advice(replace(audit, verdicts=()), of("central", audit))
 

@@ -155,9 +155,7 @@ def _deciding(excesses: Sequence[ExcessEstimate], metric: str, wanted: float | N
     return found
 
 
-def _verdict(
-    tests: Sequence[_Test], looks: tuple[Look, ...], metrics: Sequence[MetricEstimate], note: str
-) -> Verdict:
+def _verdict(tests: Sequence[_Test], looks: tuple[Look, ...], metrics: Sequence[MetricEstimate], note: str) -> Verdict:
     waited_for = [look for look, test in zip(looks, tests, strict=True) if test.clears]
     leaking = [look for look in looks if look.verdict == LEAK]
     unsettled = [look for look in waited_for if look.verdict != NO_LEAK]
@@ -193,9 +191,7 @@ def _title(look: Look) -> str:
     return f"AUC of {look.of_class}" if look.of_class else metric_of(look.metric).title
 
 
-def _look(
-    test: _Test, metrics: Sequence[MetricEstimate], p_adjusted: float, error: float, missing: str
-) -> Look:
+def _look(test: _Test, metrics: Sequence[MetricEstimate], p_adjusted: float, error: float, missing: str) -> Look:
     best = test.best
     verdict, reason = _decide(test, p_adjusted, error, missing)
     return Look(
@@ -219,9 +215,7 @@ def _find(
     metrics: Sequence[MetricEstimate], like: ExcessEstimate, target: str, accesses: tuple[str, ...]
 ) -> MetricEstimate:
     wanted = {replace(like.attack, target=target, access=access) for access in accesses}
-    return next(
-        m for m in metrics if (m.metric, m.of_class) == (like.metric, like.of_class) and m.attack in wanted
-    )
+    return next(m for m in metrics if (m.metric, m.of_class) == (like.metric, like.of_class) and m.attack in wanted)
 
 
 def _decide(test: _Test, p_adjusted: float, error: float, missing: str) -> tuple[str, str]:

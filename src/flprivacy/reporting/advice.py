@@ -53,8 +53,8 @@ def _clear(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
     secrets = list(dict.fromkeys(attribute_of(v.attack.attribute).secret for v in found))
     holders = words.listed([_holder(way) for way in dict.fromkeys(v.attack.access for v in found)], "or")
     return (
-        f"{name} tells {holders} nothing that these attacks could find of {words.listed(secrets)} beyond what they would "
-        "know without its training: the policy does not stand against giving it to them."
+        f"{name} tells {holders} nothing that these attacks could find of {words.listed(secrets)} beyond what they "
+        "would know without its training: the policy does not stand against giving it to them."
     )
 
 
@@ -62,7 +62,9 @@ def _what_to_whom(found: Sequence[Verdict]) -> str:
     """Return "the patient's sex to whoever sees its answers" and so on; who learns the same is named together."""
     learnt: dict[tuple[str, bool], dict[str, None]] = {}
     for v in found:
-        learnt.setdefault((v.attack.access, v.question == MEMORISED), {})[attribute_of(v.attack.attribute).secret] = None
+        learnt.setdefault((v.attack.access, v.question == MEMORISED), {})[attribute_of(v.attack.attribute).secret] = (
+            None
+        )
     together: dict[tuple[tuple[str, ...], bool], list[str]] = {}
     for (access, own), secrets in learnt.items():
         together.setdefault((tuple(secrets), own), []).append(_holder(access))
