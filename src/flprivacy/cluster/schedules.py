@@ -55,15 +55,12 @@ def list_schedules(cluster: Cluster, name: str = "") -> list[Schedule]:
     return [found for item in _listed(cluster, name) if (found := _schedule(item)) is not None]
 
 
-def made_elsewhere(cluster: Cluster, pipelines: Mapping[str, str]) -> list[str]:
-    """Return the names of recurring runs of those pipelines (titles by id) that flprivacy did not create."""
-    return [
-        str(item.display_name)
-        for item in _listed(cluster, "")
-        if _schedule(item) is None
-        and item.pipeline_version_reference is not None
-        and item.pipeline_version_reference.pipeline_id in pipelines
-    ]
+def list_all(cluster: Cluster, pipelines: Mapping[str, str]) -> tuple[list[Schedule], list[str]]:
+    """Return the schedules that flprivacy created, and the names of other recurring runs of those pipelines' ids."""
+    items = _listed(cluster, "")
+    ours = [found for item in items if (found := _schedule(item)) is not None]
+    others = [item for item in items if _schedule(item) is None and item.pipeline_version_reference is not None]
+    return ours, [str(one.display_name) for one in others if one.pipeline_version_reference.pipeline_id in pipelines]
 
 
 def all_named(cluster: Cluster, name: str) -> list[Schedule]:

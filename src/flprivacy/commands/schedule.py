@@ -114,18 +114,19 @@ def create(
 def list_(cluster_timezone: str, connect: Callable[[], "Cluster"]) -> None:
     """List the schedules that flprivacy created: how their last runs ended, and when they run next."""
     from flprivacy.cluster.cron import read_zone
-    from flprivacy.cluster.schedules import list_schedules, made_elsewhere
+    from flprivacy.cluster.schedules import list_all
     from flprivacy.cluster.versions import our_pipelines
     from flprivacy.launch.progress import console
 
     zone = read_zone(cluster_timezone, "--cluster-timezone")
     cluster = connect()
-    found, pipelines = list_schedules(cluster), our_pipelines(cluster, PIPELINES)
+    pipelines = our_pipelines(cluster, PIPELINES)
+    found, elsewhere = list_all(cluster, pipelines)
     if found:
         console().print(_table(cluster, found, zone, pipelines))
     else:
         click.echo("no schedule that flprivacy created; 'flprivacy schedule create' creates one")
-    for name in made_elsewhere(cluster, pipelines):
+    for name in elsewhere:
         click.echo(f"made elsewhere, so not kept here: {name} (its runs are in 'flprivacy runs list')")
 
 
