@@ -4,6 +4,8 @@ As a library it works on arrays; nothing heavy is imported before it is used (do
 
 - :func:`attack_features`: infer an attribute of scans from a model's features;
 - :func:`audit_attribute`: what such an attack proves about the model, held against baselines;
+- :func:`membership_lira` and others: was a scan trained on? From signals of the model and of reference models;
+- :func:`audit_membership`, :func:`audit_site_membership`: what such attacks prove;
 - :func:`audit_epsilon`: lower bounds on epsilon from the scores of canaries;
 - :func:`account`: epsilon of recorded DP events.
 """
@@ -14,9 +16,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flprivacy.attacks.arrays import attack_features
     from flprivacy.attacks.config import LearnerConfig
+    from flprivacy.attacks.membership.bavaria import membership_bavaria
+    from flprivacy.attacks.membership.calibrated import membership_calibrated_loss
+    from flprivacy.attacks.membership.gradient_norm import membership_gradient_norm
+    from flprivacy.attacks.membership.layers import membership_layers
+    from flprivacy.attacks.membership.lira import membership_lira
+    from flprivacy.attacks.membership.loss import membership_loss
+    from flprivacy.attacks.membership.population import membership_population
+    from flprivacy.attacks.membership.quantile import membership_quantile
+    from flprivacy.attacks.membership.rmia import RmiaConfig, membership_rmia
+    from flprivacy.attacks.membership.signals import membership_signal
     from flprivacy.auditing.arrays import AttributeResult, audit_attribute
     from flprivacy.auditing.config import AuditConfig, Policy, PolicyRule
     from flprivacy.auditing.epsilon.audit import EpsilonAudit, audit_epsilon
+    from flprivacy.auditing.membership.audit import MembershipResult, audit_membership
+    from flprivacy.auditing.membership.config import MembershipAudit, MembershipRule
+    from flprivacy.auditing.membership.sites import SiteMembershipResult, audit_site_membership
     from flprivacy.core.attributes import AttackKey, Attribute
     from flprivacy.core.audit import ExcessEstimate, MetricEstimate, Verdict
     from flprivacy.core.dp_check import EpsilonBound
@@ -30,9 +45,22 @@ __version__ = "0.1.0"
 _NAMES = {
     "attacks.arrays": ("attack_features",),
     "attacks.config": ("LearnerConfig",),
+    "attacks.membership.bavaria": ("membership_bavaria",),
+    "attacks.membership.calibrated": ("membership_calibrated_loss",),
+    "attacks.membership.gradient_norm": ("membership_gradient_norm",),
+    "attacks.membership.layers": ("membership_layers",),
+    "attacks.membership.lira": ("membership_lira",),
+    "attacks.membership.loss": ("membership_loss",),
+    "attacks.membership.population": ("membership_population",),
+    "attacks.membership.quantile": ("membership_quantile",),
+    "attacks.membership.rmia": ("RmiaConfig", "membership_rmia"),
+    "attacks.membership.signals": ("membership_signal",),
     "auditing.arrays": ("AttributeResult", "audit_attribute"),
     "auditing.config": ("AuditConfig", "Policy", "PolicyRule"),
     "auditing.epsilon.audit": ("EpsilonAudit", "audit_epsilon"),
+    "auditing.membership.audit": ("MembershipResult", "audit_membership"),
+    "auditing.membership.config": ("MembershipAudit", "MembershipRule"),
+    "auditing.membership.sites": ("SiteMembershipResult", "audit_site_membership"),
     "core.attributes": ("AttackKey", "Attribute"),
     "core.audit": ("ExcessEstimate", "MetricEstimate", "Verdict"),
     "core.dp_check": ("EpsilonBound",),
@@ -55,17 +83,34 @@ __all__ = [
     "ExcessEstimate",
     "FlprivacyError",
     "LearnerConfig",
+    "MembershipAudit",
+    "MembershipResult",
+    "MembershipRule",
     "MetricEstimate",
     "Policy",
     "PolicyRule",
     "PrivacySpent",
+    "RmiaConfig",
     "SampledGaussianSteps",
+    "SiteMembershipResult",
     "Verdict",
     "__version__",
     "account",
     "attack_features",
     "audit_attribute",
     "audit_epsilon",
+    "audit_membership",
+    "audit_site_membership",
+    "membership_bavaria",
+    "membership_calibrated_loss",
+    "membership_gradient_norm",
+    "membership_layers",
+    "membership_lira",
+    "membership_loss",
+    "membership_population",
+    "membership_quantile",
+    "membership_rmia",
+    "membership_signal",
 ]
 
 

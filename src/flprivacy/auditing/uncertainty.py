@@ -164,7 +164,7 @@ def uncertainty(
     for component in known:
         total += component.variance
         parts.append((component.square, component.degrees))
-    return Uncertainty(variance=total, degrees=_satterthwaite(total, parts))
+    return Uncertainty(variance=total, degrees=satterthwaite(total, parts))
 
 
 def _between_seeds(values: FloatArray, resampling: Resampling) -> Component:
@@ -205,7 +205,7 @@ def _main_effect(values: FloatArray) -> FloatArray:
     return np.asarray(by_row[..., 0].var(axis=-1, ddof=1) - interaction / columns)
 
 
-def _satterthwaite(total: float, parts: Sequence[tuple[float, float]]) -> float:
+def satterthwaite(total: float, parts: Sequence[tuple[float, float]]) -> float:
     """Return the degrees of freedom of ``total`` from (mean square, degrees of freedom) of its parts.
 
     Parts enter with the noise that they were measured with. Never fewer than those of the scarcest part in use.
@@ -241,8 +241,16 @@ def metric_interval(
     """
     if metric_of(metric).unit:
         return spread.interval(value, confidence, low=0.0, high=math.inf)
-    quantile = spread.quantile(confidence)
-    n, effective = held_out.n_patients, effective_patients(held_out, metric)
+    return score_interval(
+        value, spread, confidence, patients=held_out.n_patients, effective=effective_patients(held_out, metric)
+    )
+
+
+def score_interval(
+    value: float, spread: Uncertainty, confidence: float, *, patients: float, effective: float
+) -> tuple[float, float]:
+    """Return the interval of a value in [0, 1] that rests on ``effective`` of the patients; see metric_interval."""
+    quantile, n = spread.quantile(confidence), patients
     trials = (value * (1.0 - value) + _PSEUDO_PATIENTS / n) / (spread.variance + _PSEUDO_PATIENTS / (n * effective))
     lean = quantile * quantile / trials
     centre = (value + lean / 2.0) / (1.0 + lean)

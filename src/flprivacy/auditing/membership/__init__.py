@@ -1,0 +1,12 @@
+"""What membership attacks prove: scores of members and non-members in, rates with intervals and a verdict out.
+
+.. code-block:: text
+
+    audit     the audit of a target's members, by all attacks together: audit_membership
+    rates     true positive rates at low false positive rates, with exact intervals; ROC curves
+    areas     AUC and balanced accuracy, patients being the unit
+    exposure  by group, and the members most exposed
+    verdict   what the policy says, corrected for the number of attacks
+    sites     whether hospitals took part: audit_site_membership
+    config    false positive rates, policy
+"""

@@ -1,0 +1,67 @@
+"""Configuration of the audit of membership."""
+
+from dataclasses import dataclass, field
+
+from flprivacy.core.checks import check
+
+AUC = "auc"
+_TPR = "tpr_at_fpr_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MembershipRule:
+    """When an attack on membership counts as a leak.
+
+    Attributes:
+        metric: that decides: ``tpr_at_fpr_0.01``, or any other rate, or ``auc``.
+        threshold: excess above chance that is tolerated, in [0, 1).
+    """
+
+    metric: str = "tpr_at_fpr_0.01"
+    threshold: float = 0.02
+
+    def __post_init__(self) -> None:
+        rate = self.metric.removeprefix(_TPR) if self.metric.startswith(_TPR) else ""
+        known = self.metric == AUC or (_number(rate) is not None and 0.0 < float(rate) < 1.0)
+        check(known, "metric", self.metric, f"must be {AUC} or {_TPR} with a rate below 1, such as {_TPR}0.01")
+        check(0.0 <= self.threshold < 1.0, "threshold", self.threshold, "must be in [0, 1)")
+
+    @property
+    def fpr(self) -> float | None:
+        """The false positive rate that decides; None for the AUC."""
+        return None if self.metric == AUC else float(self.metric.removeprefix(_TPR))
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MembershipAudit:
+    """How scores of membership attacks become numbers.
+
+    Attributes:
+        rule: what is a leak.
+        fprs: false positive rates at which true positive rates are given, as far as the non-members resolve them.
+        confidence: of every interval, and of the verdict over all attacks together.
+        most_exposed: members that are named.
+    """
+
+    rule: MembershipRule = field(default_factory=MembershipRule)
+    fprs: tuple[float, ...] = (0.01, 0.001)
+    confidence: float = 0.95
+    most_exposed: int = 10
+
+    def __post_init__(self) -> None:
+        check(all(0.0 < fpr < 1.0 for fpr in self.fprs), "fprs", self.fprs, "each must be between 0 and 1")
+        check(0.5 < self.confidence < 1.0, "confidence", self.confidence, "must be between 0.5 and 1, such as 0.95")
+        check(self.most_exposed >= 0, "most_exposed", self.most_exposed, "must not be negative")
+
+    @property
+    def asked_fprs(self) -> tuple[float, ...]:
+        """All rates, that of the rule included, the highest first."""
+        own = () if self.rule.fpr is None else (self.rule.fpr,)
+        return tuple(sorted({*self.fprs, *own}, reverse=True))

@@ -1,0 +1,81 @@
+"""What the policy says of a target's members, corrected for the number of attacks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scipy import special
+
+from flprivacy.auditing.membership.config import MembershipAudit
+from flprivacy.auditing.membership.rates import Sample, p_above
+from flprivacy.auditing.verdicts import holm
+from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK
+from flprivacy.core.membership import AttackExposure, MembershipVerdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Looked:
+    """The deciding metric of one attack."""
+
+    attack: str
+    value: float
+    chance: float
+    excess: float
+    low: float
+    high: float
+    p_leak: float
+
+
+def judge_membership(
+    attacks: Mapping[str, tuple[Sample, AttackExposure]], config: MembershipAudit
+) -> MembershipVerdict:
+    """Return the verdict on a target.
+
+    ``leak``: the interval of an attack's excess is above the threshold, and its p-value stays below 1 - confidence when
+    it is adjusted for all attacks by Holm's method. ``no leak found``: the intervals of all attacks are below the
+    threshold; an attack that was not run may find more. ``inconclusive``: anything else.
+    """
+    looked = [_look(sample, exposure, config) for sample, exposure in attacks.values()]
+    adjusted = dict(zip(attacks, holm([one.p_leak for one in looked]), strict=True))
+    told, limit = min(looked, key=lambda one: (one.p_leak, -one.low)), config.rule.threshold
+    above = f"{told.attack}: lower end {told.low:+.3f} above chance is above the threshold {limit:g}"
+    if told.low > limit and adjusted[told.attack] < 1.0 - config.confidence:
+        verdict, reason = LEAK, above
+    elif told.low > limit:
+        verdict = INCONCLUSIVE
+        reason = f"{above}, but with {len(looked)} attacks chance may do that (p {adjusted[told.attack]:.2g})"
+    else:
+        told = max(looked, key=lambda one: one.high)
+        interval = f"{told.attack}: interval {told.low:+.3f} to {told.high:+.3f} above chance contains"
+        upper = f"upper end {told.high:+.3f} above chance, of the attack that finds most ({told.attack}), is below"
+        verdict, said = (INCONCLUSIVE, interval) if told.high >= limit else (NO_LEAK, upper)
+        reason = f"{said} the threshold {limit:g}"
+    return MembershipVerdict(
+        attack=told.attack,
+        metric=config.rule.metric,
+        value=told.value,
+        chance=told.chance,
+        excess=told.excess,
+        excess_low=told.low,
+        excess_high=told.high,
+        threshold=limit,
+        p_leak=told.p_leak,
+        p_adjusted=adjusted[told.attack],
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def _look(sample: Sample, exposure: AttackExposure, config: MembershipAudit) -> _Looked:
+    rule = config.rule
+    if rule.fpr is None:
+        area = exposure.auc
+        shortfall = rule.threshold + 0.5 - area.value
+        known = area.standard_error > 0.0
+        p = float(special.stdtr(area.degrees, shortfall / area.standard_error)) if known else float(shortfall >= 0.0)
+        value, chance, excess, low, high = area.value, 0.5, area.value - 0.5, area.low - 0.5, area.high - 0.5
+    else:
+        rate = next(one for one in exposure.rates if one.fpr == rule.fpr)
+        p = p_above(sample, rule.fpr, rule.threshold)
+        value, chance, excess = rate.tpr, rate.chance, rate.excess
+        low, high = rate.excess_low, rate.excess_high
+    return _Looked(attack=exposure.attack, value=value, chance=chance, excess=excess, low=low, high=high, p_leak=p)

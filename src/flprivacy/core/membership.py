@@ -1,0 +1,170 @@
+"""What an audit of membership found, as auditing writes it and reporting and tracking read it."""
+
+from dataclasses import dataclass
+
+SCAN, PATIENT = "scan", "patient"
+LEVELS = (SCAN, PATIENT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateAtFpr:
+    """How many members an attack finds where few non-members are taken for members.
+
+    The threshold is the highest non-member's score but ``false_positives``. Limits of both rates are exact (Clopper and
+    Pearson, 1934); where patients have several scans, these count as one if they are fully alike (see
+    :mod:`flprivacy.auditing.membership.rates`).
+
+    Attributes:
+        fpr: false positive rate that was asked for.
+        threshold: scans scored above it are called members.
+        false_positives: non-members above it.
+        realised_fpr: their share of the non-members, at most ``fpr``.
+        fpr_low: lower end of the interval of the threshold's true false positive rate.
+        fpr_high: upper end.
+        tpr: share of members above it.
+        tpr_low: lower end of its interval.
+        tpr_high: upper end.
+        chance: ``tpr`` to be expected if members were no different.
+        excess: ``tpr`` above chance.
+        excess_low: lower end of the interval of true positive rate minus false positive rate, both being uncertain.
+        excess_high: upper end.
+    """
+
+    fpr: float
+    threshold: float
+    false_positives: int
+    realised_fpr: float
+    fpr_low: float
+    fpr_high: float
+    tpr: float
+    tpr_low: float
+    tpr_high: float
+    chance: float
+    excess: float
+    excess_low: float
+    excess_high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Area:
+    """An area under the ROC curve, or a balanced accuracy: in [0, 1], 0.5 by chance; patients are the unit.
+
+    Attributes:
+        value: the estimate.
+        low: lower end of its interval.
+        high: upper end.
+        standard_error: of the value.
+        degrees: of freedom, with which the standard error is known.
+    """
+
+    value: float
+    low: float
+    high: float
+    standard_error: float
+    degrees: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RocBand:
+    """A ROC curve at some thresholds with the band of the true positive rate, exact at each threshold by itself."""
+
+    fpr: tuple[float, ...]
+    tpr: tuple[float, ...]
+    tpr_low: tuple[float, ...]
+    tpr_high: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupExposure:
+    """How exposed the members of one group are, such as the patients of one hospital.
+
+    Attributes:
+        kind: what groups are, such as ``site``.
+        group: name of this one.
+        n_members: its members.
+        n_non_members: its non-members.
+        tpr: share of its members above the threshold of all groups at the lowest resolvable rate asked for.
+        tpr_low: lower end of its exact interval, of this group alone.
+        tpr_high: upper end.
+        auc: of its members against its non-members; None with fewer than 2 patients of either.
+    """
+
+    kind: str
+    group: str
+    n_members: int
+    n_non_members: int
+    tpr: float
+    tpr_low: float
+    tpr_high: float
+    auc: Area | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExposedMember:
+    """One of the members that an attack is surest of.
+
+    Attributes:
+        name: pseudonym of the scan or patient.
+        score: by the attack.
+        non_members_as_high: non-members with at least this score.
+    """
+
+    name: str
+    score: float
+    non_members_as_high: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackExposure:
+    """What one attack finds.
+
+    Attributes:
+        attack: its name.
+        rates: at each false positive rate that can be resolved, the highest first.
+        auc: area under its ROC curve.
+        balanced_accuracy: at the attacker's own threshold; None where the attack has none.
+        roc: the curve.
+        groups: exposure by group.
+        most_exposed: the members it is surest of, the surest first.
+    """
+
+    attack: str
+    rates: tuple[RateAtFpr, ...]
+    auc: Area
+    balanced_accuracy: Area | None
+    roc: RocBand
+    groups: tuple[GroupExposure, ...]
+    most_exposed: tuple[ExposedMember, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MembershipVerdict:
+    """What the policy says of a target's members.
+
+    Attributes:
+        attack: that decides: of all attacks the one with the clearest excess.
+        metric: that the policy looks at.
+        value: of the attack.
+        chance: value to be expected if members were no different.
+        excess: above chance.
+        excess_low: lower end of its interval.
+        excess_high: upper end.
+        threshold: excess that the policy tolerates.
+        p_leak: one-sided, of an excess no larger than that.
+        p_adjusted: the same by Holm's method over all attacks.
+        verdict: ``leak``, ``no leak found`` or ``inconclusive``.
+        reason: the verdict in a sentence.
+    """
+
+    attack: str
+    metric: str
+    value: float
+    chance: float
+    excess: float
+    excess_low: float
+    excess_high: float
+    threshold: float
+    p_leak: float
+    p_adjusted: float
+    verdict: str
+    reason: str
