@@ -60,6 +60,10 @@ class Nodes:
     audit_cpu: Any
     audit_memory: Any
 
+    def asked(self) -> dict[str, Any]:
+        """Return what the steps that train ask for, for the plan step to check."""
+        return {"gpu_count": self.gpu_count, "train_cpu": self.train_cpu, "train_memory": self.train_memory}
+
     def cpu(
         self, task: dsl.PipelineTask, *, hours: int = 2, secrets: tuple[str, ...] = ("objects",), retry: bool = True
     ) -> dsl.PipelineTask:

@@ -36,7 +36,7 @@ def dp_check(
     attempt: int = 1,
 ) -> NamedTuple("Outputs", check=dsl.Artifact):
     """Train privately with canaries and compare the claimed epsilon with the lower bound that they prove."""
-    plan = plan_dp_check(preset=preset, overrides=overrides, preset_digest=preset_digest)
+    plan = plan_dp_check(preset=preset, overrides=overrides, preset_digest=preset_digest, **nodes.asked())
     nodes.cpu(plan)
     cohort = make_cohort(plan=plan.outputs["plan"], store=store)
     nodes.cpu(cohort, hours=6)

@@ -36,6 +36,7 @@ def privacy_audit(
         cohort=cohort,
         targets=targets,
         store=store,
+        **nodes.asked(),
     )
     audit, report = audit_given(plan, store=store, attempt=attempt, fail_on_leak=fail_on_leak, nodes=nodes)
     outputs = NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact)  # noqa: UP014 - kfp reads its fields

@@ -52,6 +52,7 @@ def re_audit(
             cohort=cohort,
             targets=found.outputs["targets"],
             store=store,
+            **nodes.asked(),
         )
         since = SinceLast(found=found.outputs["found"], fail_on_worse=fail_on_worse)
         audit_given(plan, store=store, attempt=attempt, fail_on_leak=fail_on_leak, nodes=nodes, since=since)

@@ -34,7 +34,7 @@ def study(
     attempt: int = 1,
 ) -> NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact):
     """Train targets in every topology on a phantom cohort and measure what they give away."""
-    plan = plan_study(preset=preset, overrides=overrides, preset_digest=preset_digest)
+    plan = plan_study(preset=preset, overrides=overrides, preset_digest=preset_digest, **nodes.asked())
     nodes.cpu(plan)
     cohort = make_cohort(plan=plan.outputs["plan"], store=store)
     nodes.cpu(cohort, hours=6)

@@ -14,4 +14,7 @@ def plan_audit(
     targets: dict,
     plan: dsl.Output[dsl.Artifact],
     store: str = "",
+    gpu_count: str = "0",
+    train_cpu: str = "1",
+    train_memory: str = "1Gi",
 ) -> list: ...

@@ -11,4 +11,7 @@ def plan_study(
     overrides: dict,
     preset_digest: str,
     plan: dsl.Output[dsl.Artifact],
+    gpu_count: str = "0",
+    train_cpu: str = "1",
+    train_memory: str = "1Gi",
 ) -> list: ...

@@ -48,6 +48,17 @@ def written(folder: Path) -> dict[str, Any]:
     return found
 
 
+def test_blanks_that_a_form_keeps_are_no_part_of_a_parameter(tmp_path: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    def step(*, cohort: str, targets: dict[str, Any], places: tuple[str, ...]) -> None:
+        seen.update(cohort=cohort, targets=targets, places=places)
+
+    given = {"cohort": "s3://a/b ", "targets": {"mine": " s3://m/a\n"}, "places": ["s3://p "]}
+    run_in_container(step, json.dumps(task(tmp_path, given, {}, {})))
+    assert seen == {"cohort": "s3://a/b", "targets": {"mine": "s3://m/a"}, "places": ("s3://p",)}
+
+
 def test_a_step_gets_its_arguments_in_the_types_of_its_signature(tmp_path: Path) -> None:
     seen: dict[str, Any] = {}
 

@@ -75,10 +75,19 @@ def _inputs(task: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]
     """
     given = task.get("inputs", {}).get("parameterValues", {})
     known = {name: value for name, value in given.items() if name in hints and value is not None}
-    parameters = {name: convert(hints[name], value, name) for name, value in known.items()}
+    parameters = {name: convert(hints[name], _trimmed(value), name) for name, value in known.items()}
     paths = {name: tuple(map(_path, artifacts)) for name, artifacts in _artifacts(task, "inputs")}
     alone = (Path, Path | None)
     return parameters | {name: found[0] if hints[name] in alone else found for name, found in paths.items()}
+
+
+def _trimmed(value: Any) -> Any:
+    """Return a parameter without blanks at the ends of its texts; the form in Kubeflow's web pages keeps them."""
+    if isinstance(value, dict):
+        return {key: _trimmed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_trimmed(item) for item in value]
+    return value.strip() if isinstance(value, str) else value
 
 
 def _artifacts(task: Mapping[str, Any], side: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:

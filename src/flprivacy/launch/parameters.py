@@ -10,6 +10,7 @@ import yaml
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.target_source import MLFLOW_PREFIXES, YAML_SUFFIXES, TargetSource, parse_source, parse_source_file
+from flprivacy.execution.resources import RESOURCES, check_resources
 from flprivacy.launch.compiled import CompiledPipeline
 from flprivacy.presets import is_file, load_preset
 from flprivacy.storage.parameters import digest_in
@@ -72,6 +73,7 @@ def parameters_of(pipeline: CompiledPipeline, options: RunOptions) -> dict[str, 
         if name not in pipeline.parameters:
             raise ConfigError(f"{_OPTIONS[name]} is not for {pipeline.name}; leave it out")
     given |= dict(_typed(pipeline, word) for word in options.values)
+    check_resources(**{name: str(given[name]) for name in RESOURCES if name in given})
     for parameter in pipeline.parameters.values():
         if parameter.required and parameter.name not in given:
             option = _OPTIONS.get(parameter.name, f"--param {parameter.name}=VALUE")

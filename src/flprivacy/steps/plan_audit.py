@@ -6,6 +6,7 @@ from typing import Any
 
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.target_source import parse_source
+from flprivacy.execution.resources import check_resources
 from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.plan import Plan, check_can_work, given_study, repeat_command
@@ -22,6 +23,9 @@ def plan_audit(
     plan: Path,
     preset_digest: str = "",
     store: str = "",
+    gpu_count: str = "0",
+    train_cpu: str = "1",
+    train_memory: str = "1Gi",
 ) -> list[str]:
     """Resolve the configuration of an audit and add an untrained baseline for every architecture.
 
@@ -33,16 +37,18 @@ def plan_audit(
         targets: name of each target and its folder, weights file or MLflow URI, with facts about it, separated by
             commas; or a reference to an object in the store that lists them.
         plan: file to write: the resolved configuration, which all later steps read.
+        gpu_count, train_cpu, train_memory: what steps that train ask of the cluster; only checked here.
         store: location of finished artifacts and checkpoints, which keeps what weights files were converted to.
 
     Returns:
         Names of the given targets.
 
     Raises:
-        ConfigError: no target, a wrong name or a wrong field.
+        ConfigError: no target, a wrong name, field or quantity.
         TargetError: a target's folder is damaged, or its file cannot be used.
         StorageError: a target's record cannot be read.
     """
+    check_resources(gpu_count=gpu_count, train_cpu=train_cpu, train_memory=train_memory)
     sources, changes = resolve_targets(targets), resolve_mapping(overrides, "overrides")
     if not sources:
         raise ConfigError("targets is empty; give at least one as name=folder")

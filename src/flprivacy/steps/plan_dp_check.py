@@ -5,6 +5,7 @@ from typing import Any
 
 from flprivacy.auditing.config import AuditConfig
 from flprivacy.core.errors import ConfigError
+from flprivacy.execution.resources import check_resources
 from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.config import StudyConfig
@@ -13,19 +14,30 @@ from flprivacy.study.plan import Plan, repeat_command
 TARGET_NAME = "dp-check"
 
 
-def plan_dp_check(*, preset: str, overrides: dict[str, Any], plan: Path, preset_digest: str = "") -> str:
+def plan_dp_check(
+    *,
+    preset: str,
+    overrides: dict[str, Any],
+    plan: Path,
+    preset_digest: str = "",
+    gpu_count: str = "0",
+    train_cpu: str = "1",
+    train_memory: str = "1Gi",
+) -> str:
     """Resolve the configuration of a check of private training before anything expensive starts.
 
     Args:
         preset: name of a preset (demo, paper) or path of a YAML file; its cohort and dp_check sections are used.
         plan: file to write: the resolved configuration, which all later steps read.
+        gpu_count, train_cpu, train_memory: what steps that train ask of the cluster; only checked here.
 
     Returns:
         Name of the target to train.
 
     Raises:
-        ConfigError: a wrong preset or field, or no cohort to make.
+        ConfigError: a wrong preset, field or quantity, or no cohort to make.
     """
+    check_resources(gpu_count=gpu_count, train_cpu=train_cpu, train_memory=train_memory)
     overrides = resolve_mapping(overrides, "overrides")
     found = load_preset(preset, overrides, digest=preset_digest)
     study, check = found.study, found.dp_check
