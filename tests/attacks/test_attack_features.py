@@ -207,6 +207,42 @@ def test_other_coordinates_of_the_same_features_change_little(name):
     assert abs(np.mean(differences)) < 0.03, differences
 
 
+def told_by_oracle(train, known, test, truth, covariance, spread):
+    """Weighted F1 of a discriminant that is told the true variance along every principal axis of the exposed scans, and
+    how far apart the sites' means are: what no attacker knows who has only the scans.
+    """
+    sizes = np.bincount(known, minlength=21)
+    means = np.stack([train[known == k].mean(axis=0) for k in range(21)])
+    residuals = train - means[known]
+    axes = np.linalg.eigh(residuals.T @ residuals)[1]
+    variances = np.einsum("ij,jk,ki->i", axes.T, covariance, axes)
+    x, own = ((f - train.mean(axis=0)) @ axes / np.sqrt(variances) for f in (test, means))
+    trust = sizes * spread / (sizes * spread + 1)
+    widening = 1 + spread / (sizes * spread + 1)
+    distances = ((x[:, None] - trust[:, None] * own) ** 2).sum(axis=-1)
+    logits = -0.5 * (distances / widening + x.shape[1] * np.log(widening)) + np.log(sizes + 0.3)
+    return weighted_f1(truth, logits[None])
+
+
+@pytest.mark.parametrize(
+    ("exposed", "features", "strength", "near"), [(64, 32, 0.9, 0.08), (100, 32, 0.9, 0.05), (240, 128, 0.5, 0.05)]
+)
+def test_of_few_scans_in_a_mix_the_family_gets_what_an_oracle_gets(exposed, features, strength, near):
+    """With few scans a feature, a mix of condition 1e4 takes its toll, from everybody."""
+    falls, losses = [], []
+    for seed in range(6):
+        train, known, test, truth = planted(exposed=exposed, features=features, strength=strength, seed=500 + seed)
+        matrix = COORDINATES["condition 1e4"](train, np.random.default_rng([9, seed]))
+        covariance = matrix.T @ matrix
+        plain = told_by_oracle(train, known, test, truth, np.eye(features), strength**2)
+        oracle = told_by_oracle(train @ matrix, known, test @ matrix, truth, covariance, strength**2)
+        falls.append(plain - oracle)
+        losses.append(oracle - weighted_f1(truth, attack_features(train @ matrix, known, test @ matrix, [0])))
+    print(f"{exposed} scans of {features}: oracle falls by {np.mean(falls):.3f}, family by {np.mean(losses):.3f} more")
+    assert np.mean(falls) > 0.03
+    assert np.mean(losses) < near
+
+
 def test_the_principal_axes_of_a_mix_hide_no_leak():
     """A few wide axes of which the site is one: what column scaling alone loses among noise scaled up."""
     rng = np.random.default_rng(3)
@@ -271,10 +307,30 @@ def test_the_reference_network_can_compete(noise):
         seed=0,
     )
     with_network, without = (answer(x[None, :TRAIN], x[TRAIN:], known, network=one)[0] for one in (config, None))
-    assert len(with_network.learners) == len(without.learners) == AVERAGED
+    assert 1 <= len(with_network.learners) <= AVERAGED
     assert not any("network" in name for name in without.learners)
     scores = attack_features(x[:TRAIN], ring[:TRAIN], x[TRAIN:], [0], config=config)[0]
     np.testing.assert_array_equal(scores, with_network.scores)
+
+
+EDGES = {
+    "constant features": (np.zeros((20, 3)), np.arange(20) % 2),
+    "two scans": (X[:2], [0, 1]),
+    "one scan a class": (X[:3, :1], [0, 1, 2]),
+    "two patients": (np.repeat(X[:2], 10, axis=0), np.repeat([0, 1], 10)),
+    "huge features": (1e17 * X, Y),
+    "tiny features": (1e-30 * X, Y),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", EDGES)
+def test_few_or_degenerate_scans_still_get_an_answer(name):
+    train, known = EDGES[name]
+    patients = known if name == "two patients" else None
+    for kind in ("classes", "years"):
+        scores = attack_features(train, known, train[:2] * 1.5, [0], kind=kind, patients=patients)
+        assert np.isfinite(scores).all()
 
 
 def test_patients_must_match_the_scans():

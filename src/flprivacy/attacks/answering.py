@@ -2,20 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from flprivacy.attacks.config import LearnerConfig
-from flprivacy.attacks.family.choice import Family
+from flprivacy.attacks.family.choice import Chosen, Family
 from flprivacy.attacks.family.decision import scores
 from flprivacy.attacks.family.fusion import fused
+from flprivacy.attacks.family.intervals import evidence_of_years
 from flprivacy.attacks.family.network import network_answers
 from flprivacy.attacks.family.problem import Problem, patient_folds
 from flprivacy.attacks.heads import Head
 
 FloatArray = npt.NDArray[np.float32]
+Pair = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # of the exposed and of the held-out scans
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,11 +38,27 @@ class Known:
     seed: int
 
     def problem(self, attribute: int) -> tuple[Problem, npt.NDArray[np.bool_]]:
-        """Return an attribute of the scans that have a value for it, and (scan,) which these are."""
+        """Return an attribute of the scans that have a value for it, and (scan,) which these are.
+
+        Attributes that all scans have share their folds, and with them what is computed for each fold.
+        """
         head, values = self.heads[attribute], self.values[attribute]
         known = ~np.isnan(values)
-        folds = patient_folds(self.patients[known], values[known], seed=self.seed)
+        spread_by = self.values[self._finest] if known.all() else values
+        folds = patient_folds(self.patients[known], spread_by[known], seed=self.seed)
         return Problem(values=values[known], n_classes=head.n_classes, folds=folds), known
+
+    @cached_property
+    def _finest(self) -> int:
+        """Which attribute that all scans have has the most classes; one in years if there is no other."""
+        complete = [a for a in range(len(self.heads)) if not np.isnan(self.values[a]).any()]
+        return max(complete, key=lambda a: self.heads[a].n_classes)
+
+    def years_of(self, attribute: int) -> int | None:
+        """Return which attribute is the number that an attribute's classes are intervals of; None: there is none."""
+        asked_as = self.heads[attribute].attribute.asked_as
+        same = (a for a, head in enumerate(self.heads) if head.attribute.asked_as == asked_as)
+        return next((a for a in same if a != attribute and not self.heads[a].n_classes), None)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,9 +99,20 @@ def answer(
         others = network_answers(exposed, held_out, known.heads, problems, seed=known.seed, config=network)
         chosen = [family.choose(*problem, other) for problem, other in zip(problems, others, strict=True)]
         return [
-            _answer(problem, which, (one.left_out, one.held_out), one.names)
-            for (problem, which), one in zip(problems, chosen, strict=True)
+            _answer(problem, which, _with_years(known, a, chosen), chosen[a].names)
+            for a, (problem, which) in enumerate(problems)
         ]
+
+
+def _with_years(known: Known, attribute: int, chosen: Sequence[Chosen]) -> Pair:
+    """Return what is said of an attribute; of intervals, together with what is said of the number."""
+    own, number = chosen[attribute], known.years_of(attribute)
+    said = own.left_out, own.held_out
+    if number is None or not own.problem.n_classes:
+        return said
+    years = chosen[number]
+    told = evidence_of_years(own.problem, years.problem.values, years.left_out[:, 0], years.held_out[:, 0])
+    return fused(own.problem, [said, told])
 
 
 def answer_jointly(answers: Sequence[Sequence[Answer]], known: Known) -> list[Answer]:
@@ -103,7 +133,7 @@ def answer_jointly(answers: Sequence[Sequence[Answer]], known: Known) -> list[An
 def _answer(
     problem: Problem,
     known: npt.NDArray[np.bool_],
-    found: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
+    found: Pair,
     learners: tuple[str, ...],
 ) -> Answer:
     left_out = np.zeros((len(known), found[0].shape[1]), np.float32)

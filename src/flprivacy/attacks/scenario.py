@@ -27,7 +27,7 @@ from flprivacy.core.vocabulary import PROTOCOLS
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
-_FORMAT = 5
+_FORMAT = 6
 # These change speed and memory or choose among results; they are no part of a single result.
 _NOT_IN_KEYS = ("accesses", "fractions", "seeds", "extraction_batch_size")
 

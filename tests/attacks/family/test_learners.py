@@ -6,21 +6,26 @@ from scipy import stats
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from flprivacy.attacks.family.bases import Basis, kernel, linear, whitened
+from flprivacy.attacks.family.bases import kernel
 from flprivacy.attacks.family.discriminant import SHRINKAGES, discriminant
+from flprivacy.attacks.family.fits import cross_fits, fit
 from flprivacy.attacks.family.logistic import PENALTIES, logistic
 from flprivacy.attacks.family.problem import FOLDS, Problem, patient_folds
 from flprivacy.attacks.family.ridge import PENALTIES as RIDGE_PENALTIES
 from flprivacy.attacks.family.ridge import ridge
+from flprivacy.attacks.family.shrinkage import nonlinear_shrinkage
 
 SCANS, HELD_OUT = 60, 40
 
 
 @pytest.fixture(scope="module")
-def basis():
+def features():
+    """Exposed and held-out scans, centred on the former and of mean squared norm 1 there."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(SCANS + HELD_OUT, 7)) * np.geomspace(1, 0.2, 7)
-    return linear(x[:SCANS], x[SCANS:])
+    x -= x[:SCANS].mean(axis=0)
+    x /= np.sqrt((x[:SCANS] ** 2).sum() / SCANS)
+    return x[:SCANS], x[SCANS:]
 
 
 def problem(n_classes, seed=1):
@@ -29,48 +34,74 @@ def problem(n_classes, seed=1):
     return Problem(values=values, n_classes=n_classes, folds=patient_folds(np.arange(SCANS) // 2, values, seed=0))
 
 
-def fits(basis, one):
-    """Yield (rows learnt from, rows asked or None for the held-out scans) of every fit that a learner makes."""
+def each_fit(features, one, answers):
+    """Yield (features and rows learnt from, features asked, answers) of every fit that a learner makes."""
+    exposed, held_out = features
     for fold in range(one.n_folds):
-        yield one.folds != fold, one.folds == fold
-    yield np.ones(SCANS, bool), None
+        out = one.folds == fold
+        yield exposed[~out], ~out, exposed[out], answers.left_out[:, out]
+    yield exposed, np.ones(SCANS, bool), held_out, answers.held_out
 
 
-def test_ridge_is_the_ridge_of_each_fold(basis):
+def learnt(learner, features, one):
+    return learner(cross_fits(*features, one.folds), one)
+
+
+def discriminant_by_the_book(exposed, classes, asked, share):
+    """Evidence with one shrinkage, written out with whole matrices."""
+    sizes, centre, axes = np.bincount(classes), exposed.mean(axis=0), exposed.shape[1]
+    means = np.stack([exposed[classes == k].mean(axis=0) - centre for k in range(len(sizes))])
+    residuals = exposed - centre - means[classes]
+    within = residuals.T @ residuals / (len(exposed) - len(sizes))
+    precision = np.linalg.inv((1 - share) * within + share * np.trace(within) / axes * np.eye(axes))
+    effective, lengths = np.trace(precision @ within), np.einsum("kr,rq,kq->k", means, precision, means)
+    typical = (sizes.sum() - (sizes**2).sum() / sizes.sum()) / (len(sizes) - 1)
+    spread = max(((sizes * lengths).sum() / (len(sizes) - 1) - effective) / (effective * typical), 1e-3)
+    trust = sizes * spread / (sizes * spread + 1)
+    gaps = asked[:, None] - centre - trust[:, None] * means
+    distances, widening = np.einsum("nkr,rq,nkq->nk", gaps, precision, gaps), 1 + spread / (sizes * spread + 1)
+    return -0.5 * (distances / widening + effective * np.log(widening))
+
+
+def test_ridge_is_the_ridge_of_each_fold(features):
     one = problem(0)
-    answers = ridge(basis, one)
-    for number in (0, 5, 13):
-        for rows, asked in fits(basis, one):
-            # The penalty belongs to the whole sample: leaving a fold out does not change it.
-            model = Ridge(alpha=RIDGE_PENALTIES[number] * SCANS).fit(basis.exposed[rows], one.values[rows])
-            features = basis.held_out if asked is None else basis.exposed[asked]
-            found = answers.held_out[number] if asked is None else answers.left_out[number][asked]
-            expected = np.clip(model.predict(features), one.values.min(), one.values.max())
-            np.testing.assert_allclose(found[:, 0], expected, rtol=1e-6)
+    for exposed, rows, asked, found in each_fit(features, one, learnt(ridge, features, one)):
+        spread = ((exposed - exposed.mean(axis=0)) ** 2).sum()
+        for number in (0, 5, 13):
+            model = Ridge(alpha=RIDGE_PENALTIES[number] * spread).fit(exposed, one.values[rows])
+            expected = np.clip(model.predict(asked), one.values.min(), one.values.max())
+            np.testing.assert_allclose(found[number, :, 0], expected, rtol=1e-6)
 
 
-def test_logistic_is_the_logistic_regression_of_each_fold(basis):
+def test_logistic_is_the_logistic_regression_of_each_fold(features):
     one = problem(3)
-    answers = logistic(basis, one)
-    for rows, asked in fits(basis, one):
+    for exposed, rows, asked, found in each_fit(features, one, learnt(logistic, features, one)):
         weights = one.weights[rows] / one.weights[rows].sum()
         model = LogisticRegression(C=1 / PENALTIES[0], max_iter=2000, tol=1e-8)
-        model.fit(basis.exposed[rows], one.classes[rows], sample_weight=weights)
-        features = basis.held_out if asked is None else basis.exposed[asked]
-        found = answers.held_out[0] if asked is None else answers.left_out[0][asked]
-        logits = found + one.log_prior
+        model.fit(exposed, one.classes[rows], sample_weight=weights)
+        logits = found[0] + one.log_prior
         shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        np.testing.assert_allclose(shares, model.predict_proba(features), atol=0.02)
+        np.testing.assert_allclose(shares, model.predict_proba(asked), atol=0.02)
+
+
+def test_discriminant_is_that_of_each_fold_and_shrinkage(features):
+    one = problem(4)
+    for exposed, rows, asked, found in each_fit(features, one, learnt(discriminant, features, one)):
+        for number, share in enumerate(SHRINKAGES):
+            expected = discriminant_by_the_book(exposed, one.classes[rows], asked, share)
+            np.testing.assert_allclose(
+                found[number] - found[number, :, :1], expected - expected[:, :1], rtol=1e-6, atol=1e-8
+            )
 
 
 def test_discriminant_of_many_scans_a_class_is_linear_discriminant_analysis():
     rng = np.random.default_rng(3)
     classes = np.arange(3000) % 3
     x = rng.normal(size=(3, 5))[classes] + rng.normal(size=(3000, 5)) * np.linspace(0.8, 1.2, 5)
-    basis = Basis(exposed=x, held_out=x[:200] + rng.normal(size=(200, 5)))
+    asked = x[:200] + rng.normal(size=(200, 5))
     one = Problem(values=classes.astype(float), n_classes=3, folds=np.arange(3000) % FOLDS)
-    found = discriminant(basis, one).held_out[SHRINKAGES.index(1e-3)]
-    expected = LinearDiscriminantAnalysis(solver="lsqr").fit(x, classes).decision_function(basis.held_out)
+    found = learnt(discriminant, (x, asked), one).held_out[SHRINKAGES.index(1e-3)]
+    expected = LinearDiscriminantAnalysis(solver="lsqr").fit(x, classes).decision_function(asked)
     np.testing.assert_allclose(
         found - found[:, :1], expected - expected[:, :1], atol=0.03 * np.abs(expected - expected[:, :1]).max()
     )
@@ -85,7 +116,7 @@ def test_a_class_of_few_scans_is_expected_near_the_mean_and_wide():
     x = means[classes] + rng.normal(size=(len(classes), axes))
     asked = means[1] + rng.normal(size=(30, axes))
     one = Problem(values=classes.astype(float), n_classes=3, folds=np.arange(len(classes)) % FOLDS)
-    found = discriminant(Basis(exposed=x, held_out=asked), one).held_out[-1]
+    found = learnt(discriminant, (x, asked), one).held_out[SHRINKAGES.index(0.6)]
     spread, centre = 1.0, x.mean(axis=0)
     own = np.array([x[classes == k].mean(axis=0) for k in range(3)]) - centre
     trust = sizes * spread / (sizes * spread + 1)
@@ -103,7 +134,7 @@ def test_a_class_of_few_scans_is_expected_near_the_mean_and_wide():
 
 
 @pytest.mark.parametrize("n_classes", [4, 0])
-def test_no_answer_of_a_scan_looks_at_its_own_fold(basis, n_classes):
+def test_no_answer_of_a_scan_looks_at_its_own_fold(features, n_classes):
     """Other values in a fold change what its scans are answered in no learner; others' answers change."""
     before = problem(n_classes)
     changed = before.values.copy()
@@ -112,7 +143,7 @@ def test_no_answer_of_a_scan_looks_at_its_own_fold(basis, n_classes):
     after = Problem(values=changed, n_classes=n_classes, folds=before.folds)
     assert (changed != before.values).any()
     for learner in (discriminant, logistic) if n_classes else (ridge,):
-        one, other = (learner(basis, each).left_out for each in (before, after))
+        one, other = (learnt(learner, features, each).left_out for each in (before, after))
         first, second = one[:, out], other[:, out]
         if n_classes:  # up to what classes share
             first, second = first - first[..., :1], second - second[..., :1]
@@ -131,23 +162,36 @@ def test_patients_are_never_parted_and_classes_are_spread_over_folds():
     assert (folds != patient_folds(patients, values, seed=2)).any()
 
 
-def test_whitened_axes_do_not_depend_on_linear_coordinates():
+def test_shrunken_variances_are_those_of_other_scans_along_these_axes():
+    """Over eight decades of variance, where a mixture with the identity keeps two."""
     rng = np.random.default_rng(6)
-    x = rng.normal(size=(100, 6))
-    matrix = rng.normal(size=(6, 6)) @ np.diag(np.geomspace(1, 1e-4, 6))
-    plain, other = (whitened(f[:60], f[60:]) for f in (x, x @ matrix))
-    distances = [np.linalg.norm(b.held_out[:, None] - b.exposed, axis=-1) for b in (plain, other)]
-    np.testing.assert_allclose(*distances, rtol=1e-5)
+    true = np.geomspace(1, 1e-8, 64)
+    x = rng.normal(size=(120, 64)) * np.sqrt(true)
+    one = fit(x, np.eye(64) + x.mean(axis=0))  # what is asked are the axes themselves
+    expected = (one.asked**2 * true[:, None]).sum(axis=0)
+    observed, shrunk = (
+        np.sqrt(np.mean(np.log(v / expected) ** 2)) for v in (one.variances, nonlinear_shrinkage(one.variances, 119))
+    )
+    assert observed > 0.8  # wrong by a factor of two
+    assert shrunk < 0.35
+
+
+def test_known_null_equal_variances_are_all_shrunk_to_their_mean():
+    rng = np.random.default_rng(16)
+    one = fit(rng.normal(size=(200, 80)), np.zeros((1, 80)))
+    observed, shrunk = (np.abs(np.log(v)).max() for v in (one.variances, nonlinear_shrinkage(one.variances, 199)))
+    assert observed > 1.0
+    assert shrunk < 0.4
 
 
 def test_the_kernels_axes_reproduce_the_centred_kernel():
     rng = np.random.default_rng(7)
     x = rng.normal(size=(90, 1))
-    basis = kernel(x[:60], x[60:])
+    exposed, held_out = kernel(x[:60], x[60:])
     squares = ((x[:, None] - x[None, :60]) ** 2).sum(axis=-1)
     width = np.median(squares[:60][np.triu_indices(60, 1)])
     gram = np.exp(-squares / width)
     mean = gram[:60].mean(axis=0)
     centred = gram - gram.mean(axis=1, keepdims=True) - mean + mean.mean()
-    found = np.concatenate([basis.exposed, basis.held_out]) @ basis.exposed.T
+    found = np.concatenate([exposed, held_out]) @ exposed.T
     np.testing.assert_allclose(found / found[0, 0], centred / centred[0, 0], atol=2e-3)

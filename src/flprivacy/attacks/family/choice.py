@@ -1,43 +1,29 @@
 """The family of learners, and the choice among them by cross-validation on the exposed scans."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp, softmax
 
-from flprivacy.attacks.family.bases import Basis, column_scaled, kernel, linear, one_scale, whitened
+from flprivacy.attacks.family.bases import BASES
 from flprivacy.attacks.family.decision import hits
 from flprivacy.attacks.family.discriminant import discriminant
+from flprivacy.attacks.family.fits import Fit, cross_fits
 from flprivacy.attacks.family.logistic import logistic
-from flprivacy.attacks.family.problem import Answers, Learner, Problem
+from flprivacy.attacks.family.problem import Answers, Problem
 from flprivacy.attacks.family.ridge import ridge
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
-BASES: dict[str, Callable[[FloatArray, FloatArray], Basis]] = {
-    "column-scaled": lambda exposed, held_out: linear(*column_scaled(exposed, held_out)),
-    "one-scale": lambda exposed, held_out: linear(*one_scale(exposed, held_out)),
-    "whitened": lambda exposed, held_out: whitened(*one_scale(exposed, held_out)),
-    "kernel": lambda exposed, held_out: kernel(*column_scaled(exposed, held_out)),
-}
-CLASSIFIERS: dict[str, Learner] = {"discriminant": discriminant, "logistic": logistic}
-REGRESSORS: dict[str, Learner] = {"ridge": ridge}
-# Who competes: (learner, basis). Of equally good ones the first is chosen.
-FAMILY_OF_CLASSES = (
-    ("discriminant", "column-scaled"),
-    ("discriminant", "one-scale"),
-    ("logistic", "column-scaled"),
-    ("logistic", "one-scale"),
-    ("discriminant", "whitened"),
-    ("discriminant", "kernel"),
-)
-FAMILY_OF_YEARS = (("ridge", "column-scaled"), ("ridge", "one-scale"), ("ridge", "whitened"), ("ridge", "kernel"))
-
-# So many of the best candidates are averaged: they hardly differ, and which one looks best on some hundred exposed
-# scans is chance. Those that are worse in these coordinates are not among them.
+# Logistic regression costs most, so it is learnt only in one of these, in which discriminants do better.
+_OF_LOGISTIC = ("column-scaled", "one-scale")
+# So many of the best candidates are averaged, at most: they hardly differ, and which one looks best on some hundred
+# exposed scans is chance. Those that are worse by more than so many standard errors are left out.
 AVERAGED = 5
+_CLEARLY = 2.0
 _LEAST, _MOST, _HALVINGS = 0.01, 3.0, 9  # of the factor that evidence is worth
 
 
@@ -60,12 +46,13 @@ class Chosen:
 
 
 class Family:
-    """All members on the same features: each basis is made when first needed and shared by attributes."""
+    """All members on the same features: each factorisation is made when first needed and shared by attributes."""
 
     def __init__(self, exposed: FloatArray, held_out: FloatArray) -> None:
         """Take features (view, exposed scan, feature) and (held-out scan, feature)."""
-        self._views, self._exposed, self._held_out = exposed.shape[0], exposed, held_out
-        self._bases: dict[str, Basis] = {}
+        self._views = len(exposed)
+        self._features = exposed.reshape(-1, exposed.shape[-1]), held_out
+        self._fits: dict[tuple[str, bytes, bytes], tuple[Fit, ...]] = {}
 
     def choose(
         self, problem: Problem, known: npt.NDArray[np.bool_], others: Mapping[str, Answers] | None = None
@@ -77,33 +64,40 @@ class Family:
             known: (exposed scan,) which these are.
             others: answers of learners that compete besides the family's, by name.
         """
-        seen = Problem(
+        return (self._classes if problem.n_classes else self._years)(problem, known, others or {})
+
+    def _classes(self, problem: Problem, known: npt.NDArray[np.bool_], others: Mapping[str, Answers]) -> Chosen:
+        seen, competing = self._seen(problem), {}
+        for basis in BASES:
+            found = self._of_scans(discriminant(self._along(basis, known, problem.folds), seen))
+            competing[f"discriminant, {basis}"] = _Sized.of(found, problem)
+        best = min(_OF_LOGISTIC, key=lambda basis: (competing[f"discriminant, {basis}"].losses @ problem.judged).min())
+        found = self._of_scans(logistic(self._along(best, known, problem.folds), seen))
+        competing[f"logistic, {best}"] = _Sized.of(found, problem)
+        competing |= {name: _Sized.of(one, problem) for name, one in others.items()}
+        return _best_of_classes(problem, competing)
+
+    def _years(self, problem: Problem, known: npt.NDArray[np.bool_], others: Mapping[str, Answers]) -> Chosen:
+        seen, competing = self._seen(problem), {}
+        for basis in BASES:
+            competing[f"ridge, {basis}"] = self._of_scans(ridge(self._along(basis, known, problem.folds), seen))
+        return _best_of_years(problem, competing | dict(others))
+
+    def _seen(self, problem: Problem) -> Problem:
+        """Return the problem with every view of a scan as a scan."""
+        return Problem(
             values=np.tile(problem.values, self._views),
             n_classes=problem.n_classes,
             folds=np.tile(problem.folds, self._views),
         )
-        learners, members = (CLASSIFIERS, FAMILY_OF_CLASSES) if problem.n_classes else (REGRESSORS, FAMILY_OF_YEARS)
-        rows = np.tile(known, self._views)
-        names, answers = [], []
-        for learner, basis in members:
-            found = learners[learner](self._known(basis, rows), seen)
-            answers.append(self._of_scans(found))
-            names += [f"{learner}, {basis}, {number}" for number in range(len(found.left_out))]
-        for name, other in (others or {}).items():
-            answers.append(other)
-            names += [f"{name}, {number}" for number in range(len(other.left_out))]
-        every = Answers(
-            left_out=np.concatenate([one.left_out for one in answers]),
-            held_out=np.concatenate([one.held_out for one in answers]),
-        )
-        return _best_of_classes(problem, every, names) if problem.n_classes else _best_of_years(problem, every, names)
 
-    def _known(self, name: str, rows: npt.NDArray[np.bool_]) -> Basis:
-        if name not in self._bases:
-            flat = self._exposed.reshape(-1, self._exposed.shape[-1])
-            self._bases[name] = BASES[name](flat, self._held_out)
-        basis = self._bases[name]
-        return basis if rows.all() else Basis(exposed=basis.exposed[rows], held_out=basis.held_out)
+    def _along(self, basis: str, known: npt.NDArray[np.bool_], folds: npt.NDArray[np.int64]) -> tuple[Fit, ...]:
+        key = basis, known.tobytes(), folds.tobytes()
+        if key not in self._fits:
+            exposed, held_out = BASES[basis](*self._features)
+            rows = np.tile(known, self._views)
+            self._fits[key] = cross_fits(exposed[rows], held_out, np.tile(folds, self._views))
+        return self._fits[key]
 
     def _of_scans(self, found: Answers) -> Answers:
         """Average what is said of the views of a scan."""
@@ -112,31 +106,34 @@ class Family:
         return Answers(left_out=left_out, held_out=found.held_out)
 
 
-def _best_of_classes(problem: Problem, every: Answers, names: list[str]) -> Chosen:
-    """Choose by the sum of two ranks: hits, which count in the end, and cross-entropy, which varies less by chance."""
-    from scipy.stats import rankdata  # takes half of a second to import
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Sized:
+    """Evidence for classes and what it must be multiplied by to explain the exposed scans best.
 
-    factors = _factors(every.left_out, problem)
-    logits = every.left_out * factors[:, None, None] + problem.log_prior
-    ranks = rankdata(-hits(problem, logits)) + rankdata(_losses(logits, problem))
-    best = np.argsort(ranks, kind="stable")[:AVERAGED]
-    left_out, held_out = (
-        np.tensordot(factors[best], answers[best], axes=1) / len(best) for answers in (every.left_out, every.held_out)
-    )
-    factor = _factors(left_out[None], problem)[0]
-    return Chosen(
-        names=tuple(names[i] for i in best),
-        problem=problem,
-        left_out=left_out * factor,
-        held_out=held_out * factor,
-    )
+    Attributes:
+        evidence: of each candidate.
+        factors: (candidate,).
+        losses: (candidate, scan) cross-entropies on the exposed scans.
+        hits: (candidate,) weighted F1 there.
+    """
+
+    evidence: Answers
+    factors: FloatArray
+    losses: FloatArray
+    hits: FloatArray
+
+    @classmethod
+    def of(cls, evidence: Answers, problem: Problem) -> "_Sized":
+        factors = _factors(evidence.left_out, problem)
+        logits = evidence.left_out * factors[:, None, None] + problem.log_prior
+        losses = logsumexp(logits, axis=-1) - _own(logits, problem)
+        return cls(evidence=evidence, factors=factors, losses=losses, hits=hits(problem, logits))
 
 
-def _losses(logits: FloatArray, problem: Problem) -> FloatArray:
-    """Return (candidate,) cross-entropies of logits (candidate, scan, class)."""
-    own = np.take_along_axis(logits, problem.classes[None, :, None], axis=-1)[..., 0]
-    losses: FloatArray = (logsumexp(logits, axis=-1) - own) @ problem.judged
-    return losses
+def _own(values: FloatArray, problem: Problem) -> FloatArray:
+    """Return (candidate, scan) what (candidate, scan, class) values say of each scan's own class."""
+    own: FloatArray = np.take_along_axis(values, problem.classes[None, :, None], axis=-1)[..., 0]
+    return own
 
 
 def _factors(evidence: FloatArray, problem: Problem) -> FloatArray:
@@ -144,7 +141,7 @@ def _factors(evidence: FloatArray, problem: Problem) -> FloatArray:
 
     The slope of the cross-entropy rises with the factor, so halving the interval finds where it is 0.
     """
-    own = np.take_along_axis(evidence, problem.classes[None, :, None], axis=-1)[..., 0]
+    own = _own(evidence, problem)
     low, high = np.full(len(evidence), np.log(_LEAST)), np.full(len(evidence), np.log(_MOST))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2.0
@@ -155,12 +152,60 @@ def _factors(evidence: FloatArray, problem: Problem) -> FloatArray:
     return factors
 
 
-def _best_of_years(problem: Problem, every: Answers, names: list[str]) -> Chosen:
-    errors = ((every.left_out[..., 0] - problem.values) ** 2).sum(axis=-1)
-    best = np.argsort(errors, kind="stable")[:AVERAGED]
-    return Chosen(
-        names=tuple(names[i] for i in best),
-        problem=problem,
-        left_out=every.left_out[best].mean(axis=0),
-        held_out=every.held_out[best].mean(axis=0),
+def _best_of_classes(problem: Problem, competing: Mapping[str, _Sized]) -> Chosen:
+    """Choose by the sum of two ranks: hits, which count in the end, and cross-entropy, which varies less by chance."""
+    from scipy.stats import rankdata  # takes half of a second to import
+
+    every = list(competing.values())
+    hit, losses, factors = (
+        np.concatenate([getattr(one, name) for one in every]) for name in ("hits", "losses", "factors")
     )
+    ranks = rankdata(-hit) + rankdata(losses @ problem.judged)
+    best = _best(ranks, losses, problem.judged)
+    left_out, held_out = _averaged([one.evidence for one in every], best, factors)
+    factor = _factors(left_out[None], problem)[0]
+    return Chosen(
+        names=_names({name: len(one.factors) for name, one in competing.items()}, best),
+        problem=problem,
+        left_out=left_out * factor,
+        held_out=held_out * factor,
+    )
+
+
+def _best_of_years(problem: Problem, competing: Mapping[str, Answers]) -> Chosen:
+    errors = np.concatenate([(one.left_out[..., 0] - problem.values) ** 2 for one in competing.values()])
+    best = _best(errors.sum(axis=-1), errors, np.ones(len(problem.values)))
+    left_out, held_out = _averaged(list(competing.values()), best, np.ones(len(errors)))
+    names = _names({name: len(one.left_out) for name, one in competing.items()}, best)
+    return Chosen(names=names, problem=problem, left_out=left_out, held_out=held_out)
+
+
+def _best(ranks: FloatArray, losses: FloatArray, counted: FloatArray) -> IntArray:
+    """Return the candidates to average, the best first.
+
+    Args:
+        ranks: (candidate,) by which the best are chosen, the lowest.
+        losses: (candidate, scan), of which none may be clearly larger than the least.
+        counted: (scan,) what each counts.
+    """
+    best: IntArray = np.argsort(ranks, kind="stable")[:AVERAGED]
+    shares, some = counted / max(counted.sum(), np.finfo(np.float64).tiny), losses[best]
+    more = some - some[(some @ shares).argmin()]
+    mean = more @ shares
+    error = np.sqrt((((more - mean[:, None]) * shares) ** 2).sum(axis=-1))
+    kept: IntArray = best[mean <= _CLEARLY * error]
+    return kept
+
+
+def _averaged(answers: Sequence[Answers], which: IntArray, factors: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the mean of what those candidates say, times their factors: (scan, column) and (held-out scan, column)."""
+    owners = [(one, number) for one in answers for number in range(len(one.left_out))]
+    chosen = [(owners[i], factors[i] / len(which)) for i in which]
+    left_out = sum(factor * one.left_out[number] for (one, number), factor in chosen)
+    held_out = sum(factor * one.held_out[number] for (one, number), factor in chosen)
+    return np.asarray(left_out), np.asarray(held_out)
+
+
+def _names(counts: Mapping[str, int], which: IntArray) -> tuple[str, ...]:
+    every = [f"{name}, {number}" for name, count in counts.items() for number in range(count)]
+    return tuple(every[i] for i in which)

@@ -5,10 +5,12 @@ Newton's method would need the curvature of every penalty and fold. Its upper bo
 accelerated (Nesterov 1983) and start again where they overshoot (O'Donoghue and Candes, 2015).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.attacks.family.bases import Basis
+from flprivacy.attacks.family.fits import Fit
 from flprivacy.attacks.family.problem import Answers, Problem
 
 # Of the squared length of the coefficients, for features of mean squared norm 1.
@@ -19,9 +21,10 @@ _CURVATURE = 0.5  # largest of a softmax
 SmallArray = npt.NDArray[np.float32]
 
 
-def logistic(basis: Basis, problem: Problem) -> Answers:
+def logistic(fits: Sequence[Fit], problem: Problem) -> Answers:
     """Learn classes of scans; see :data:`flprivacy.attacks.family.problem.Learner`."""
-    features = basis.exposed.astype(np.float32)
+    whole, size = fits[-1], np.sqrt(fits[-1].variances.sum())
+    features, asked = ((one / size).astype(np.float32) for one in (whole.learnt, whole.asked))
     folds = problem.folds == np.arange(problem.n_folds)[:, None]
     weights = problem.weights * np.vstack([~folds, np.ones(len(features), bool)])  # of each fit: all folds, then none
     weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -29,7 +32,7 @@ def logistic(basis: Basis, problem: Problem) -> Answers:
     left_out = np.empty((len(PENALTIES), len(features), problem.n_classes))
     for fold, out in enumerate(folds):
         left_out[:, out] = np.moveaxis(_logits(features[out], coefficients[:, fold], offsets[fold]), 0, 1)
-    held_out = _logits(basis.held_out.astype(np.float32), coefficients[:, -1], offsets[-1])
+    held_out = _logits(asked, coefficients[:, -1], offsets[-1])
     answers = left_out, np.moveaxis(held_out, 0, 1).astype(np.float64)
     first, second = (one - problem.log_prior for one in answers)
     return Answers(left_out=first, held_out=second)

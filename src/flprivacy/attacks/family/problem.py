@@ -1,13 +1,13 @@
 """One attribute of the exposed scans, as every learner of the family gets it and answers it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.attacks.family.bases import Basis
+from flprivacy.attacks.family.fits import Fit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -83,7 +83,7 @@ class Answers:
     held_out: FloatArray
 
 
-Learner = Callable[[Basis, Problem], Answers]
+Learner = Callable[[Sequence[Fit], Problem], Answers]
 
 
 def patient_folds(patients: npt.NDArray[np.generic], values: FloatArray, *, seed: int) -> IntArray:

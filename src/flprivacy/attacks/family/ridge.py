@@ -1,51 +1,44 @@
-"""Ridge regression of years; on the axes of a kernel, kernel ridge regression.
+"""Linear regression of years with penalties; on the axes of a kernel, kernel ridge regression."""
 
-Of the answers without a scan's fold nothing is fitted anew: they follow from the residuals of the one fit to all scans
-(Cook and Weisberg, Residuals and Influence in Regression, 1982, for single scans).
-"""
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.attacks.family.bases import Basis
+from flprivacy.attacks.family.fits import Fit
 from flprivacy.attacks.family.problem import Answers, Problem
 
 FloatArray = npt.NDArray[np.float64]
 
 # Of the squared length of the coefficients, for features of mean squared norm 1.
 PENALTIES = tuple(float(one) for one in np.geomspace(1e-6, 3.0, 14))
-_SMALLEST = 1e-12
+SHARES = (1.0, 0.5, 0.2)  # of the coefficients by shrunken variances, and by the widest axes alone
+_SCANS_AN_AXIS = 3  # for the latter: of more axes, only noise would be known
 
 
-def ridge(basis: Basis, problem: Problem) -> Answers:
-    """Learn years of scans; see :data:`flprivacy.attacks.family.problem.Learner`."""
-    scans, mean = len(problem.values), problem.values.mean()
-    centre = basis.exposed.mean(axis=0)
-    features, years = basis.exposed - centre, problem.values - mean
-    squares, turn = np.linalg.eigh(features.T @ features)
-    keep = squares > _SMALLEST * max(squares.max(initial=0.0), np.finfo(np.float64).tiny)
-    squares, turn = squares[keep], turn[:, keep]
-    axes = features @ (turn / np.sqrt(squares))  # (scan, axis), orthonormal
-    projected = axes.T @ years
-    asked = (basis.held_out - centre) @ turn
-    left_out, held_out = np.empty((len(PENALTIES), scans)), np.empty((len(PENALTIES), len(asked)))
-    for number, penalty in enumerate(PENALTIES):
-        kept = squares / (squares + penalty * scans)
-        residuals = years - axes @ (kept * projected)
-        left_out[number] = problem.values - _without_fold(residuals, axes * kept, axes, problem)
-        held_out[number] = mean + asked @ (kept * projected / np.sqrt(squares))
-    lowest, highest = problem.values.min(), problem.values.max()  # no careful attacker answers beyond the exposed ages
-    first, second = (np.clip(one, lowest, highest)[..., None] for one in (left_out, held_out))
+def ridge(fits: Sequence[Fit], problem: Problem) -> Answers:
+    """Learn years of scans; see :data:`flprivacy.attacks.family.problem.Learner`.
+
+    Candidates are ridge regressions by their penalties; then regressions on variances that are shrunk axis by axis;
+    then regressions on the widest principal axes, which nothing but their order depends on the coordinates' scale.
+    """
+    values = problem.values
+    left_out = np.empty((len(PENALTIES) + 2 * len(SHARES), len(values)))
+    for fold, one in enumerate(fits[:-1]):
+        out = problem.folds == fold
+        left_out[:, out] = _years(one, values[~out])
+    lowest, highest = values.min(), values.max()  # no careful attacker answers beyond the exposed ages
+    first, second = (np.clip(one, lowest, highest)[..., None] for one in (left_out, _years(fits[-1], values)))
     return Answers(left_out=first, held_out=second)
 
 
-def _without_fold(residuals: FloatArray, one: FloatArray, other: FloatArray, problem: Problem) -> FloatArray:
-    """Return (scan,) residuals of fits without each scan's fold, where the fit to all has the hat matrix ``one @
-    other.T`` and a mean.
-    """
-    outer = np.empty_like(residuals)
-    for fold in range(problem.n_folds):
-        out = np.flatnonzero(problem.folds == fold)
-        hat = one[out] @ other[out].T + 1.0 / len(residuals)
-        outer[out] = np.linalg.solve(np.eye(len(out)) - hat, residuals[out])
-    return outer
+def _years(one: Fit, values: FloatArray) -> FloatArray:
+    """Return (candidate, asked scan) years."""
+    mean, variances, scans = values.mean(), one.variances, len(values)
+    ridged = 1.0 / (variances + np.outer(PENALTIES, variances.sum()))
+    shrunk = np.outer(SHARES, 1.0 / one.variances_elsewhere)
+    widest = np.outer(SHARES, 1.0 / variances)
+    widest[:, : max(len(variances) - scans // _SCANS_AN_AXIS, 0)] = 0.0
+    coefficients = np.vstack([ridged, shrunk, widest]) * (one.learnt.T @ (values - mean) / scans)
+    years: FloatArray = mean + coefficients @ one.asked.T
+    return years
