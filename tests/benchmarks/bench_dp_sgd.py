@@ -134,7 +134,8 @@ def ordinary_step(arguments: argparse.Namespace) -> Step:
     x, y = _batch(arguments, arguments.batch)
     step = ADAM.compile(_network(arguments), TargetConfig(topology="central", batch_size=arguments.batch))
     batch = Batch(indices=np.arange(arguments.batch), weights=np.ones(arguments.batch, dtype=np.float32))
-    return lambda: step.run(x, y, batch)
+    keys = np.arange(arguments.batch, dtype=np.uint64)
+    return lambda: step.run(x, y, batch, keys)
 
 
 def private_step(arguments: argparse.Namespace) -> Step:
@@ -154,7 +155,7 @@ def private_step(arguments: argparse.Namespace) -> Step:
     config = DpSgdConfig(clip_norm=1.0, noise_multiplier=1.0, expected_batch=float(arguments.batch))
     rule = DpSgdRule(_network(arguments), keras.optimizers.Adam(1e-3), config, seed=0)
     number = itertools.count()
-    return lambda: rule.step(x, y, mask, key=(next(number),))
+    return lambda: rule.step(x, y, mask, key=(next(number),), scans=np.arange(physical))
 
 
 def naive_step(arguments: argparse.Namespace) -> Step:

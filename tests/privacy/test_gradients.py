@@ -18,10 +18,11 @@ def rule_for(model, optimizer=None, *, seed=0, **config):
     return DpSgdRule(model, optimizer or keras.optimizers.SGD(1.0), DpSgdConfig(**settings), seed=seed)
 
 
-def summed(rule, x, y, mask=None, ends=None):
-    """Return the clipped sum of a chunk, without noise."""
+def summed(rule, x, y, mask=None, ends=None, scans=None):
+    """Return the clipped sum of a chunk, without noise; ``scans`` are what random layers draw from, if not places."""
     mask = np.ones(len(x)) if mask is None else mask
-    rule.step(x, y, mask, key=(0,), ends=ends, last=False)
+    scans = np.arange(len(x)) if scans is None else scans
+    rule.step(x, y, mask, key=(0,), scans=scans, ends=ends, last=False)
     sums = pending_sum(rule)
     forget_step(rule)
     return sums
@@ -175,7 +176,7 @@ def train(seed):
     rule = rule_for(model, keras.optimizers.Adam(1e-2), noise_multiplier=1.0, seed=seed)
     x, y = batch(6)
     for step in range(4):
-        rule.step(x, y, np.arange(6) % 3 != step % 3, key=(0, step))
+        rule.step(x, y, np.arange(6) % 3 != step % 3, key=(0, step), scans=np.arange(6))
     return model.get_weights()
 
 
@@ -195,6 +196,32 @@ def test_each_scan_has_its_own_dropout():
     assert not np.array_equal(first, second)
     # Twice the same dropout would leave the same weights without gradient.
     assert ((both == 0).mean()) < ((first == 0).mean())
+
+
+def test_a_scans_dropout_does_not_depend_on_who_else_takes_part():
+    """With the last scan the sum differs by that scan's own gradient, wherever in the draw it stands."""
+    rule = rule_for(network(dropout=0.5), clip_norm=HUGE)
+    x, y = batch(4)
+    alone = [summed(rule, x, y, np.arange(4) == i, scans=[4, 7, 2**63, 9]) for i in range(4)]
+    for order in ([0, 1, 2, 3], [3, 0, 2, 1], [2, 0]):
+        together = summed(rule, x[order], y[order], scans=np.uint64([4, 7, 2**63, 9])[order])
+        close(together, [sum(parts) for parts in zip(*(alone[i] for i in order), strict=True)])
+
+
+def test_steps_secrets_and_scans_draw_dropout_anew():
+    model, (x, y) = network(dropout=0.5), batch(1)
+    rules = [rule_for(model, clip_norm=HUGE, seed=seed) for seed in (0, 1)]
+    one, again, other_scan = (summed(rules[0], x, y, scans=[scan])[-2] for scan in (5, 5, 6))
+    rules[0].step(x, y, [1], key=(1,), scans=[5], last=False)
+    drawn = [other_scan, summed(rules[1], x, y, scans=[5])[-2], pending_sum(rules[0])[-2]]
+    assert np.array_equal(one, again)
+    assert not any(np.array_equal(one, other) for other in drawn)
+
+
+def test_random_layers_need_to_know_the_scans():
+    x, y = batch(2)
+    with pytest.raises(TrainingError, match="give a key for each scan"):
+        rule_for(network(dropout=0.5)).step(x, y, np.ones(2), key=(0,))
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

@@ -7,7 +7,7 @@ from example_audit import example_audit
 
 from flprivacy.auditing.epsilon.audit import audit_epsilon
 from flprivacy.core.audit import Audit
-from flprivacy.core.dp_check import DpCheck
+from flprivacy.core.dp_check import NOT_CONTRADICTED, DpCheck, RepeatedCheck
 from flprivacy.core.target import PrivacyStatement, Utility
 
 SITES = {f"site-{i:02d}": 7.99 for i in range(21)}
@@ -57,7 +57,18 @@ def example_check(*, broken: bool) -> DpCheck:
     scores = {"released": marks.sum(axis=0), "same-step": marks.max(axis=0)}
     ins, outs = ({name: values[chosen] for name, values in scores.items()} for chosen in (included, ~included))
     found = audit_epsilon(ins, outs, claimed_epsilon=3.38, delta=1e-5)
+    case = RepeatedCheck(
+        name="many scans",
+        what="one patient has 16, or 1",
+        trials=400,
+        claimed_epsilon=50.0,
+        delta=1e-5,
+        bounds=found.bounds[:4],
+        verdict=NOT_CONTRADICTED,
+        reason="they prove little",
+    )
     return DpCheck(
+        worst_cases=(case,),
         name="dp-check",
         target_digest="ab12" * 16,
         cohort_digest="cd34" * 16,

@@ -71,6 +71,8 @@ def test_the_report_of_a_check_says_verdict_claim_and_bounds(broken: bool, verdi
     assert page.count('<tr><th scope="row">Gaussian-DP') == 2
     assert not any(text in page for text in ("<script", "http://", "https://", "<a "))
     assert verdict in check_lines(check)[0]
+    assert "Worst case, many scans (one patient has 16, or 1), 400 trials: claim not" in check_lines(check)[2]
+    assert '<tr><th scope="row">many scans</th>' in page
     text = shown(check_table(check))
     assert "one-run f-DP" in text
     assert "nothing" in text

@@ -2,20 +2,23 @@
 
 import dataclasses
 import sys
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
+from flprivacy.models.registry import ARCHITECTURES
 from flprivacy.study.plan import Plan
-from flprivacy.training.config import CanaryConfig
+from flprivacy.training.config import CanaryConfig, TargetConfig
 from flprivacy.training.federated import train_federated
 from flprivacy.training.topology import Run
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from planted_bugs import CAUGHT, METHODS, RIGHT
+from planted_bugs import CAUGHT, METHODS, RIGHT, planted
 from private_examples import PRIVATE, private_run
-from tiny_training import tiny_manifest, write_tiny_cohort
+from tiny_training import TINY, tiny_manifest, write_tiny_cohort
 
 from flprivacy.auditing.epsilon.audit import EpsilonAudit, audit_epsilon
 from flprivacy.auditing.epsilon.bound import METHODS as BOUNDS
@@ -23,13 +26,13 @@ from flprivacy.core.cohort import Cohort
 from flprivacy.core.dp_check import CONTRADICTED, NOT_CONTRADICTED, DpCheck
 from flprivacy.core.errors import AuditError, ConfigError, PolicyError
 from flprivacy.core.parsing import from_mapping, to_mapping
-from flprivacy.privacy import site_level
 from flprivacy.privacy.accounting import account
 from flprivacy.privacy.events import SampledGaussianSteps
 from flprivacy.steps.check_dp_policy import check_dp_policy
-from flprivacy.steps.dp_check import dp_check
+from flprivacy.steps.dp_check import check_target, dp_check
 from flprivacy.steps.plan_dp_check import plan_dp_check
 from flprivacy.targets.folder import read_target
+from flprivacy.training import worst_cases
 from flprivacy.training.alone import train_central
 
 CANARIES, PASSES = 500, 10
@@ -84,17 +87,15 @@ def test_clients_of_federated_training_are_checked_by_canaries_of_their_own(
     assert checked(run, run.canaries.included).verdict == verdict
 
 
-def test_sites_are_checked_by_canaries_that_are_sites(
-    scans: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sites_are_checked_by_canaries_that_are_sites(scans: Cohort, tmp_path: Path) -> None:
     privacy = dataclasses.replace(CLAIM, unit="site", noise_multiplier=1.5, sampling_rate=0.2, delta=1e-4)
     settings = {"privacy": privacy, "canaries": CanaryConfig(count=CANARIES), "rounds": 10}
     run = private_run(scans, tmp_path / "right", "federated", **settings)
     assert run.private.events[0].population == pytest.approx(3 + run.canaries.count, rel=0.05)
     assert checked(run, run.canaries.included).verdict == NOT_CONTRADICTED
-    monkeypatch.setattr(site_level, "gaussian", lambda stream, seed, key, size: np.zeros(size))
     silent = private_run(scans, tmp_path / "no-noise", "federated", **settings)
-    assert checked(silent, silent.canaries.included).verdict == CONTRADICTED
+    with planted("no noise on sites"):
+        assert checked(silent, silent.canaries.included).verdict == CONTRADICTED
 
 
 def audited(included: np.ndarray, scores: dict[str, np.ndarray], **settings: float) -> EpsilonAudit:
@@ -159,10 +160,11 @@ dp_check:
 """
 
 
-def test_the_steps_train_check_and_report(tmp_path: Path) -> None:
+def test_the_steps_train_check_and_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from flprivacy.steps.make_cohort import make_cohort
     from flprivacy.steps.train_target import train_target
 
+    monkeypatch.setattr(worst_cases, "worst_cases", partial(worst_cases.worst_cases, trials=60))  # to save time
     preset = tmp_path / "mine.yaml"
     preset.write_text(PRESET)
     plan, store = tmp_path / "plan.json", str(tmp_path / "store")
@@ -181,6 +183,10 @@ def test_the_steps_train_check_and_report(tmp_path: Path) -> None:
     assert found.n_included + found.n_excluded == 60
     text = page.read_text()
     assert "claim not contradicted" in text
+    assert [c.name for c in found.worst_cases] == ["one against all", "many scans", "one more"]
+    assert all(c.verdict == NOT_CONTRADICTED for c in found.worst_cases)
+    assert {round(b.confidence, 6) for b in found.bounds} == {round(1 - 0.05 / 4 / 8, 6)}  # of four checks, 8 bounds
+    assert "Worst cases, repeated" in text
     assert text.count("<img") == 2
     assert "<script" not in text
     assert check_dp_policy(check=tmp_path / "check", fail_on_leak=True) == NOT_CONTRADICTED
@@ -188,6 +194,25 @@ def test_the_steps_train_check_and_report(tmp_path: Path) -> None:
     assert check_dp_policy(check=tmp_path / "check", fail_on_leak=False) == CONTRADICTED
     with pytest.raises(PolicyError, match="dp-check: "):
         check_dp_policy(check=tmp_path / "check", fail_on_leak=True)
+
+
+def test_a_worst_case_alone_contradicts_and_says_which(tmp_path: Path, scans: Cohort) -> None:
+    from flprivacy.training.train import train_target
+
+    privacy = dataclasses.replace(CLAIM, sampling_rate=0.5)
+    config = TargetConfig(
+        topology="central", architecture="tiny", epochs=1, privacy=privacy, canaries=CanaryConfig(count=40)
+    )
+    work, out = tmp_path / "work", tmp_path / "out"
+    with patch.dict(ARCHITECTURES, tiny=TINY):
+        record = train_target("t", config, scans, protocol="standard", work=work, out=out)
+    with planted("clients weighted by scans") as method:
+        cases = worst_cases.worst_cases(method, cases=["many scans"], trials=100)
+    found = check_target(out, record, confidence=0.95, cases=cases)
+    assert (found.verdict, found.worst_cases[0].verdict) == (CONTRADICTED, CONTRADICTED)
+    assert found.reason.startswith("many scans: with 98% confidence the canaries prove an epsilon of at least")
+    assert found.epsilon_lower <= found.claimed_epsilon  # of canaries
+    assert check_target(out, record, confidence=0.95).verdict == NOT_CONTRADICTED
 
 
 def test_a_target_without_canaries_and_a_check_without_privacy_are_refused(tmp_path: Path) -> None:

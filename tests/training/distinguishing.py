@@ -1,23 +1,19 @@
 """Distinguishing experiments: many small trainings, one unit in or out by a fair coin, and what an observer can prove.
 
-They show mistakes that canaries of a single run cannot, because only one unit at a time makes them visible.
+They go through whole cohorts and topologies; :mod:`flprivacy.training.worst_cases` is the product's own, smaller kind.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
-from private_examples import private_run, softmax_regression
-from tiny_training import SHAPE, tiny_manifest, write_tiny_cohort
+from private_examples import private_run
+from tiny_training import tiny_manifest, write_tiny_cohort
 
 from flprivacy.auditing.epsilon.audit import EpsilonAudit, audit_epsilon
-from flprivacy.privacy.accounting import account
-from flprivacy.privacy.config import DpSgdConfig, PrivacyConfig
-from flprivacy.privacy.events import SampledGaussianSteps
-from flprivacy.privacy.gradients import DpSgdRule
+from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.training.alone import train_central
 from flprivacy.training.federated import train_federated
 from flprivacy.training.topology import Run
@@ -107,36 +103,3 @@ def _by_spread(
     plan = worlds[False].private
     _, stated = plan.state({client: event.steps for client, event in plan.events.items()})
     return audited(score, runs=runs, claimed=stated.epsilon, delta=stated.delta)
-
-
-def opposed_canary(make_rule: Callable[..., DpSgdRule], *, runs: int, steps: int = 4) -> Told:
-    """The worst case of a clipped mean: a canary against the direction of all others, much longer than they are.
-
-    Every unit is in every step. The right rule lets the canary move a step by the clip norm, as is claimed. If the mean
-    of the batch is clipped instead, the canary reverses that mean, which is twice as much.
-    """
-    noise, clip, batch = 2.0, 1.0, 4
-    model = softmax_regression()
-    config = DpSgdConfig(clip_norm=clip, noise_multiplier=noise, expected_batch=float(batch))
-    rule = make_rule(model, keras.optimizers.SGD(0.1), config, seed=0)
-    start = model.get_weights()
-    along = np.zeros(start[0].shape, dtype=np.float32)
-    along[0, 0] = 1.0
-    x = np.zeros((batch, *SHAPE, 1), dtype=np.float32)
-    y = np.eye(2, dtype=np.float32)[np.zeros(batch, dtype=int)]
-    event = SampledGaussianSteps(
-        steps=steps, sampling_rate=1.0, noise_multiplier=noise, clip_norm=clip, unit="scan", population=batch
-    )
-    delta = 1e-3
-
-    def score(inside: bool, number: int) -> float:
-        model.set_weights(start)
-        rule._seed = number
-        for step in range(steps):
-            rule.contribute([10.0 * clip * batch * along])
-            if inside:
-                rule.contribute([-1000.0 * clip * batch * along])
-            rule.step(x, y, np.ones(batch, dtype=np.float32), key=(step,))
-        return float(model.get_weights()[0][0, 0])
-
-    return audited(score, runs=runs, claimed=account([event], delta=delta).epsilon, delta=delta)

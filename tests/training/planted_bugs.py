@@ -4,18 +4,23 @@ Each stands in for one part of :func:`flprivacy.training.dp_sgd.dp_sgd` and clai
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from unittest.mock import patch
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from flprivacy.privacy import site_level
 from flprivacy.privacy.config import DpSgdConfig
 from flprivacy.privacy.gradients import DpSgdRule, StepResult
 from flprivacy.privacy.randomness import NOISE, generator
 from flprivacy.privacy.sampling import Chunk
+from flprivacy.training import federated, private_run
 from flprivacy.training.dp_sgd import dp_sgd
+from flprivacy.training.method import Method
 from flprivacy.training.private_run import PrivateRun
 
 
@@ -53,7 +58,7 @@ class MicrobatchOfAll:
         self._add(gradients)
         self._count += 1
 
-    def step(self, x, y, mask, *, key, ends=None, last=True):
+    def step(self, x, y, mask, *, key, scans=None, ends=None, last=True):
         self._add([g.numpy() for g in self._gradient(tf.constant(x), tf.constant(y), tf.constant(mask))])
         self._count += float(mask.sum())
         if not last:
@@ -108,6 +113,25 @@ def everybody(run: PrivateRun, n: int, physical: int, key: tuple[int, ...]) -> I
     yield from _chunks_of(np.concatenate([scans, np.arange(first, n)]), physical)
 
 
+def by_scans(run, clients, drawn) -> list[int]:
+    """Clients of private training count by their numbers of scans, as in FedAvg without privacy."""
+    return [len(clients[c]) for c in drawn]
+
+
+def counted(config, name: str, number: int) -> int:
+    """The number of units is read off the data although it is to be declared."""
+    return number
+
+
+@contextmanager
+def planted(name: str) -> Iterator[Callable[..., Method]]:
+    """Yield the method of a training, while the mistakes outside of methods are in place."""
+    with ExitStack() as stack:
+        for module, attribute, broken in ELSEWHERE.get(name, ()):
+            stack.enter_context(patch.object(module, attribute, broken))
+        yield METHODS.get(name, dp_sgd)
+
+
 RIGHT = "right"
 METHODS = {
     RIGHT: dp_sgd,
@@ -118,9 +142,17 @@ METHODS = {
     ),
     "batches in order": partial(dp_sgd, chunks=in_order),
     "everybody in every step": partial(dp_sgd, chunks=everybody),
-    # What the check cannot see at this scale; see docs/method.md.
-    "batches shuffled": partial(dp_sgd, chunks=shuffled),
+    # What canaries of one training cannot see at this scale; see docs/method.md.
     "batch mean clipped, noise on the mean": partial(dp_sgd, make_rule=partial(MicrobatchOfAll, noise_on_mean=True)),
     "noise halved": partial(dp_sgd, make_rule=partial(Scaled, factor=lambda config: 0.5)),
+    "noise a fifth too small": partial(dp_sgd, make_rule=partial(Scaled, factor=lambda config: 0.8)),
+    "batches shuffled": partial(dp_sgd, chunks=shuffled),
 }
-CAUGHT = tuple(name for name in METHODS if name != RIGHT)[:5]
+ELSEWHERE = {
+    "clients weighted by scans": [(federated, "_shares", by_scans)],
+    "number of units read off the data": [(private_run, "public_units", counted)],
+    "no noise on sites": [(site_level, "gaussian", lambda stream, seed, key, size: np.zeros(size))],
+}
+CAUGHT = tuple(METHODS)[1:6]  # by canaries of one training
+REPEATED = ("batch mean clipped, noise on the mean", "noise halved", *tuple(ELSEWHERE)[:2])  # by worst cases alone
+INVISIBLE = tuple(METHODS)[-2:]

@@ -57,8 +57,8 @@ def test_the_mean_is_over_scans_not_batches(learner: Learner, pool: Pool) -> Non
     seen: list[tuple[float, float, float]] = []
     run = learner._step.run
 
-    def spy(volumes: np.ndarray, classes: np.ndarray, batch: Batch):
-        result = run(volumes, classes, batch)
+    def spy(volumes: np.ndarray, classes: np.ndarray, batch: Batch, keys: np.ndarray):
+        result = run(volumes, classes, batch, keys)
         seen.append((result.loss, result.accuracy, float(batch.weights.sum())))
         return result
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from flprivacy.core.cohort import Cohort
+from flprivacy.models.architecture import Architecture, linear_head, scan_input, trunk_model
 from flprivacy.training.method import Method, compile_step, shuffled_batches
 from tests.cohort_builder import build_cohort, cohort_meta
 
@@ -66,6 +67,15 @@ def linear_network() -> keras.Model:
     classes = keras.layers.Dense(2, "softmax", use_bias=False, kernel_initializer="zeros")(x)
     return keras.Model(scans, classes)
 
+
+def _tiny_trunk(shape: tuple[int, int, int]) -> keras.Model:
+    scan = scan_input(shape)
+    x = keras.layers.Flatten()(keras.layers.AveragePooling3D((2, 4, 4))(scan))
+    return trunk_model(scan, keras.layers.Dropout(0.2, seed=7, name="dropped")(x))
+
+
+TINY = Architecture((8, 32, 40), _tiny_trunk, linear_head)
+"""Softmax regression on averages, with a random layer, as a registered architecture would be: built in no time."""
 
 SGD = Method(
     name="sgd",

@@ -30,6 +30,20 @@ class EpsilonBound:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepeatedCheck:
+    """A worst case: many tiny trainings by the same code, each with or without one unit, and their own claim."""
+
+    name: str
+    what: str  # what differs between in and out, and what is observed
+    trials: int
+    claimed_epsilon: float  # of each training, at ``delta``
+    delta: float
+    bounds: tuple[EpsilonBound, ...]  # strongest first
+    verdict: str  # ``claim contradicted`` or ``claim not contradicted``
+    reason: str  # the verdict in a sentence
+
+
+@dataclass(frozen=True, kw_only=True)
 class DpCheck(JsonRecord):
     """A check of one training."""
 
@@ -45,10 +59,11 @@ class DpCheck(JsonRecord):
     canaries: str  # kind of the canaries
     n_included: int  # canaries that were trained on
     n_excluded: int  # canaries that were not
-    confidence: float  # with which all bounds hold together
-    bounds: tuple[EpsilonBound, ...]  # every bound, strongest first
+    confidence: float  # with which all bounds hold together, those of worst cases too
+    bounds: tuple[EpsilonBound, ...]  # every bound from canaries, strongest first
     epsilon_lower: float  # the strongest
-    verdict: str  # ``claim contradicted`` or ``claim not contradicted``
+    verdict: str  # ``claim contradicted``, by canaries or a worst case, or ``claim not contradicted``
     reason: str  # the verdict in a sentence
     scores: dict[str, dict[str, tuple[float, ...]]]  # score name -> {"in": ..., "out": ...}, the canaries' scores
+    worst_cases: tuple[RepeatedCheck, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)  # command, configuration and versions

@@ -30,6 +30,11 @@ def validate(model: keras.Model) -> None:
     _refuse_unseen_updates(model)
 
 
+def is_random_state(variable: keras.Variable) -> bool:
+    """Whether a variable is what a random layer draws from: a key and a counter."""
+    return not keras.backend.is_float_dtype(variable.dtype) and tuple(variable.shape) == (2,)
+
+
 def refuse_batch_statistics(model: keras.Model) -> None:
     """Refuse a network with BatchNormalization that trains, whose statistics site-level noise would ruin.
 
@@ -89,8 +94,7 @@ def _refuse_unseen_updates(model: keras.Model) -> None:
     x = rng.normal(size=shape).astype(np.float32)
     _, after = model.stateless_call(model.trainable_variables, variables, x, training=True)
     for variable, old, new in zip(variables, before, after, strict=True):
-        floating = keras.backend.is_float_dtype(variable.dtype)
-        if floating and not np.array_equal(old, keras.ops.convert_to_numpy(new)):
+        if not is_random_state(variable) and not np.array_equal(old, keras.ops.convert_to_numpy(new)):
             raise TrainingError(
                 f"variable {variable.path!r} changes in a forward pass in training mode: it would be published "
                 "without noise; freeze its layer or replace it"

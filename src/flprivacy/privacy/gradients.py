@@ -25,9 +25,11 @@ from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.privacy.compatibility import validate
 from flprivacy.privacy.config import DpSgdConfig
 from flprivacy.privacy.events import PATIENT, SCAN
-from flprivacy.privacy.randomness import NOISE, gaussian
+from flprivacy.privacy.randomness import LAYERS, NOISE, gaussian, generator
 
 FloatArray = npt.NDArray[np.float32]
+
+_STATES = 1 << 31  # of each half of what a random layer draws from
 
 
 class StepResult(NamedTuple):
@@ -97,6 +99,7 @@ class DpSgdRule:
         mask: npt.ArrayLike,
         *,
         key: Sequence[int],
+        scans: npt.ArrayLike | None = None,
         ends: npt.ArrayLike | None = None,
         last: bool = True,
     ) -> StepResult | None:
@@ -107,6 +110,8 @@ class DpSgdRule:
             y: (physical, class) one-hot classes.
             mask: (physical,) 1 for a drawn scan, 0 for filling, in any order.
             key: names the step's noise; each step of a run, on every client, needs its own.
+            scans: (physical,) uint64 key of each scan, which random layers draw from with the secret seed and ``key``:
+                so a scan's masks do not depend on who else takes part. Not needed where the network has no such layer.
             ends: (physical,) 1 where a patient's last scan stands; not needed where the unit is a scan.
             last: whether the step is complete with this chunk; the result is None before.
 
@@ -117,14 +122,15 @@ class DpSgdRule:
         mask = np.asarray(mask, dtype=np.float32)
         stops = self._ends(mask, ends)
         self._check(x, mask, stops, tuple(key))
+        masks = self._masks(key, scans, len(mask))
         if not last:
             self._pending = tuple(key)
-            self._accumulator.add(x, y, mask, stops)
+            self._accumulator.add(x, y, mask, stops, masks)
             return None
         self._pending = None
         noise = gaussian(NOISE, self._seed, key, self._accumulator.size)
         noise *= self._config.clip_norm * self._config.noise_multiplier
-        totals = self._accumulator.add_and_apply(x, y, mask, stops, noise, self._config.expected_batch)
+        totals = self._accumulator.add_and_apply(x, y, mask, stops, masks, noise, self._config.expected_batch)
         self._accumulator.reset()
         return self._result(totals)
 
@@ -155,6 +161,16 @@ class DpSgdRule:
             raise TrainingError("the contributed gradient is not finite; nothing was added")
         scale = min(1.0, self._config.clip_norm / norm) if norm > 0.0 else 1.0
         self._accumulator.contribute([np.asarray(scale * g, dtype=np.float32) for g in gradients])
+
+    def _masks(self, key: Sequence[int], scans: npt.ArrayLike | None, physical: int) -> npt.NDArray[np.int64]:
+        """Return (physical, random layer, 2) states that random layers draw from."""
+        layers = self._accumulator.random_layers
+        if scans is None and layers:
+            raise TrainingError("scans is missing, but the network has random layers; give a key for each scan")
+        keys = np.zeros(physical, dtype=np.uint64) if scans is None else np.asarray(scans, dtype=np.uint64)
+        words = np.stack([keys >> np.uint64(33), keys & np.uint64(_STATES - 1)], axis=-1).astype(np.int64)
+        base = generator(LAYERS, self._seed, key).integers(_STATES, size=(layers, 2))
+        return np.asarray(base ^ words[:, None, :])
 
     def _ends(self, mask: FloatArray, ends: npt.ArrayLike | None) -> FloatArray:
         """Return where units end: at every drawn scan, or where the caller says that a patient's scans do."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from flprivacy.core.tensorflow_environment import threads
+from flprivacy.privacy.compatibility import is_random_state
 from flprivacy.privacy.events import PATIENT
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+Noise = npt.NDArray[np.float64]
 Tensor = Any
 
 N_TOTALS = 6
@@ -58,8 +61,8 @@ class TensorFlowAccumulator:
         self._config = config
         self._shapes = [tuple(v.shape) for v in model.trainable_variables]
         self._sizes = [math.prod(shape) for shape in self._shapes]
-        # What a forward pass may change is random layers' seeds (see compatibility); the rest stays out of the loop.
-        self._seeds = [not keras.backend.is_float_dtype(v.dtype) for v in model.non_trainable_variables]
+        # What a forward pass may change is the states of random layers, which each scan brings along.
+        self._random = [is_random_state(v) for v in model.non_trainable_variables]
         self._sum: Tensor = None
         self._unit: Tensor = None
         self._totals: Tensor = None
@@ -71,15 +74,20 @@ class TensorFlowAccumulator:
         """Number of trainable weights, which all take noise."""
         return sum(self._sizes)
 
-    def add(self, x: Any, y: Any, mask: FloatArray, ends: FloatArray) -> None:
-        """Add a chunk's clipped gradients to the sum."""
-        self._call(x, y, mask, ends, np.zeros(0), 1.0, last=False)
+    @property
+    def random_layers(self) -> int:
+        """Number of states that a scan has to bring along."""
+        return sum(self._random)
+
+    def add(self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, masks: IntArray) -> None:
+        """Add a chunk's clipped gradients to the sum; ``masks`` is (scan, random layer, 2)."""
+        self._call(x, y, mask, ends, masks, np.zeros(0), 1.0, last=False)
 
     def add_and_apply(
-        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, noise: npt.NDArray[np.float64], denominator: float
-    ) -> npt.NDArray[np.float64]:
+        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, masks: IntArray, noise: Noise, denominator: float
+    ) -> Noise:
         """Add a chunk, then (size,) noise, update the model unless a gradient was not finite, and return the totals."""
-        self._call(x, y, mask, ends, noise, denominator, last=True)
+        self._call(x, y, mask, ends, masks, noise, denominator, last=True)
         return np.asarray(self._totals.numpy(), dtype=np.float64)
 
     def contribute(self, gradients: Sequence[npt.NDArray[Any]]) -> None:
@@ -99,7 +107,8 @@ class TensorFlowAccumulator:
         y: Any,
         mask: FloatArray,
         ends: FloatArray,
-        noise: npt.NDArray[np.float64],
+        masks: IntArray,
+        noise: Noise,
         denominator: float,
         *,
         last: bool,
@@ -108,7 +117,7 @@ class TensorFlowAccumulator:
         used = int(positions[-1]) + 1 if len(positions) else 0  # the filling behind is not copied
         tensors = [tf.convert_to_tensor(a[:used], tf.float32) for a in (x, y, ends)]
         state = (self._sum, self._unit, self._totals)
-        inputs = (*tensors, tf.constant(positions))
+        inputs = (*tensors, tf.constant(masks[:used]), tf.constant(positions))
         draws = (tf.constant(noise, tf.float64), tf.constant(denominator, tf.float64))
         self._sum, self._unit, self._totals = self._compiled(state, inputs, draws, tf.constant(last))
 
@@ -116,7 +125,8 @@ class TensorFlowAccumulator:
         """Return what the compiled function takes: any number of scans, so that it is traced once."""
         state = tuple(tf.TensorSpec(part.shape) for part in (self._sum, self._unit, self._totals))
         scan, answer = self._model.input_shape[1:], self._model.output_shape[1:]
-        scans = (tf.TensorSpec((None, *scan)), tf.TensorSpec((None, *answer)), tf.TensorSpec((None,)))
+        masks = tf.TensorSpec((None, self.random_layers, 2), tf.int64)
+        scans = (tf.TensorSpec((None, *scan)), tf.TensorSpec((None, *answer)), tf.TensorSpec((None,)), masks)
         draws = (tf.TensorSpec((None,), tf.float64), tf.TensorSpec((), tf.float64))
         return state, (*scans, tf.TensorSpec((None,), tf.int32)), draws, tf.TensorSpec((), tf.bool)
 
@@ -128,31 +138,26 @@ class TensorFlowAccumulator:
         count = tf.size(order)
         weights = [tf.convert_to_tensor(v.value) for v in self._model.trainable_variables]
         others = [tf.convert_to_tensor(v.value) for v in self._model.non_trainable_variables]
-        seeds = [value for value, is_seed in zip(others, self._seeds, strict=True) if is_seed]
 
-        def body(i: Tensor, held: tuple[Tensor, ...], seeds: list[Tensor]) -> tuple[Any, ...]:
-            rest = iter(seeds)
-            now = [next(rest) if is_seed else value for value, is_seed in zip(others, self._seeds, strict=True)]
-            held, after = self._add_scan(weights, held, now, scans, order[i])
-            return i + 1, held, [value for value, is_seed in zip(after, self._seeds, strict=True) if is_seed]
+        def body(i: Tensor, held: tuple[Tensor, ...]) -> tuple[Any, ...]:
+            return i + 1, self._add_scan(weights, held, others, scans, order[i])
 
-        _, held, seeds = tf.while_loop(
-            lambda i, *_: i < count, body, (tf.constant(0), state, seeds), parallel_iterations=_scans_at_once()
+        _, held = tf.while_loop(
+            lambda i, *_: i < count, body, (tf.constant(0), state), parallel_iterations=_scans_at_once()
         )
-        variables = zip(self._model.non_trainable_variables, self._seeds, strict=True)
-        for variable, value in zip([v for v, is_seed in variables if is_seed], seeds, strict=True):
-            variable.assign(value)
         whole = tf.logical_and(last, tf.equal(held[2][5], 0.0))
         tf.cond(whole, lambda: self._apply(held[0], *draws), lambda: tf.constant(0))
         return tuple(held)
 
     def _add_scan(
         self, weights: list[Tensor], held: tuple[Tensor, ...], others: list[Tensor], scans: list[Tensor], at: Tensor
-    ) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+    ) -> tuple[Tensor, ...]:
         total, gathered, totals = held
         # Gathered, not sliced: the shape of one scan is then known when the function is traced.
-        x, y, end = (tf.gather(a, at) for a in scans)
-        loss, correct, gradient, others = self._gradient(weights, others, x[None], y[None])
+        x, y, end, masks = (tf.gather(a, at) for a in scans)
+        states = iter(tf.unstack(masks))
+        others = [next(states) if is_state else value for value, is_state in zip(others, self._random, strict=True)]
+        loss, correct, gradient = self._gradient(weights, others, x[None], y[None])
         unit = gathered + gradient if self._config.unit == PATIENT else gradient
         norm = tf.sqrt(2.0 * tf.nn.l2_loss(unit))
         finite = tf.math.is_finite(norm)
@@ -164,25 +169,25 @@ class TensorFlowAccumulator:
         clipped = tf.cast(norm > self._config.clip_norm, tf.float32) * end
         broken = (1.0 - tf.cast(finite, tf.float32)) * end
         totals = totals + tf.stack([loss, correct, 1.0, end, clipped, broken])
-        return (total, gathered, totals), others
+        return total, gathered, totals
 
     def _gradient(
         self, weights: list[Tensor], others: list[Tensor], x: Tensor, y: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-        """Return loss, whether the scan is classified correctly (0 or 1), flat float32 gradient and other variables.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return loss, whether the scan is classified correctly (0 or 1), and flat float32 gradient.
 
         Weights are tensors read before the loop: with nothing read or written inside, iterations can overlap.
         """
         scale = self._config.loss_scale
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
-            probabilities, others = self._model.stateless_call(weights, others, x, training=True)
+            probabilities, _ = self._model.stateless_call(weights, others, x, training=True)
             loss = tf.cast(keras.losses.categorical_crossentropy(y, probabilities)[0], tf.float32)
             scaled = loss * scale if scale != 1.0 else loss
         parts = tape.gradient(scaled, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         flat = tf.concat([tf.reshape(tf.cast(tf.convert_to_tensor(p), tf.float32), [-1]) for p in parts], axis=0)
         correct = tf.cast(tf.equal(tf.argmax(probabilities[0]), tf.argmax(y[0])), tf.float32)
-        return loss, correct, flat / scale if scale != 1.0 else flat, others
+        return loss, correct, flat / scale if scale != 1.0 else flat
 
     def _apply(self, total: Tensor, noise: Tensor, denominator: Tensor) -> Tensor:
         """Add the step's noise, divide by the expected batch and update the model."""

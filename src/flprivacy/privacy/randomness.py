@@ -25,7 +25,7 @@ from flprivacy.core.tensorflow_environment import threads
 
 FloatArray = npt.NDArray[np.float64]
 
-SAMPLING, NOISE, SITE_NOISE = "sampling", "noise", "site-noise"
+SAMPLING, NOISE, SITE_NOISE, LAYERS = "sampling", "noise", "site-noise", "layers"
 _DRAWS = 2
 _BLOCK = 1 << 16  # values of one generator
 

@@ -46,7 +46,8 @@ def write_dp_check(check: DpCheck, path: Path) -> None:
 
 def check_lines(check: DpCheck) -> list[str]:
     """Return the verdict in plain lines."""
-    return [f"{check.verdict}: {check.reason}.", f"The claim: {check.claim}."]
+    cases = [f"Worst case, {c.name} ({c.what}), {c.trials} trials: {c.verdict}; {c.reason}." for c in check.worst_cases]
+    return [f"{check.verdict}: {check.reason}.", f"The claim: {check.claim}.", *cases]
 
 
 def check_table(check: DpCheck) -> Table:

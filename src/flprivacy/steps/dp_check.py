@@ -2,9 +2,10 @@
 
 import platform
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -12,9 +13,10 @@ from flprivacy import __version__
 from flprivacy.auditing.epsilon.audit import audit_epsilon
 from flprivacy.core.artifacts import CHECK_FILE, REPORT_FILE
 from flprivacy.core.digests import digest_json
-from flprivacy.core.dp_check import CONTRADICTED, DpCheck
+from flprivacy.core.dp_check import CONTRADICTED, NOT_CONTRADICTED, DpCheck, RepeatedCheck
 from flprivacy.core.errors import AuditError
 from flprivacy.core.target import TARGET_FILE, TargetRecord
+from flprivacy.core.tensorflow_environment import import_keras
 from flprivacy.execution.container import StepResult
 from flprivacy.execution.isolation import need_success
 from flprivacy.storage.artifact_store import deliver
@@ -24,11 +26,16 @@ from flprivacy.study.plan import Plan
 from flprivacy.targets.folder import read_target
 from flprivacy.targets.lineage import private_part, released_training
 
+if TYPE_CHECKING:
+    from flprivacy.training.worst_cases import Trials
+
 _EXCEPT_SCORES = ("included",)
 
 
 def dp_check(*, plan: Path, target: Path, store: str, check: Path, page: Path) -> StepResult:
     """Set the lower bound on epsilon that a target's canaries prove against the epsilon that its training claims.
+
+    Beside it, tiny trainings by the same code are repeated with and without one unit, for mistakes that only they show.
 
     Args:
         target: a private target that was trained with canaries.
@@ -49,10 +56,10 @@ def dp_check(*, plan: Path, target: Path, store: str, check: Path, page: Path) -
     inputs = {"target": record.digest, "claim": [record.epsilon, record.delta], "confidence": confidence}
 
     def make(work: Path, folder: Path) -> None:
-        del work  # seconds of arithmetic: nothing to resume
+        del work  # less than a minute: nothing to resume
         from flprivacy.reporting.dp_check import write_dp_check  # imports matplotlib: only when there is work
 
-        found = check_target(target, record, confidence=confidence)
+        found = check_target(target, record, confidence=confidence, cases=_worst_cases(target, record))
         cohort = {"cohort": run.study.cohort.name} if run.study.cohort else {}
         found = replace(found, provenance=_provenance(run.command, record, found.cohort_digest) | cohort)
         found.write(folder / CHECK_FILE)
@@ -65,11 +72,25 @@ def dp_check(*, plan: Path, target: Path, store: str, check: Path, page: Path) -
     return StepResult(metadata={"metrics": metrics | {"contradicted": float(done.verdict == CONTRADICTED)}})
 
 
-def check_target(target: Path, record: TargetRecord, *, confidence: float) -> DpCheck:
-    """Set what a target's canaries prove against what it claims.
+def _worst_cases(target: Path, record: TargetRecord) -> list["Trials"]:
+    """Train the worst cases, drawn from the canaries' seed so that a repeated check finds the same."""
+    import_keras()
+    from flprivacy.privacy.gradients import prepare_process  # imports Keras: only when there is work
+    from flprivacy.training.worst_cases import worst_cases
+
+    prepare_process()
+    part = private_part(target, record)
+    seed = part.lineage.training.get("canaries", {}).get("seed", 0) if part is not None else 0
+    return worst_cases(seed=seed)
+
+
+def check_target(target: Path, record: TargetRecord, *, confidence: float, cases: Sequence["Trials"] = ()) -> DpCheck:
+    """Set what a target's canaries and the worst cases of private training prove against what each claims.
+
+    All bounds hold together with ``confidence``, each check taking an equal share of the error.
 
     Raises:
-        AuditError: it holds no canaries or claims nothing.
+        AuditError: the target holds no canaries or claims nothing.
     """
     part = private_part(target, record)
     canaries = part.lineage.canaries if part is not None else ""
@@ -81,7 +102,11 @@ def check_target(target: Path, record: TargetRecord, *, confidence: float) -> Dp
     included = table["included"].to_numpy(dtype=bool)
     scores = {str(name): table[name].to_numpy(dtype=float) for name in table.columns if name not in _EXCEPT_SCORES}
     ins, outs = ({name: values[chosen] for name, values in scores.items()} for chosen in (included, ~included))
-    found = audit_epsilon(ins, outs, delta=record.delta, confidence=confidence, claimed_epsilon=record.epsilon)
+    share = 1.0 - (1.0 - confidence) / (1 + len(cases))
+    found = audit_epsilon(ins, outs, delta=record.delta, confidence=share, claimed_epsilon=record.epsilon)
+    repeated = tuple(_check_case(case, share) for case in cases)
+    broken = [f"{case.name}: {case.reason}" for case in repeated if case.verdict == CONTRADICTED]
+    by_canaries = found.verdict == CONTRADICTED
     return DpCheck(
         name=record.name,
         target_digest=record.digest,
@@ -96,9 +121,25 @@ def check_target(target: Path, record: TargetRecord, *, confidence: float) -> Dp
         confidence=confidence,
         bounds=found.bounds,
         epsilon_lower=found.epsilon_lower,
+        verdict=CONTRADICTED if by_canaries or broken else NOT_CONTRADICTED,
+        reason=broken[0] if broken and not by_canaries else found.reason,
+        scores={name: {"in": tuple(ins[name].tolist()), "out": tuple(outs[name].tolist())} for name in scores},
+        worst_cases=repeated,
+    )
+
+
+def _check_case(case: "Trials", confidence: float) -> RepeatedCheck:
+    ins, outs = ({"repeated": case.scores[chosen]} for chosen in (case.included, ~case.included))
+    found = audit_epsilon(ins, outs, delta=case.delta, confidence=confidence, claimed_epsilon=case.epsilon)
+    return RepeatedCheck(
+        name=case.name,
+        what=case.what,
+        trials=len(case.scores),
+        claimed_epsilon=case.epsilon,
+        delta=case.delta,
+        bounds=found.bounds,
         verdict=found.verdict,
         reason=found.reason,
-        scores={name: {"in": tuple(ins[name].tolist()), "out": tuple(outs[name].tolist())} for name in scores},
     )
 
 

@@ -18,7 +18,7 @@ _CODE_OF_KIND = {
     "scores": ("core", "cohorts", "models", "targets", "attacks"),
     "audit": ("core", "auditing"),
     "report": ("core", "reporting"),
-    "dp_check": ("core", "privacy", "auditing", "reporting"),
+    "dp_check": ("core", "privacy", "training", "auditing", "reporting"),
 }
 
 

@@ -42,6 +42,9 @@ def _fill(client: MlflowClient, run: str, check: DpCheck, folder: Path) -> None:
     for bound in check.bounds:
         key = f"epsilon_lower.{bound.score}.{bound.method}"
         values[key] = max(bound.epsilon_lower, values.get(key, 0.0))
+    for case in check.worst_cases:
+        key = f"worst_case.{case.name.replace(' ', '_')}"
+        values |= {f"{key}.epsilon_claimed": case.claimed_epsilon, f"{key}.epsilon_lower": case.bounds[0].epsilon_lower}
     params = {
         "audit.canaries": check.canaries,
         "audit.canaries_included": str(check.n_included),

@@ -13,6 +13,7 @@
     private_run        the plan of one private run, and the secret that draws its noise
     local              Learner: one compiled model that trains on one client after another
     canaries           records put in by fair coins, scored after training; gradient_canaries: those without a scan
+    worst_cases        many tiny trainings with and without one unit, for what canaries cannot show
     checkpoint         what a killed run carries on from
     utility            how well a model does the disease task
     publication        the target folder: weights and target.json, and the private part that auditors keep

@@ -20,7 +20,7 @@ from flprivacy.privacy.sampling import Chunk, patient_chunks, physical_batch, sc
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.draws import Place
 from flprivacy.training.gradient_canaries import GradientCanaries
-from flprivacy.training.method import Batch, FloatArray, Method, Step, StepResult
+from flprivacy.training.method import Batch, FloatArray, Keys, Method, Step, StepResult
 from flprivacy.training.private_run import PrivateRun
 
 # Scans in memory at a time: a larger draw comes in several chunks, a small client's is padded by less.
@@ -108,7 +108,7 @@ class _PrivateStep:
         self._learning_rate = learning_rate
         self._begun: tuple[int, ...] | None = None
 
-    def run(self, volumes: FloatArray, classes: FloatArray, batch: Batch) -> StepResult | None:
+    def run(self, volumes: FloatArray, classes: FloatArray, batch: Batch, keys: Keys) -> StepResult | None:
         draw = cast(PrivateBatch, batch)
         event = self._run.events[draw.key[0]]
         if self._begun != draw.key:
@@ -120,7 +120,7 @@ class _PrivateStep:
                 self._rule.contribute(self._canaries.gradient(canary, self._model))
         before = self._canaries.look(self._model) if self._canaries and draw.last else None
         ends = draw.ends if self._run.config.unit == PATIENT else None
-        result = self._rule.step(volumes, classes, draw.weights, key=draw.key, ends=ends, last=draw.last)
+        result = self._rule.step(volumes, classes, draw.weights, key=draw.key, scans=keys, ends=ends, last=draw.last)
         if result is None:
             return None
         self._begun = None

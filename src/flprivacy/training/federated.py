@@ -48,7 +48,7 @@ def train_federated(run: Run) -> list[TrainedModel]:
         if done:
             counter.resume(sum(planned[:done]))
         for round_ in range(done, run.rounds):
-            weights, results = _round(run, weights, clients, drawn[round_], round_, counter, marks)
+            weights, results = train_round(run, weights, clients, drawn[round_], round_, counter, marks)
             counts = _counted(run, counts, results)
             entry: dict[str, float] = {"round": round_ + 1}
             if not run.site_level:
@@ -86,7 +86,7 @@ def _draw(run: Run, n_clients: int, round_: int) -> npt.NDArray[np.int64]:
     return draw_clients(n_clients, run.config.client_fraction, run.config.seed, round_)
 
 
-def _round(
+def train_round(
     run: Run,
     weights: Weights,
     clients: tuple[Indices, ...],

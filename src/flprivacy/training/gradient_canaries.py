@@ -26,14 +26,14 @@ class GradientCanaries:
         included: (canary,) whether its coin put it in.
         places: (canary,) the weight of each, a position in all trainable weights laid end to end.
         signs: (canary,) 1 or -1, the direction of its gradient.
-        length: L2 norm of its gradient before clipping.
+        lengths: (canary,) L2 norm of its gradient before clipping.
         clients: that share them.
     """
 
     included: npt.NDArray[np.bool_]
     places: npt.NDArray[np.int64]
     signs: FloatArray
-    length: float
+    lengths: FloatArray
     clients: int = 1
 
     @property
@@ -53,7 +53,7 @@ class GradientCanaries:
         """Return the gradient of a canary, one array a trainable tensor."""
         shapes = [tuple(v.shape) for v in model.trainable_variables]
         flat = np.zeros(sum(int(np.prod(s)) for s in shapes), dtype=np.float32)
-        flat[self.places[canary]] = self.signs[canary] * self.length
+        flat[self.places[canary]] = self.signs[canary] * self.lengths[canary]
         ends = np.cumsum([int(np.prod(s)) for s in shapes])
         return [part.reshape(s) for part, s in zip(np.split(flat, ends[:-1]), shapes, strict=True)]
 
@@ -118,6 +118,6 @@ def gradient_canaries(
         included=rng.random(config.count) < 0.5,
         places=rng.choice(candidates, size=config.count, replace=False),
         signs=rng.choice([-1.0, 1.0], size=config.count).astype(np.float32),
-        length=config.norm * clip_norm,
+        lengths=np.full(config.count, config.norm * clip_norm, dtype=np.float32),
         clients=clients,
     )

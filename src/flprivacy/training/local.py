@@ -106,7 +106,7 @@ class Learner:
         totals, size, steps = np.zeros(3), 0.0, 0
         for batch in self._method.batches(len(indices), self._config.batch_size, generator, place):
             scans = indices[batch.indices]
-            result = self._step.run(pool.view(scans, view), pool.one_hot(scans), batch)
+            result = self._step.run(pool.view(scans, view), pool.one_hot(scans), batch, pool.keys[scans])
             size += float(batch.weights.sum())
             if result is None:
                 continue

@@ -18,6 +18,7 @@ from flprivacy.training.config import TargetConfig
 from flprivacy.training.draws import Place
 
 FloatArray = npt.NDArray[np.float32]
+Keys = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,13 +66,14 @@ class Step:
     """A compiled optimisation step on one model.
 
     Attributes:
-        run: (volumes (batch, depth, height, width, 1), classes (batch, class) one-hot, the batch) -> result; updates
-            the model in place. Called with one batch size only. None: the step goes on with the next batch.
+        run: (volumes (batch, depth, height, width, 1), classes (batch, class) one-hot, the batch, (batch,) key of
+            each scan) -> result; updates the model in place. Called with one batch size only. None: the step goes on
+            with the next batch.
         optimizer: built; whatever it remembers between steps is in its variables.
         memory: what else the step remembers; kept with checkpoints, and with the model when it is trained.
     """
 
-    run: Callable[[FloatArray, FloatArray, Batch], StepResult | None]
+    run: Callable[[FloatArray, FloatArray, Batch, Keys], StepResult | None]
     optimizer: keras.optimizers.Optimizer
     memory: list[keras.Variable] = field(default_factory=list)
 
@@ -109,7 +111,8 @@ def compile_step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> S
     )
     optimizer.build(model.trainable_variables)
 
-    def run(volumes: FloatArray, classes: FloatArray, batch: Batch) -> StepResult:
+    def run(volumes: FloatArray, classes: FloatArray, batch: Batch, keys: Keys) -> StepResult:
+        del keys  # random layers draw from the network's own state
         logs = model.train_on_batch(volumes, classes, sample_weight=batch.weights, return_dict=True)
         return StepResult(loss=float(logs["loss"]), accuracy=float(logs["accuracy"]))
 

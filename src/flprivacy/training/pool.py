@@ -28,7 +28,7 @@ class Pool:
     Attributes:
         read: (k,) indices -> uint8 (k, depth, height, width).
         labels: (n,) disease class of each scan.
-        keys: (n,) what each scan's augmentation is drawn from.
+        keys: (n,) what each scan's augmentation is drawn from, and in private training its masks of random layers.
     """
 
     read: Callable[[Indices], Volumes]
