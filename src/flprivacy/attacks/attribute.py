@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from flprivacy.attacks.config import AttackConfig
+from flprivacy.attacks.contract import doubt_of
 from flprivacy.attacks.features import Forward, model_forward
 from flprivacy.attacks.finetune import FinetuneAttack
 from flprivacy.attacks.frozen import FrozenAttack
@@ -24,6 +25,7 @@ from flprivacy.core.errors import AttackError
 from flprivacy.core.scores import ScoreTable
 from flprivacy.core.target import ModelRecord, TargetRecord
 from flprivacy.core.vocabulary import JOINT, TOGETHER
+from flprivacy.models.foreign.statistics import misfit
 from flprivacy.models.registry import TargetModel
 from flprivacy.targets.folder import load_model, network_facts, read_target
 
@@ -54,6 +56,7 @@ def attack_attributes(
     _check_shape(record, cohort)
     scenario = prepare(config, cohort, protocol=protocol)
     target = LoadedTarget(target_folder, record, cohort.meta.window_hu)
+    doubt = target.doubt(scenario)
     frozen = FrozenAttack(scenario, target.sources(), target=record.name, work=work)
     accesses = _possible(config, record)
     direct = _direct(record)
@@ -64,7 +67,7 @@ def attack_attributes(
         done += JointAttack(frozen, direct, work=work, pixels=pixels).run()
     if "finetune" in accesses:
         done += FinetuneAttack(frozen, target.load).run()
-    return _published(scenario, done, record)
+    return _published(scenario, done, record, doubt)
 
 
 def _direct(record: TargetRecord) -> tuple[str, ...]:
@@ -105,6 +108,16 @@ class LoadedTarget:
         self._model = load_model(self._folder, self._record, name, into=self._model, window_hu=self._window_hu)
         return self._model
 
+    def doubt(self, scenario: Scenario) -> str:
+        """Return why no attack can clear the target; see :func:`flprivacy.attacks.contract.doubt_of`."""
+        first = self._record.models[0].name
+        return doubt_of(
+            self._record,
+            scenario,
+            misfit=lambda scans: misfit(self.load(first).trunk, scans),
+            forward=lambda: self._loaded_forward(first),
+        )
+
     def _source(self, one: ModelRecord) -> Source:
         record = self._record
         parts = [record.architecture, list(record.shape), record.n_classes, one.sha256]
@@ -137,7 +150,9 @@ def _check_shape(record: TargetRecord, cohort: Cohort) -> None:
         )
 
 
-def _published(scenario: Scenario, done: Sequence[Finished], record: TargetRecord) -> tuple[ScoreTable, pd.DataFrame]:
+def _published(
+    scenario: Scenario, done: Sequence[Finished], record: TargetRecord, doubt: str
+) -> tuple[ScoreTable, pd.DataFrame]:
     notes = {
         "protocol": scenario.protocol,
         "views": str(scenario.config.views),
@@ -159,5 +174,6 @@ def _published(scenario: Scenario, done: Sequence[Finished], record: TargetRecor
         role=record.role,
         architecture=record.architecture,
         notes=notes,
+        doubt=doubt,
         members=lambda access: access == TOGETHER or not several,
     )

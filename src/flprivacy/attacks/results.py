@@ -129,6 +129,7 @@ def tables(
     role: str,
     architecture: str = "",
     notes: dict[str, str],
+    doubt: str = "",
     members: Callable[[str], bool] = lambda access: True,
 ) -> tuple[ScoreTable, pd.DataFrame]:
     """Put finished attacks together: their scores, and their curves with columns CURVE_COLUMNS.
@@ -146,6 +147,7 @@ def tables(
         class_names={one.name: one.class_names for one in scenario.labels},
         left_out={one.name: len(scenario.test) - len(one.known(scenario.test)) for one in scenario.labels},
         notes=notes,
+        doubt=doubt,
         blocks=tuple(_blocks(scenario, done, target, members)),
     )
     curves = list(_curves(scenario, done, target))

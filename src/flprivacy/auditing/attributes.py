@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flprivacy.auditing.baselines import baselines_of
@@ -12,7 +12,16 @@ from flprivacy.auditing.plots import confusions, curves_with_bands, scatters
 from flprivacy.auditing.runs import AttackRuns, collect_runs
 from flprivacy.auditing.uncertainty import resample_patients
 from flprivacy.auditing.verdicts import few_seeds, judge
-from flprivacy.core.audit import AgeScatter, ConfusionMatrix, Curve, ExcessEstimate, MetricEstimate, Verdict
+from flprivacy.core.audit import (
+    INCONCLUSIVE,
+    NO_LEAK,
+    AgeScatter,
+    ConfusionMatrix,
+    Curve,
+    ExcessEstimate,
+    MetricEstimate,
+    Verdict,
+)
 from flprivacy.core.errors import AuditError
 from flprivacy.core.progress import progress
 from flprivacy.core.scores import ScoreTable
@@ -63,16 +72,25 @@ def audit_attributes(tables: Sequence[ScoreTable], curves: "pd.DataFrame", *, co
     cells = _estimate_cells(found, config)
     metrics = tuple(estimate for cell in cells for estimate in cell.metrics)
     excesses = tuple(estimate for cell in cells for estimate in cell.excesses)
+    verdicts = judge(metrics, excesses, config.policy.rules, confidence=config.confidence, note=note)
+    doubts = {table.target: table.doubt for table in tables}
     return AttributeAudit(
         metrics=metrics,
         excesses=excesses,
         comparisons=tuple(estimate for cell in cells for estimate in cell.comparisons),
-        verdicts=tuple(judge(metrics, excesses, config.policy.rules, confidence=config.confidence, note=note)),
+        verdicts=tuple(_doubted(verdict, doubts[verdict.attack.target]) for verdict in verdicts),
         confusions=tuple(confusions(attacks)),
         scatters=tuple(scatters(attacks)),
         curves=tuple(curves_with_bands(curves, confidence=config.confidence)),
         left_out=_left_out(tables),
     )
+
+
+def _doubted(verdict: Verdict, doubt: str) -> Verdict:
+    """Return a verdict that does not clear a target of which it is in doubt whether it was seen as it works."""
+    if not doubt or verdict.verdict != NO_LEAK:
+        return verdict
+    return replace(verdict, verdict=INCONCLUSIVE, reason=f"{doubt}; if it saw what it was trained on: {verdict.reason}")
 
 
 def _estimate_cells(found: dict[str, list[AttackRuns]], config: AuditConfig) -> list[CellEstimates]:

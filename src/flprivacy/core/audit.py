@@ -35,6 +35,7 @@ class TargetSummary:
     tensors_matched: int = 0
     tensors_total: int = 0
     notes: dict[str, str] = field(default_factory=dict)
+    doubt: str = ""  # why no attack can clear it, with what to do about it; empty where nothing speaks against it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,6 +84,8 @@ class ScoreTable:
     left_out: dict[str, int] = field(default_factory=dict)
     # free facts worth a line in the report (tensors matched, protocol ...)
     notes: dict[str, str] = field(default_factory=dict)
+    # why these scores cannot clear the target, with what to do about it; empty where nothing speaks against it
+    doubt: str = ""
     blocks: tuple[ScoreBlock, ...]  # one per attack configuration, at least one, each with a key of its own
 
     def __post_init__(self) -> None:
@@ -110,7 +112,7 @@ class ScoreTable:
                 yield block
 
     def _meta(self) -> dict[str, Any]:
-        names = ("target", "target_digest", "cohort_digest", "role", "architecture", "left_out", "notes")
+        names = ("target", "target_digest", "cohort_digest", "role", "architecture", "left_out", "notes", "doubt")
         return {k: getattr(self, k) for k in names} | {"class_names": {k: list(v) for k, v in self.class_names.items()}}
 
     def write(self, path: Path) -> None:

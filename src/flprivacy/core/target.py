@@ -81,6 +81,8 @@ class Origin:
     output: str = ""  # its output of that name; empty: its only one
     axes: str = ""  # order in which it takes the axes; empty: depth, height, width
     input_range: str = ""  # values that it takes; empty: 0..1
+    # which of ``axes`` and ``input_range`` nobody stated and the file does not tell: the usual ones were assumed
+    assumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,11 @@ YAML_SUFFIXES = (".yaml", ".yml")
 MLFLOW_PREFIXES = ("models:/", "runs:/")
 _KNOWN_TOPOLOGIES = ("pretrained", "siloed", "central", "federated")
 AXES = "dhw"  # depth, height, width: the order of the axes of our scans
-UNIT, HU = "0..1", "hu"  # ranges of the values that a network takes
+UNIT, BYTES, HU = "0..1", "0..255", "hu"  # ranges of the values that a network takes
 HU_WINDOW = (-1000.0, 400.0)  # what 0 and 1 stand for in cohorts that say nothing else
 ANSWERS = ("probabilities", "logits", "labels", "probability", "logit", "none")
-NETWORK_FACTS = ("output", "answers", "axes", "input_range")  # of a network of the user's own, beside its feature layer
+INPUT_RANGE = "input_range"
+NETWORK_FACTS = ("output", "answers", "axes", INPUT_RANGE)  # of a network of the user's own, beside its feature layer
 _RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")
 _SHAPE = re.compile(r"(\d+)x(\d+)x(\d+)")
 
@@ -51,8 +52,8 @@ class TargetSource:
     answers: str = ""
     # order in which a network of your own takes depth, height and width, such as ``hwd``; empty: what its sizes tell
     axes: str = ""
-    # values that it was trained on, what air and bone are: ``0..1``, ``0..255``, ``LOW..HIGH`` or ``hu``; empty: what
-    # its first layers tell
+    # values that a network in a file was trained on, what air and bone are: ``0..1``, ``0..255``, ``LOW..HIGH`` or
+    # ``hu``; empty: what its first layers tell
     input_range: str = ""
     # of a known architecture: the layer of the file's network that holds the trunk; empty: found by the names of its
     # weights
@@ -93,7 +94,8 @@ class TargetSource:
         own = bool(self.feature_layer)
         for name in NETWORK_FACTS:
             rule = "is a fact of a network of your own; give its feature_layer, or leave it out"
-            check(own or not getattr(self, name), name, getattr(self, name), rule)
+            fits = own or name == INPUT_RANGE or not getattr(self, name)
+            check(fits, name, getattr(self, name), rule)
         check(
             own == (self.architecture == CUSTOM) or (own and not self.architecture),
             "architecture",

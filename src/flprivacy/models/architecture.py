@@ -1,7 +1,7 @@
 """What an architecture is, what building one gives, and the parts that several share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import keras
@@ -40,6 +40,17 @@ class TargetModel:
 def scan_input(shape: Shape) -> keras.KerasTensor:
     """Return the symbolic input of a trunk: (n, depth, height, width, 1)."""
     return keras.Input((*shape, 1), name="scan")
+
+
+def taking(model: TargetModel, bounds: tuple[float, float]) -> TargetModel:
+    """Return a network of ours that was trained on other values: 0 and 1 of the scans become ``bounds`` for it."""
+    if model.head is None or bounds == (0.0, 1.0):
+        return model
+    scan = scan_input(model.shape)
+    values = layers.Rescaling(bounds[1] - bounds[0], offset=bounds[0], dtype="float32", name="input_range")(scan)
+    features = model.trunk(values)
+    whole = keras.Model(scan, model.head(features), name=model.architecture)
+    return replace(model, trunk=keras.Model(scan, features, name="trunk"), model=whole)
 
 
 def trunk_model(scan: keras.KerasTensor, features: keras.KerasTensor) -> keras.Model:

@@ -27,6 +27,11 @@ _HARDLY_USEFUL = 0.55  # AUC; guessing reaches 0.5
 def advice(audit: Audit, target: TargetSummary) -> str:
     """Return the sentence: what the target leaks, to whom, and what to do."""
     found = findings.decided(audit, target.name)
+    if target.doubt and findings.severity(found) == INCONCLUSIVE:
+        return (
+            f"{target.name} cannot be cleared, whatever the attacks find, while it is in doubt what it takes: "
+            f"{target.doubt}, and audit it again."
+        )
     write = {LEAK: _leaking, INCONCLUSIVE: _unsettled, NO_LEAK: _clear}.get(findings.severity(found))
     if write is None:
         return f"{target.name} was not judged: give the policy a rule for what was attacked before deciding about it."

@@ -26,7 +26,16 @@ class Headline:
 
 
 def overall(audit: Audit) -> str:
-    """Return the whole audit in a line: how many targets leak, and for how many that stays open."""
+    """Return the whole audit in a line: how many targets leak, for how many that stays open, and what is in doubt."""
+    doubted: dict[str, list[str]] = {}
+    for target in findings.targets(audit):
+        if target.doubt:
+            doubted.setdefault(target.doubt, []).append(target.name)
+    doubts = [f"In doubt: {words.listed(names)}, for {doubt}." for doubt, names in doubted.items()]
+    return " ".join([_counted(audit), *doubts])
+
+
+def _counted(audit: Audit) -> str:
     worst = [findings.severity(findings.decided(audit, target.name)) for target in findings.targets(audit)]
     leaks, unsettled, total = worst.count(LEAK), worst.count(INCONCLUSIVE), len(worst)
     if not any(worst):
@@ -100,6 +109,9 @@ def _headline(audit: Audit, target: TargetSummary) -> Headline:
     warning = words.tensor_warning(target)
     if warning:
         warning = f"Not a whole model: {warning}. The numbers may describe a partly untrained network."
+    if target.doubt:
+        doubt = f"It may have been shown other values than in training: {target.doubt}."
+        warning = f"{warning} {doubt}" if warning else doubt
     return Headline(target=target.name, verdict=worst, advice=advice(audit, target), sentences=text, warning=warning)
 
 
@@ -142,6 +154,9 @@ def _as_seen_by(verdict: Verdict, look: Look) -> Verdict:
 
 def _undecided(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
     unsettled = [v for v in _by_attribute(verdicts).values() if findings.severity(v) == INCONCLUSIVE]
+    if all(_would_clear(v) for group in unsettled for v in group if v.verdict == INCONCLUSIVE):
+        return f"{name} could not be cleared: these attacks found no leak, but perhaps it was not seen as it works."
+    unsettled = [group for group in unsettled if not all(_would_clear(v) for v in group if v.verdict == INCONCLUSIVE)]
     first = _strongest(unsettled[0])
     first = next((_as_seen_by(first, look) for look in first.looks if look.verdict == INCONCLUSIVE), first)
     names = words.listed([words.attribute_name(v[0].attack.attribute) for v in unsettled], "or")
@@ -157,6 +172,11 @@ def _undecided(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
         why = f"lies above {tolerated} for the best baseline, but not for every baseline"
     text = f"{name} could not be cleared of giving away {names}: {where}the {coverage} of its excess {bounds} {why}."
     return text + _remainder(verdicts, (NO_LEAK,))
+
+
+def _would_clear(verdict: Verdict) -> bool:
+    """Return whether every look that can clear does: the verdict is open for a doubt about the target alone."""
+    return bool(verdict.looks) and all(look.verdict == NO_LEAK for look in verdict.looks if not look.of_class)
 
 
 def _may_be_chance(look: Look) -> bool:

@@ -35,6 +35,7 @@ def attack_attributes(
     record = read_target(target)
     inputs = {
         "target": [record.name, record.role, record.digest],
+        "assumed": record.origin.assumed if record.origin is not None else (),
         "attack": to_mapping(study.attack),
         "cohort": read_meta(cohort).digest,
         "protocol": study.protocol,

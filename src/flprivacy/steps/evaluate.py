@@ -174,7 +174,7 @@ def _audit(
 
 
 def _summary(table: ScoreTable, record: TargetRecord | None) -> TargetSummary:
-    own: dict[str, Any] = {"name": table.target, "role": table.role, "notes": table.notes}
+    own: dict[str, Any] = {"name": table.target, "role": table.role, "notes": table.notes, "doubt": table.doubt}
     if record is None:
         return TargetSummary(**own)
     same = {one.name: getattr(record, one.name) for one in fields(TargetSummary) if hasattr(record, one.name)}

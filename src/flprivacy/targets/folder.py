@@ -13,7 +13,7 @@ from flprivacy.core.errors import ConfigError, TargetError
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import link_or_copy, publish_folder, write_json
 from flprivacy.core.target import SCHEMA_VERSION, TARGET_FILE, ModelRecord, Origin, TargetRecord
-from flprivacy.core.target_source import AXES, CUSTOM, HU_WINDOW, NETWORK_FACTS, UNIT
+from flprivacy.core.target_source import AXES, CUSTOM, HU_WINDOW, NETWORK_FACTS, UNIT, range_of
 from flprivacy.models.foreign.allowed import plain
 from flprivacy.models.foreign.checkpoint import open_checkpoint
 from flprivacy.models.weights import MOST_CLASSES, MOST_VOXELS, read_tensors, tensors_digest, vet_tensors
@@ -100,6 +100,7 @@ def load_model(
         TargetError: the target has no such model, its architecture is unknown or takes no such scans, or the weights
             do not fit.
     """
+    from flprivacy.models.architecture import taking
     from flprivacy.models.registry import build
     from flprivacy.models.weights import load_weights
 
@@ -107,7 +108,10 @@ def load_model(
     if record.architecture == CUSTOM:
         return _load_custom(path, record, into, window_hu)
     try:
-        model = into or build(record.architecture, shape=record.shape, n_classes=record.n_classes, seed=0)
+        model = into or taking(
+            build(record.architecture, shape=record.shape, n_classes=record.n_classes, seed=0),
+            _input_bounds(record, window_hu),
+        )
     except (ConfigError, TargetError) as error:
         raise TargetError(f"{folder / TARGET_FILE}: {error}") from error
     load_weights(model, path)
@@ -133,6 +137,11 @@ def _load_custom(
     return into
 
 
+def _input_bounds(record: TargetRecord, window_hu: tuple[float, float]) -> tuple[float, float]:
+    stated = record.origin.input_range if record.origin is not None else ""
+    return range_of(stated or UNIT, window_hu) or (0.0, 1.0)
+
+
 def network_facts(origin: Origin) -> dict[str, str]:
     """Return the facts of a network of the user's own, the usual ones too, so that none is found out again."""
     usual = {"answers": "none", "axes": AXES, "input_range": UNIT}
@@ -154,7 +163,12 @@ def _weights_digest(path: Path, record: TargetRecord) -> str:
     if record.architecture == CUSTOM:
         return custom_digest(path, _custom_origin(path, record))
     vet_tensors(path)
-    return tensors_digest(read_tensors(path)[1])
+    return known_digest(tensors_digest(read_tensors(path)[1]), record.origin)
+
+
+def known_digest(tensors: str, origin: Origin | None) -> str:
+    """Return the digest of a network of ours: of its tensors, and of the values that it takes if not the usual ones."""
+    return digest_json([tensors, origin.input_range]) if origin is not None and origin.input_range else tensors
 
 
 def custom_digest(path: Path, origin: Origin) -> str:

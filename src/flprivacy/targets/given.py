@@ -215,9 +215,11 @@ def describe_match(record: TargetRecord) -> str:
     if origin is None:
         return text
     head = "head from the file" if origin.head else "no head in the file: its outputs are not attacked"
+    facts = network_facts(origin)
+    facts |= {name: f"{facts[name]} (assumed)" for name in origin.assumed}
+    text += f"; takes {facts['input_range']}"
     if origin.feature_layer:
-        facts = network_facts(origin)
-        text += f"; takes {facts['input_range']} in the order {facts['axes']}, answers with {facts['answers']}"
+        text += f" in the order {facts['axes']}, answers with {facts['answers']}"
     return f"{text}, {len(origin.missing)} missing, {len(origin.left_over)} left over; {head}"
 
 

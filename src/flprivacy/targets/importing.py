@@ -12,7 +12,8 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import track
 from flprivacy.core.publish import publish_folder, write_json
 from flprivacy.core.target import TARGET_FILE, ModelRecord, Origin, TargetRecord
-from flprivacy.core.target_source import CUSTOM, NETWORK_FACTS, TargetSource
+from flprivacy.core.target_source import CUSTOM, INPUT_RANGE, NETWORK_FACTS, UNIT, TargetSource
+from flprivacy.core.vocabulary import PROTOCOLS
 from flprivacy.models.architecture import TargetModel
 from flprivacy.models.foreign.checkpoint import open_checkpoint
 from flprivacy.models.foreign.custom import SUFFIX, fresh_custom, load_custom, save_custom
@@ -20,9 +21,9 @@ from flprivacy.models.foreign.loading import Loaded, load_checkpoint
 from flprivacy.models.registry import build
 from flprivacy.models.weights import SUFFIX as WEIGHTS_SUFFIX
 from flprivacy.models.weights import header_of, load_weights, save_weights, weights_digest
-from flprivacy.targets.folder import custom_digest, network_facts, read_target, target_digest
+from flprivacy.targets.folder import custom_digest, known_digest, network_facts, read_target, target_digest
 
-MODEL = "model"
+MODEL, OURS = "model", "flprivacy"
 _MOST_LEFT_OVER = 1000
 _STATED = ("topology", "partition", "epsilon", "delta", "synthetic_share", "n_train")  # by its owner, not known here
 
@@ -59,6 +60,7 @@ def _import_custom(source: TargetSource, file: Path, name: str, folder: Path) ->
         sha256=digest_file(file),
         head=bool(custom.facts["answers"]),
         feature_layer=source.feature_layer,
+        assumed=custom.assumed,
         **facts,
     )
     digest = custom_digest(weights, origin)
@@ -77,8 +79,10 @@ def _import_known(source: TargetSource, file: Path, name: str, folder: Path) -> 
         missing=report.missing,
         left_over=report.left_over[:_MOST_LEFT_OVER],
         head=loaded.head,
+        input_range="" if source.input_range == UNIT else source.input_range,
+        assumed=() if source.input_range or source.protocol != PROTOCOLS[0] or kind == OURS else (INPUT_RANGE,),
     )
-    digest = weights_digest(loaded.model)
+    digest = known_digest(weights_digest(loaded.model), origin)
     return _record(source, name, loaded.model, weights, digest, (report.matched, report.total), origin)
 
 
@@ -89,7 +93,7 @@ def _loaded(source: TargetSource, file: Path) -> tuple[Loaded, str]:
         model = build(header.architecture, shape=header.shape, n_classes=header.n_classes, seed=0)
         report = load_weights(model, file)
         trunk = len(model.trunk.weights)
-        return Loaded(model=model, report=replace(report, matched=trunk, total=trunk), head=True), "flprivacy"
+        return Loaded(model=model, report=replace(report, matched=trunk, total=trunk), head=True), OURS
     with open_checkpoint(file) as checkpoint:
         return load_checkpoint(checkpoint, source), checkpoint.format
 

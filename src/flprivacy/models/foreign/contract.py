@@ -6,25 +6,57 @@ they are read from the file, and where it does not tell either they are asked fo
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from flprivacy.core.errors import TargetError
-from flprivacy.core.target_source import AXES, HU, UNIT, range_of
+from flprivacy.core.target_source import AXES, BYTES, HU, INPUT_RANGE, UNIT, range_of
 
 Step = tuple[float, float]  # scale and offset
 Shape = tuple[int, int, int]
 
-_BYTES = "0..255"
 _MOST_SCORE, _LEAST_LEAD = 3.0, 0.5
 
 
-def guessed_axes(sizes: tuple[int, int, int]) -> str:
-    """Return the order of a network's axes: as ours, unless its first two are alike and its third is not.
+class Contract(NamedTuple):
+    """What a network takes."""
 
-    Slices of CT are square: (128, 128, 64), as in Keras's own example of chest CT, is (height, width, depth).
+    axes: str  # order of depth, height and width
+    input_range: str  # what air and bone are
+    assumed: tuple[str, ...]  # those of the two that neither its owner nor its file tells
+
+
+def contract_of(sizes: Shape, steps: Sequence[Step], stated: Mapping[str, str], path: Path) -> Contract:
+    """Return what a network takes, as its owner states it, its file tells it, or it is usual.
+
+    Args:
+        sizes: of its three axes.
+        steps: in which its first operations normalise values; see :func:`guessed_range`.
+        stated: ``axes`` and ``input_range`` as far as its owner gives them.
+        path: shown in errors.
+
+    Raises:
+        TargetError: its first operations make no sense of any range, and none is stated.
     """
-    return "hwd" if sizes[0] == sizes[1] != sizes[2] else AXES
+    axes, range_ = stated.get("axes"), stated.get(INPUT_RANGE)
+    found = {
+        "axes": (axes, True) if axes else guessed_axes(sizes),
+        INPUT_RANGE: (range_, True) if range_ else guessed_range(steps, path),
+    }
+    assumed = tuple(name for name, (_, told) in found.items() if not told)
+    return Contract(found["axes"][0], found[INPUT_RANGE][0], assumed)
+
+
+def guessed_axes(sizes: tuple[int, int, int]) -> tuple[str, bool]:
+    """Return the order of a network's axes, and whether its sizes tell: as ours, unless the first two alone are alike.
+
+    Slices of CT are square: (128, 128, 64), as in Keras's own example of chest CT, is (height, width, depth). A depth
+    that is no smaller than both others, as in a cube, tells nothing.
+    """
+    if sizes[0] == sizes[1] != sizes[2]:
+        return "hwd", True
+    return AXES, sizes[0] < min(sizes[1:]) or sizes[1] == sizes[2] != sizes[0]
 
 
 def scan_shape(sizes: tuple[int, int, int], axes: str) -> Shape:
@@ -33,24 +65,27 @@ def scan_shape(sizes: tuple[int, int, int], axes: str) -> Shape:
     return depth, height, width
 
 
-def guessed_range(steps: Sequence[Step], path: Path) -> str:
-    """Return the range of values that a network was trained on, by the steps in which it first normalises them.
+def guessed_range(steps: Sequence[Step], path: Path) -> tuple[str, bool]:
+    """Return the range of values that a network was trained on, and whether the steps in which it normalises them tell.
 
-    The range is that of 0..1, 0..255 and HU which they bring nearest to numbers between -1 and 1.
+    The range is that of 0..1, 0..255 and HU which they bring nearest to numbers between -1 and 1; 0..1, which is no
+    more than usual, where there are none.
 
     Raises:
         TargetError: no range, or more than one, makes sense.
     """
+    if not steps:
+        return UNIT, False
     scale, offset = 1.0, 0.0
     for by, plus in steps:
         scale, offset = by * scale, by * offset + plus
-    scores = sorted((_score(scale, offset, name), name) for name in (UNIT, _BYTES, HU))
+    scores = sorted((_score(scale, offset, name), name) for name in (UNIT, BYTES, HU))
     if not scores[0][0] <= min(_MOST_SCORE, scores[1][0] - _LEAST_LEAD):
         raise TargetError(
             f"{path}: its first layers turn a value into {scale:.4g} * value + {offset:.4g}, which does not tell the "
-            f"values that it was trained on; give input_range={UNIT}, {_BYTES}, {HU} or LOW..HIGH (air and bone)"
+            f"values that it was trained on; give input_range={UNIT}, {BYTES}, {HU} or LOW..HIGH (air and bone)"
         )
-    return scores[0][1]
+    return scores[0][1], True
 
 
 def _score(scale: float, offset: float, name: str) -> float:

@@ -25,7 +25,7 @@ from flprivacy.models.foreign.allowed import check_allowed, plain
 from flprivacy.models.foreign.answers import NONE
 from flprivacy.models.foreign.archive import CONFIG, METADATA, WEIGHTS, unpacked
 from flprivacy.models.foreign.checkpoint import opened
-from flprivacy.models.foreign.contract import guessed_axes, guessed_range, scan_shape
+from flprivacy.models.foreign.contract import contract_of, scan_shape
 from flprivacy.models.foreign.first_layers import normalisations
 from flprivacy.models.foreign.last_layers import kind_of, probabilities_of
 from flprivacy.models.foreign.parts import features_and_output
@@ -48,6 +48,7 @@ class CustomModel:
     model: TargetModel  # what attacks use
     config: dict[str, Any]  # its description, without what only training needs
     facts: dict[str, str]  # NETWORK_FACTS as they were stated or found, empty where they are the usual
+    assumed: tuple[str, ...]  # those that are the usual because neither owner nor file tells
 
 
 def load_custom(path: Path, feature_layer: str, *, window_hu: Window = HU_WINDOW, **stated: str) -> CustomModel:
@@ -140,8 +141,7 @@ def _custom(
         sizes, channels = _input_sizes(network, path)
         check_sizes(network, path)
         both, output = features_and_output(network, path, layer, stated.get("output", ""))
-        axes = stated.get("axes") or guessed_axes(sizes)
-        values = stated.get("input_range") or _told_range(network, path)
+        axes, values, assumed = contract_of(sizes, normalisations(network), stated, path)
         bounds = range_of(values, window) or (0.0, 1.0)
         kind = kind_of(both.outputs[1], _some_answers(both, bounds, path))
         kind = stated.get("answers") or kind
@@ -152,12 +152,7 @@ def _custom(
     facts = {"output": output, "answers": kind, "axes": axes, "input_range": values}
     usual = {"output": output if len(network.outputs) == 1 else "", "answers": NONE, "axes": AXES, "input_range": UNIT}
     facts = {name: "" if value == usual[name] else value for name, value in facts.items()}
-    return CustomModel(network=network, model=model, config=config, facts=facts)
-
-
-def _told_range(network: keras.Model, path: Path) -> str:
-    steps = normalisations(network)
-    return guessed_range(steps, path) if steps else UNIT
+    return CustomModel(network=network, model=model, config=config, facts=facts, assumed=assumed)
 
 
 def _input_sizes(network: keras.Model, path: Path) -> tuple[Shape, int]:
