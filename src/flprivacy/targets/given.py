@@ -215,12 +215,13 @@ def describe_match(record: TargetRecord) -> str:
     if origin is None:
         return text
     head = "head from the file" if origin.head else "no head in the file: its outputs are not attacked"
+    text += f", {len(origin.missing)} missing, {len(origin.left_over)} left over; {head}"
     facts = network_facts(origin)
     facts |= {name: f"{facts[name]} (assumed)" for name in origin.assumed}
     text += f"; takes {facts['input_range']}"
     if origin.feature_layer:
         text += f" in the order {facts['axes']}, answers with {facts['answers']}"
-    return f"{text}, {len(origin.missing)} missing, {len(origin.left_over)} left over; {head}"
+    return text
 
 
 def _fetched_record(objects: ObjectStore, uri: str, folder: Path) -> tuple[TargetRecord, ObjectStat]:
