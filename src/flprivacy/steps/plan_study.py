@@ -9,7 +9,8 @@ from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.plan import Plan, check_can_work, repeat_command
 
-_SLOWEST = ("siloed", "federated", "central", "untrained", PRETRAINED)
+# With their attacks, two at a time. Many models take long to attack, so untrained ones are not left to the end.
+_SLOWEST = ("siloed", "federated", "untrained", "central", PRETRAINED)
 
 
 def plan_study(
