@@ -1,5 +1,6 @@
 """Score tables that may be shared: comparable with those of another audit, without an identifier."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,9 @@ from flprivacy.core.digests import digest_json
 from flprivacy.core.scores import ScoreBlock, ScoreTable
 
 Names = npt.NDArray[np.str_]
+Renamed = tuple[Names, Names, npt.NDArray[np.intp]]
+
+_WHOSE = ("scan", "patient")
 
 
 def anonymous(table: ScoreTable) -> ScoreTable:
@@ -19,30 +23,47 @@ def anonymous(table: ScoreTable) -> ScoreTable:
     site cannot be put beside its patient's sex or age, for each attribute has an order of its own. Held-out scans and
     those of members are numbered apart: which members are scored may differ between two audits.
     """
-    known: dict[tuple[str, str, str], dict[str, str]] = {}
-    return replace(table, blocks=tuple(_anonymous(block, table.cohort_digest, known) for block in table.blocks))
+    known: dict[tuple[str, str], tuple[set[str], set[str]]] = {}
+    for block in table.blocks:
+        scans, patients = known.setdefault(_kind(block), (set(), set()))
+        scans.update(block.scan_ids.tolist())
+        patients.update(block.patient_ids.tolist())
+    numbers = {
+        kind: tuple(
+            _numbers(names, f"{table.cohort_digest} {kind[0]} {whose}")
+            for names, whose in zip(both, _WHOSE, strict=True)
+        )
+        for kind, both in known.items()
+    }
+    renamed: dict[tuple[tuple[str, str], bytes, bytes], Renamed] = {}  # most blocks score the same scans
+
+    def rename(block: ScoreBlock) -> ScoreBlock:
+        kind = _kind(block)
+        key = kind, block.scan_ids.tobytes(), block.patient_ids.tobytes()
+        if key not in renamed:
+            renamed[key] = _renamed(block, *numbers[kind])
+        scans, patients, order = renamed[key]
+        return replace(
+            block, scan_ids=scans, patient_ids=patients, truth=block.truth[order], scores=block.scores[order]
+        )
+
+    return replace(table, blocks=tuple(map(rename, table.blocks)))
 
 
-def _anonymous(block: ScoreBlock, cohort_digest: str, known: dict[tuple[str, str, str], dict[str, str]]) -> ScoreBlock:
-    def numbered(names: Names, kind: str) -> Names:
-        salt = f"{cohort_digest} {block.attack.attribute} {kind}"
-        numbers = known.setdefault((block.attack.attribute, block.attack.scans, kind), {})
-        if not numbers.keys() >= set(names.tolist()):
-            numbers |= _numbers(sorted({*numbers, *names.tolist()}), salt)
-        return np.asarray([numbers[name] for name in names.tolist()])
+def _kind(block: ScoreBlock) -> tuple[str, str]:
+    return block.attack.attribute, block.attack.scans
 
-    scans, patients = numbered(block.scan_ids, "scan"), numbered(block.patient_ids, "patient")
+
+def _renamed(block: ScoreBlock, of_scans: dict[str, str], of_patients: dict[str, str]) -> Renamed:
+    """Return the numbers of a block's scans and patients, and the order of the former."""
+    scans = np.array([of_scans[name] for name in block.scan_ids.tolist()])
+    patients = np.array([of_patients[name] for name in block.patient_ids.tolist()])
     order = np.argsort(scans, kind="stable")
-    return replace(
-        block,
-        scan_ids=scans[order],
-        patient_ids=patients[order],
-        truth=block.truth[order],
-        scores=block.scores[order],
-    )
+    return scans[order], patients[order], order
 
 
-def _numbers(names: list[str], salt: str) -> dict[str, str]:
+@functools.lru_cache(maxsize=32)  # the tables of an audit name the same scans
+def _numbers(names: tuple[str, ...], salt: str) -> dict[str, str]:
     """Return a number for each name, in the order of their salted digests."""
     ranked = sorted(names, key=lambda name: digest_json([salt, name]))
     return {name: f"{i:06d}" for i, name in enumerate(ranked)}

@@ -1,6 +1,7 @@
 """Build frozen dataclasses from plain mappings (YAML, JSON), with errors that name the field."""
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from flprivacy.core.errors import ConfigError
 
 T = typing.TypeVar("T")
 _INLINE = "inline"
+_SCALARS = (str, float, int, bool)
 
 
 def inline(**implied: Any) -> Mapping[str, Any]:
@@ -33,8 +35,7 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:
     where = where or cls.__name__
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{where}: expected fields, got {mapping!r}; write 'field: value' lines")
-    hints = typing.get_type_hints(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    fields, hints = _fields(cls)
     mapping = _gathered(fields, hints, mapping)
     unknown = sorted(map(str, set(mapping) - set(fields)))
     if unknown:
@@ -51,6 +52,12 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:
         return cls(**values)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+@functools.cache
+def _fields(cls: type[Any]) -> tuple[dict[str, "dataclasses.Field[Any]"], dict[str, Any]]:
+    """Return a dataclass' fields and their types, by name."""
+    return {f.name: f for f in dataclasses.fields(cls)}, typing.get_type_hints(cls)
 
 
 def _gathered(
@@ -91,6 +98,8 @@ def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, 
     if not isinstance(value, (list, tuple)):
         raise ConfigError(f"{where}: expected a list, got {value!r}")
     if len(args) == 2 and args[1] is Ellipsis:
+        if args[0] in _SCALARS and all(type(v) is args[0] for v in value):
+            return tuple(value)  # long lists of numbers
         return tuple(convert(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if len(value) != len(args):
         raise ConfigError(f"{where}: expected {len(args)} values, got {len(value)}")

@@ -6,8 +6,8 @@ scan and configuration.
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ FloatArray = npt.NDArray[np.float64]
 _META_KEY = b"flprivacy.score_table"
 _SCANS = "scans"
 _KEY = ("target", "model", "attribute", "access", _SCANS, "fraction", "seed")  # the first columns, in this order
+_NAMES = ("scan_id", "patient_id")
 CURVE_COLUMNS = ("target", "model", "attribute", "access", "fraction", "seed", "epoch", "metric", "value")
 
 
@@ -117,8 +118,7 @@ class ScoreTable:
 
     def write(self, path: Path) -> None:
         """Write the table atomically as Parquet."""
-        tables = [_block_rows(block, self) for block in self.blocks]
-        table = pa.concat_tables(tables).replace_schema_metadata({_META_KEY: json.dumps(self._meta())})
+        table = _rows(self).replace_schema_metadata({_META_KEY: json.dumps(self._meta())})
         with publish_file(path) as partial:
             pq.write_table(table, partial, compression="zstd")
 
@@ -130,7 +130,7 @@ class ScoreTable:
             AuditError: the file is missing, damaged, empty or no score table.
         """
         try:
-            table = pq.read_table(path)
+            table = pq.read_table(path, read_dictionary=_NAMES)
             meta = json.loads((table.schema.metadata or {})[_META_KEY])
             names = {k: tuple(v) for k, v in meta.pop("class_names").items()}
             return cls(**meta, class_names=names, blocks=tuple(_blocks(table)))
@@ -138,23 +138,33 @@ class ScoreTable:
             raise AuditError(f"{path}: not a score table ({error}); run the attack step again") from error
 
 
-def _constant(value: str | float, n: int) -> pa.Array:
-    return pa.array(np.full(n, value)) if not isinstance(value, str) else pa.array([value] * n).dictionary_encode()
-
-
-def _block_rows(block: ScoreBlock, table: ScoreTable) -> pa.Table:
-    n, width = block.scores.shape
-    offsets = pa.array(np.arange(n + 1, dtype=np.int32) * width)
-    key = {**asdict(block.attack), "model": block.model, "seed": block.seed}
-    key["fraction"] = float(key["fraction"])  # 1 and 1.0 are the same fraction
-    columns: dict[str, pa.Array] = {name: _constant(key[name], n) for name in _KEY}
-    columns["target_digest"] = _constant(table.target_digest, n)
-    columns["cohort_digest"] = _constant(table.cohort_digest, n)
-    columns["scan_id"] = pa.array(block.scan_ids.tolist(), pa.string())
-    columns["patient_id"] = pa.array(block.patient_ids.tolist(), pa.string())
-    columns["truth"] = pa.array(block.truth)
-    columns["scores"] = pa.ListArray.from_arrays(offsets, pa.array(block.scores.ravel()))
+def _rows(table: ScoreTable) -> pa.Table:
+    """Return one row per scored scan, block after block."""
+    blocks = table.blocks
+    sizes = np.array([len(block.truth) for block in blocks])
+    attacks = [block.attack for block in blocks]
+    keys: dict[str, list[Any]] = {name: [getattr(one, name) for one in attacks] for name in _KEY[2:-1]}
+    keys["fraction"] = [float(value) for value in keys["fraction"]]  # 1 and 1.0 are the same fraction
+    keys |= {"target": [table.target] * len(blocks), "seed": [block.seed for block in blocks]}
+    keys["model"] = [block.model for block in blocks]
+    columns = {name: _repeated(keys[name], sizes) for name in _KEY}
+    for name in ("target_digest", "cohort_digest"):
+        columns[name] = _repeated([getattr(table, name)] * len(blocks), sizes)
+    for name, of in zip(_NAMES, ("scan_ids", "patient_ids"), strict=True):
+        columns[name] = pa.array(np.concatenate([getattr(block, of) for block in blocks]).tolist(), pa.string())
+    columns["truth"] = pa.array(np.concatenate([block.truth for block in blocks]))
+    widths = np.repeat([block.scores.shape[1] for block in blocks], sizes)
+    offsets = np.concatenate([[0], np.cumsum(widths)]).astype(np.int32)
+    columns["scores"] = pa.ListArray.from_arrays(offsets, np.concatenate([block.scores.ravel() for block in blocks]))
     return pa.table(columns)
+
+
+def _repeated(values: Sequence[Any], sizes: npt.NDArray[np.int64]) -> pa.Array:
+    """Return a value per block as a column of so many rows each."""
+    if not isinstance(values[0], str):
+        return pa.array(np.repeat(values, sizes))
+    names, codes = np.unique(values, return_inverse=True)
+    return pa.DictionaryArray.from_arrays(np.repeat(codes.astype(np.int32), sizes), pa.array(names.tolist()))
 
 
 def _blocks(table: pa.Table) -> Iterator[ScoreBlock]:
@@ -162,17 +172,19 @@ def _blocks(table: pa.Table) -> Iterator[ScoreBlock]:
     if table.num_rows == 0:
         return
     if _SCANS not in table.column_names:  # written before attacks were scored on members too
-        table = table.append_column(_SCANS, _constant(HELD_OUT, table.num_rows))
+        table = table.append_column(_SCANS, _repeated([HELD_OUT], np.array([table.num_rows])))
     keys = [np.asarray(table[name].to_numpy(zero_copy_only=False)) for name in _KEY]
     change = np.zeros(table.num_rows, dtype=bool)
     for column in keys:
         change[1:] |= column[1:] != column[:-1]
     starts = np.concatenate([[0], np.flatnonzero(change)])
     ends = np.append(starts[1:], table.num_rows)
+    scan_ids, patient_ids = (_names(table[name]) for name in _NAMES)
+    truth = table["truth"].to_numpy().astype(np.float64)
+    scores = table["scores"].combine_chunks()
+    values, offsets = scores.flatten().to_numpy(zero_copy_only=False), scores.offsets.to_numpy()
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        rows = table.slice(start, end - start)
         target, model, attribute, access, scans, fraction, seed = (column[start] for column in keys)
-        scores = rows["scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         yield ScoreBlock(
             attack=AttackKey(
                 target=str(target),
@@ -183,11 +195,16 @@ def _blocks(table: pa.Table) -> Iterator[ScoreBlock]:
             ),
             model=str(model),
             seed=int(seed),
-            scan_ids=np.asarray(rows["scan_id"].to_pylist(), dtype=np.str_),
-            patient_ids=np.asarray(rows["patient_id"].to_pylist(), dtype=np.str_),
-            truth=rows["truth"].to_numpy().astype(np.float64),
-            scores=scores.reshape(end - start, -1).astype(np.float32),
+            scan_ids=scan_ids[start:end],
+            patient_ids=patient_ids[start:end],
+            truth=truth[start:end],
+            scores=values[offsets[start] : offsets[end]].reshape(end - start, -1).astype(np.float32, copy=False),
         )
+
+
+def _names(column: pa.ChunkedArray) -> npt.NDArray[np.str_]:
+    coded = column.unify_dictionaries().combine_chunks()
+    return np.asarray(coded.dictionary.to_pylist(), np.str_)[coded.indices.to_numpy()]
 
 
 def write_scores(folder: Path, tables: list[ScoreTable], curves: "pd.DataFrame") -> None:
