@@ -12,8 +12,6 @@ from flprivacy.core.scores import ScoreBlock, ScoreTable
 Names = npt.NDArray[np.str_]
 Renamed = tuple[Names, Names, npt.NDArray[np.intp]]
 
-_WHOSE = ("scan", "patient")
-
 
 def anonymous(table: ScoreTable) -> ScoreTable:
     """Return a table with numbers in place of scans' and patients' names, in the order of these numbers.
@@ -29,11 +27,11 @@ def anonymous(table: ScoreTable) -> ScoreTable:
         scans.update(block.scan_ids.tolist())
         patients.update(block.patient_ids.tolist())
     numbers = {
-        kind: tuple(
-            _numbers(names, f"{table.cohort_digest} {kind[0]} {whose}")
-            for names, whose in zip(both, _WHOSE, strict=True)
+        kind: (
+            _numbers(frozenset(scans), f"{table.cohort_digest} {kind[0]} scan"),
+            _numbers(frozenset(patients), f"{table.cohort_digest} {kind[0]} patient"),
         )
-        for kind, both in known.items()
+        for kind, (scans, patients) in known.items()
     }
     renamed: dict[tuple[tuple[str, str], bytes, bytes], Renamed] = {}  # most blocks score the same scans
 
@@ -63,7 +61,7 @@ def _renamed(block: ScoreBlock, of_scans: dict[str, str], of_patients: dict[str,
 
 
 @functools.lru_cache(maxsize=32)  # the tables of an audit name the same scans
-def _numbers(names: tuple[str, ...], salt: str) -> dict[str, str]:
+def _numbers(names: frozenset[str], salt: str) -> dict[str, str]:
     """Return a number for each name, in the order of their salted digests."""
-    ranked = sorted(names, key=lambda name: digest_json([salt, name]))
+    ranked = sorted(sorted(names), key=lambda name: digest_json([salt, name]))
     return {name: f"{i:06d}" for i, name in enumerate(ranked)}

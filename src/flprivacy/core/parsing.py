@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from flprivacy.core.errors import ConfigError
@@ -35,7 +35,7 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:
     where = where or cls.__name__
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{where}: expected fields, got {mapping!r}; write 'field: value' lines")
-    fields, hints = _fields(cls)
+    fields, hints = _fields(typing.cast(Hashable, cls))
     mapping = _gathered(fields, hints, mapping)
     unknown = sorted(map(str, set(mapping) - set(fields)))
     if unknown:
@@ -55,7 +55,7 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:
 
 
 @functools.cache
-def _fields(cls: type[Any]) -> tuple[dict[str, "dataclasses.Field[Any]"], dict[str, Any]]:
+def _fields(cls: Any) -> tuple[dict[str, "dataclasses.Field[Any]"], dict[str, Any]]:
     """Return a dataclass' fields and their types, by name."""
     return {f.name: f for f in dataclasses.fields(cls)}, typing.get_type_hints(cls)
 

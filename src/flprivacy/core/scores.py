@@ -204,7 +204,8 @@ def _blocks(table: pa.Table) -> Iterator[ScoreBlock]:
 
 def _names(column: pa.ChunkedArray) -> npt.NDArray[np.str_]:
     coded = column.unify_dictionaries().combine_chunks()
-    return np.asarray(coded.dictionary.to_pylist(), np.str_)[coded.indices.to_numpy()]
+    names: npt.NDArray[np.str_] = np.asarray(coded.dictionary.to_pylist(), np.str_)[coded.indices.to_numpy()]
+    return names
 
 
 def write_scores(folder: Path, tables: list[ScoreTable], curves: "pd.DataFrame") -> None:
