@@ -44,6 +44,8 @@ class Attacker:
         seed_spread: how much attacker seeds differ, the same for every attacker of the same seed.
         own_seed_spread: how much they differ for this model alone.
         noise: how much they differ on a scan.
+        gross: share of patients about whose age the attack errs by 20 to 60 years.
+        decimals: of the scores, so that many are tied; None: all.
     """
 
     strength: float = 1.5
@@ -52,6 +54,8 @@ class Attacker:
     seed_spread: float = 0.3
     own_seed_spread: float = 0.3
     noise: float = 0.7
+    gross: float = 0.0
+    decimals: int | None = None
 
 
 class Draw:
@@ -66,6 +70,7 @@ class Draw:
         patients: int,
         seeds: int = 5,
         fixed_sizes: bool = False,
+        scans: int = 0,
     ) -> None:
         self.rng, self.seeds, self.attribute = rng, seeds, attribute
         self.regression = attribute == "age_years"
@@ -77,7 +82,8 @@ class Draw:
             of_patient = np.repeat(np.arange(len(sizes)), sizes)
         else:
             of_patient = rng.choice(len(self.frequencies), size=patients, p=self.frequencies)
-        self.patients = np.repeat(np.arange(len(of_patient)), 1 + (rng.random(len(of_patient)) < SECOND_SCAN))
+        of_each = np.full(len(of_patient), scans) if scans else 1 + (rng.random(len(of_patient)) < SECOND_SCAN)
+        self.patients = np.repeat(np.arange(len(of_patient)), of_each)
         self.truth = of_patient[self.patients].astype(float)
         self.width = 1 if self.regression else len(self.frequencies)
         self.unit = 6.0 if self.regression else 1.0
@@ -98,7 +104,11 @@ class Draw:
         of_seed = a.seed_spread * self.by_seed + a.own_seed_spread * self.normal(models, self.seeds, 1, self.width)
         error = self.shared + own + of_model + of_seed + a.noise * self.normal(models, self.seeds, n, self.width)
         strength = a.strength * (1.0 + 0.3 * a.model_spread * self.normal(models, 1, 1, 1))
-        return self._signal(strength * self.ease) + self.unit * error
+        if a.gross:
+            far = (self.rng.random(n_patients) < a.gross) * self.rng.uniform(20.0, 60.0, n_patients)
+            error += (far / self.unit)[self.patients, None]
+        scores = self._signal(strength * self.ease) + self.unit * error
+        return scores if a.decimals is None else scores.round(a.decimals)
 
     def _signal(self, strength: np.ndarray) -> np.ndarray:
         if self.regression:
@@ -157,7 +167,8 @@ class Study:
 
     ``untrained`` is drawn ``initialisations`` times (0: left out), the target ``models`` times. A target equal to
     ``untrained`` is harmless: just more draws of fresh weights. ``tail`` is 1 for the reference study's class
-    frequencies, 0 for equal ones.
+    frequencies, 0 for equal ones; ``shares`` are the classes' in their place. ``scans`` is how many each patient has, 0
+    for one or two.
     """
 
     target: Attacker
@@ -171,11 +182,15 @@ class Study:
     models: int = 1
     initialisations: int = 5
     fixed_sizes: bool = False
+    shares: tuple[float, ...] = ()
+    scans: int = 0
 
     @property
     def frequencies(self) -> np.ndarray:
         """Frequencies of the classes."""
-        return np.array([]) if self.attribute == "age_years" else heavy_tailed(self.n_classes, self.tail)
+        if self.attribute == "age_years":
+            return np.array([])
+        return np.array(self.shares) if self.shares else heavy_tailed(self.n_classes, self.tail)
 
     def audit(self, rng: np.random.Generator, replicates: int) -> tuple[list[MetricEstimate], list[ExcessEstimate]]:
         """Draw the study once and audit it."""
@@ -186,6 +201,7 @@ class Study:
             patients=self.patients,
             seeds=self.seeds,
             fixed_sizes=self.fixed_sizes,
+            scans=self.scans,
         )
         scores = {
             "target": draw.scores(self.target, self.models),

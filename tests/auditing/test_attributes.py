@@ -100,10 +100,18 @@ def test_the_seed_of_the_bootstrap_matters_little(study: list[ScoreTable], audit
 def test_few_seeds_are_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="flprivacy"):
         found = audit_attributes(make_study(seeds=(0, 1, 2)), make_curves(), config=CONFIG)
-    note = "only 3 attacker seeds, fewer than 5, so the spread over attackers is poorly known"
-    assert note in caplog.text
+    note = "only 3 attacker seeds, fewer than 5, so the spread over attackers is poorly known and intervals may be too "
+    assert f"{note}narrow; add seeds to the attack" in caplog.text
     assert found.verdicts
-    assert all(v.reason.endswith(note) for v in found.verdicts)
+    assert all(f"{note}narrow" in v.reason for v in found.verdicts)
+
+
+def test_of_few_patients_it_is_said_that_gross_errors_may_be_missing(audit: AttributeAudit) -> None:
+    few = audit_attributes(make_study(people=People(n=40, unknown=0)), make_curves(), config=CONFIG)
+    for found, told in ((few, True), (audit, False)):
+        reasons = {v.attack.attribute: v.reason for v in found.verdicts}
+        assert ("gross errors that befall one in 9 or fewer may be missing" in reasons["age_years"]) == told
+        assert "gross errors" not in reasons["age_band"] + reasons["site"]
 
 
 def test_a_handful_of_patients_settles_nothing() -> None:

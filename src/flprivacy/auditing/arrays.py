@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.auditing.baselines import MAJORITY, PIXELS
+from flprivacy.auditing.caveats import few_patients
 from flprivacy.auditing.config import AuditConfig, PolicyRule
 from flprivacy.auditing.estimates import estimate_cell
 from flprivacy.auditing.runs import AttackRuns, HeldOut, held_out_scans
@@ -234,5 +235,6 @@ def _caveats(cell: list[AttackRuns], patients_given: bool) -> tuple[str, list[st
     missing = "" if UNTRAINED in given else _NOT_GIVEN
     if UNTRAINED in given and len(given[UNTRAINED].models) < 2:
         missing = _ONE_MODEL
-    caveats = [text for text in (few_seeds(len(cell[0].seeds)), "" if patients_given else _NO_PATIENTS) if text]
+    found = few_seeds(len(cell[0].seeds)), few_patients(cell[0].held_out), "" if patients_given else _NO_PATIENTS
+    caveats = [text for text in found if text]
     return missing, caveats

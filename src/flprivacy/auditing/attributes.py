@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flprivacy.auditing.baselines import baselines_of
+from flprivacy.auditing.caveats import few_patients
 from flprivacy.auditing.config import AuditConfig
 from flprivacy.auditing.estimates import CellEstimates, estimate_cell
 from flprivacy.auditing.plots import confusions, curves_with_bands, scatters
@@ -68,12 +69,14 @@ def audit_attributes(tables: Sequence[ScoreTable], curves: "pd.DataFrame", *, co
     attacks = [runs for of_attribute in found.values() for runs in of_attribute]
     note = few_seeds(min(len(runs.seeds) for runs in attacks))
     if note:
-        LOGGER.warning("%s; the intervals allow for it by being wide; add seeds to the attack", note)
+        LOGGER.warning("%s; add seeds to the attack", note)
     cells = _estimate_cells(found, config)
     metrics = tuple(estimate for cell in cells for estimate in cell.metrics)
     excesses = tuple(estimate for cell in cells for estimate in cell.excesses)
     verdicts = judge(metrics, excesses, config.policy.rules, confidence=config.confidence, note=note)
     doubts = {table.target: table.doubt for table in tables}
+    unseen = {name: few_patients(of_attribute[0].held_out) for name, of_attribute in found.items()}
+    verdicts = [_with_caveat(verdict, unseen[verdict.attack.attribute]) for verdict in verdicts]
     return AttributeAudit(
         metrics=metrics,
         excesses=excesses,
@@ -84,6 +87,10 @@ def audit_attributes(tables: Sequence[ScoreTable], curves: "pd.DataFrame", *, co
         curves=tuple(curves_with_bands(curves, confidence=config.confidence)),
         left_out=_left_out(tables),
     )
+
+
+def _with_caveat(verdict: Verdict, caveat: str) -> Verdict:
+    return replace(verdict, reason=f"{verdict.reason}; {caveat}") if caveat else verdict
 
 
 def _doubted(verdict: Verdict, doubt: str) -> Verdict:

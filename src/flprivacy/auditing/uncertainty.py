@@ -15,8 +15,11 @@ crossed random effects. What is left is cut off at 0. Degrees of freedom are Sat
 
 A variance from five seeds is too small more often than too large, and Satterthwaite's interval then covers less than it
 says (94% for 95% where seeds and patients matter alike, less with fewer seeds). Variances between seeds and between
-initialisations are therefore taken median-unbiased: times d / median of chi-squared with d degrees of freedom, 1.19 for
-five. tests/benchmarks/bench_auditing_coverage.py measures what all of this comes to.
+initialisations are therefore taken median-unbiased, times d / median of chi-squared with d degrees of freedom, and once
+more times 1 + 1 / d^3, because of two seeds' variances half would still be far too small: 4.4 for two seeds, 1.21 for
+five. Where two seeds are all there is and they differ by more than patients explain, that is not enough, and whoever
+gives so few is told (:func:`flprivacy.auditing.verdicts.few_seeds`). What all of this comes to is measured by
+tests/benchmarks/bench_auditing_coverage.py.
 """
 
 import math
@@ -190,9 +193,9 @@ def pooled_between(groups: Sequence[Sequence[tuple[FloatArray, Resampling]]]) ->
 
 
 def _component(measured: float, without_noise: float, degrees: float) -> Component:
-    """Return a median-unbiased variance between draws; its degrees of freedom go by what was measured."""
+    """Return a variance between draws that is hardly ever far too small; its degrees go by what was measured."""
     median_of_chi_squared = float(2.0 * special.gammaincinv(degrees / 2.0, 0.5))
-    variance = max(without_noise, 0.0) * degrees / median_of_chi_squared
+    variance = max(without_noise, 0.0) * degrees / median_of_chi_squared * (1.0 + 1.0 / degrees**3)
     return Component(variance=variance, square=max(variance, measured), degrees=degrees)
 
 

@@ -25,7 +25,10 @@ def few_seeds(n_seeds: int) -> str:
     """Return the caveat on few attacker seeds; empty where there are enough."""
     if n_seeds >= HONEST_SEEDS:
         return ""
-    return f"only {n_seeds} attacker seeds, fewer than {HONEST_SEEDS}, so the spread over attackers is poorly known"
+    return (
+        f"only {n_seeds} attacker seeds, fewer than {HONEST_SEEDS}, so the spread over attackers is poorly known and "
+        "intervals may be too narrow"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
