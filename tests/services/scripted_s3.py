@@ -5,7 +5,7 @@ It speaks as much of the protocol as downloads need (HEAD, ranged GET with If-Ma
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import unquote, urlsplit
 
@@ -20,12 +20,18 @@ class ScriptedS3(FailingServer):
     Attributes:
         objects: bucket -> key -> bytes.
         refuse: (status, code) that every request gets, or None.
+        tags: method -> what its answers make of an object's ETag; None: they have none.
+        refuse_conditions: whether every request with If-Match is refused.
+        headers: of the requests, as they came.
     """
 
     def __init__(self) -> None:
         super().__init__(_Handler)
         self.objects: dict[str, dict[str, bytes]] = {}
         self.refuse: tuple[int, str] | None = None
+        self.tags: dict[str, Callable[[str], str | None]] = {}
+        self.refuse_conditions = False
+        self.headers: list[dict[str, str]] = []
 
 
 @contextmanager
@@ -48,7 +54,7 @@ class _Handler(FailingHandler):
             self._refuse(STATUS[fault], "SlowDown")
             return
         self.send_response(200)
-        self.send_header("ETag", _tag(data))
+        self._send_tag(data)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
 
@@ -62,7 +68,8 @@ class _Handler(FailingHandler):
         data = self._found()
         if data is None:
             return
-        if self.headers.get("If-Match", _tag(data)) != _tag(data):
+        condition = self.headers.get("If-Match", _tag(data))
+        if condition != _tag(data) or (self.server.refuse_conditions and "If-Match" in self.headers):
             self._refuse(412, "PreconditionFailed")
             return
         start, stop = 0, len(data)
@@ -83,7 +90,7 @@ class _Handler(FailingHandler):
             return
         body = self.spoilt(data, start, stop, fault, where)
         self.send_response(206 if ranged else 200)
-        self.send_header("ETag", _tag(data))
+        self._send_tag(data)
         self.send_header("Content-Length", str(body.promised))
         if ranged and fault != "garbage":
             self.send_header("Content-Range", f"bytes {body.start}-{body.stop - 1}/{len(data)}")
@@ -94,8 +101,15 @@ class _Handler(FailingHandler):
         bucket, _, key = unquote(urlsplit(self.path).path).lstrip("/").partition("/")
         return bucket, key
 
+    def _send_tag(self, data: bytes) -> None:
+        tag = self.server.tags.get(self.command, str)(_tag(data))
+        if tag is not None:
+            self.send_header("ETag", tag)
+        self.send_header("Last-Modified", "Sun, 29 Nov 2026 11:00:00 GMT")
+
     def _found(self) -> bytes | None:
         bucket, key = self._place()
+        self.server.headers.append(dict(self.headers))
         if self.server.refuse:
             self._refuse(*self.server.refuse)
         elif bucket not in self.server.objects:

@@ -1,6 +1,7 @@
 """S3 against Ceph's gateway: every operation of the interface, and every refusal as one line."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import boto3
@@ -15,6 +16,8 @@ from flprivacy.storage.objects import open_objects
 from flprivacy.storage.upload import upload_files
 from tests.services.ceph import Gateway
 from tests.services.scripted_s3 import ScriptedS3
+
+Tag = Callable[[str], str | None]
 
 _LARGE = (12 << 20) + 12345  # three parts
 _PLAIN = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
@@ -150,6 +153,62 @@ def test_refusals_are_one_line_and_never_tried_again(
     one_line(caught.value, "s3://b/x", *words)
     assert "secret-of-the-server" not in str(caught.value)
     assert len(asked) <= 3  # the question why, and the SDK's own for the region
+
+
+@pytest.mark.parametrize(
+    ("head", "get"),
+    [
+        (str, str),
+        (str, lambda tag: f"W/{tag}"),
+        (lambda tag: f"W/{tag}", str),
+        (lambda tag: tag.strip('"'), str),
+        (str, lambda tag: tag.strip('"')),
+        (str, lambda tag: None),
+        (lambda tag: None, str),
+        (lambda tag: None, lambda tag: None),
+    ],
+    ids=["usual", "weak", "weak at first", "bare at first", "bare", "only at first", "only later", "none"],
+)
+@pytest.mark.parametrize("refuse_conditions", [False, True])
+def test_however_a_server_tells_versions_objects_are_read_whole(
+    scripted: ScriptedS3, head: Tag, get: Tag, refuse_conditions: bool
+) -> None:
+    data = bytes(range(256)) * 100
+    scripted.objects = {"b": {"x": data}}
+    scripted.tags, scripted.refuse_conditions = {"HEAD": head, "GET": get}, refuse_conditions
+    store = open_objects("s3://b")
+    stat = store.stat("s3://b/x")
+    if refuse_conditions and head('"x"') and not get('"x"'):  # nothing tells which object the bytes are of
+        with pytest.raises(ChangedObjectError):
+            store.read(stat, 3, 7)
+        return
+    assert store.read(stat, 3, 7) == data[3:7]
+    scripted.objects["b"]["x"] = data[::-1]
+    if head('"x"'):  # else only the time of the last change tells
+        with pytest.raises(ChangedObjectError):
+            store.read(stat, 3, 7)
+
+
+def test_a_web_page_is_no_s3(scripted: ScriptedS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted.objects = {"b": {"x": b"<html>"}}
+    monkeypatch.setattr("tests.services.scripted_s3._Handler._send_tag", lambda self, data: None)
+    with pytest.raises(StorageError) as caught:
+        open_objects("s3://b").stat("s3://b/x")
+    one_line(caught.value, "s3://b/x", "without ETag", "AWS_ENDPOINT_URL")
+
+
+def test_the_requester_pays_if_that_is_agreed(scripted: ScriptedS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted.objects = {"b": {"x": b"hello"}}
+    for agreed, wanted in (("0", None), ("1", "requester")):
+        monkeypatch.setenv("FLPRIVACY_STORAGE_S3_REQUESTER_PAYS", agreed)
+        scripted.headers.clear()
+        store = open_objects("s3://b")
+        assert store.read(store.stat("s3://b/x"), 0, 5) == b"hello"
+        assert [one.get("x-amz-request-payer") for one in scripted.headers] == [wanted, wanted]
+    scripted.refuse = (403, "AccessDenied")
+    with pytest.raises(StorageError) as caught:
+        store.stat("s3://b/x")
+    one_line(caught.value, "FLPRIVACY_STORAGE_S3_REQUESTER_PAYS=1")
 
 
 @pytest.mark.parametrize("depth", range(0, 60, 7))

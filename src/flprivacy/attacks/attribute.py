@@ -142,8 +142,13 @@ def _possible(config: AttackConfig, record: TargetRecord) -> list[str]:
     return accesses
 
 
+def _regrids(record: TargetRecord) -> bool:
+    """Tell whether a target takes scans of any grid: a network of the user's own brings them to its own."""
+    return record.origin is not None and record.models[0].weights.endswith(".keras")
+
+
 def _check_shape(record: TargetRecord, cohort: Cohort) -> None:
-    if tuple(record.shape) != tuple(cohort.meta.shape):
+    if not _regrids(record) and tuple(record.shape) != tuple(cohort.meta.shape):
         raise AttackError(
             f"target {record.name!r} takes volumes of shape {tuple(record.shape)}, cohort {cohort.meta.name!r} has "
             f"{tuple(cohort.meta.shape)}; attack it with a cohort of its own shape"
@@ -164,6 +169,9 @@ def _published(
         notes["tensors_matched"] = f"{record.tensors_matched} of {record.tensors_total}"
     if _headless(record):
         notes["outputs"] = "not attacked: the file holds no head"
+    grid = tuple(scenario.cohort.meta.shape)
+    if tuple(record.shape) != grid:
+        notes["resampled"] = f"scans of {grid} to its own {tuple(record.shape)}"
     if record.protocol != scenario.protocol:
         notes["trained_with_protocol"] = record.protocol
     return tables(

@@ -63,13 +63,26 @@ def doubt_of(
     if said and INPUT_RANGE in origin.assumed:
         raise AttackError(f"target {record.name!r}: {said}")
     assumed = [name for name in origin.assumed if not (name == INPUT_RANGE and borne_out)]
-    return said or _assumption(assumed, {INPUT_RANGE: taken, "axes": origin.axes or AXES})
+    doubts = (
+        said or _assumption(assumed, {INPUT_RANGE: taken, "axes": origin.axes or AXES}),
+        _coarse(record, scenario),
+    )
+    return ", and ".join(doubt for doubt in doubts if doubt)
 
 
 def _as_if(scans: FloatArray, bounds: Bounds, taken: Bounds) -> FloatArray:
     """Return what must be put in, so that a network which takes one range sees scans in another."""
     values = bounds[0] + (bounds[1] - bounds[0]) * scans
     return ((values - taken[0]) / (taken[1] - taken[0])).astype(np.float32)
+
+
+def _coarse(record: TargetRecord, scenario: Scenario) -> str:
+    """Say that a network sees scans that are blurred on its own grid."""
+    grid = scenario.cohort.meta.shape
+    if all(given >= wanted for given, wanted in zip(grid, record.shape, strict=True)):
+        return ""
+    wanted = ",".join(map(str, record.shape))
+    return f"the cohort's scans, {tuple(grid)}, are coarser than those that it takes: import them with --shape {wanted}"
 
 
 def _assumption(names: list[str], values: Mapping[str, str]) -> str:

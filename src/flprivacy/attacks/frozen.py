@@ -1,6 +1,7 @@
 """Attacks from features that do not change: a frozen trunk's, a model's answers, or a scan's own pixels."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ from flprivacy.attacks.answering import answer
 from flprivacy.attacks.cache import Arrays
 from flprivacy.attacks.features import Extraction, answer_features, check_answers, extract
 from flprivacy.attacks.learner import Trained, train_heads
+from flprivacy.attacks.relation import MOST_SCANS, check_related, looks
 from flprivacy.attacks.results import Finished, Job, Outcome, ResultStore, Source
 from flprivacy.attacks.scenario import Exposure, Scenario
+from flprivacy.cohorts.format import read_volumes
 
 FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
 
 
 class FrozenAttack:
@@ -55,8 +59,17 @@ class FrozenAttack:
                 description=f"features of {self.target}, {source.model}",
             )
             check_answers(found, f"{self.target}, {source.model}")
+            some, looked = self._looked
+            check_related(found.scored["features"][some], looked, f"{self.target}, {source.model}")
             self._latest = (source.digest, found)
         return self._latest[1]
+
+    @cached_property
+    def _looked(self) -> tuple[IntArray, npt.NDArray[np.float64]]:
+        """Positions among the scored scans of some of them, and what these look like."""
+        rows = self.views.scored
+        some = np.sort(np.random.default_rng(0).permutation(len(rows))[:MOST_SCANS])
+        return some, looks(read_volumes(self.scenario.cohort, rows[some]))
 
     def train(
         self, source: Source, access: str, exposure: Exposure, *, on_epoch: Callable[[], None] = lambda: None

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from flprivacy.core.errors import naming
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.target_source import TargetSource, weights_suffix
 from flprivacy.models.foreign.checkpoint import Checkpoint, open_checkpoint
@@ -29,7 +30,8 @@ def show_target(source: TargetSource, store: str = "") -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"checkpoint{weights_suffix(source.location)}"
         download(source.location, path)
-        return _shown(source, path)
+        with naming(source.location, path):
+            return _shown(source, path)
 
 
 def _shown(source: TargetSource, path: Path) -> dict[str, Any]:

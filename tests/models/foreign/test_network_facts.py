@@ -192,3 +192,26 @@ def test_what_is_stated_goes_before_what_the_file_tells(tmp_path):
 def test_wrong_facts(facts, words):
     with pytest.raises(ConfigError, match=words):
         TargetSource(location="m.keras", **({"feature_layer": "embedding"} | facts))
+
+
+@pytest.mark.parametrize("axes", ["dhw", "hwd", "wdh"])
+def test_scans_of_another_grid_are_resampled_axis_by_axis(tmp_path, axes):
+    """Means of slices: finer scans of the same anatomy give the same features, whatever the network's own order."""
+    shape = {"d": 4, "h": 10, "w": 6}
+    scan = keras.Input((*(shape[axis] for axis in axes), 1))
+    profile = layers.Flatten(name="embedding")(ops.mean(scan, axis=[n + 1 for n in range(3) if axes[n] != "d"]))
+    keras.Model(scan, layers.Dense(2, activation="softmax")(profile)).save(tmp_path / "m.keras")
+    model = load_custom(tmp_path / "m.keras", "embedding", axes=axes, input_range="0..1").model
+    assert model.shape == (4, 10, 6)
+    own = _scans((4, 10, 6))
+    means = own.mean(axis=(2, 3, 4))
+    np.testing.assert_allclose(np.asarray(model.trunk(own)), means, atol=1e-6)
+    wider = own.repeat(2, axis=2).repeat(3, axis=3)
+    np.testing.assert_allclose(np.asarray(model.trunk(wider)), means, atol=0.01)
+    bright = np.zeros((1, 8, 5, 12, 1), np.float32)
+    bright[:, 2:4] = 1.0  # the second quarter from the head
+    seen = np.asarray(model.trunk(bright))[0]
+    assert seen.argmax() == 1
+    assert seen[1] > 2 * np.delete(seen, 1).max()
+    slope = np.broadcast_to(np.linspace(0, 1, 16)[:, None, None, None], (1, 16, 3, 3, 1)).astype(np.float32)
+    np.testing.assert_allclose(np.diff(np.asarray(model.trunk(slope))[0]), 4 / 15, atol=0.02)

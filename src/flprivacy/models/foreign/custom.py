@@ -20,7 +20,7 @@ from keras import layers, ops
 from flprivacy.core.errors import TargetError
 from flprivacy.core.publish import publish_file
 from flprivacy.core.target_source import AXES, CUSTOM, HU_WINDOW, UNIT, range_of
-from flprivacy.models.architecture import Shape, TargetModel, scan_input, trunk_model
+from flprivacy.models.architecture import Shape, TargetModel, trunk_model
 from flprivacy.models.foreign.allowed import check_allowed, plain
 from flprivacy.models.foreign.answers import NONE
 from flprivacy.models.foreign.archive import CONFIG, METADATA, WEIGHTS, unpacked
@@ -29,6 +29,7 @@ from flprivacy.models.foreign.contract import contract_of, scan_shape
 from flprivacy.models.foreign.first_layers import normalisations
 from flprivacy.models.foreign.last_layers import kind_of, probabilities_of
 from flprivacy.models.foreign.parts import features_and_output
+from flprivacy.models.foreign.regrid import Regrid, any_grid
 from flprivacy.models.foreign.sizes import bounded_building, check_sizes
 from flprivacy.models.hdf5 import one_line
 from flprivacy.models.initialisation import undisturbed_random
@@ -181,7 +182,8 @@ def _target_model(
     both: keras.Model, sizes: Shape, channels: int, axes: str, bounds: tuple[float, float], kind: str
 ) -> TargetModel:
     shape = scan_shape(sizes, axes)
-    scan = x = scan_input(shape)  # (n, depth, height, width, 1)
+    scan = any_grid()
+    x = Regrid(shape, dtype="float32", name="regrid")(scan)  # (n, *shape, 1)
     if bounds != (0.0, 1.0):
         x = layers.Rescaling(bounds[1] - bounds[0], offset=bounds[0], dtype="float32", name="input_range")(x)
     if axes != AXES:

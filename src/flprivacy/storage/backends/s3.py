@@ -8,6 +8,7 @@ import io
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,7 +55,8 @@ class S3Backend:
             except ClientError as error:
                 self._explain(client, error, bucket, key)
                 raise
-        return ObjectStat(uri=uri, size=found["ContentLength"], version=found["ETag"], checksum=_checksum(found))
+            version = _version(found) or self._no_s3(client, uri)
+        return ObjectStat(uri=uri, size=found["ContentLength"], version=version, checksum=_checksum(found))
 
     def list(self, uri: str) -> Iterator[ObjectStat]:
         """Yield every object below a folder."""
@@ -63,7 +65,8 @@ class S3Backend:
             for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 for one in page.get("Contents", ()):
                     if not one["Key"].endswith("/"):
-                        yield ObjectStat(uri=f"s3://{bucket}/{one['Key']}", size=one["Size"], version=one["ETag"])
+                        version = _version(one) or self._no_s3(client, uri)
+                        yield ObjectStat(uri=f"s3://{bucket}/{one['Key']}", size=one["Size"], version=version)
 
     def read(self, stat: ObjectStat, start: int, stop: int) -> Generator[bytes, None, None]:
         """Yield a range of an object's bytes, as long as its ETag stays the one of ``stat``."""
@@ -71,7 +74,7 @@ class S3Backend:
             return
         bucket, key = bucket_and_key(stat.uri)
         with self._one_line(stat.uri) as client:
-            answer = client.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}", IfMatch=stat.version)
+            answer = _get(client, stat, Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}")
             with contextlib.closing(answer["Body"]) as body:
                 _check_answer(answer, stat, start, stop)
                 left = stop - start
@@ -124,7 +127,7 @@ class S3Backend:
             with self._one_line(uri) as client:
                 body = io.BytesIO(data)
                 answer = client.upload_part(**place, PartNumber=number, Body=body, ContentMD5=_md5(data))
-                return str(answer["ETag"])
+                return str(answer.get("ETag") or self._no_s3(client, uri))
 
         return self._contact.retrying(once)
 
@@ -154,6 +157,12 @@ class S3Backend:
             if _asked_too_deep(error):
                 raise StorageError(f"{uri}: the bucket is in another region; set AWS_REGION to it") from error
             raise translate(error, uri, _shown(client.meta.endpoint_url)) from error
+
+    def _no_s3(self, client: Any, uri: str) -> str:
+        raise StorageError(
+            f"{uri}: {_shown(client.meta.endpoint_url)} answers without ETag, so it does not speak S3; check "
+            "AWS_ENDPOINT_URL (the port of a web console, or a proxy's page?)"
+        )
 
     def _explain(self, client: Any, error: ClientError, bucket: str, key: str) -> None:
         """Ask again in a way that makes the server say why: the answer to a HEAD has no room for a reason."""
@@ -210,7 +219,14 @@ def _make_client(config: StorageConfig, addressing: str) -> Any:
     endpoint = config.s3_endpoint or None
     if endpoint and not region:
         region = "us-east-1"
-    return session.create_client("s3", region_name=region or None, endpoint_url=endpoint, config=Config(**settings))
+    client = session.create_client("s3", region_name=region or None, endpoint_url=endpoint, config=Config(**settings))
+    if config.s3_requester_pays:
+        client.meta.events.register("before-call.s3", _agree_to_pay)
+    return client
+
+
+def _agree_to_pay(params: dict[str, Any], **_: Any) -> None:
+    params["headers"]["x-amz-request-payer"] = "requester"
 
 
 @functools.cache
@@ -219,9 +235,39 @@ def _loader(search_path: str | None) -> Any:
     return create_loader(search_path)
 
 
+def _get(client: Any, stat: ObjectStat, **asked: Any) -> Any:
+    """Ask for bytes of an object as it was looked at.
+
+    Some servers refuse every If-Match: they are asked once more without, and the ETag of the answer decides.
+    """
+    if not stat.version.startswith('"'):
+        return client.get_object(**asked)
+    try:
+        return client.get_object(**asked, IfMatch=stat.version)
+    except ClientError as error:
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != HTTPStatus.PRECONDITION_FAILED:
+            raise
+    answer = client.get_object(**asked)
+    if not _version(answer).startswith('"'):
+        answer["Body"].close()
+        raise changed_while_read(stat.uri)
+    return answer
+
+
+def _version(found: Mapping[str, Any]) -> str:
+    """Return the version in an answer's headers, ``"tag"``, or the time of its last change; empty if it has neither.
+
+    Proxies that compress mark an ETag as weak, and some servers leave out its quotes: neither changes what it names.
+    """
+    tag = str(found.get("ETag", "")).removeprefix("W/").strip('"')
+    return f'"{tag}"' if tag else str(found.get("LastModified", ""))
+
+
 def _check_answer(answer: Mapping[str, Any], stat: ObjectStat, start: int, stop: int) -> None:
     """Refuse bytes that are not those asked for, though the status is good."""
-    if answer["ETag"] != stat.version:
+    tagged = stat.version.startswith('"')
+    found = _version(answer) if tagged else str(answer.get("LastModified", ""))
+    if found != stat.version and not (tagged and "ETag" not in answer):  # that one was held against If-Match
         raise changed_while_read(stat.uri)
     whole = start == 0 and stop == stat.size and "ContentRange" not in answer
     if not whole and answer.get("ContentRange", "") != f"bytes {start}-{stop - 1}/{stat.size}":
@@ -233,7 +279,7 @@ def _checksum(found: Mapping[str, Any]) -> str:
     own = found.get("Metadata", {}).get(SHA256_METADATA, "")
     if len(own) == 64:
         return f"sha256:{own}"
-    tag = found["ETag"].strip('"')
+    tag = _version(found).strip('"')
     encrypted = "SSECustomerAlgorithm" in found or str(found.get("ServerSideEncryption", "AES256")) != "AES256"
     plain = len(tag) == 32 and not set(tag) - set("0123456789abcdef")
     return f"md5:{tag}" if plain and not encrypted else ""

@@ -29,7 +29,8 @@ _MEANINGS = {
     "RequestTimeTooSkewed": "this machine's clock differs from the server's; set the clock",
     "AccessDenied": (
         "access denied by {where}: the credentials found may not do this, or are temporary and have expired; "
-        f"renew them, or grant them {_GRANT} (without s3:ListBucket a missing object is reported like this too)"
+        f"renew them, or grant them {_GRANT} (without s3:ListBucket a missing object is reported like this too); "
+        "a bucket whose requester pays needs FLPRIVACY_STORAGE_S3_REQUESTER_PAYS=1"
     ),
     "AllAccessDisabled": "access to this bucket is disabled at {where}; ask its owner",
     "AccountProblem": "the account of this bucket has a problem at {where}; ask its owner",
@@ -87,7 +88,7 @@ def _unanswered(error: Exception, uri: str, endpoint: str) -> StorageError:
     if isinstance(error, (sdk.HTTPClientError, sdk.IncompleteReadError)):
         return TransientError(f"{uri}: the connection to {endpoint} broke ({name})")
     if "ParserError" in name and "Response" in name:  # neither botocore module exports it in its exceptions
-        return TransientError(f"{uri}: {endpoint} sent an answer that cannot be read")
+        return TransientError(f"{uri}: {endpoint} sent an answer that cannot be read; is it S3's port?")
     if isinstance(error, sdk.ParamValidationError):
         return StorageError(f"{uri}: not a valid bucket or object name; check the URI")
     if any(word in name for word in ("Credential", "Token", "SSO", "Profile", "Config", "Login", "Metadata")):

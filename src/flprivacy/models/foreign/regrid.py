@@ -1,0 +1,51 @@
+"""Scans of one grid for a network that takes another: resampled axis by axis, so that none is taken for another."""
+
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import layers, ops
+
+from flprivacy.models.architecture import Shape
+
+
+class Regrid(layers.Layer):
+    """(n, depth, height, width, 1) of any sizes -> (n, *shape, 1): averaged where coarser, else interpolated."""
+
+    def __init__(self, shape: Shape, **kwargs: Any) -> None:
+        """Remember the (depth, height, width) to bring scans to."""
+        super().__init__(**kwargs)
+        self._shape = shape
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the shape of what :meth:`call` gives."""
+        return (input_shape[0], *self._shape, 1)
+
+    def call(self, scans: Any) -> Any:
+        """Resample each axis whose size differs; others stay as they are, bit for bit."""
+        for axis, size in enumerate(self._shape, start=1):
+            if scans.shape[axis] != size:
+                weights = ops.convert_to_tensor(_weights(int(scans.shape[axis]), size))
+                scans = ops.moveaxis(ops.tensordot(scans, weights, axes=[[axis], [1]]), -1, axis)
+        return scans
+
+
+@functools.cache
+def _weights(given: int, wanted: int) -> npt.NDArray[np.float32]:
+    """Return (wanted, given) shares of the given voxels in each of the wanted ones along an axis of the same length."""
+    ratio = given / wanted
+    source, place = np.arange(given), np.arange(wanted)[:, None]
+    if ratio >= 1.0:
+        shares = np.minimum(source + 1, (place + 1) * ratio) - np.maximum(source, place * ratio)
+    else:
+        shares = 1.0 - np.abs(source - ((place + 0.5) * ratio - 0.5).clip(0, given - 1))
+    shares = np.maximum(shares, 0.0)
+    found: npt.NDArray[np.float32] = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+    return found
+
+
+def any_grid() -> keras.KerasTensor:
+    """Return the symbolic input of a trunk that takes scans of any grid."""
+    return keras.Input((None, None, None, 1), name="scan")
