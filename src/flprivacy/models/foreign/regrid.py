@@ -11,7 +11,7 @@ from keras import layers, ops
 from flprivacy.models.architecture import Shape
 
 
-class Regrid(layers.Layer):
+class Regrid(layers.Layer):  # type: ignore[misc]  # Keras comes without types
     """(n, depth, height, width, 1) of any sizes -> (n, *shape, 1): averaged where coarser, else interpolated."""
 
     def __init__(self, shape: Shape, **kwargs: Any) -> None:
