@@ -264,6 +264,7 @@ def test_bad_budgets_are_refused(fields: dict[str, object], message: str) -> Non
     [
         ({"topology": "untrained", "privacy": PRIVATE}, "an untrained target needs none"),
         ({"topology": "central", "privacy": SITE}, "a central target protects scan or patient"),
+        ({"topology": "federated", "partition": "iid", "privacy": SITE}, "must be natural where sites are protected"),
         ({"topology": "siloed", "canaries": CanaryConfig()}, "canaries are for central targets"),
         ({"topology": "central", "canaries": CanaryConfig()}, "gradient canaries need privacy with optimizer sgd"),
     ],

@@ -197,8 +197,8 @@ class DpSgdRule:
         loss, correct, scans, units, clipped, broken = (float(t) for t in totals)
         if broken:
             raise TrainingError(
-                f"{broken:.0f} of {units:.0f} gradients are not finite; the step was not taken: lower learning_rate or "
-                "noise_multiplier, or loss_scale where one is set"
+                "a gradient is not finite; the step was not taken: lower learning_rate or noise_multiplier, or "
+                "loss_scale where one is set"
             )
         return StepResult(
             loss=loss / max(scans, 1.0),

@@ -19,10 +19,16 @@ _SIZES = {
     ZERO_OUT: "functions of the configuration and of numbers of units, which are public under this adjacency",
 }
 _UNCOVERED = (
-    ("whether training ends", "it refuses data that exceed what is declared, or a gradient that is not finite"),
+    (
+        "whether training ends",
+        "it refuses data that exceed what is declared, a client without data, or what is not finite",
+    ),
     ("time and memory that training takes", "they depend on who takes part in a step"),
     ("hyper-parameters", "whoever chose them may have looked at data"),
-    ("utility on held-out patients, in audits", "an exact function of their scans; no part of target.json"),
+    (
+        "audits and their reports: utility on held-out patients, scores of attacks, numbers of scans",
+        "exact functions of scans; no part of target.json",
+    ),
     (
         "the private part that auditors keep: members, losses, counts, the cohort's digest, seeds, canaries",
         "exact functions of the data; never publish it",

@@ -50,8 +50,8 @@ class TargetConfig:
         rounds: FedAvg rounds.
         local_epochs: passes over a client's data in each round.
         client_fraction: fraction of the clients drawn in each round, in (0, 1].
-        partition: which scans a federated client holds: ``natural`` (its site's) or ``iid`` (a random share of
-            the pool, of its site's size).
+        partition: which scans a federated client holds: ``natural`` (its site's) or ``iid`` (those of patients that
+            a keyed hash deals out).
         batch_size: scans a step.
         learning_rate: Adam's learning rate, or that of the optimizer which ``privacy`` names.
         initialisations: how many fresh weights an ``untrained`` target holds.
@@ -101,6 +101,8 @@ class TargetConfig:
             )
             fits = self.privacy.unit != "site" or self.topology == "federated"
             check(fits, "privacy.unit", self.privacy.unit, f"a {self.topology} target protects scan or patient")
+            apart = self.privacy.unit != "site" or self.partition == "natural"
+            check(apart, "partition", self.partition, "must be natural where sites are protected: no client is a site")
         if self.canaries is not None:
             fits = self.topology == "central" or (self.topology == "federated" and self.canaries.kind == "gradient")
             check(fits, "topology", self.topology, "canaries are for central targets, gradient ones for federated too")

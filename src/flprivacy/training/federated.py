@@ -1,5 +1,6 @@
 """Federated averaging (McMahan et al., arXiv:1602.05629): clients train, a server averages their weights."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -157,10 +158,21 @@ def _mean(results: dict[int, Pass], clients: tuple[Indices, ...]) -> Pass:
     return Pass(loss=float(loss), accuracy=float(accuracy), steps=sum(r.steps for r in results.values()))
 
 
+def _own_randomness(run: Run, client: int) -> tuple[int, int]:
+    """Return what a client's batches and random layers are drawn from.
+
+    Where sites are protected, it is the secret and the site's name: a number would change with the sites before it.
+    """
+    if run.private is None or not run.site_level:
+        return run.config.seed, client
+    digest = hashlib.sha256(run.cohort.meta.site_names[client].encode()).digest()
+    return run.private.seed, int.from_bytes(digest[:8], "big")
+
+
 def _train_client(run: Run, weights: Weights, members: Indices, client: int, round_: int, counter: Progress) -> Pass:
     """Train a client from the global weights; the learner holds its weights afterwards."""
-    config = run.config
-    run.learner.start(weights, layer_generator(config.seed, client, round_))
+    config, (seed, number) = run.config, _own_randomness(run, client)
+    run.learner.start(weights, layer_generator(seed, number, round_))
     steps = 0
     for epoch in range(config.local_epochs):
         place = Place(client=client, round_=round_, epoch=epoch)
@@ -168,7 +180,7 @@ def _train_client(run: Run, weights: Weights, members: Indices, client: int, rou
             run.pool,
             members,
             view=round_ * config.local_epochs + epoch,
-            generator=batch_generator(config.seed, *place),
+            generator=batch_generator(seed, number, round_, epoch),
             advance=counter.advance,
             where=f"client site-{client:02d} in round {round_ + 1}",
             place=place,
