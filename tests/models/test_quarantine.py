@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -172,14 +173,19 @@ def test_the_walker_is_bounded(path, tmp_path):
         "    kinds = ('AS', 'CPU', 'CORE', 'FSIZE')\n"
         "    soft = [resource.getrlimit(getattr(resource, f'RLIMIT_{kind}')) for kind in kinds]\n"
         '    return f\'{soft} {sorted({"keras", "tensorflow", "scipy", "pandas"} & set(sys.modules))}\'\n'
-        "quarantine._fault = tell\n"
+        "quarantine.walked = tell\n"
         "quarantine.main()\n"
     )
-    said = subprocess.run(
-        [sys.executable, "-c", code], input=f'["{path}", "", 7]\n', capture_output=True, text=True, check=True
-    ).stdout
     memory = quarantine.MEMORY_BYTES
-    assert said.splitlines() == ['""', f'"[({memory}, {memory}), (7, 8), (0, 0), (0, 0)] []"']
+    question = {"walk": "flprivacy.models.quarantine:walked", "arguments": [str(path), ""], "seconds": 7}
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        input=f"{json.dumps(question | {'memory': memory})}\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said.splitlines() == ["{}", json.dumps({"found": f"[({memory}, {memory}), (7, 8), (0, 0), (0, 0)] []"})]
 
 
 def test_nothing_is_imported_from_where_somebody_works(path, tmp_path, monkeypatch):

@@ -8,15 +8,17 @@ is of the attacker who got hold of all of them.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.contract import doubt_of
-from flprivacy.attacks.features import Forward, model_forward
+from flprivacy.attacks.features import FloatArray, Forward, model_forward
 from flprivacy.attacks.finetune import FinetuneAttack
 from flprivacy.attacks.frozen import FrozenAttack
 from flprivacy.attacks.joint import JointAttack, TogetherAttack, as_together
+from flprivacy.attacks.recorded import check_of_these_scans, recorded_source
 from flprivacy.attacks.results import Finished, Source, tables
 from flprivacy.attacks.scenario import Scenario, prepare
 from flprivacy.core.cohort import Cohort
@@ -24,10 +26,22 @@ from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import AttackError
 from flprivacy.core.scores import ScoreTable
 from flprivacy.core.target import ModelRecord, TargetRecord
+from flprivacy.core.target_source import GRAPH_SUFFIX
 from flprivacy.core.vocabulary import JOINT, TOGETHER
 from flprivacy.models.foreign.statistics import misfit
 from flprivacy.models.registry import TargetModel
-from flprivacy.targets.folder import load_model, network_facts, read_target
+from flprivacy.targets.folder import (
+    compared_as,
+    is_arrays,
+    is_graph,
+    load_model,
+    load_network,
+    network_facts,
+    read_target,
+)
+
+if TYPE_CHECKING:
+    from flprivacy.models.graphs.network import GraphNetwork
 
 
 def attack_attributes(
@@ -55,10 +69,13 @@ def attack_attributes(
     record = read_target(target_folder)
     _check_shape(record, cohort)
     scenario = prepare(config, cohort, protocol=protocol)
-    target = LoadedTarget(target_folder, record, cohort.meta.window_hu)
-    doubt = target.doubt(scenario)
-    frozen = FrozenAttack(scenario, target.sources(), target=record.name, work=work)
     accesses = _possible(config, record)
+    target = LoadedTarget(target_folder, record, cohort)
+    sources = target.sources()
+    if is_arrays(record):
+        check_of_these_scans(sources[0], scenario, whose=record.name)
+    doubt = target.doubt(scenario)
+    frozen = FrozenAttack(scenario, sources, target=record.name, work=work)
     direct = _direct(record)
     done = frozen.run([access for access in accesses if access in direct])
     if TOGETHER in accesses:
@@ -72,7 +89,8 @@ def attack_attributes(
 
 def _direct(record: TargetRecord) -> tuple[str, ...]:
     """Return what a target shows of a scan by itself: not its answers, where its file held no head."""
-    return ("features",) if _headless(record) else ("features", "outputs")
+    shown = {"features": record.origin is None or record.origin.features, "outputs": not _headless(record)}
+    return tuple(access for access, is_shown in shown.items() if is_shown)
 
 
 def _headless(record: TargetRecord) -> bool:
@@ -82,18 +100,20 @@ def _headless(record: TargetRecord) -> bool:
 def _together(frozen: FrozenAttack, record: TargetRecord, access: str) -> list[Finished]:
     """Attack all models of a target at once; of fresh or public weights, what that is held against."""
     if record.role == "baseline":
-        return as_together(frozen.run(["features"]))
+        return as_together(frozen.run(_direct(record)[:1]))
     return TogetherAttack(frozen, access).run() if len(record.models) > 1 else []
 
 
 class LoadedTarget:
     """A target's models, one after another in one network: built when first needed, reloaded for each model."""
 
-    def __init__(self, folder: Path, record: TargetRecord, window_hu: tuple[float, float]) -> None:
-        """Remember where the weights are, and what 0 and 1 of the scans stand for."""
-        self._folder, self._record, self._window_hu = folder, record, window_hu
+    def __init__(self, folder: Path, record: TargetRecord, cohort: Cohort) -> None:
+        """Remember where the weights are, and which scans they will be shown."""
+        self._folder, self._record, self._cohort = folder, record, cohort
+        self._window_hu = cohort.meta.window_hu
         self._model: TargetModel | None = None
         self._forward: Forward | None = None
+        self._graph: tuple[str, GraphNetwork] | None = None
 
     def sources(self) -> tuple[Source, ...]:
         """Return where the features of each model come from."""
@@ -111,21 +131,33 @@ class LoadedTarget:
     def doubt(self, scenario: Scenario) -> str:
         """Return why no attack can clear the target; see :func:`flprivacy.attacks.contract.doubt_of`."""
         first = self._record.models[0].name
-        return doubt_of(
-            self._record,
-            scenario,
-            misfit=lambda scans: misfit(self.load(first).trunk, scans),
-            forward=lambda: self._loaded_forward(first),
-        )
+        if is_arrays(self._record):
+            return ""
+
+        def fit(scans: FloatArray) -> float | None:
+            if is_graph(self._record):
+                return self._network(first).misfit(scans)
+            return misfit(self.load(first).trunk, scans)
+
+        return doubt_of(self._record, scenario, misfit=fit, forward=lambda: self._loaded_forward(first))
+
+    def _network(self, name: str) -> "GraphNetwork":
+        if self._graph is None or self._graph[0] != name:
+            self._graph = (name, load_network(self._folder, self._record, name, self._window_hu))
+        return self._graph[1]
 
     def _source(self, one: ModelRecord) -> Source:
         record = self._record
+        if record.shape is None:
+            return recorded_source(self._folder / one.weights, one.name, one.sha256, self._cohort)
         parts = [record.architecture, list(record.shape), record.n_classes, one.sha256]
         if record.origin is not None:
             parts += [record.origin.feature_layer, network_facts(record.origin), self._window_hu]
         return Source(model=one.name, digest=digest_json(parts), forward=lambda: self._loaded_forward(one.name))
 
     def _loaded_forward(self, name: str) -> Forward:
+        if is_graph(self._record):
+            return self._network(name).forward
         model = self.load(name)
         if self._forward is None:
             self._forward = model_forward(model)
@@ -134,21 +166,33 @@ class LoadedTarget:
 
 def _possible(config: AttackConfig, record: TargetRecord) -> list[str]:
     """Return the accesses that the target can be attacked with: not its answers, where its file held no head."""
-    accesses = [access for access in config.accesses if access != "outputs" or not _headless(record)]
+    impossible = _impossible(record)
+    accesses = [access for access in config.accesses if access not in impossible]
     if not accesses:
-        raise AttackError(
-            f"target {record.name!r}: its file holds no head whose outputs could be attacked; attack its features"
-        )
+        reasons = "; ".join(f"{access} {impossible[access]}" for access in config.accesses)
+        raise AttackError(f"target {record.name!r}: {reasons}; attack {' or '.join(_direct(record))}")
     return accesses
 
 
 def _regrids(record: TargetRecord) -> bool:
     """Tell whether a target takes scans of any grid: a network of the user's own brings them to its own."""
-    return record.origin is not None and record.models[0].weights.endswith(".keras")
+    return record.origin is not None and record.models[0].weights.endswith((".keras", GRAPH_SUFFIX))
+
+
+def _impossible(record: TargetRecord) -> dict[str, str]:
+    """Return the accesses that a target cannot be attacked with, and why."""
+    found = {}
+    if _headless(record):
+        found["outputs"] = "not attacked: the file holds no head"
+    if record.origin is not None and not record.origin.features:
+        found["features"] = "not attacked: the arrays hold none"
+    if is_graph(record) or is_arrays(record):
+        found["finetune"] = "not attacked: neither an ONNX file nor arrays can be trained on"
+    return found
 
 
 def _check_shape(record: TargetRecord, cohort: Cohort) -> None:
-    if not _regrids(record) and tuple(record.shape) != tuple(cohort.meta.shape):
+    if record.shape is not None and not _regrids(record) and tuple(record.shape) != tuple(cohort.meta.shape):
         raise AttackError(
             f"target {record.name!r} takes volumes of shape {tuple(record.shape)}, cohort {cohort.meta.name!r} has "
             f"{tuple(cohort.meta.shape)}; attack it with a cohort of its own shape"
@@ -167,10 +211,9 @@ def _published(
     several = record.role == "target" and len(record.models) > 1
     if record.tensors_total:
         notes["tensors_matched"] = f"{record.tensors_matched} of {record.tensors_total}"
-    if _headless(record):
-        notes["outputs"] = "not attacked: the file holds no head"
+    notes |= _impossible(record)
     grid = tuple(scenario.cohort.meta.shape)
-    if tuple(record.shape) != grid:
+    if record.shape is not None and tuple(record.shape) != grid:
         notes["resampled"] = f"scans of {grid} to its own {tuple(record.shape)}"
     if record.protocol != scenario.protocol:
         notes["trained_with_protocol"] = record.protocol
@@ -180,7 +223,7 @@ def _published(
         target=record.name,
         digest=record.digest,
         role=record.role,
-        architecture=record.architecture,
+        architecture=compared_as(record),
         notes=notes,
         doubt=doubt,
         members=lambda access: access == TOGETHER or not several,

@@ -89,6 +89,12 @@ def extract(
     )
 
 
+def looked_up(recorded: Callable[[IntArray], Arrays], views: Views) -> Extraction:
+    """Return the recorded answers of a model for the plain view of every scan."""
+    exposed = {name: values[None] for name, values in recorded(views.exposed).items()}
+    return Extraction(exposed=exposed, scored=recorded(views.scored))
+
+
 def check_answers(found: Extraction, whose: str) -> None:
     """Refuse answers that tell nothing of any scan: a model that sees other values than in training is not cleared.
 

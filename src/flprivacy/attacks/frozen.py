@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from flprivacy.attacks.answering import answer
 from flprivacy.attacks.cache import Arrays
-from flprivacy.attacks.features import Extraction, answer_features, check_answers, extract
+from flprivacy.attacks.features import Extraction, answer_features, check_answers, extract, looked_up
 from flprivacy.attacks.learner import Trained, train_heads
 from flprivacy.attacks.relation import MOST_SCANS, check_related, looks
 from flprivacy.attacks.results import Finished, Job, Outcome, ResultStore, Source
@@ -50,14 +50,7 @@ class FrozenAttack:
     def extraction(self, source: Source) -> Extraction:
         """Return what ``source`` computes for every needed scan and view, from the cache as far as it goes."""
         if self._latest is None or self._latest[0] != source.digest:
-            found = extract(
-                source.forward,
-                source.digest,
-                self.views,
-                batch_size=self.scenario.config.extraction_batch_size,
-                work=self._work,
-                description=f"features of {self.target}, {source.model}",
-            )
+            found = self._computed(source) if source.recorded is None else looked_up(source.recorded, self.views)
             check_answers(found, f"{self.target}, {source.model}")
             some, looked = self._looked
             check_related(found.scored["features"][some], looked, f"{self.target}, {source.model}")
@@ -70,6 +63,16 @@ class FrozenAttack:
         rows = self.views.scored
         some = np.sort(np.random.default_rng(0).permutation(len(rows))[:MOST_SCANS])
         return some, looks(read_volumes(self.scenario.cohort, rows[some]))
+
+    def _computed(self, source: Source) -> Extraction:
+        return extract(
+            source.forward,
+            source.digest,
+            self.views,
+            batch_size=self.scenario.config.extraction_batch_size,
+            work=self._work,
+            description=f"features of {self.target}, {source.model}",
+        )
 
     def train(
         self, source: Source, access: str, exposure: Exposure, *, on_epoch: Callable[[], None] = lambda: None

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from flprivacy.attacks.answering import Answer
-from flprivacy.attacks.cache import load_arrays, save_arrays
+from flprivacy.attacks.cache import Arrays, load_arrays, save_arrays
 from flprivacy.attacks.features import Forward
 from flprivacy.attacks.learner import curve_epochs
 from flprivacy.attacks.scenario import Exposure, Scenario
@@ -23,6 +23,7 @@ _CURVES = "curves"
 _PARTS = ("scores", "left_out", "evidence", "learners")  # of an answer
 
 FloatArray64 = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +33,8 @@ class Source:
     model: str  # its name within the target
     digest: str  # of everything that the features depend on besides the scans
     forward: Callable[[], Forward]  # makes the function that computes them; called only if something is missing
+    # of a model that is known by its answers alone: (scan,) rows of the cohort to these; None: they are computed
+    recorded: Callable[[IntArray], Arrays] | None = None
 
 
 class Job(NamedTuple):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.auditing.baselines import MAJORITY, PIXELS
+from flprivacy.auditing.baselines import MAJORITY, NO_TWIN, PIXELS
 from flprivacy.auditing.caveats import few_patients
 from flprivacy.auditing.config import AuditConfig, PolicyRule
 from flprivacy.auditing.estimates import estimate_cell
@@ -23,7 +23,6 @@ from flprivacy.core.errors import AuditError
 from flprivacy.core.vocabulary import JOINT
 
 TARGET, UNTRAINED = "target", "untrained"
-_NOT_GIVEN = "no 'untrained' baseline was given, so the network's architecture alone may explain it"
 _ONE_MODEL = "the 'untrained' baseline has a single initialisation, so random weights may explain the excess over it"
 _NO_PATIENTS = (
     "patients were not given, so every scan counts as a patient of its own; if some patients have several scans, the "
@@ -232,7 +231,7 @@ def _majority(held_out: HeldOut) -> npt.NDArray[np.float64]:
 def _caveats(cell: list[AttackRuns], patients_given: bool) -> tuple[str, list[str]]:
     """Return what keeps the verdict from being ``leak`` (empty: nothing), and what else weakens it."""
     given = {runs.attack.target: runs for runs in cell}
-    missing = "" if UNTRAINED in given else _NOT_GIVEN
+    missing = "" if UNTRAINED in given else NO_TWIN
     if UNTRAINED in given and len(given[UNTRAINED].models) < 2:
         missing = _ONE_MODEL
     found = few_seeds(len(cell[0].seeds)), few_patients(cell[0].held_out), "" if patients_given else _NO_PATIENTS

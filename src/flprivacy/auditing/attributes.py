@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from flprivacy.auditing.baselines import baselines_of
+from flprivacy.auditing.baselines import NO_TWIN, baselines_of
 from flprivacy.auditing.caveats import few_patients
 from flprivacy.auditing.config import AuditConfig
 from flprivacy.auditing.estimates import CellEstimates, estimate_cell
@@ -26,6 +26,7 @@ from flprivacy.core.audit import (
 from flprivacy.core.errors import AuditError
 from flprivacy.core.progress import progress
 from flprivacy.core.scores import ScoreTable
+from flprivacy.core.target_source import UNKNOWN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +74,9 @@ def audit_attributes(tables: Sequence[ScoreTable], curves: "pd.DataFrame", *, co
     cells = _estimate_cells(found, config)
     metrics = tuple(estimate for cell in cells for estimate in cell.metrics)
     excesses = tuple(estimate for cell in cells for estimate in cell.excesses)
-    verdicts = judge(metrics, excesses, config.policy.rules, confidence=config.confidence, note=note)
+    missing = {runs.attack: NO_TWIN for runs in attacks if runs.architecture == UNKNOWN}
+    rules, confidence = config.policy.rules, config.confidence
+    verdicts = judge(metrics, excesses, rules, confidence=confidence, note=note, missing=missing)
     doubts = {table.target: table.doubt for table in tables}
     unseen = {name: few_patients(of_attribute[0].held_out) for name, of_attribute in found.items()}
     verdicts = [_with_caveat(verdict, unseen[verdict.attack.attribute]) for verdict in verdicts]

@@ -1,16 +1,19 @@
 """Which baselines a target's attack is held against.
 
-In the pipeline a missing baseline is an error, because without it every number looks like a leak. For arrays
-(:mod:`flprivacy.auditing.arrays`) it keeps a verdict from being ``leak``, and the reason says so.
+In the pipeline a missing baseline is an error, because without it every number looks like a leak. Of arrays, whether
+scores (:mod:`flprivacy.auditing.arrays`) or answers of a network that nobody showed, it keeps a verdict from being
+``leak``, and the reason says so.
 """
 
 from collections.abc import Sequence
 
 from flprivacy.auditing.runs import AttackRuns
 from flprivacy.core.errors import AuditError
+from flprivacy.core.target_source import UNKNOWN
 from flprivacy.core.vocabulary import JOINT
 
 PIXELS, MAJORITY = "pixels", "majority"
+NO_TWIN = "no 'untrained' baseline was given, so the network's architecture alone may explain it"
 _WITHOUT_MODEL = {
     PIXELS: "run the pixels-only attacker (step attack_baselines)",
     MAJORITY: "run the majority guess (step attack_baselines)",
@@ -54,6 +57,12 @@ def _without_model(target: AttackRuns) -> tuple[str, ...]:
 
 def _check_complete(target: AttackRuns, found: Sequence[AttackRuns]) -> None:
     fresh = [runs for runs in found if runs.attack.access == target.attack.access]
+    names = {runs.attack.target for runs in found}
+    for name in _without_model(target):
+        if name not in names:
+            raise AuditError(f"{target.attack}: no baseline {name!r}; {_WITHOUT_MODEL[name]} at this fraction")
+    if target.architecture == UNKNOWN:
+        return
     if not fresh:
         raise AuditError(
             f"{target.attack}: no baseline with fresh weights of architecture {target.architecture!r} was "
@@ -64,10 +73,6 @@ def _check_complete(target: AttackRuns, found: Sequence[AttackRuns]) -> None:
             f"{target.attack}: baseline {fresh[0].attack.target!r} has 1 model; fresh weights vary at random, so give "
             "an untrained target at least 2 initialisations (10 are better)"
         )
-    names = {runs.attack.target for runs in found}
-    for name in _without_model(target):
-        if name not in names:
-            raise AuditError(f"{target.attack}: no baseline {name!r}; {_WITHOUT_MODEL[name]} at this fraction")
 
 
 def _list(seeds: Sequence[int]) -> str:

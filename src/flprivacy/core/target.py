@@ -78,6 +78,8 @@ class Origin:
     feature_layer: str = ""  # of a network of the user's own: the layer whose output is its features
     # what such a network's output is: ``probabilities``, ``logits``, ``labels``, ``probability`` or ``logit``
     answers: str = ""
+    features: bool = True  # whether it shows features; arrays may hold outputs alone
+    initialisations: int = 0  # of arrays: of the untrained twin among them; 0: there is none
     output: str = ""  # its output of that name; empty: its only one
     axes: str = ""  # order in which it takes the axes; empty: depth, height, width
     input_range: str = ""  # values that it takes; empty: 0..1
@@ -93,7 +95,7 @@ class TargetRecord:
     role: str  # ``target``, or ``baseline`` for untrained and pretrained weights
     topology: str | None  # ``untrained``, ``pretrained``, ``siloed``, ``central`` or ``federated``; None where unknown
     architecture: str  # name in the model registry; ``custom`` for a network of the user's own
-    shape: tuple[int, int, int]  # (depth, height, width) that the model takes
+    shape: tuple[int, int, int] | None  # (depth, height, width) that the model takes; None where only answers are known
     n_classes: int  # disease classes of its head
     protocol: str  # preprocessing that it was trained with
     digest: str  # SHA-256 over all weights files and how they were trained

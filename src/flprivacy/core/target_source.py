@@ -13,7 +13,9 @@ from flprivacy.core.parsing import from_mapping
 from flprivacy.core.vocabulary import PARTITIONS, PROTOCOLS
 
 CUSTOM = "custom"
-WEIGHTS_SUFFIXES = (".keras", ".h5", ".hdf5")  # .weights.h5 among them
+UNKNOWN = "unknown"  # architecture of a network that is known by its answers alone, without an untrained twin
+GRAPH_SUFFIX, ARRAY_SUFFIXES = ".onnx", (".npz", ".parquet")
+WEIGHTS_SUFFIXES = (".keras", ".h5", ".hdf5", GRAPH_SUFFIX, *ARRAY_SUFFIXES)  # .weights.h5 among them
 YAML_SUFFIXES = (".yaml", ".yml")
 MLFLOW_PREFIXES = ("models:/", "runs:/")
 _KNOWN_TOPOLOGIES = ("pretrained", "siloed", "central", "federated")
@@ -35,8 +37,8 @@ class TargetSource:
     from the file where it tells them.
     """
 
-    # path or URI of a target folder, of a ``.keras``, ``.weights.h5`` or ``.h5`` file, or an MLflow URI
-    # (``models:/name@alias``, ``models:/name/3``, ``runs:/id/path``)
+    # path or URI of a target folder, of a ``.keras``, ``.weights.h5``, ``.h5`` or ``.onnx`` file, of an ``.npz`` or
+    # ``.parquet`` file of answers, or an MLflow URI (``models:/name@alias``, ``models:/name/3``, ``runs:/id/path``)
     location: str
     # name in the model registry, or ``custom`` for a network of your own; empty: what the file tells
     architecture: str = ""
@@ -44,13 +46,15 @@ class TargetSource:
     shape: tuple[int, int, int] | None = None
     classes: int | None = None  # disease classes; None: what the file tells
     protocol: str = "standard"  # preprocessing that it was trained with
-    # of a network of your own: the layer whose output is its features; ``backbone/pool`` in a network within
+    # of a network of your own: the layer whose output is its features; ``backbone/pool`` in a network within. Of an
+    # ONNX file the name of a tensor; empty: what its last dense layer takes
     feature_layer: str = ""
     output: str = ""  # of a network of your own with several outputs: the one that it answers with
     # what that output is: ``probabilities``, ``logits`` or ``labels`` (each class by itself) of several classes,
     # ``probability`` or ``logit`` of one, or ``none`` of these; empty: what its activation tells
     answers: str = ""
-    # order in which a network of your own takes depth, height and width, such as ``hwd``; empty: what its sizes tell
+    # order in which a network of your own takes depth, height and width, such as ``hwd``; of an ONNX file with ``c``
+    # where it takes channels, such as ``cdhw``; empty: what its sizes tell
     axes: str = ""
     # values that a network in a file was trained on, what air and bone are: ``0..1``, ``0..255``, ``LOW..HIGH`` or
     # ``hu``; empty: what its first layers tell
@@ -89,12 +93,19 @@ class TargetSource:
         check(0.0 <= self.synthetic_share <= 1.0, "synthetic_share", self.synthetic_share, "must be in [0, 1]")
         check(self.n_train >= 0, "n_train", self.n_train, "must not be negative")
         check(self.answers in ("", *ANSWERS), "answers", self.answers, f"must be one of {', '.join(ANSWERS)}")
-        check(sorted(self.axes) in ([], sorted(AXES)), "axes", self.axes, "give the order of d, h and w, such as hwd")
+        orders = ("", "".join(sorted(AXES)), "".join(sorted(f"c{AXES}")))
+        rule = "give the order of d, h and w, such as hwd; of an ONNX file with c for channels, such as chwd"
+        check(
+            "".join(sorted(self.axes)) in orders and ("c" not in self.axes or not self._is_keras),
+            "axes",
+            self.axes,
+            rule,
+        )
         check(self.input_range == "" or bool(range_of(self.input_range)), "input_range", self.input_range, _RANGE_RULE)
-        own = bool(self.feature_layer)
+        own = self.is_custom
         for name in NETWORK_FACTS:
             rule = "is a fact of a network of your own; give its feature_layer, or leave it out"
-            fits = own or name == INPUT_RANGE or not getattr(self, name)
+            fits = own or self.is_mlflow or name == INPUT_RANGE or not getattr(self, name)
             check(fits, name, getattr(self, name), rule)
         check(
             own == (self.architecture == CUSTOM) or (own and not self.architecture),
@@ -115,8 +126,12 @@ class TargetSource:
 
     @property
     def is_custom(self) -> bool:
-        """Whether it is a network of the user's own."""
-        return bool(self.feature_layer)
+        """Whether it is a network of the user's own: by its feature layer, or by the format of its file."""
+        return bool(self.feature_layer) or self.location.lower().endswith((GRAPH_SUFFIX, *ARRAY_SUFFIXES))
+
+    @property
+    def _is_keras(self) -> bool:
+        return self.is_foreign and not self.location.lower().endswith((GRAPH_SUFFIX, *ARRAY_SUFFIXES))
 
     def facts(self) -> dict[str, Any]:
         """Return the fields other than ``location`` that were given, JSON-able."""

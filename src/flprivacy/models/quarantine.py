@@ -1,13 +1,14 @@
-"""Strangers' HDF5 files are walked through by another process before this one opens them.
+"""Strangers' files are looked at by another process before this one opens them.
 
 HDF5's library was written for files that it wrote itself: over some damaged ones it runs without end, and others may
 bring the process down. So a second process imports the library once and forks a walker for each file, with bounds on
 memory and processor time: no file can harm more than its own walker. It starts with the first file and stays, so that
-each further one costs milliseconds.
+each further one costs milliseconds. Other formats have walks of their own (:func:`look`).
 """
 
 import atexit
 import contextlib
+import importlib
 import json
 import os
 import resource
@@ -15,7 +16,9 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -34,14 +37,46 @@ def vet(path: Path, *, remedy: str, seconds: int = SECONDS) -> None:
     Raises:
         TargetError: the file is missing or damaged, or HDF5's library cannot cope with it.
     """
+    look("flprivacy.models.quarantine:walked", path, remedy, library="HDF5's library", remedy=remedy, seconds=seconds)
+
+
+def look(
+    walk: str,
+    path: Path,
+    *arguments: Any,
+    library: str,
+    remedy: str,
+    seconds: int = SECONDS,
+    memory_bytes: int = MEMORY_BYTES,
+) -> Any:
+    """Have a file looked at in so many seconds of processor time and bytes of memory.
+
+    Args:
+        walk: ``module:function``, called with the file's absolute path as text and ``arguments``, all JSON-able; the
+            module must be importable without starting a thread.
+        path: the file.
+        arguments: further ones.
+        library: what reads such files, for messages.
+        remedy: ends messages.
+        seconds: of processor time.
+        memory_bytes: of address space.
+
+    Returns:
+        What the function returned, JSON-able.
+
+    Raises:
+        TargetError: the function raised it, or did not come to an end in these bounds.
+    """
     absolute = path.absolute()
-    answer = _WALKERS.ask([str(absolute), remedy, seconds])
+    question = {"walk": walk, "arguments": [str(absolute), *arguments], "seconds": seconds, "memory": memory_bytes}
+    answer = _WALKERS.ask(question)
     if answer == signal.SIGXCPU:
-        raise TargetError(f"{path}: HDF5's library does not come to an end with it within {seconds} s; {remedy}")
-    if answer is None or isinstance(answer, int):
-        raise TargetError(f"{path}: HDF5's library crashes over it; {remedy}")
-    if answer:
-        raise TargetError(answer.replace(str(absolute), str(path)))
+        raise TargetError(f"{path}: {library} does not come to an end with it within {seconds} s; {remedy}")
+    if not isinstance(answer, dict):
+        raise TargetError(f"{path}: {library} crashes over it; {remedy}")
+    if "refused" in answer:
+        raise TargetError(answer["refused"].replace(str(absolute), str(path)))
+    return answer["found"]
 
 
 class _Walkers:
@@ -52,7 +87,7 @@ class _Walkers:
         self._process: subprocess.Popen[str] | None = None
         self._owner = 0
 
-    def ask(self, question: list[str | int]) -> str | int | None:
+    def ask(self, question: dict[str, Any]) -> dict[str, Any] | int | None:
         """Return the answer (:func:`main`); None if the process ended without one."""
         with self._lock:
             process = self._process if self._process is not None and self._owner == os.getpid() else _started()
@@ -90,7 +125,7 @@ def _started() -> subprocess.Popen[str]:
     return process
 
 
-def _exchange(process: subprocess.Popen[str], line: str | None) -> str | int | None:
+def _exchange(process: subprocess.Popen[str], line: str | None) -> dict[str, Any] | int | None:
     """Send a line, if any, and return what comes back; None if the process is gone."""
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("the second process was started without pipes")
@@ -98,7 +133,7 @@ def _exchange(process: subprocess.Popen[str], line: str | None) -> str | int | N
         if line is not None:
             process.stdin.write(f"{line}\n")
             process.stdin.flush()
-        answer: str | int | None = json.loads(process.stdout.readline() or "null")
+        answer: dict[str, Any] | int | None = json.loads(process.stdout.readline() or "null")
     except (BrokenPipeError, ValueError):  # it is gone, or no longer itself
         return None
     return answer
@@ -114,21 +149,23 @@ atexit.register(_WALKERS.close)
 
 
 def main() -> None:
-    """Answer each line of standard input, a JSON list of path, remedy and seconds, with a line of JSON.
+    """Answer each line of standard input, a question of :func:`look`, with a line of JSON.
 
-    An empty text: nothing is wrong with the file. Another text: what is wrong. A number: of the signal that ended the
+    ``found``: what the walk found. ``refused``: what is wrong with the file. A number: of the signal that ended the
     walker; 0 for another end. Ends with its input.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the process that asks
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # where a library says that it crashes
-    _say("")
+    _say({})
     for line in sys.stdin:
-        path, remedy, seconds = json.loads(line)
+        question = json.loads(line)
+        module, _, name = question["walk"].partition(":")
+        walk = getattr(importlib.import_module(module), name)
         walker = os.fork()
         if walker == 0:
             try:
-                _bound(seconds)
-                _say(_fault(Path(path), remedy))
+                _bound(question["seconds"], question["memory"])
+                _say(_answer(walk, question["arguments"]))
                 os._exit(0)
             finally:
                 os._exit(1)
@@ -137,13 +174,13 @@ def main() -> None:
             _say(os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0)
 
 
-def _say(answer: str | int) -> None:
+def _say(answer: dict[str, Any] | int) -> None:
     os.write(1, f"{json.dumps(answer)}\n".encode())
 
 
-def _bound(seconds: int) -> None:
+def _bound(seconds: int, memory_bytes: int) -> None:
     limits = {
-        resource.RLIMIT_AS: MEMORY_BYTES,
+        resource.RLIMIT_AS: memory_bytes,
         resource.RLIMIT_CPU: seconds,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,  # it has nothing to write
@@ -154,13 +191,21 @@ def _bound(seconds: int) -> None:
             resource.setrlimit(kind, (limit, limit + (kind == resource.RLIMIT_CPU)))
 
 
-def _fault(path: Path, remedy: str) -> str:
+def _answer(walk: Callable[..., Any], arguments: list[Any]) -> dict[str, Any]:
     try:
-        with open_guarded(path, remedy=remedy) as file:
-            walk(file)
+        return {"found": walk(*arguments)}
     except TargetError as error:
-        return str(error)
-    return ""
+        return {"refused": str(error)}
+
+
+def walked(path: str, remedy: str) -> None:
+    """Open an HDF5 file and go through it.
+
+    Raises:
+        TargetError: it is missing or damaged.
+    """
+    with open_guarded(Path(path), remedy=remedy) as file:
+        walk(file)
 
 
 def walk(file: GuardedFile) -> None:

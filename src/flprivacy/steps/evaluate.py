@@ -222,6 +222,6 @@ def _key(table: ScoreTable, study: StudyConfig, cohort: Cohort) -> str:
         target=table.target,
         cohort_digest=cohort.meta.digest,
         target_digest=table.target_digest,
-        architecture=table.architecture,
+        architecture=table.architecture.partition(":")[0],
         study=study,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from flprivacy.core.attributes import BY_NAME
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.json_record import JsonRecord
-from flprivacy.core.target_source import CUSTOM
+from flprivacy.core.target_source import CUSTOM, UNKNOWN
 from flprivacy.core.vocabulary import PRETRAINED
 from flprivacy.privacy.config import without_noise_seeds
 from flprivacy.study.config import StudyConfig
@@ -81,6 +81,8 @@ def given_study(base: StudyConfig, architectures: Mapping[str, str], targets: Ma
     pattern = replace(untrained[0] if untrained else TargetConfig(topology="untrained"), weights="")
     found: dict[str, TargetConfig] = {}
     for target, architecture in sorted(architectures.items()):
+        if architecture == UNKNOWN:  # answers alone, without those of an untrained twin
+            continue
         own = architecture == CUSTOM
         name = own_baseline(target if own else architecture)
         found[name] = replace(pattern, architecture=architecture, weights=targets[target] if own else "")

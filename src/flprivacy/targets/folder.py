@@ -13,13 +13,15 @@ from flprivacy.core.errors import ConfigError, TargetError
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import link_or_copy, publish_folder, write_json
 from flprivacy.core.target import SCHEMA_VERSION, TARGET_FILE, ModelRecord, Origin, TargetRecord
-from flprivacy.core.target_source import AXES, CUSTOM, HU_WINDOW, NETWORK_FACTS, UNIT, range_of
+from flprivacy.core.target_source import AXES, CUSTOM, GRAPH_SUFFIX, HU_WINDOW, NETWORK_FACTS, UNIT, range_of
 from flprivacy.models.foreign.allowed import plain
 from flprivacy.models.foreign.checkpoint import open_checkpoint
 from flprivacy.models.weights import MOST_CLASSES, MOST_VOXELS, read_tensors, tensors_digest, vet_tensors
+from flprivacy.targets.array_files import NPZ, load_answers
 
 if TYPE_CHECKING:
     from flprivacy.models.architecture import TargetModel
+    from flprivacy.models.graphs.network import GraphNetwork
 
 _FORMERLY = ("members", "canaries")  # files that older versions named here and kept beside the weights
 ROLES = ("target", "baseline")
@@ -105,6 +107,8 @@ def load_model(
     from flprivacy.models.weights import load_weights
 
     path = plain_file(folder, model_record(record, model_name).weights)
+    if record.shape is None:
+        raise TargetError(f"{path}: is no network; import the target again")
     if record.architecture == CUSTOM:
         return _load_custom(path, record, into, window_hu)
     try:
@@ -142,6 +146,42 @@ def _input_bounds(record: TargetRecord, window_hu: tuple[float, float]) -> tuple
     return range_of(stated or UNIT, window_hu) or (0.0, 1.0)
 
 
+def load_network(
+    folder: Path, record: TargetRecord, model_name: str, window_hu: tuple[float, float] = HU_WINDOW
+) -> "GraphNetwork":
+    """Return a model of a target that came as an ONNX file.
+
+    Raises:
+        TargetError: the target has no such model, or its file cannot be used.
+    """
+    from flprivacy.core.tensorflow_environment import threads
+    from flprivacy.models.graphs.network import load_graph
+
+    path = plain_file(folder, model_record(record, model_name).weights)
+    facts = _graph_facts(_custom_origin(path, record))
+    return load_graph(path, stated=facts, shape=record.shape, threads=threads(), window_hu=window_hu)
+
+
+def is_graph(record: TargetRecord) -> bool:
+    """Whether a target's models are ONNX files."""
+    return record.models[0].weights.endswith(GRAPH_SUFFIX)
+
+
+def is_arrays(record: TargetRecord) -> bool:
+    """Whether a target is known by its answers alone."""
+    return record.models[0].weights.endswith(NPZ)
+
+
+def compared_as(record: TargetRecord) -> str:
+    """Return what a target has in common with its baselines: the architecture; of networks of users' own, the file."""
+    own = record.architecture == CUSTOM and record.origin is not None
+    return f"{CUSTOM}:{record.origin.sha256}" if own and record.origin is not None else record.architecture
+
+
+def _graph_facts(origin: Origin) -> dict[str, str]:
+    return {"feature_layer": origin.feature_layer, **network_facts(origin)}
+
+
 def network_facts(origin: Origin) -> dict[str, str]:
     """Return the facts of a network of the user's own, the usual ones too, so that none is found out again."""
     usual = {"answers": "none", "axes": AXES, "input_range": UNIT}
@@ -160,6 +200,15 @@ def weights_digests(folder: Path, record: TargetRecord) -> dict[str, str]:
 
 
 def _weights_digest(path: Path, record: TargetRecord) -> str:
+    if is_arrays(record):
+        load_answers(path)
+        return digest_file(path)
+    if is_graph(record):
+        from flprivacy.models.graphs.looking import look_at
+
+        origin = _custom_origin(path, record)
+        look_at(path, stated=_graph_facts(origin), shape=record.shape)
+        return graph_digest(path, origin)
     if record.architecture == CUSTOM:
         return custom_digest(path, _custom_origin(path, record))
     vet_tensors(path)
@@ -184,6 +233,11 @@ def custom_digest(path: Path, origin: Origin) -> str:
             }
             | {name: getattr(origin, name) for name in NETWORK_FACTS if getattr(origin, name)}
         )
+
+
+def graph_digest(path: Path, origin: Origin) -> str:
+    """Return the digest of an ONNX file that we wrote, and of what attacks take from it."""
+    return digest_json({"graph": digest_file(path)} | _graph_facts(origin))
 
 
 def target_digest(*, weights: Mapping[str, str], training: Mapping[str, Any], cohort_digest: str, protocol: str) -> str:
@@ -241,7 +295,7 @@ def _check_record(path: Path, record: TargetRecord) -> None:
         "weights": (files, len(set(files)) == len(files), "each model needs a file of its own"),
         "shape": (
             record.shape,
-            min(record.shape) >= 1 and max(record.shape) <= MOST_VOXELS,
+            is_arrays(record) if record.shape is None else min(record.shape) >= 1 and max(record.shape) <= MOST_VOXELS,
             f"must be positive, and at most {MOST_VOXELS}",
         ),
         "n_classes": (

@@ -1,5 +1,6 @@
 """A given target, wherever it lives and in whatever form: brought into the store as a target folder."""
 
+import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -9,8 +10,9 @@ from pathlib import Path
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError, TargetError, naming
 from flprivacy.core.events import emit
+from flprivacy.core.publish import write_json
 from flprivacy.core.target import TARGET_FILE, TargetRecord
-from flprivacy.core.target_source import WEIGHTS_SUFFIXES, TargetSource, weights_suffix
+from flprivacy.core.target_source import GRAPH_SUFFIX, WEIGHTS_SUFFIXES, TargetSource, weights_suffix
 from flprivacy.storage.artifact_store import Store
 from flprivacy.storage.backends.contract import ObjectStat
 from flprivacy.storage.download import fetch_files
@@ -20,6 +22,8 @@ from flprivacy.storage.uris import is_remote, join, local_path
 from flprivacy.targets.folder import (
     MAX_RECORD_BYTES,
     deliver_target,
+    is_arrays,
+    is_graph,
     network_facts,
     read_record,
     read_target,
@@ -28,8 +32,10 @@ from flprivacy.targets.folder import (
 from flprivacy.targets.lineage import LINEAGE_FILE, PrivatePart, audited_record, read_lineage, read_private_part
 
 _SHOWN = 5
+_WITHOUT_TWIN = ": the network's structure alone may explain what it tells, so that it is never called a leak"
 _SAVED_MODEL = "saved_model.pb"
-_OTHER_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".onnx", ".pb", ".tflite", ".pkl", ".zip", ".tar", ".gz")
+_GRAPH, _NAMES = "network.onnx", "beside.json"
+_OTHER_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".pb", ".tflite", ".pkl", ".zip", ".tar", ".gz")
 
 
 def given_target(source: TargetSource, store: str = "") -> Path:
@@ -114,9 +120,12 @@ def given_record(source: TargetSource, store: str = "") -> TargetRecord:
 
 def _check_is_target_folder(source: TargetSource) -> None:
     """Refuse what is not read in any form, and facts about a target folder, which knows everything itself."""
-    location, readable = source.location, f"target folders and Keras files ({', '.join(WEIGHTS_SUFFIXES)}) are read"
+    location, readable = source.location, f"target folders and files ({', '.join(WEIGHTS_SUFFIXES)}) are read"
     if location.lower().endswith(_OTHER_SUFFIXES):
-        raise TargetError(f"{location}: {readable}; save the network as .keras with Keras 3")
+        raise TargetError(
+            f"{location}: {readable}; save a network of Keras as .keras, and export one of PyTorch with "
+            "torch.onnx.export"
+        )
     objects = open_objects(location)
     if not objects.find(join(location, TARGET_FILE)) and objects.find(join(location, _SAVED_MODEL)):
         raise TargetError(
@@ -141,18 +150,51 @@ def _from_file(source: TargetSource, store: Store) -> Path:
         file = local_path(source.location)
         if not file.is_file():
             raise TargetError(f"{file}: no such file; check the path")
-        inputs = {"imported": digest_file(file), "facts": source.facts()}
+        beside = {
+            name: digest_file(file.parent / name) for name in _files_beside(file) if (file.parent / name).is_file()
+        }
+        inputs = {"imported": digest_file(file), "facts": source.facts()} | ({"beside": beside} if beside else {})
         return store.build("target", inputs, lambda _, out: _import(source, file, out))
     objects = open_objects(source.location)
     stat = objects.stat(source.location)
-    inputs = {"imported": f"{stat.version} {stat.size} {stat.uri}", "facts": source.facts()}
+    name = f"checkpoint{weights_suffix(source.location)}"
+    files = {name: stat}
+    if name.endswith(GRAPH_SUFFIX):
+        files |= _stats_beside(source.location, stat, objects, store)
+    inputs = {"imported": _version(stat), "facts": source.facts()}
+    inputs |= {"beside": {one: _version(files[one]) for one in sorted(files) if one != name}} if len(files) > 1 else {}
 
     def make(work: Path, out: Path) -> None:
-        name = f"checkpoint{weights_suffix(source.location)}"
-        fetch_files(objects, {name: stat}, work, description="pulling weights")
+        fetch_files(objects, files, work, description="pulling weights")
         _import(source, work / name, out)
 
     return store.build("target", inputs, make)
+
+
+def _version(stat: ObjectStat) -> str:
+    return f"{stat.version} {stat.size} {stat.uri}"
+
+
+def _files_beside(file: Path) -> tuple[str, ...]:
+    """Return the names of files that hold tensors of an ONNX file beside it."""
+    if not file.name.lower().endswith(GRAPH_SUFFIX):
+        return ()
+    from flprivacy.models.graphs.looking import files_beside  # an extra of its own
+
+    return files_beside(file)
+
+
+def _stats_beside(location: str, stat: ObjectStat, objects: ObjectStore, store: Store) -> dict[str, ObjectStat]:
+    """Return what holds tensors of a remote ONNX file beside it; only that file tells the names, which are kept."""
+
+    def make(work: Path, out: Path) -> None:
+        fetch_files(objects, {_GRAPH: stat}, work, description="reading the network")
+        with naming(location, work / _GRAPH):
+            write_json(out / _NAMES, list(_files_beside(work / _GRAPH)))
+
+    kept = store.build("target", {"beside": _version(stat)}, make)
+    folder = location.rsplit("/", 1)[0]
+    return {name: objects.stat(join(folder, name)) for name in json.loads((kept / _NAMES).read_text())}
 
 
 def _from_mlflow(source: TargetSource, store: Store) -> Path:
@@ -190,7 +232,7 @@ def _target_within(path: Path, source: TargetSource) -> Path:
     if len(files) != 1:
         names = ", ".join(str(file.relative_to(path)) for file in files[:_SHOWN]) or "none"
         raise TargetError(
-            f"{source.location}: holds {len(files)} weights files ({names}); log one model as .keras or .h5 (a "
+            f"{source.location}: holds {len(files)} weights files ({names}); log one model as .keras, .h5 or .onnx (a "
             "SavedModel is code and is not read), or name the file in a runs:/ URI"
         )
     return files[0]
@@ -214,12 +256,17 @@ def describe_match(record: TargetRecord) -> str:
     text = f"{record.tensors_matched} of {record.tensors_total} tensors of the {record.architecture} trunk matched"
     if origin is None:
         return text
+    if is_arrays(record):
+        shown = " and ".join(name for name, held in (("features", origin.features), ("outputs", origin.head)) if held)
+        twin = f"an untrained twin of {origin.initialisations} initialisations" if origin.initialisations else "no twin"
+        return f"arrays of {shown}, with {twin}" + ("" if origin.initialisations else _WITHOUT_TWIN)
     head = "head from the file" if origin.head else "no head in the file: its outputs are not attacked"
     text += f", {len(origin.missing)} missing, {len(origin.left_over)} left over; {head}"
     facts = network_facts(origin)
     facts |= {name: f"{facts[name]} (assumed)" for name in origin.assumed}
     text += f"; takes {facts['input_range']}"
     if origin.feature_layer:
+        text += f", features from {origin.feature_layer}" if is_graph(record) else ""
         text += f" in the order {facts['axes']}, answers with {facts['answers']}"
     return text
 

@@ -1,8 +1,9 @@
 """Target folders made of foreign checkpoints."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,16 +13,33 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import track
 from flprivacy.core.publish import publish_folder, write_json
 from flprivacy.core.target import TARGET_FILE, ModelRecord, Origin, TargetRecord
-from flprivacy.core.target_source import CUSTOM, INPUT_RANGE, NETWORK_FACTS, UNIT, TargetSource
+from flprivacy.core.target_source import (
+    CUSTOM,
+    GRAPH_SUFFIX,
+    INPUT_RANGE,
+    NETWORK_FACTS,
+    UNIT,
+    UNKNOWN,
+    TargetSource,
+)
 from flprivacy.core.vocabulary import PROTOCOLS
-from flprivacy.models.architecture import TargetModel
+from flprivacy.models.architecture import Shape
+from flprivacy.models.foreign.answers import NONE
 from flprivacy.models.foreign.checkpoint import open_checkpoint
 from flprivacy.models.foreign.custom import SUFFIX, fresh_custom, load_custom, save_custom
 from flprivacy.models.foreign.loading import Loaded, load_checkpoint
 from flprivacy.models.registry import build
 from flprivacy.models.weights import SUFFIX as WEIGHTS_SUFFIX
 from flprivacy.models.weights import header_of, load_weights, save_weights, weights_digest
-from flprivacy.targets.folder import custom_digest, known_digest, network_facts, read_target, target_digest
+from flprivacy.targets.array_files import NPZ, PARQUET, load_answers, read_arrays, write_arrays
+from flprivacy.targets.folder import (
+    custom_digest,
+    graph_digest,
+    known_digest,
+    network_facts,
+    read_target,
+    target_digest,
+)
 
 MODEL, OURS = "model", "flprivacy"
 _MOST_LEFT_OVER = 1000
@@ -38,10 +56,61 @@ def import_checkpoint(source: TargetSource, file: Path, *, name: str, out: Path)
         ConfigError: an unknown architecture.
     """
     with publish_folder(out) as folder:
-        make = _import_custom if source.is_custom else _import_known
-        record = make(source, file, name, folder)
+        record = _importer(source, file)(source, file, name, folder)
         write_json(folder / TARGET_FILE, to_mapping(record))
     return record
+
+
+def _importer(source: TargetSource, file: Path) -> Callable[[TargetSource, Path, str, Path], TargetRecord]:
+    kind = file.name.lower()
+    if kind.endswith(GRAPH_SUFFIX):
+        return _import_graph
+    if kind.endswith((NPZ, PARQUET)):
+        return _import_arrays
+    return _import_custom if source.is_custom else _import_known
+
+
+def _import_graph(source: TargetSource, file: Path, name: str, folder: Path) -> TargetRecord:
+    from flprivacy.models.graphs.files import read_graph, write_graph  # an extra of its own
+    from flprivacy.models.graphs.looking import look_at
+
+    stated = {one: getattr(source, one) for one in ("feature_layer", *NETWORK_FACTS)}
+    found = look_at(file, stated=stated, shape=source.shape)
+    weights = folder / f"{MODEL}{GRAPH_SUFFIX}"
+    graph = read_graph(file)
+    write_graph(graph, weights)
+    facts = found["facts"] | {one: "" for one in NETWORK_FACTS if found["facts"][one] in (NONE, UNIT)}
+    origin = Origin(
+        file=_file_name(source),
+        format="ONNX",
+        sha256=digest_file(file),
+        head=bool(facts["answers"]),
+        assumed=tuple(found["assumed"]),
+        **facts,
+    )
+    tensors = len(graph.graph.initializer)
+    depth, height, width = found["shape"]
+    built = _Built(CUSTOM, (depth, height, width), found["n_classes"])
+    return _record(source, name, built, weights, graph_digest(weights, origin), (tensors, tensors), origin)
+
+
+def _import_arrays(source: TargetSource, file: Path, name: str, folder: Path) -> TargetRecord:
+    if source.feature_layer or source.axes or source.input_range or source.output or source.shape:
+        raise TargetError(f"{source.location}: holds answers, not a network; of its facts give answers alone")
+    arrays, kind = read_arrays(file, answers=source.answers)
+    weights = folder / f"{MODEL}{NPZ}"
+    write_arrays(arrays, weights)
+    origin = Origin(
+        file=_file_name(source),
+        format="arrays",
+        sha256=digest_file(file),
+        head=arrays.outputs is not None,
+        features=arrays.features is not None,
+        answers="" if kind == NONE else kind,
+        initialisations=arrays.initialisations,
+    )
+    built = _Built(CUSTOM if arrays.initialisations else UNKNOWN, None, arrays.n_classes)
+    return _record(source, name, built, weights, digest_file(weights), (0, 0), origin)
 
 
 def _import_custom(source: TargetSource, file: Path, name: str, folder: Path) -> TargetRecord:
@@ -64,7 +133,8 @@ def _import_custom(source: TargetSource, file: Path, name: str, folder: Path) ->
         **facts,
     )
     digest = custom_digest(weights, origin)
-    return _record(source, name, custom.model, weights, digest, (tensors, tensors), origin)
+    built = _Built(custom.model.architecture, custom.model.shape, custom.model.n_classes)
+    return _record(source, name, built, weights, digest, (tensors, tensors), origin)
 
 
 def _import_known(source: TargetSource, file: Path, name: str, folder: Path) -> TargetRecord:
@@ -83,7 +153,8 @@ def _import_known(source: TargetSource, file: Path, name: str, folder: Path) -> 
         assumed=() if source.input_range or source.protocol != PROTOCOLS[0] or kind == OURS else (INPUT_RANGE,),
     )
     digest = known_digest(weights_digest(loaded.model), origin)
-    return _record(source, name, loaded.model, weights, digest, (report.matched, report.total), origin)
+    built = _Built(loaded.model.architecture, loaded.model.shape, loaded.model.n_classes)
+    return _record(source, name, built, weights, digest, (report.matched, report.total), origin)
 
 
 def _loaded(source: TargetSource, file: Path) -> tuple[Loaded, str]:
@@ -98,10 +169,18 @@ def _loaded(source: TargetSource, file: Path) -> tuple[Loaded, str]:
         return load_checkpoint(checkpoint, source), checkpoint.format
 
 
+class _Built(NamedTuple):
+    """What a record says of a network."""
+
+    architecture: str
+    shape: Shape | None
+    n_classes: int
+
+
 def _record(
     source: TargetSource,
     name: str,
-    model: TargetModel,
+    model: _Built,
     weights: Path,
     digest: str,
     tensors: tuple[int, int],
@@ -137,6 +216,8 @@ def _file_name(source: TargetSource) -> str:
 def fresh_target(network: Path, *, initialisations: int, seed: int, protocol: str, out: Path) -> TargetRecord:
     """Make an untrained baseline of a custom target: its network with fresh weights, several times, at ``out``.
 
+    Of arrays it is the untrained twin among them, with as many initialisations as that has.
+
     Raises:
         TargetError: the target is damaged or not custom.
     """
@@ -145,15 +226,13 @@ def fresh_target(network: Path, *, initialisations: int, seed: int, protocol: st
     if given.architecture != CUSTOM or origin is None:
         raise TargetError(f"{network}: is a {given.architecture}, not a network of your own; leave weights out")
     models, digests = [], {}
+    path = network / given.models[0].weights
+    initialisations = origin.initialisations or initialisations
     with publish_folder(out) as folder:
         for number in track(range(initialisations), "drawing fresh weights"):
+            weights = folder / f"init-{number}{path.suffix}"
             drawn = int(np.random.default_rng([seed, number]).integers(2**31))
-            custom = fresh_custom(
-                network / given.models[0].weights, origin.feature_layer, seed=drawn, **network_facts(origin)
-            )
-            weights = folder / f"init-{number}{SUFFIX}"
-            save_custom(custom, weights)
-            digests[f"init-{number}"] = custom_digest(weights, origin)
+            digests[f"init-{number}"] = _FRESH[path.suffix](path, origin, number, drawn, weights)
             models.append(
                 ModelRecord(name=f"init-{number}", weights=weights.name, sha256=digest_file(weights), n_train=0)
             )
@@ -175,3 +254,32 @@ def fresh_target(network: Path, *, initialisations: int, seed: int, protocol: st
         )
         write_json(folder / TARGET_FILE, to_mapping(record))
     return record
+
+
+def _fresh_keras(path: Path, origin: Origin, number: int, seed: int, weights: Path) -> str:
+    del number
+    save_custom(fresh_custom(path, origin.feature_layer, seed=seed, **network_facts(origin)), weights)
+    return custom_digest(weights, origin)
+
+
+def _fresh_graph(path: Path, origin: Origin, number: int, seed: int, weights: Path) -> str:
+    from flprivacy.models.graphs.files import write_graph
+    from flprivacy.models.graphs.fresh import fresh_graph
+
+    del number
+    write_graph(fresh_graph(path, seed=seed), weights)
+    return graph_digest(weights, origin)
+
+
+def _twin(path: Path, origin: Origin, number: int, seed: int, weights: Path) -> str:
+    del origin, seed
+    write_arrays(load_answers(path).twin(number), weights)
+    return digest_file(weights)
+
+
+# suffix -> writes one initialisation of a network's baseline and returns its digest
+_FRESH: dict[str, Callable[[Path, Origin, int, int, Path], str]] = {
+    SUFFIX: _fresh_keras,
+    GRAPH_SUFFIX: _fresh_graph,
+    NPZ: _twin,
+}

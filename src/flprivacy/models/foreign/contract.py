@@ -8,13 +8,17 @@ they are read from the file, and where it does not tell either they are asked fo
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from flprivacy.core.errors import TargetError
 from flprivacy.core.target_source import AXES, BYTES, HU, INPUT_RANGE, UNIT, range_of
 
 Step = tuple[float, float]  # scale and offset
 Shape = tuple[int, int, int]
+Floats = npt.NDArray[Any]
 
 _MOST_SCORE, _LEAST_LEAD = 3.0, 0.5
 
@@ -86,6 +90,15 @@ def guessed_range(steps: Sequence[Step], path: Path) -> tuple[str, bool]:
             f"values that it was trained on; give input_range={UNIT}, {BYTES}, {HU} or LOW..HIGH (air and bone)"
         )
     return scores[0][1], True
+
+
+def divergence(mean: Floats, variance: Floats, kept_mean: Floats, kept_variance: Floats, epsilon: float) -> float:
+    """Return the Kullback-Leibler divergence, in nats, of normal distributions of values seen from those kept of
+    training: the median over channels, (channel,) each.
+    """
+    kept, seen = kept_variance + epsilon, variance + epsilon
+    ratio = seen / kept
+    return float(np.median(0.5 * (ratio + (mean - kept_mean) ** 2 / kept - 1.0 - np.log(ratio))))
 
 
 def _score(scale: float, offset: float, name: str) -> float:

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from keras import layers
 
+from flprivacy.models.foreign.contract import divergence
+
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -36,6 +38,4 @@ def misfit(network: keras.Model, scans: FloatArray) -> float | None:
 def _divergence(layer: Any, inputs: npt.NDArray[np.float64]) -> float:
     channels = np.moveaxis(inputs, layer.axis, -1).reshape(-1, inputs.shape[layer.axis])
     mean, variance = (np.asarray(one, np.float64) for one in (layer.moving_mean, layer.moving_variance))
-    kept, seen = variance + layer.epsilon, channels.var(axis=0) + layer.epsilon
-    ratio = seen / kept
-    return float(np.median(0.5 * (ratio + (channels.mean(axis=0) - mean) ** 2 / kept - 1.0 - np.log(ratio))))
+    return divergence(channels.mean(axis=0), channels.var(axis=0), mean, variance, layer.epsilon)

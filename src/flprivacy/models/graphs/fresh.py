@@ -1,0 +1,199 @@
+"""The same graph with fresh weights: what its structure gives away before any training.
+
+An ONNX file holds no initializers, so that every weight is drawn by what it is for. Kernels and matrices come from a
+normal distribution of variance 2 / inputs where a rectifier follows (He et al., arXiv:1502.01852), else 1 / inputs;
+biases and shifts are 0, scales and variances 1, embeddings have standard deviation .02. Constants of other purpose are
+put into random order, so that nothing of what was learnt stays. What is kept: single numbers, and what normalises the
+scan before the first layer.
+"""
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper, shape_inference
+
+from flprivacy.core.errors import TargetError
+from flprivacy.models.graphs.files import array_of, read_graph
+from flprivacy.models.graphs.tracing import Graph
+from flprivacy.models.hdf5 import one_line, printable
+
+Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+
+KERNEL, DENSE, ZERO, ONE, SLOPE, EMBEDDING, KEPT, SHUFFLED = (
+    "kernel",
+    "dense",
+    "zero",
+    "one",
+    "slope",
+    "embedding",
+    "kept",
+    "shuffled",
+)
+_NORM = {1: ONE, 2: ZERO}
+_RECURRENT = {1: DENSE, 2: DENSE, 3: ZERO}
+# operator -> place among its inputs -> what a weight there is for
+_ROLES: dict[str, dict[int, str]] = {
+    "Conv": {1: KERNEL, 2: ZERO},
+    "ConvTranspose": {1: KERNEL, 2: ZERO},
+    "Gemm": {1: DENSE, 2: ZERO},
+    "MatMul": {0: DENSE, 1: DENSE},
+    "BatchNormalization": {1: ONE, 2: ZERO, 3: ZERO, 4: ONE},
+    "InstanceNormalization": _NORM,
+    "GroupNormalization": _NORM,
+    "LayerNormalization": _NORM,
+    "RMSNormalization": {1: ONE},
+    "LSTM": _RECURRENT,
+    "GRU": _RECURRENT,
+    "RNN": _RECURRENT,
+    "PRelu": {1: SLOPE},
+    "Add": {0: ZERO, 1: ZERO},
+    "Sub": {0: ZERO, 1: ZERO},
+    "Mul": {0: ONE, 1: ONE},
+    "Div": {1: ONE},
+    "Gather": {0: EMBEDDING},
+    "Concat": dict.fromkeys(range(64), EMBEDDING),
+    "Resize": {1: KEPT, 2: KEPT},
+    "Upsample": {1: KEPT},
+}
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_RECTIFIERS = ("Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Clip", "Gelu", "HardSwish", "Mish", "Swish", "Sigmoid")
+_BETWEEN = ("BatchNormalization", "InstanceNormalization", "GroupNormalization", "Add", "Mul", "Reshape", "Identity")
+_MOVED = ("Identity", "Cast", "Transpose", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Expand")
+_SLOPE, _EMBEDDING = 0.25, 0.02
+_MOST_CHANNELS = 3
+
+
+def fresh_graph(path: Path, *, seed: int) -> onnx.ModelProto:
+    """Return the network of an ONNX file with every weight drawn from ``seed``.
+
+    Each tensor is drawn from a generator of its own, seeded with ``seed`` and the tensor's name.
+
+    Raises:
+        TargetError: the file is refused, or computes with weights that are whole numbers.
+    """
+    model = read_graph(path)
+    graph = Graph(model, path)
+    purposes = _Purposes(graph, _shapes(model, path)).found
+    for tensor in model.graph.initializer:
+        values = array_of(tensor, path)
+        if values.dtype.kind != "f" or values.size < 2:
+            continue
+        role, shape, node = purposes.get(tensor.name, (SHUFFLED, None, None))
+        if role == KEPT:
+            continue
+        drawn = _drawn(values, role, _deviation(role, shape, node, graph), _generator(seed, tensor.name))
+        tensor.CopyFrom(numpy_helper.from_array(drawn.astype(values.dtype), tensor.name))
+    return model
+
+
+def _generator(seed: int, name: str) -> np.random.Generator:
+    return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(name.encode()).digest())])
+
+
+def _shapes(model: onnx.ModelProto, path: Path) -> dict[str, Shape]:
+    """Return the shapes of constants and of what is computed from them."""
+    try:
+        inferred = shape_inference.infer_shapes(model, data_prop=True)
+    except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
+        raise TargetError(f"{path}: shapes contradict each other ({one_line(error)}); export it again") from error
+    found = {one.name: tuple(one.dims) for one in model.graph.initializer}
+    for one in inferred.graph.value_info:
+        sizes = one.type.tensor_type.shape.dim
+        if all(size.HasField("dim_value") for size in sizes):
+            found.setdefault(one.name, tuple(size.dim_value for size in sizes))
+    return found
+
+
+class _Purposes:
+    """What each constant is for, by the first operator that takes it beside what depends on the scan."""
+
+    def __init__(self, graph: Graph, shapes: dict[str, Shape]) -> None:
+        self._graph, self._shapes = graph, shapes
+        self.found: dict[str, tuple[str, Shape | None, onnx.NodeProto]] = {}
+        behind: set[str] = set()  # tensors behind a layer with weights
+        for node in graph.nodes:
+            if graph.fixed.issuperset(name for name in node.input if name):
+                continue
+            deep = not behind.isdisjoint(node.input)
+            for place, name in enumerate(node.input):
+                if name in graph.fixed:
+                    self._note(node, place, name, deep)
+            if deep or node.op_type in _WEIGHTED:
+                behind.update(node.output)
+
+    def _note(self, node: onnx.NodeProto, place: int, name: str, deep: bool) -> None:
+        shape, plain = self._shapes.get(name), True
+        role = _ROLES.get(node.op_type, {}).get(place, SHUFFLED)
+        wide = shape is None or sum(size != 1 for size in shape) > 1
+        if role in (ZERO, ONE) and len(node.input) == 2 and wide:  # not one number a channel
+            role = EMBEDDING if role == ZERO else SHUFFLED
+        waiting = [name]
+        while waiting:
+            source = waiting.pop()
+            maker = self._graph.made_by.get(source)
+            if maker is not None:
+                plain = plain and maker.op_type in _MOVED
+                waiting += maker.input[:1] if maker.op_type in _MOVED else [one for one in maker.input if one]
+            elif source in self._graph.constants:
+                self._assign(source, role if plain else SHUFFLED, shape, node, deep)
+
+    def _assign(self, source: str, role: str, shape: Shape | None, node: onnx.NodeProto, deep: bool) -> None:
+        tensor = self._graph.constants[source]
+        kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+        if role in (KERNEL, DENSE) and tensor.data_type not in kinds:
+            raise TargetError(
+                f"{self._graph.path}: weights {printable(source[:80])!r} are whole numbers, which cannot be drawn "
+                "anew; export the network in float32"
+            )
+        arithmetic = len(node.input) == 2 and node.op_type not in _WEIGHTED
+        if arithmetic and not deep and math.prod(tensor.dims) <= _MOST_CHANNELS:
+            role = KEPT  # normalises the scan
+        self.found.setdefault(source, (role, shape, node))
+
+
+def _deviation(role: str, shape: Shape | None, node: onnx.NodeProto | None, graph: Graph) -> float | None:
+    """Return the standard deviation of a weight; None where its shape does not tell."""
+    if node is None or shape is None or len(shape) < 2 or role not in (KERNEL, DENSE):
+        return None
+    if role == KERNEL:
+        transposed = node.op_type == "ConvTranspose"
+        inputs = shape[0] * math.prod(shape[2:]) if transposed else math.prod(shape[1:])
+    elif node.op_type == "Gemm":
+        flags = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+        inputs = shape[1] if flags.get("transB") else shape[0]
+    elif node.op_type == "MatMul":
+        inputs = shape[-2] if node.input[1] in graph.fixed else shape[-1]
+    else:
+        inputs = shape[-1]  # recurrent: (direction, gates, inputs)
+    return math.sqrt((2.0 if _rectified(node, graph) else 1.0) / max(inputs, 1))
+
+
+def _rectified(node: onnx.NodeProto, graph: Graph) -> bool:
+    """Tell whether a rectifier follows a layer, at most with a normalisation or a bias between."""
+    while True:
+        following = graph.uses[node.output[0]]
+        if any(one.op_type in _RECTIFIERS for one in following):
+            return True
+        if len(following) != 1 or following[0].op_type not in _BETWEEN:
+            return False
+        varying = [name for name in following[0].input if name and name not in graph.fixed]
+        if len(varying) != 1:
+            return False
+        node = following[0]
+
+
+def _drawn(values: Array, role: str, deviation: float | None, generator: np.random.Generator) -> Array:
+    if role in (KERNEL, DENSE) and deviation is not None:
+        return generator.normal(0.0, deviation, values.shape)
+    if role == EMBEDDING:
+        return generator.normal(0.0, _EMBEDDING, values.shape)
+    fixed = {ZERO: 0.0, ONE: 1.0, SLOPE: _SLOPE}
+    if role in fixed:
+        return np.full(values.shape, fixed[role])
+    return generator.permutation(values.ravel()).reshape(values.shape)
