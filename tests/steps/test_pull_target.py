@@ -15,7 +15,8 @@ from flprivacy.core.target import ModelRecord, TargetRecord
 from flprivacy.core.target_source import parse_source
 from flprivacy.models.weights import TensorHeader, tensors_digest, write_tensors
 from flprivacy.steps.pull_target import pull_target
-from flprivacy.targets.folder import read_target, target_digest
+from flprivacy.targets.digests import target_digest
+from flprivacy.targets.folder import read_target
 from flprivacy.targets.given import given_record
 from flprivacy.targets.push import push_target
 from tests.audit_plan import audit_plan

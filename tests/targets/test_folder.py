@@ -16,7 +16,8 @@ from flprivacy.core.target import ModelRecord, TargetRecord, Utility
 from flprivacy.models import weights
 from flprivacy.models.registry import build
 from flprivacy.models.weights import save_weights, weights_digest
-from flprivacy.targets.folder import load_model, model_record, read_target, target_digest, verify_target
+from flprivacy.targets.digests import target_digest
+from flprivacy.targets.folder import load_model, model_record, read_target, verify_target
 from tests.models.architecture_examples import scans
 
 SHAPE = (4, 16, 20)

@@ -21,7 +21,8 @@ from flprivacy.steps.dp_check import dp_check
 from flprivacy.steps.log_mlflow import log_mlflow
 from flprivacy.steps.plan_dp_check import plan_dp_check
 from flprivacy.storage.objects import open_objects
-from flprivacy.targets.folder import read_target, target_digest, verify_target, weights_digests
+from flprivacy.targets.digests import target_digest, weights_digests
+from flprivacy.targets.folder import read_target, verify_target
 from flprivacy.targets.given import bring_target, given_private_part
 from flprivacy.targets.lineage import audited_record, private_part, read_private_part, withheld
 from flprivacy.targets.push import push_target

@@ -30,15 +30,8 @@ from flprivacy.core.target_source import GRAPH_SUFFIX
 from flprivacy.core.vocabulary import JOINT, TOGETHER
 from flprivacy.models.foreign.statistics import misfit
 from flprivacy.models.registry import TargetModel
-from flprivacy.targets.folder import (
-    compared_as,
-    is_arrays,
-    is_graph,
-    load_model,
-    load_network,
-    network_facts,
-    read_target,
-)
+from flprivacy.targets.digests import compared_as, is_arrays, is_graph, network_facts
+from flprivacy.targets.folder import load_model, load_network, read_target
 
 if TYPE_CHECKING:
     from flprivacy.models.graphs.network import GraphNetwork

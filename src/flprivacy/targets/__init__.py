@@ -3,9 +3,12 @@
 .. code-block:: text
 
     folder      the folder that a target is kept in: target.json and weights
+    digests     what tells targets apart
+    array_files answers of a network, brought as arrays
     lineage     the private part that auditors keep: members, seeds, losses, canaries; and what a record may say
     importing   a weights file of others, made into a target folder
     given       a target wherever it lives, brought into the store as a folder
+    beside      files that an ONNX file keeps its tensors in
     latest      which targets are published now
     listing     the targets of a run, by name
     show        what a target is, for people to look at

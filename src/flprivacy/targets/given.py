@@ -1,6 +1,5 @@
 """A given target, wherever it lives and in whatever form: brought into the store as a target folder."""
 
-import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -10,7 +9,6 @@ from pathlib import Path
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError, TargetError, naming
 from flprivacy.core.events import emit
-from flprivacy.core.publish import write_json
 from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.core.target_source import GRAPH_SUFFIX, WEIGHTS_SUFFIXES, TargetSource, weights_suffix
 from flprivacy.storage.artifact_store import Store
@@ -19,22 +17,14 @@ from flprivacy.storage.download import fetch_files
 from flprivacy.storage.objects import ObjectStore, open_objects
 from flprivacy.storage.places import open_store
 from flprivacy.storage.uris import is_remote, join, local_path
-from flprivacy.targets.folder import (
-    MAX_RECORD_BYTES,
-    deliver_target,
-    is_arrays,
-    is_graph,
-    network_facts,
-    read_record,
-    read_target,
-    verify_target,
-)
+from flprivacy.targets.beside import local_files_beside, stats_beside, version_of
+from flprivacy.targets.digests import is_arrays, is_graph, network_facts
+from flprivacy.targets.folder import MAX_RECORD_BYTES, deliver_target, read_record, read_target, verify_target
 from flprivacy.targets.lineage import LINEAGE_FILE, PrivatePart, audited_record, read_lineage, read_private_part
 
 _SHOWN = 5
 _WITHOUT_TWIN = ": the network's structure alone may explain what it tells, so that it is never called a leak"
 _SAVED_MODEL = "saved_model.pb"
-_GRAPH, _NAMES = "network.onnx", "beside.json"
 _OTHER_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".pb", ".tflite", ".pkl", ".zip", ".tar", ".gz")
 
 
@@ -151,7 +141,7 @@ def _from_file(source: TargetSource, store: Store) -> Path:
         if not file.is_file():
             raise TargetError(f"{file}: no such file; check the path")
         beside = {
-            name: digest_file(file.parent / name) for name in _files_beside(file) if (file.parent / name).is_file()
+            name: digest_file(file.parent / name) for name in local_files_beside(file) if (file.parent / name).is_file()
         }
         inputs = {"imported": digest_file(file), "facts": source.facts()} | ({"beside": beside} if beside else {})
         return store.build("target", inputs, lambda _, out: _import(source, file, out))
@@ -160,41 +150,17 @@ def _from_file(source: TargetSource, store: Store) -> Path:
     name = f"checkpoint{weights_suffix(source.location)}"
     files = {name: stat}
     if name.endswith(GRAPH_SUFFIX):
-        files |= _stats_beside(source.location, stat, objects, store)
-    inputs = {"imported": _version(stat), "facts": source.facts()}
-    inputs |= {"beside": {one: _version(files[one]) for one in sorted(files) if one != name}} if len(files) > 1 else {}
+        files |= stats_beside(source.location, stat, objects, store)
+    inputs = {"imported": version_of(stat), "facts": source.facts()}
+    inputs |= (
+        {"beside": {one: version_of(files[one]) for one in sorted(files) if one != name}} if len(files) > 1 else {}
+    )
 
     def make(work: Path, out: Path) -> None:
         fetch_files(objects, files, work, description="pulling weights")
         _import(source, work / name, out)
 
     return store.build("target", inputs, make)
-
-
-def _version(stat: ObjectStat) -> str:
-    return f"{stat.version} {stat.size} {stat.uri}"
-
-
-def _files_beside(file: Path) -> tuple[str, ...]:
-    """Return the names of files that hold tensors of an ONNX file beside it."""
-    if not file.name.lower().endswith(GRAPH_SUFFIX):
-        return ()
-    from flprivacy.models.graphs.looking import files_beside  # an extra of its own
-
-    return files_beside(file)
-
-
-def _stats_beside(location: str, stat: ObjectStat, objects: ObjectStore, store: Store) -> dict[str, ObjectStat]:
-    """Return what holds tensors of a remote ONNX file beside it; only that file tells the names, which are kept."""
-
-    def make(work: Path, out: Path) -> None:
-        fetch_files(objects, {_GRAPH: stat}, work, description="reading the network")
-        with naming(location, work / _GRAPH):
-            write_json(out / _NAMES, list(_files_beside(work / _GRAPH)))
-
-    kept = store.build("target", {"beside": _version(stat)}, make)
-    folder = location.rsplit("/", 1)[0]
-    return {name: objects.stat(join(folder, name)) for name in json.loads((kept / _NAMES).read_text())}
 
 
 def _from_mlflow(source: TargetSource, store: Store) -> Path:

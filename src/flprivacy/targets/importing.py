@@ -32,14 +32,8 @@ from flprivacy.models.registry import build
 from flprivacy.models.weights import SUFFIX as WEIGHTS_SUFFIX
 from flprivacy.models.weights import header_of, load_weights, save_weights, weights_digest
 from flprivacy.targets.array_files import NPZ, PARQUET, load_answers, read_arrays, write_arrays
-from flprivacy.targets.folder import (
-    custom_digest,
-    graph_digest,
-    known_digest,
-    network_facts,
-    read_target,
-    target_digest,
-)
+from flprivacy.targets.digests import custom_digest, graph_digest, known_digest, network_facts, target_digest
+from flprivacy.targets.folder import read_target
 
 MODEL, OURS = "model", "flprivacy"
 _MOST_LEFT_OVER = 1000

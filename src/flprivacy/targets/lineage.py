@@ -20,7 +20,8 @@ from flprivacy.core.parsing import from_mapping
 from flprivacy.core.target import Lineage, PrivacyStatement, TargetRecord
 from flprivacy.privacy.config import NOISE_SEED, without_fields
 from flprivacy.privacy.events import ZERO_OUT
-from flprivacy.targets.folder import plain_file, read_json, target_digest, weights_digests
+from flprivacy.targets.digests import target_digest, weights_digests
+from flprivacy.targets.folder import plain_file, read_json
 
 PRIVATE_FOLDER = "private"
 LINEAGE_FILE = "lineage.json"

@@ -14,7 +14,7 @@ from flprivacy.core.publish import publish_folder, write_json
 from flprivacy.core.target import TARGET_FILE, Lineage, ModelRecord, TargetRecord, Utility
 from flprivacy.models.registry import TargetModel
 from flprivacy.models.weights import MatchReport, load_weights, save_weights, weights_digest
-from flprivacy.targets.folder import target_digest
+from flprivacy.targets.digests import target_digest
 from flprivacy.targets.lineage import (
     CANARIES_FILE,
     HISTORY_FILE,

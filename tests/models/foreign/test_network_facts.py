@@ -8,7 +8,8 @@ from keras import layers, ops
 from flprivacy.core.errors import ConfigError, TargetError
 from flprivacy.core.target_source import TargetSource, parse_source
 from flprivacy.models.foreign.custom import fresh_custom, load_custom
-from flprivacy.targets.folder import load_model, network_facts, verify_target
+from flprivacy.targets.digests import network_facts
+from flprivacy.targets.folder import load_model, verify_target
 from flprivacy.targets.importing import fresh_target, import_checkpoint
 
 SHAPE = (4, 16, 20)

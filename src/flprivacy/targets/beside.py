@@ -1,0 +1,42 @@
+"""Files beside an ONNX file that hold its tensors: a network is the same only while they are, too."""
+
+import json
+from pathlib import Path
+
+from flprivacy.core.errors import naming
+from flprivacy.core.publish import write_json
+from flprivacy.core.target_source import GRAPH_SUFFIX
+from flprivacy.storage.artifact_store import Store
+from flprivacy.storage.backends.contract import ObjectStat
+from flprivacy.storage.download import fetch_files
+from flprivacy.storage.objects import ObjectStore
+from flprivacy.storage.uris import join
+
+_GRAPH, _NAMES = "network.onnx", "beside.json"
+
+
+def version_of(stat: ObjectStat) -> str:
+    """Return what an object is known by: another one has another."""
+    return f"{stat.version} {stat.size} {stat.uri}"
+
+
+def local_files_beside(file: Path) -> tuple[str, ...]:
+    """Return the names of files that hold tensors of an ONNX file beside it."""
+    if not file.name.lower().endswith(GRAPH_SUFFIX):
+        return ()
+    from flprivacy.models.graphs.looking import files_beside  # an extra of its own
+
+    return files_beside(file)
+
+
+def stats_beside(location: str, stat: ObjectStat, objects: ObjectStore, store: Store) -> dict[str, ObjectStat]:
+    """Return what holds tensors of a remote ONNX file beside it; only that file tells the names, which are kept."""
+
+    def make(work: Path, out: Path) -> None:
+        fetch_files(objects, {_GRAPH: stat}, work, description="reading the network")
+        with naming(location, work / _GRAPH):
+            write_json(out / _NAMES, list(local_files_beside(work / _GRAPH)))
+
+    kept = store.build("target", {"beside": version_of(stat)}, make)
+    folder = location.rsplit("/", 1)[0]
+    return {name: objects.stat(join(folder, name)) for name in json.loads((kept / _NAMES).read_text())}
