@@ -14,6 +14,7 @@ may be missing, and so may the twin.
 """
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -35,7 +36,19 @@ NPZ, PARQUET = ".npz", ".parquet"
 _MOST_BYTES = 1 << 31
 _LEAST_SPREAD = 1e-5  # relative to the size of the values; float32 rounds at 1e-7
 _SHOWN = 3
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, TypeError, MemoryError, zipfile.BadZipFile, pa.ArrowException)
+_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    MemoryError,
+    RuntimeError,  # NotImplementedError among them
+    SyntaxError,
+    zlib.error,
+    zipfile.BadZipFile,
+    pa.ArrowException,
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
