@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 _MOST_SCANS, _LEAST_SCANS = 256, 20
 _CELLS, _BINS = (2, 4, 4), 16
 _COMPONENTS, _SCANS_PER_COMPONENT = 10, 6
-_PERMUTATIONS, _LARGEST_P = 999, 0.005
+_PERMUTATIONS, _LARGEST_P = 4999, 0.0005
 
 
 def recorded_source(path: Path, model: str, digest: str, cohort: Cohort) -> Source:
