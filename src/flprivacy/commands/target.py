@@ -14,10 +14,14 @@ _FACTS = (
     ("--shape", str, "DEPTHxHEIGHTxWIDTH of its scans [default: read from the file]."),
     ("--classes", int, "Number of disease classes [default: read from the file]."),
     ("--protocol", str, "Preprocessing it was trained with: standard or flprivacy-2023 [default: standard]."),
-    ("--feature-layer", str, "For a network of your own: the layer whose output is its features."),
+    (
+        "--feature-layer",
+        str,
+        "For a network of your own: the layer (of an ONNX file, the tensor) that is its features.",
+    ),
     ("--output", str, "For a network of your own with several outputs: the one to audit."),
     ("--answers", str, "What that output is: probabilities, logits, labels, probability, logit or none."),
-    ("--axes", str, "For a network of your own: order of depth, height and width, such as hwd."),
+    ("--axes", str, "For a network of your own: order of depth, height and width, such as hwd; of an ONNX file, cdhw."),
     ("--input-range", str, "For a network of your own: values it was trained on: 0..1, 0..255, hu or LOW..HIGH."),
     ("--trunk-layer", str, "Layer of the file's network that holds the trunk [default: found by weight names]."),
     ("--role", str, "target, or baseline for weights not trained on the cohort's patients [default: target]."),
@@ -71,13 +75,16 @@ def _facts(command: Any) -> Any:
 )
 @store_option
 def target_import(location: str, folder: Path, store: str, **facts: Any) -> None:
-    """Create a target folder from a .keras, .weights.h5 or legacy .h5 file, or from a model in MLflow.
+    """Create a target folder from a .keras, .weights.h5, legacy .h5 or .onnx file, from a model in MLflow, or from its
+    answers as arrays (.npz, .parquet).
 
     \b
     Examples:
       flprivacy target import s3://models/hospital.h5 targets/hospital
       flprivacy target import old.h5 targets/old --architecture i3d --shape 24x256x256 --protocol flprivacy-2023
       flprivacy target import mine.keras targets/mine --feature-layer embedding
+      flprivacy target import monai.onnx targets/monai --input-range 0..1 --axes cdhw
+      flprivacy target import answers.npz targets/theirs
       flprivacy target import models:/chest-ct@production targets/production
     """
     from flprivacy.core.target_source import source_of

@@ -13,7 +13,8 @@ def pull_target(*, plan: Path, target_name: str, target: Path, store: str = "") 
     """Bring a given target to where the other steps read it, and check it; never cached.
 
     A .keras, .weights.h5 or legacy .h5 file is matched with its architecture by the names of its weights; nothing in
-    it is run. What is in the store already is not fetched again, unless the target's objects changed.
+    it is run. An .onnx file is a network of its own, and an .npz or .parquet file what a network answered. What is in
+    the store already is not fetched again, unless the target's objects changed.
 
     Args:
         plan: the run's resolved configuration, with the location of each target and facts about it.

@@ -7,7 +7,7 @@ from typing import Any
 
 from flprivacy.core.errors import naming
 from flprivacy.core.parsing import to_mapping
-from flprivacy.core.target_source import TargetSource, weights_suffix
+from flprivacy.core.target_source import ARRAY_SUFFIXES, GRAPH_SUFFIX, TargetSource, weights_suffix
 from flprivacy.models.foreign.checkpoint import Checkpoint, open_checkpoint
 from flprivacy.models.foreign.naming import guess_architecture, networks_of
 from flprivacy.storage.download import download
@@ -20,10 +20,13 @@ _SHOWN = 20
 def show_target(source: TargetSource, store: str = "") -> dict[str, Any]:
     """Return a target folder's record, or what a foreign file holds and how it fits, JSON-able.
 
+    An ONNX file and arrays are shown as the target that they become.
+
     Raises:
         FlprivacyError: it cannot be read.
     """
-    if source.is_mlflow or not source.is_foreign:
+    own_format = source.location.lower().endswith((GRAPH_SUFFIX, *ARRAY_SUFFIXES))
+    if source.is_mlflow or not source.is_foreign or own_format:
         return to_mapping(given_record(source, store))
     if not is_remote(source.location):
         return _shown(source, local_path(source.location))
