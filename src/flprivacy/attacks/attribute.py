@@ -18,7 +18,7 @@ from flprivacy.attacks.features import FloatArray, Forward, model_forward
 from flprivacy.attacks.finetune import FinetuneAttack
 from flprivacy.attacks.frozen import FrozenAttack
 from flprivacy.attacks.joint import JointAttack, TogetherAttack, as_together
-from flprivacy.attacks.recorded import check_of_these_scans, recorded_source
+from flprivacy.attacks.recorded import doubt_of_order, recorded_source
 from flprivacy.attacks.results import Finished, Source, tables
 from flprivacy.attacks.scenario import Scenario, prepare
 from flprivacy.core.cohort import Cohort
@@ -65,8 +65,6 @@ def attack_attributes(
     accesses = _possible(config, record)
     target = LoadedTarget(target_folder, record, cohort)
     sources = target.sources()
-    if is_arrays(record):
-        check_of_these_scans(sources[0], scenario, whose=record.name)
     doubt = target.doubt(scenario)
     frozen = FrozenAttack(scenario, sources, target=record.name, work=work)
     direct = _direct(record)
@@ -125,7 +123,7 @@ class LoadedTarget:
         """Return why no attack can clear the target; see :func:`flprivacy.attacks.contract.doubt_of`."""
         first = self._record.models[0].name
         if is_arrays(self._record):
-            return ""
+            return doubt_of_order(self.sources()[0], scenario, whose=self._record.name)
 
         def fit(scans: FloatArray) -> float | None:
             if is_graph(self._record):

@@ -17,7 +17,7 @@ from flprivacy.targets.array_files import load_answers
 IntArray = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-_MOST_SCANS, _LEAST_SCANS = 256, 20
+_MOST_SCANS = 256
 _CELLS, _BINS = (2, 4, 4), 16
 _COMPONENTS, _SCANS_PER_COMPONENT = 10, 6
 _PERMUTATIONS, _LARGEST_P = 4999, 0.0005
@@ -58,16 +58,16 @@ def _never() -> Forward:
     raise RuntimeError("recorded answers are looked up, never computed")
 
 
-def check_of_these_scans(source: Source, scenario: Scenario, *, whose: str) -> None:
-    """Refuse answers that have nothing to do with the scans that they are filed under.
+def doubt_of_order(source: Source, scenario: Scenario, *, whose: str) -> str:
+    """Return why recorded answers may be of other scans than they are filed under; empty where they are of these.
 
     Whatever a network computes of a scan depends on how the scan looks, trained or not. So the main components of the
     answers and of the scans' appearance at low resolution are correlated, which a permutation test of Pillai's trace
-    shows. Answers in another order are independent of the scans: they would clear any target. With fewer than 20 scans
-    nothing is tested, and little can be cleared.
+    shows; outputs may as well be correlated with features that pass. Answers in another order are independent of the
+    scans, and would clear any target; one order in 2,000 passes.
 
     Raises:
-        AttackError: they are independent, as far as the test can tell.
+        AttackError: the attack wants several views of a scan, or scans are missing.
     """
     views = scenario.views()
     if source.recorded is None or views.views != 1:
@@ -77,17 +77,17 @@ def check_of_these_scans(source: Source, scenario: Scenario, *, whose: str) -> N
     rows = np.union1d(views.exposed, views.scored)
     rows = np.sort(np.random.default_rng(0).permutation(rows)[:_MOST_SCANS])
     answers = source.recorded(rows)
-    if len(rows) < _LEAST_SCANS:
-        return
     volumes = views.load(TEST_VIEW, rows)[..., 0]
-    appearance = np.concatenate([block_means(volumes, _CELLS), histogram(volumes, _BINS)], axis=1)
+    known = [np.concatenate([block_means(volumes, _CELLS), histogram(volumes, _BINS)], axis=1)]
     for name, values in answers.items():
-        p = _p_independent(appearance, values.astype(np.float64))
+        p = min(_p_independent(one, values.astype(np.float64)) for one in known)
         if p > _LARGEST_P:
-            raise AttackError(
-                f"{whose}: its {name} have nothing to do with the looks of the scans that they are filed under (p = "
-                f"{p:.2g}); check that row and scan id belong together, and that these were the scans"
+            return (
+                f"its {name} have nothing to do with the looks of the scans that they are filed under (p = {p:.2g}), "
+                "as if they were in another order: check that row and scan id belong together"
             )
+        known.append(values.astype(np.float64))
+    return ""
 
 
 def _p_independent(one: Floats, other: Floats) -> float:

@@ -110,7 +110,7 @@ def _headline(audit: Audit, target: TargetSummary) -> Headline:
     if warning:
         warning = f"Not a whole model: {warning}. The numbers may describe a partly untrained network."
     if target.doubt:
-        doubt = f"It may have been shown other values than in training: {target.doubt}."
+        doubt = f"It may not have been seen as it works: {target.doubt}."
         warning = f"{warning} {doubt}" if warning else doubt
     return Headline(target=target.name, verdict=worst, advice=advice(audit, target), sentences=text, warning=warning)
 

@@ -232,8 +232,8 @@ def describe_match(record: TargetRecord) -> str:
     facts |= {name: f"{facts[name]} (assumed)" for name in origin.assumed}
     text += f"; takes {facts['input_range']}"
     if origin.feature_layer:
-        text += f", features from {origin.feature_layer}" if is_graph(record) else ""
         text += f" in the order {facts['axes']}, answers with {facts['answers']}"
+        text += f", features are {origin.feature_layer}" if is_graph(record) else ""
     return text
 
 
