@@ -19,6 +19,7 @@ from flprivacy.cohorts.preprocessing import test_view
 from flprivacy.core.audit import LEAK, Audit
 from flprivacy.core.target_source import parse_source
 from flprivacy.models.graphs.network import load_graph
+from flprivacy.reporting.sentences import headlines
 from flprivacy.steps.attack_attributes import attack_attributes
 from flprivacy.steps.attack_baselines import attack_baselines
 from flprivacy.steps.evaluate import evaluate
@@ -35,7 +36,7 @@ from tests.services.fixtures import clear_environment, new_bucket, use_ceph
 SHAPE = (8, 32, 40)
 _PRESET = """
 targets: {untrained: {topology: untrained, initialisations: 2}}
-attack: {fractions: [0.3], seeds: [0, 1], attributes: [site], accesses: [features, outputs, joint], members: false}
+attack: {fractions: [0.3], seeds: [0, 1], attributes: [site], accesses: [features, outputs], members: false}
 audit: {bootstrap: 100}
 """
 
@@ -115,7 +116,7 @@ def test_each_is_held_against_its_own_twin(audited: Audited) -> None:
     for name in ("resnet", "dense", "twin"):
         own = {baseline for target, access, baseline in found if target == name and access == "features"}
         assert own == {f"untrained-{name}", "majority"}
-        assert {access for target, access, _ in found if target == name} == {"features", "outputs", "joint"}
+        assert {access for target, access, _ in found if target == name} == {"features", "outputs"}
     roles = {one.name: (one.role, one.architecture) for one in audited.audit.targets}
     assert roles["resnet"] == ("target", "custom")
     assert roles["untrained-twin"] == ("baseline", "custom")
@@ -129,6 +130,9 @@ def test_without_a_twin_nothing_is_a_leak_and_the_reason_says_so(audited: Audite
         if target == "alone":
             assert verdict.verdict != LEAK
             assert "no 'untrained' baseline was given" in verdict.reason
+    warnings = {one.target: one.warning for one in headlines(audited.audit)}
+    assert warnings["alone"].startswith("Its owner gave no answers of the same network with fresh weights")
+    assert warnings["twin"] == ""
 
 
 def test_answers_give_the_numbers_of_the_network(audited: Audited) -> None:

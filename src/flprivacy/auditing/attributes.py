@@ -84,7 +84,10 @@ def audit_attributes(tables: Sequence[ScoreTable], curves: "pd.DataFrame", *, co
         metrics=metrics,
         excesses=excesses,
         comparisons=tuple(estimate for cell in cells for estimate in cell.comparisons),
-        verdicts=tuple(_doubted(verdict, doubts[verdict.attack.target]) for verdict in verdicts),
+        verdicts=tuple(
+            _doubted(_with_caveat(verdict, missing.get(verdict.attack, "")), doubts[verdict.attack.target])
+            for verdict in verdicts
+        ),
         confusions=tuple(confusions(attacks)),
         scatters=tuple(scatters(attacks)),
         curves=tuple(curves_with_bands(curves, confidence=config.confidence)),
@@ -93,7 +96,8 @@ def audit_attributes(tables: Sequence[ScoreTable], curves: "pd.DataFrame", *, co
 
 
 def _with_caveat(verdict: Verdict, caveat: str) -> Verdict:
-    return replace(verdict, reason=f"{verdict.reason}; {caveat}") if caveat else verdict
+    said = not caveat or caveat in verdict.reason
+    return verdict if said else replace(verdict, reason=f"{verdict.reason}; {caveat}")
 
 
 def _doubted(verdict: Verdict, doubt: str) -> Verdict:

@@ -8,9 +8,14 @@ from dataclasses import dataclass, replace
 
 from flprivacy.core.attributes import attribute_of
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
+from flprivacy.core.target_source import UNKNOWN
 from flprivacy.reporting import findings, words
 from flprivacy.reporting.advice import advice
 
+_WITHOUT_TWIN = (
+    "Its owner gave no answers of the same network with fresh weights, so its structure alone may explain what it tells; "
+    "it is never called a leak."
+)
 _STEPS = {"train_target": "training", "pull_target": "fetching it", "attack_attributes": "the attack on it"}
 
 
@@ -109,6 +114,8 @@ def _headline(audit: Audit, target: TargetSummary) -> Headline:
     warning = words.tensor_warning(target)
     if warning:
         warning = f"Not a whole model: {warning}. The numbers may describe a partly untrained network."
+    if target.architecture == UNKNOWN:
+        warning = _WITHOUT_TWIN
     if target.doubt:
         doubt = f"It may not have been seen as it works: {target.doubt}."
         warning = f"{warning} {doubt}" if warning else doubt
