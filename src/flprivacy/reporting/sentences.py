@@ -13,8 +13,8 @@ from flprivacy.reporting import findings, words
 from flprivacy.reporting.advice import advice
 
 _WITHOUT_TWIN = (
-    "Its owner gave no answers of the same network with fresh weights, so its structure alone may explain what it tells; "
-    "it is never called a leak."
+    "Its owner gave no answers of the same network with fresh weights, so its structure alone may explain what it "
+    "tells; it is never called a leak."
 )
 _STEPS = {"train_target": "training", "pull_target": "fetching it", "attack_attributes": "the attack on it"}
 
