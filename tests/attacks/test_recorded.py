@@ -90,17 +90,23 @@ def test_what_training_alone_could_attack_is_not_attacked(
         attacked(tmp_path, arrays, cohort, AttackConfig(accesses=("finetune",), seeds=(0, 1)))
 
 
-@pytest.mark.parametrize("names", [("features",), ("outputs",), ("features", "outputs")])
-def test_answers_to_other_scans_leave_a_doubt(
+def test_features_of_other_scans_are_refused(cohort: Cohort, answers: dict[str, np.ndarray], tmp_path: Path) -> None:
+    order = np.random.default_rng(6).permutation(len(answers["scan_ids"]))
+    wrong = {"scan_ids": answers["scan_ids"], "features": answers["features"][order]}
+    with pytest.raises(AttackError, match="its features have nothing to do with what the scans look like"):
+        attacked(tmp_path, wrong, cohort)
+
+
+@pytest.mark.parametrize("names", [("outputs",), ("features", "outputs")])
+def test_outputs_to_other_scans_leave_a_doubt(
     cohort: Cohort, answers: dict[str, np.ndarray], tmp_path: Path, names: tuple[str, ...]
 ) -> None:
-    config = AttackConfig(fractions=(0.5,), seeds=(0, 1), attributes=("sex",), accesses=names)
+    config = AttackConfig(fractions=(0.5,), seeds=(0, 1), attributes=("sex",), accesses=("outputs",))
     right = {"scan_ids": answers["scan_ids"]} | {name: answers[name] for name in names}
     assert attacked(tmp_path, right, cohort, config).doubt == ""
-    order = np.random.default_rng(5).permutation(len(answers["scan_ids"]))
-    wrong = right | {names[-1]: answers[names[-1]][order]}  # the last alone
-    doubt = attacked(tmp_path, wrong, cohort, config).doubt
-    assert doubt.startswith(f"its {names[-1]} have nothing to do with the looks of the scans that they are filed under")
+    order = np.random.default_rng(6).permutation(len(answers["scan_ids"]))
+    doubt = attacked(tmp_path, right | {"outputs": answers["outputs"][order]}, cohort, config).doubt
+    assert doubt.startswith("its outputs have nothing to do with what the scans look like that they are filed under")
 
 
 def test_missing_scans_are_counted(cohort: Cohort, answers: dict[str, np.ndarray], tmp_path: Path) -> None:

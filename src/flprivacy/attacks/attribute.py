@@ -18,7 +18,7 @@ from flprivacy.attacks.features import FloatArray, Forward, model_forward
 from flprivacy.attacks.finetune import FinetuneAttack
 from flprivacy.attacks.frozen import FrozenAttack
 from flprivacy.attacks.joint import JointAttack, TogetherAttack, as_together
-from flprivacy.attacks.recorded import doubt_of_order, recorded_source
+from flprivacy.attacks.recorded import doubt_of_outputs, recorded_source
 from flprivacy.attacks.results import Finished, Source, tables
 from flprivacy.attacks.scenario import Scenario, prepare
 from flprivacy.core.cohort import Cohort
@@ -123,7 +123,7 @@ class LoadedTarget:
         """Return why no attack can clear the target; see :func:`flprivacy.attacks.contract.doubt_of`."""
         first = self._record.models[0].name
         if is_arrays(self._record):
-            return doubt_of_order(self.sources()[0], scenario, whose=self._record.name)
+            return doubt_of_outputs(self.sources()[0], scenario, whose=self._record.name)
 
         def fit(scans: FloatArray) -> float | None:
             if is_graph(self._record):

@@ -79,7 +79,7 @@ def _as_if(scans: FloatArray, bounds: Bounds, taken: Bounds) -> FloatArray:
 def _coarse(record: TargetRecord, scenario: Scenario) -> str:
     """Say that a network sees scans that are blurred on its own grid."""
     grid = scenario.cohort.meta.shape
-    if all(given >= wanted for given, wanted in zip(grid, record.shape, strict=True)):
+    if record.shape is None or all(given >= wanted for given, wanted in zip(grid, record.shape, strict=True)):
         return ""
     wanted = ",".join(map(str, record.shape))
     return f"the cohort's scans, {tuple(grid)}, are coarser than those that it takes: import them with --shape {wanted}"

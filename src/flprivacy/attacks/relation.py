@@ -14,7 +14,7 @@ FloatArray = npt.NDArray[np.float64]
 MOST_SCANS = 128
 _LEAST_SCANS = 30
 _PERMUTATIONS = 999
-_UNRELATED = 0.01  # of a hundred networks whose features have nothing to do with the scans, one is let pass
+UNRELATED = 0.01  # of a hundred networks whose features have nothing to do with the scans, one is let pass
 _CELLS = 4
 
 
@@ -39,7 +39,7 @@ def check_related(features: npt.NDArray[np.float32], looked: FloatArray, whose: 
     if len(features) < _LEAST_SCANS:
         return
     p_value = unrelated(features.astype(np.float64), looked)
-    if p_value > _UNRELATED:
+    if p_value > UNRELATED:
         raise AttackError(
             f"{whose}: its features have nothing to do with what the scans look like (p {p_value:.2g}), so they are of "
             "other scans or in another order, or it sees nothing in the values that it is given; check the scan ids, "

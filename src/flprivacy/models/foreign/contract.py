@@ -5,6 +5,7 @@ nothing that it knows: it looks as if it gave nothing away. So both are facts of
 they are read from the file, and where it does not tell either they are asked for.
 """
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,6 +68,20 @@ def scan_shape(sizes: tuple[int, int, int], axes: str) -> Shape:
     """Return (depth, height, width) of a network whose axes of these sizes are in that order."""
     depth, height, width = (sizes[axes.index(axis)] for axis in AXES)
     return depth, height, width
+
+
+@functools.cache
+def shares_of(given: int, wanted: int) -> npt.NDArray[np.float32]:
+    """Return (wanted, given) shares of the given voxels in each of the wanted ones along an axis of the same length."""
+    ratio = given / wanted
+    source, place = np.arange(given), np.arange(wanted)[:, None]
+    if ratio >= 1.0:
+        shares = np.minimum(source + 1, (place + 1) * ratio) - np.maximum(source, place * ratio)
+    else:
+        shares = 1.0 - np.abs(source - ((place + 0.5) * ratio - 0.5).clip(0, given - 1))
+    shares = np.maximum(shares, 0.0)
+    found: npt.NDArray[np.float32] = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+    return found
 
 
 def guessed_range(steps: Sequence[Step], path: Path) -> tuple[str, bool]:

@@ -1,14 +1,11 @@
 """Scans of one grid for a network that takes another: resampled axis by axis, so that none is taken for another."""
 
-import functools
 from typing import Any
 
 import keras
-import numpy as np
-import numpy.typing as npt
 from keras import layers, ops
 
-from flprivacy.models.architecture import Shape
+from flprivacy.models.foreign.contract import Shape, shares_of
 
 
 class Regrid(layers.Layer):  # type: ignore[misc]  # Keras comes without types
@@ -27,23 +24,9 @@ class Regrid(layers.Layer):  # type: ignore[misc]  # Keras comes without types
         """Resample each axis whose size differs; others stay as they are, bit for bit."""
         for axis, size in enumerate(self._shape, start=1):
             if scans.shape[axis] != size:
-                weights = ops.convert_to_tensor(_weights(int(scans.shape[axis]), size))
+                weights = ops.convert_to_tensor(shares_of(int(scans.shape[axis]), size))
                 scans = ops.moveaxis(ops.tensordot(scans, weights, axes=[[axis], [1]]), -1, axis)
         return scans
-
-
-@functools.cache
-def _weights(given: int, wanted: int) -> npt.NDArray[np.float32]:
-    """Return (wanted, given) shares of the given voxels in each of the wanted ones along an axis of the same length."""
-    ratio = given / wanted
-    source, place = np.arange(given), np.arange(wanted)[:, None]
-    if ratio >= 1.0:
-        shares = np.minimum(source + 1, (place + 1) * ratio) - np.maximum(source, place * ratio)
-    else:
-        shares = 1.0 - np.abs(source - ((place + 0.5) * ratio - 0.5).clip(0, given - 1))
-    shares = np.maximum(shares, 0.0)
-    found: npt.NDArray[np.float32] = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
-    return found
 
 
 def any_grid() -> keras.KerasTensor:

@@ -28,8 +28,8 @@ class GraphNetwork:
     """A network that can be asked.
 
     Attributes:
-        forward: scans (n, depth, height, width, 1) in [0, 1] to ``features`` (n, feature) and, if it classifies,
-            ``outputs`` (n, class), the probabilities.
+        forward: scans (n, depth, height, width, 1) of any grid in [0, 1] to ``features`` (n, feature) and, if it
+            classifies, ``outputs`` (n, class), the probabilities.
         misfit: of scans to the statistics that it keeps, in nats; see :func:`flprivacy.attacks.contract.doubt_of`.
         shape: (depth, height, width) of the scans.
         facts: ``feature_layer`` and NETWORK_FACTS, as stated or found; ``axes`` with ``c`` where the network has an

@@ -10,7 +10,7 @@ import onnx
 
 from flprivacy.core.errors import TargetError
 from flprivacy.core.target_source import AXES
-from flprivacy.models.foreign.contract import Shape, guessed_axes
+from flprivacy.models.foreign.contract import Shape, guessed_axes, shares_of
 from flprivacy.models.graphs.tracing import Graph
 
 Floats = npt.NDArray[np.float32]
@@ -75,7 +75,11 @@ class Place:
         )
 
     def arranged(self, scans: Floats) -> npt.NDArray[Any]:
-        """Turn (n, depth, height, width, 1) into what the network takes."""
+        """Turn (n, depth, height, width, 1) of any grid into what the network takes; axes of its own sizes stay."""
+        for axis, size in enumerate(self.shape, start=1):
+            if scans.shape[axis] != size:
+                shares = shares_of(scans.shape[axis], size)
+                scans = np.moveaxis(np.tensordot(scans, shares, axes=([axis], [1])), -1, axis)
         spatial = self.axes.replace(_CHANNEL, "")
         found = scans[..., 0].transpose(0, *(1 + AXES.index(axis) for axis in spatial))  # (n, *spatial)
         if _CHANNEL in self.axes:
