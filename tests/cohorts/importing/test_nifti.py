@@ -87,6 +87,27 @@ def test_a_file_is_found_whichever_form_its_letters_have(tmp_path: Path, stored:
     assert_landmarks(only(find(tmp_path / "scans", unicodedata.normalize(told, "Jürgen.nii"))), PLAIN)
 
 
+@pytest.mark.parametrize(("written", "named"), [("a.nii.gz", "A.NII.GZ"), ("a.nii.gz", "a.nii"), ("a.nii", "a.nii.gz")])
+def test_whether_a_file_is_compressed_is_seen_in_it(tmp_path: Path, written: str, named: str) -> None:
+    write_nifti(tmp_path / "scans" / written, PLAIN).rename(tmp_path / "scans" / named)
+    assert_landmarks(only(find(tmp_path / "scans", named)), PLAIN)
+
+
+@pytest.mark.parametrize(("unit", "millimetres"), [("meter", 1000.0), ("micron", 0.001)])
+def test_lengths_in_other_units(tmp_path: Path, unit: str, millimetres: float) -> None:
+    image = nibabel.load(write_nifti(tmp_path / "mm.nii", PLAIN))
+    affine = np.diag([1 / millimetres] * 3 + [1]) @ image.affine
+    other = nibabel.Nifti1Image(np.asarray(image.dataobj), affine)
+    nibabel.save(other, tmp_path / "forgotten.nii")
+    other.header.set_xyzt_units(unit)
+    (tmp_path / "scans").mkdir()
+    nibabel.save(other, tmp_path / "scans" / "a.nii")
+    assert_landmarks(only(find(tmp_path / "scans", "a.nii")), PLAIN)
+    with pytest.raises(ScanError) as caught:
+        read_nifti(tmp_path / "forgotten.nii")
+    assert "voxels of" in str(caught.value.detail)
+
+
 def test_links_inside_the_folder_are_followed(tmp_path: Path) -> None:
     write_nifti(tmp_path / "scans" / "a.nii", PLAIN)
     (tmp_path / "scans" / "b.nii").symlink_to(tmp_path / "scans" / "a.nii")

@@ -121,6 +121,31 @@ def test_a_column_of_the_right_name_goes_before_its_other_name(tmp_path: Path) -
     assert table.unused == ("gender",)
 
 
+@pytest.mark.parametrize(
+    ("text", "years"),
+    [("063Y", 63.0), ("63 y", 63.0), ("63.5 years", 63.5), ("018M", 1.5), ("90+", 90.0), (">89", 90.0), ("63,5", 63.5),
+     ("n/a", None), ("?", None), ("Unknown", None)],
+)  # fmt: skip
+def test_ages_as_archives_write_them(tmp_path: Path, text: str, years: float | None) -> None:
+    assert csv(tmp_path / "t.csv", "patient_id;age", f"7;{text}").rows["7"].age_years == years
+
+
+@pytest.mark.parametrize("text", ["<18", "60-69", "adult", "-1", "999", "1e999"])
+def test_ages_that_are_no_number_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(CohortError, match="'age_years' of row 1"):
+        csv(tmp_path / "t.csv", "patient_id,age", f"7,{text}")
+
+
+def test_columns_named_as_dicom_and_bids_name_them(tmp_path: Path) -> None:
+    table = csv(tmp_path / "t.csv", "SeriesInstanceUID,PatientID,Patient's Sex,PatientAge,site", "1.2,7,F,063Y,A")
+    assert (table.key, table.unused) == ("series_uid", ())
+    assert (table.rows["1.2"].patient_id, table.rows["1.2"].sex, table.rows["1.2"].age_years) == ("7", "F", 63.0)
+    path = tmp_path / "n.csv"
+    path.write_text("participant_id,subject,filename,site\n7,8,a.nii,A")
+    table = read_table(path, NIFTI_KEYS)
+    assert (table.rows["a.nii"].patient_id, table.unused) == ("7", ("subject",))
+
+
 def test_paths_of_windows_are_paths(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("file,patient_id\nsub\\x.nii,1\n")
     assert list(read_table(tmp_path / "t.csv", NIFTI_KEYS).rows) == ["sub/x.nii"]

@@ -32,6 +32,8 @@ from flprivacy.core.errors import CohortError, ConfigError
 from flprivacy.core.progress import track
 
 _SAME = 0.01  # radians, or share of a voxel's size
+_GZIP = b"\x1f\x8b"
+_MM = {"meter": 1000.0, "micron": 0.001}  # units of length other than millimetres
 _SUFFIXES = (".nii", ".nii.gz")
 _TYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")
 _MAX_OFFSET = 64 << 20
@@ -105,11 +107,12 @@ def read_nifti(path: Path, *, form: str = SFORM) -> Stack:
         header = _header(data)
         layout = _layout(header, path)
         affine, notes = _affine(header, form)
+        affine[:3] *= _MM.get(header.get_xyzt_units()[0], 1.0)
         lps = _FROM_RAS @ affine[:, [2, 1, 0, 3]]  # (column, row, slice) -> (slice, row, column)
         lengths = np.linalg.norm(lps[:3, :3], axis=0)
         sound = np.isfinite(lps).all() and lengths.min() >= 0.01 and lengths.max() <= 100.0
         if not sound or abs(np.linalg.det(lps[:3, :3] / lengths)) < 0.1:
-            raise ScanError("absurd geometry")
+            raise ScanError("absurd geometry", "voxels of " + " x ".join(f"{length:.3g}" for length in lengths) + " mm")
     return Stack(
         rows=layout.rows,
         columns=layout.columns,
@@ -174,7 +177,7 @@ def _layout(header: Any, path: Path) -> _Layout:
     if not 0 <= offset <= _MAX_OFFSET:
         raise ScanError("absurd data offset")
     bytes_needed = offset + columns * rows * slices * dtype.itemsize
-    if path.suffix != ".gz" and path.stat().st_size < bytes_needed:
+    if not _is_packed(path) and path.stat().st_size < bytes_needed:
         raise ScanError("truncated pixel data", "the file is smaller than the volume that it claims")
     return _Layout(
         path=path,
@@ -214,11 +217,16 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     with raw:
         if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
             raise ScanError("not a regular file")
-        if path.suffix == ".gz":
+        if raw.peek(2)[:2] == _GZIP:  # whatever its name says
             with gzip.GzipFile(fileobj=raw) as unpacked:
                 yield unpacked  # type: ignore[misc]
         else:
             yield raw
+
+
+def _is_packed(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(2) == _GZIP
 
 
 def _inside(root: Path, name: str, number: int, where: Path) -> Path:
@@ -240,7 +248,7 @@ def _inside(root: Path, name: str, number: int, where: Path) -> Path:
 
 def _candidate(name: str, path: Path, row: TableRow, config: ImportConfig, pseudonyms: Pseudonyms) -> Candidate:
     check_row(row, config)
-    if not path.name.endswith(_SUFFIXES):
+    if not path.name.lower().endswith(_SUFFIXES):
         raise ScanError("not a NIfTI file", "names end in .nii or .nii.gz")
     try:
         status = path.lstat()

@@ -26,12 +26,22 @@ from flprivacy.core.errors import CohortError
 DICOM_KEYS = ("series_uid", "study_uid", "patient_id")
 NIFTI_KEYS = ("file",)
 _VALUES = ("patient_id", "site", "sex", "age_years", "label", "split")
-_ALIASES = {"gender": "sex", "age": "age_years", "patient": "patient_id"}
+_ALIASES = {
+    **dict.fromkeys(("gender", "patientsex", "patient_sex"), "sex"),
+    **dict.fromkeys(("age", "patientage", "patient_age"), "age_years"),
+    **dict.fromkeys(("patient", "patientid", "subject", "subject_id", "participant_id"), "patient_id"),
+    **dict.fromkeys(("seriesinstanceuid", "series_instance_uid"), "series_uid"),
+    **dict.fromkeys(("studyinstanceuid", "study_instance_uid"), "study_uid"),
+    **dict.fromkeys(("filename", "file_name", "filepath", "file_path", "path"), "file"),
+}
 _SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # what a spreadsheet writes first to tell itself the delimiter
 _MAX_BYTES, _MAX_ROWS, _MAX_TEXT = 1 << 28, 5_000_000, 1024
 SEX_WORDS = {"f": "F", "female": "F", "w": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
 _UNKNOWN_SEX = ("", "o", "other", "u", "unknown", "nan", "none", "null", "na")
-_NO_VALUE = ("", "nan", "none", "null", "na")
+_NO_VALUE = ("", "nan", "none", "null", "na", "n/a", "unknown", "?", "-")
+# 63, 63.5, 063Y as in DICOM, 6 months, 90+ or >89 as where high ages are not told
+_AGE = re.compile(r"(>?)\s*(\d+(?:[.,]\d+)?)\s*(\+?)\s*(y|yrs?|years?|m|months?|w|weeks?|d|days?|)")
+_PER_YEAR = {"m": 12.0, "w": 52.1775, "d": 365.2425}
 _MAX_AGE_YEARS = 130.0
 
 
@@ -107,8 +117,12 @@ def read_table(path: Path, keys: Sequence[str]) -> ScanTable:
 
 def _known_names(found: Sequence[str]) -> list[str]:
     """Return the columns' names as they are known here: ``Gender`` is ``sex``, unless there is a column ``sex``."""
-    names = [name.lower().replace(" ", "_") for name in found]
-    return [alias if (alias := _ALIASES.get(name, name)) not in names else name for name in names]
+    names = [name.lower().replace("'s", "").replace(" ", "_") for name in found]
+    known: list[str] = []
+    for name in names:
+        alias = _ALIASES.get(name, name)
+        known.append(name if alias in names or alias in known else alias)
+    return known
 
 
 def _row(values: Mapping[str, str], number: int, path: Path) -> TableRow:
@@ -122,10 +136,11 @@ def _row(values: Mapping[str, str], number: int, path: Path) -> TableRow:
         raise wrong("split", f"use {TRAIN!r} or {TEST!r}")
     age, text = None, values.get("age_years", "").lower()
     if text not in _NO_VALUE:
-        try:
-            age = float(text.replace(",", "."))
-        except ValueError:
-            raise wrong("age_years", "give years as a number, or leave it empty where it is not known") from None
+        told = _AGE.fullmatch(text)
+        if told is None:
+            raise wrong("age_years", "give years as a number, or leave it empty where it is not known")
+        above, number_, _, unit = told.groups()
+        age = float(number_.replace(",", ".")) / _PER_YEAR.get(unit[:1], 1.0) + len(above)
         if not 0.0 <= age <= _MAX_AGE_YEARS:
             raise wrong("age_years", f"give 0 to {_MAX_AGE_YEARS:g} years")
     return TableRow(
