@@ -164,3 +164,26 @@ def test_what_each_model_is_stands_in_its_card(sexes: Audit) -> None:
     page = Page(render(sexes))
     for meaning in ("One model a hospital", "trained in one place", "by all hospitals together"):
         assert meaning in page.sections["found"]
+
+
+def test_the_first_line_names_what_is_in_doubt_and_no_advice_clears_it(sexes: Audit) -> None:
+    doubt = "neither its file nor its owner says what it takes; state input_range"
+    name = next(t.name for t in sexes.targets if t.role == "target")
+    doubted = replace(
+        sexes,
+        targets=tuple(replace(t, doubt=doubt) if t.name == name else t for t in sexes.targets),
+        verdicts=tuple(
+            replace(looked(replace(v, verdict=NO_LEAK), area=NO_LEAK), verdict=INCONCLUSIVE)
+            if v.attack.target == name
+            else v
+            for v in sexes.verdicts
+        ),
+    )
+    first, *lines = headline(doubted)
+    assert f"In doubt: {name}, for {doubt}." in first
+    assert "In doubt" not in headline(sexes)[0]
+    own = " ".join(line for line in lines if name in line)
+    assert f"{name} cannot be cleared" in own
+    assert "patients would settle it" not in own
+    lede = Page(render(doubted)).text
+    assert f"In doubt: {name}, for {doubt}." in lede
