@@ -38,7 +38,8 @@ def test_noise_alone_is_called_worse_in_at_most_five_of_a_hundred(name: str) -> 
 @pytest.mark.parametrize("scatter", [1.0, 1.5, 2.0, 3.0])
 def test_training_that_scatters_wider_than_fresh_weights_is_not_called_worse(scatter: float) -> None:
     trained = Attacker(strength=1.5, model_spread=0.3 * scatter)
-    counts = count_changes(Again(before=trained, now=trained, fresh=LUCKY), repetitions=REPETITIONS, seed=44)
+    # The factors of retraining.ROOM were chosen on seed 44.
+    counts = count_changes(Again(before=trained, now=trained, fresh=LUCKY), repetitions=REPETITIONS, seed=2611)
     print(f"scatter {scatter:g}: {dict(counts)}")
     assert counts[WORSE] <= 0.05 * REPETITIONS
 

@@ -5,8 +5,8 @@ of the list may beat the family by more than its paired interval (95%, t over at
 allows. And the family on the grid may cost at most 1.5 times the processor time of the heads, which are trained here
 without their curves.
 
-The family was built on the phantom cohorts of seeds 2023 and 31, so the default is another one. Four minutes on two
-quiet cores, of which the study takes one; with ``--work FOLDER`` it is made once and kept.
+The family was built on the phantom cohorts of seeds 2023 and 31, so the default is another one. It takes some eight
+minutes of processor time on as many cores as there are; with ``--work FOLDER`` the study is made once and kept.
 
     python tests/benchmarks/bench_attackers.py
     python tests/benchmarks/bench_attackers.py --cohort-seed 5 --seeds 3 --work FOLDER
