@@ -26,7 +26,7 @@ from typing import Any
 
 from flprivacy.core.tensorflow_environment import prepare_tensorflow
 
-TIME_LIMIT, MEMORY_LIMIT = 1.10, 1.10
+TIME_LIMIT, MEMORY_LIMIT = 1.05, 1.10
 CLASSES = 3
 
 Step = Callable[[], Any]

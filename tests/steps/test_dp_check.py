@@ -16,6 +16,8 @@ from flprivacy.training.federated import train_federated
 from flprivacy.training.topology import Run
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import bench_dp_check
 from planted_bugs import CAUGHT, METHODS, RIGHT, planted
 from private_examples import PRIVATE, private_run
 from tiny_training import TINY, tiny_manifest, write_tiny_cohort
@@ -213,6 +215,17 @@ def test_a_worst_case_alone_contradicts_and_says_which(tmp_path: Path, scans: Co
     assert found.reason.startswith("many scans: with 98% confidence the canaries prove an epsilon of at least")
     assert found.epsilon_lower <= found.claimed_epsilon  # of canaries
     assert check_target(out, record, confidence=0.95).verdict == NOT_CONTRADICTED
+
+
+def test_the_documented_table_is_that_of_the_trainings_which_the_benchmark_knows() -> None:
+    page = bench_dp_check.METHOD_PAGE.read_text()
+    lines = page.split(bench_dp_check.BEGIN)[1].split(bench_dp_check.END)[0].strip().splitlines()
+    assert lines[:2] == bench_dp_check.header()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    trainings = bench_dp_check.trainings()
+    assert [(row[0], row[1]) for row in rows] == [(target, name) for target, name, _ in trainings]
+    found = [row[-1] != "none" for row in rows]
+    assert found == [bool(expected) for _, _, expected in trainings]  # what is said to be invisible is not found
 
 
 def test_a_target_without_canaries_and_a_check_without_privacy_are_refused(tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ from flprivacy.steps.log_mlflow import log_mlflow
 from flprivacy.steps.plan_dp_check import plan_dp_check
 from flprivacy.storage.objects import open_objects
 from flprivacy.targets.digests import target_digest, weights_digests
-from flprivacy.targets.folder import read_target, verify_target
+from flprivacy.targets.folder import read_record, read_target, verify_target
 from flprivacy.targets.given import bring_target, given_private_part
-from flprivacy.targets.lineage import audited_record, private_part, read_private_part, withheld
+from flprivacy.targets.lineage import audited_record, private_part, read_private_part, released_record, withheld
 from flprivacy.targets.push import push_target
 from flprivacy.training.config import CanaryConfig, TargetConfig
 from flprivacy.training.train import train_target
@@ -275,6 +275,16 @@ def test_an_older_folder_is_converted(trained: Trained, tmp_path: Path) -> None:
         for h in trained.plain_hashes()
     }
     assert set(part.members()["model"]) == hashes
+
+
+def test_an_older_federated_target_says_what_its_epsilon_does_not_cover(trained: Trained, tmp_path: Path) -> None:
+    folder = older(trained, tmp_path / "older")
+    assert released_record(folder, read_record(folder / TARGET_FILE)).privacy.caveats == ()  # a central one
+    mapping = json.loads((folder / TARGET_FILE).read_text()) | {"topology": "federated", "partition": "iid"}
+    (folder / TARGET_FILE).write_text(json.dumps(mapping))
+    by_scans, moved = released_record(folder, read_record(folder / TARGET_FILE)).privacy.caveats
+    assert "averaged by their numbers of scans" in by_scans
+    assert "moved the scans of others" in moved
 
 
 def test_the_private_part_moves_by_a_command_of_its_own(trained: Trained, bucket: str) -> None:

@@ -14,6 +14,7 @@ The compiled loop is in :mod:`flprivacy.privacy.gradients_tensorflow`.
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -128,9 +129,11 @@ class DpSgdRule:
             self._accumulator.add(x, y, mask, stops, masks)
             return None
         self._pending = None
-        noise = gaussian(NOISE, self._seed, key, self._accumulator.size)
-        noise *= self._config.clip_norm * self._config.noise_multiplier
-        totals = self._accumulator.add_and_apply(x, y, mask, stops, masks, noise, self._config.expected_batch)
+        with ThreadPoolExecutor(1) as pool:  # while gradients are computed; neither holds Python's lock
+            drawn = pool.submit(gaussian, NOISE, self._seed, key, self._accumulator.size)
+            self._accumulator.add(x, y, mask, stops, masks)
+        noise = drawn.result() * (self._config.clip_norm * self._config.noise_multiplier)
+        totals = self._accumulator.apply(noise, self._config.expected_batch)
         self._accumulator.reset()
         return self._result(totals)
 

@@ -1,4 +1,4 @@
-"""The streaming loop on TensorFlow: one compiled function, a scan at a time on each core.
+"""The streaming loop on TensorFlow: a compiled function, a scan at a time on each core.
 
 A convolution of one small scan is too little work to share among threads. So iterations of the loop overlap, as many as
 there are cores: memory holds that many scans instead of a batch, and the sum is still added up in the order of the
@@ -48,14 +48,14 @@ def one_thread_per_scan() -> bool:
 
 
 class TensorFlowAccumulator:
-    """Sum, totals and the compiled function of one model.
+    """Sum, totals and the compiled functions of one model.
 
     Totals are (loss, correct scans, scans, units, clipped units, units whose gradient is not finite). XLA is left off:
     on a CPU it gains nothing and takes minutes to compile 3D convolutions.
     """
 
     def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, config: "DpSgdConfig") -> None:
-        """Make the sum; the function is traced at its first call."""
+        """Make the sum; functions are traced at their first call."""
         self._model = model
         self._optimizer = optimizer
         self._config = config
@@ -67,7 +67,8 @@ class TensorFlowAccumulator:
         self._unit: Tensor = None
         self._totals: Tensor = None
         self.reset()
-        self._compiled = tf.function(self._run, self._signature(), jit_compile=False, autograph=False)
+        self._add = tf.function(self._run, self._signature(), jit_compile=False, autograph=False)
+        self._update = tf.function(self._apply, self._update_signature(), jit_compile=False, autograph=False)
 
     @property
     def size(self) -> int:
@@ -81,14 +82,19 @@ class TensorFlowAccumulator:
 
     def add(self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, masks: IntArray) -> None:
         """Add a chunk's clipped gradients to the sum; ``masks`` is (scan, random layer, 2)."""
-        self._call(x, y, mask, ends, masks, np.zeros(0), 1.0, last=False)
+        positions = np.flatnonzero(mask).astype(np.int32)
+        used = int(positions[-1]) + 1 if len(positions) else 0  # the filling behind is not copied
+        tensors = [tf.convert_to_tensor(a[:used], tf.float32) for a in (x, y, ends)]
+        state = (self._sum, self._unit, self._totals)
+        inputs = (*tensors, tf.constant(masks[:used]), tf.constant(positions))
+        self._sum, self._unit, self._totals = self._add(state, inputs)
 
-    def add_and_apply(
-        self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, masks: IntArray, noise: Noise, denominator: float
-    ) -> Noise:
-        """Add a chunk, then (size,) noise, update the model unless a gradient was not finite, and return the totals."""
-        self._call(x, y, mask, ends, masks, noise, denominator, last=True)
-        return np.asarray(self._totals.numpy(), dtype=np.float64)
+    def apply(self, noise: Noise, denominator: float) -> Noise:
+        """Add (size,) noise to the sum, update the model unless a gradient was not finite, and return the totals."""
+        totals = np.asarray(self._totals.numpy(), dtype=np.float64)
+        if totals[-1] == 0.0:
+            self._update(self._sum, tf.constant(noise, tf.float64), tf.constant(denominator, tf.float64))
+        return totals
 
     def contribute(self, gradients: Sequence[npt.NDArray[Any]]) -> None:
         """Add arrays to the running sum as they are."""
@@ -101,39 +107,19 @@ class TensorFlowAccumulator:
         self._unit = tf.zeros_like(self._sum) if self._config.unit == PATIENT else tf.zeros(0)
         self._totals = tf.zeros(N_TOTALS)
 
-    def _call(
-        self,
-        x: Any,
-        y: Any,
-        mask: FloatArray,
-        ends: FloatArray,
-        masks: IntArray,
-        noise: Noise,
-        denominator: float,
-        *,
-        last: bool,
-    ) -> None:
-        positions = np.flatnonzero(mask).astype(np.int32)
-        used = int(positions[-1]) + 1 if len(positions) else 0  # the filling behind is not copied
-        tensors = [tf.convert_to_tensor(a[:used], tf.float32) for a in (x, y, ends)]
-        state = (self._sum, self._unit, self._totals)
-        inputs = (*tensors, tf.constant(masks[:used]), tf.constant(positions))
-        draws = (tf.constant(noise, tf.float64), tf.constant(denominator, tf.float64))
-        self._sum, self._unit, self._totals = self._compiled(state, inputs, draws, tf.constant(last))
-
     def _signature(self) -> tuple[tuple[tf.TensorSpec, ...], ...]:
         """Return what the compiled function takes: any number of scans, so that it is traced once."""
         state = tuple(tf.TensorSpec(part.shape) for part in (self._sum, self._unit, self._totals))
         scan, answer = self._model.input_shape[1:], self._model.output_shape[1:]
         masks = tf.TensorSpec((None, self.random_layers, 2), tf.int64)
         scans = (tf.TensorSpec((None, *scan)), tf.TensorSpec((None, *answer)), tf.TensorSpec((None,)), masks)
-        draws = (tf.TensorSpec((None,), tf.float64), tf.TensorSpec((), tf.float64))
-        return state, (*scans, tf.TensorSpec((None,), tf.int32)), draws, tf.TensorSpec((), tf.bool)
+        return state, (*scans, tf.TensorSpec((None,), tf.int32))
 
-    def _run(
-        self, state: tuple[Tensor, ...], inputs: tuple[Tensor, ...], draws: tuple[Tensor, Tensor], last: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Loop over the drawn scans, then noise and update if ``last``. One trace for any number of drawn scans."""
+    def _update_signature(self) -> tuple[tf.TensorSpec, ...]:
+        return tf.TensorSpec((self.size,)), tf.TensorSpec((self.size,), tf.float64), tf.TensorSpec((), tf.float64)
+
+    def _run(self, state: tuple[Tensor, ...], inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Loop over the drawn scans. One trace for any number of them."""
         *scans, order = inputs
         count = tf.size(order)
         weights = [tf.convert_to_tensor(v.value) for v in self._model.trainable_variables]
@@ -145,8 +131,6 @@ class TensorFlowAccumulator:
         _, held = tf.while_loop(
             lambda i, *_: i < count, body, (tf.constant(0), state), parallel_iterations=_scans_at_once()
         )
-        whole = tf.logical_and(last, tf.equal(held[2][5], 0.0))
-        tf.cond(whole, lambda: self._apply(held[0], *draws), lambda: tf.constant(0))
         return tuple(held)
 
     def _add_scan(
@@ -189,13 +173,12 @@ class TensorFlowAccumulator:
         correct = tf.cast(tf.equal(tf.argmax(probabilities[0]), tf.argmax(y[0])), tf.float32)
         return loss, correct, flat / scale if scale != 1.0 else flat
 
-    def _apply(self, total: Tensor, noise: Tensor, denominator: Tensor) -> Tensor:
+    def _apply(self, total: Tensor, noise: Tensor, denominator: Tensor) -> None:
         """Add the step's noise, divide by the expected batch and update the model."""
-        mean = (tf.cast(total, tf.float64) + tf.ensure_shape(noise, total.shape)) / denominator
+        mean = (tf.cast(total, tf.float64) + noise) / denominator
         variables = self._model.trainable_variables
         gradients = [tf.cast(p, v.value.dtype) for p, v in zip(self._split(mean), variables, strict=True)]
         self._optimizer.apply(gradients, variables)
-        return tf.constant(0)
 
     def _split(self, flat: Tensor) -> list[Tensor]:
         parts = zip(tf.split(flat, self._sizes), self._shapes, strict=True)

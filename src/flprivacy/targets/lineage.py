@@ -19,7 +19,7 @@ from flprivacy.core.errors import ConfigError, TargetError
 from flprivacy.core.parsing import from_mapping
 from flprivacy.core.target import Lineage, PrivacyStatement, TargetRecord
 from flprivacy.privacy.config import NOISE_SEED, without_fields
-from flprivacy.privacy.events import ZERO_OUT
+from flprivacy.privacy.events import SITE, ZERO_OUT
 from flprivacy.targets.digests import target_digest, weights_digests
 from flprivacy.targets.folder import plain_file, read_json
 
@@ -159,7 +159,7 @@ def released_record(folder: Path, record: TargetRecord) -> TargetRecord:
     models = record.models
     if record.origin is None:
         models = tuple(replace(model, n_train=0, utility=None) for model in models)
-    record = replace(record, models=models, utility=None, **_released_privacy(record.privacy))
+    record = replace(record, models=models, utility=None, **_released_privacy(record))
     training = released_training(record.training)
     if training == record.training and not record.cohort_digest:
         return record
@@ -169,8 +169,9 @@ def released_record(folder: Path, record: TargetRecord) -> TargetRecord:
     return replace(record, training=training, cohort_digest="", digest=digest)
 
 
-def _released_privacy(stated: PrivacyStatement | None) -> dict[str, Any]:
+def _released_privacy(record: TargetRecord) -> dict[str, Any]:
     """Return the fields of an older private record, whose sampling rates, steps and events follow from exact counts."""
+    stated = record.privacy
     if stated is None or stated.adjacency:
         return {}
     kept = PrivacyStatement(
@@ -183,5 +184,19 @@ def _released_privacy(stated: PrivacyStatement | None) -> dict[str, Any]:
         scans_per_patient=None,
         clip_norm=stated.clip_norm,
         adjacency=ZERO_OUT,
+        caveats=_formerly_uncovered(record, stated.unit),
     )
     return {"privacy": kept, "dp_events": ()}
+
+
+def _formerly_uncovered(record: TargetRecord, unit: str) -> tuple[str, ...]:
+    """Return what older versions did to a target that its epsilon does not cover, in sentences."""
+    found = []
+    if record.topology == "federated" and unit != SITE:
+        found.append(
+            "Not covered: clients were averaged by their numbers of scans, so the spread of the weights may tell how "
+            "many scans a patient has; train again for an epsilon that holds."
+        )
+    if record.partition == "iid":
+        found.append("Not covered: one patient less would have moved the scans of others to other clients.")
+    return tuple(found)
