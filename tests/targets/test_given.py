@@ -227,7 +227,11 @@ def test_what_mlflow_lacks(tracked: str, monkeypatch: pytest.MonkeyPatch, tmp_pa
         ("models:/chest@gone", TrackingError, "alias gone"),
         ("models:/nobody/1", TrackingError, "nobody"),
         (f"runs:/{tracked}/nothing", TrackingError, "MLflow cannot be reached or refuses|cannot be reached"),
-        (f"runs:/{tracked}/code", TargetError, r"holds 0 weights files \(none\); log one model as .keras or .h5"),
+        (
+            f"runs:/{tracked}/code",
+            TargetError,
+            r"holds 0 weights files \(none\); log one model as .keras, .h5 or .onnx",
+        ),
         (f"runs:/{tracked}/target,shape=4x16x20", ConfigError, "target folder"),
     ]
     for word, error, match in cases:
@@ -248,6 +252,6 @@ def test_what_is_not_read_says_what_is(scripted: ScriptedS3, tmp_path: Path, fac
         with pytest.raises(TargetError, match=r"SavedModel, which is code and is not read; .* as \.keras with Keras 3"):
             record_of(f"{place}{facts}")
     with pytest.raises(
-        TargetError, match=r"model\.pt: target folders and Keras files \(\.keras, \.h5, \.hdf5\) are read"
+        TargetError, match=r"model\.pt: target folders and files \(\.keras, .*\) are read; .* torch\.onnx\.export"
     ):
         record_of(f"{tmp_path}/model.pt{facts}")
