@@ -4,14 +4,15 @@ It has no links either, not even to its own sections: in the sandboxed ``srcdoc`
 link loads the whole interface into the frame.
 """
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from flprivacy.core.audit import HONEST_SEEDS, INCONCLUSIVE, LEAK, NO_LEAK, Audit
 from flprivacy.core.change import AuditChange
-from flprivacy.core.progress import track
 from flprivacy.core.publish import publish_file
 from flprivacy.reporting import advice, asides, changes, findings, sentences, tables, words
 from flprivacy.reporting.figures.embed import data_uri
@@ -30,7 +31,14 @@ _FILTERS = {
 }
 
 
-def write_report(audit: Audit, path: Path, *, change: AuditChange | None = None, written: str = "") -> None:
+def write_report(
+    audit: Audit,
+    path: Path,
+    *,
+    change: AuditChange | None = None,
+    written: str = "",
+    images: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Write the report of an audit, atomically, as one self-contained HTML file.
 
     Args:
@@ -38,14 +46,21 @@ def write_report(audit: Audit, path: Path, *, change: AuditChange | None = None,
         path: the file.
         change: what changed since the last audit; None: nothing is said of it.
         written: date of the report; today's if empty.
+        images: of :func:`flprivacy.reporting.figures.plates.draw_figures`; those that lack are drawn.
 
     Raises:
         StorageError: the folder cannot be created or is not writable.
     """
-    write_page(render(audit, change, written=written or f"{date.today():%-d %B %Y}"), path)
+    write_page(render(audit, change, written=written or f"{date.today():%-d %B %Y}", images=images), path)
 
 
-def render(audit: Audit, change: AuditChange | None = None, *, written: str = "") -> str:
+def render(
+    audit: Audit,
+    change: AuditChange | None = None,
+    *,
+    written: str = "",
+    images: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """Return the report as HTML, with the date that it was ``written``. What comes from the audit is escaped."""
     known = findings.summaries(audit)
     context: dict[str, object] = {
@@ -59,7 +74,7 @@ def render(audit: Audit, change: AuditChange | None = None, *, written: str = ""
         "meanings": {t.name: text for t in findings.targets(audit) if (text := advice.topology_meaning(t))},
         "facts": _facts(audit),
         "seeds": sorted({m.n_seeds for m in audit.metrics}),
-        "drawn": _drawn(plates(audit)),
+        "drawn": _drawn(plates(audit), images),
     }
     return render_page("report.html.j2", context)
 
@@ -94,11 +109,11 @@ def write_page(text: str, path: Path) -> None:
         partial.write_bytes(text.encode("ascii", "xmlcharrefreplace"))
 
 
-def _drawn(found: tuple[Plate, ...]) -> dict[str, list[tuple[Plate, str]]]:
+def _drawn(found: tuple[Plate, ...], images: Mapping[str, str]) -> dict[str, list[tuple[Plate, str]]]:
     """Return section -> its plates with their images."""
     sections: dict[str, list[tuple[Plate, str]]] = {}
-    for plate in track(found, "drawing figures"):
-        sections.setdefault(plate.section, []).append((plate, data_uri(plate.draw())))
+    for plate in found:
+        sections.setdefault(plate.section, []).append((plate, images.get(plate.name) or data_uri(plate.draw())))
     return sections
 
 

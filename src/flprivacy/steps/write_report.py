@@ -1,6 +1,6 @@
 """Step ``write_report``: the HTML report and its figures."""
 
-import os
+import functools
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -10,7 +10,7 @@ from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, FIGURES_FOLDER, RE
 from flprivacy.core.audit import Audit
 from flprivacy.core.change import AuditChange
 from flprivacy.core.digests import digest_file
-from flprivacy.core.events import ENVIRONMENT_VARIABLE
+from flprivacy.core.tensorflow_environment import available_cores
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
 
@@ -30,19 +30,23 @@ def write_report(*, audit: Path, store: str, report: Path, page: Path) -> None:
         del work  # seconds of drawing: nothing to resume
         from flprivacy.reporting.html import write_report as write  # imports matplotlib: only when there is work
 
-        found = Audit.read(file)
-        with ProcessPoolExecutor(1, get_context("spawn")) as beside:  # drawing takes seconds, on one core
-            figures = beside.submit(_write_figures, file, folder / FIGURES_FOLDER)
-            write(found, folder / REPORT_FILE, change=AuditChange.read(changed) if changed.exists() else None)
-            figures.result()
+        images = _drawn(file, folder / FIGURES_FOLDER)
+        change = AuditChange.read(changed) if changed.exists() else None
+        write(Audit.read(file), folder / REPORT_FILE, change=change, images=images)
 
     deliver(open_store(store).build("report", inputs, make), report)
     shutil.copyfile(report / REPORT_FILE, page)
 
 
-def _write_figures(file: Path, folder: Path) -> None:
-    """Write the figures of an audit's file into a folder, from a process whose progress nobody watches."""
-    from flprivacy.reporting.figures.plates import write_figures
+def _drawn(file: Path, folder: Path) -> dict[str, str]:
+    """Draw the figures of an audit's file into a folder by all cores; return name -> image for the page."""
+    parts = available_cores()
+    with ProcessPoolExecutor(parts, get_context("spawn")) as pool:
+        drawn = pool.map(functools.partial(_draw, file, folder, parts), range(parts))
+        return {name: image for images in drawn for name, image in images.items()}
 
-    os.environ.pop(ENVIRONMENT_VARIABLE, None)
-    write_figures(Audit.read(file), folder)
+
+def _draw(file: Path, folder: Path, parts: int, part: int) -> dict[str, str]:
+    from flprivacy.reporting.figures.plates import draw_figures
+
+    return draw_figures(Audit.read(file), folder, part=part, parts=parts)

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from flprivacy.core.attributes import AGE_YEARS
 from flprivacy.core.audit import Audit
-from flprivacy.core.progress import track
 from flprivacy.reporting.figures.confusion import FEW_CLASSES, confusion_matrix, confusion_overview, confusions_of
 from flprivacy.reporting.figures.curves import attack_curves, curves_of
+from flprivacy.reporting.figures.embed import data_uri
 from flprivacy.reporting.figures.forest import excess_forest
 from flprivacy.reporting.figures.scatter import age_scatter, scatters_of
 from flprivacy.reporting.figures.utility import traded, utility_leakage
@@ -42,11 +42,18 @@ def plates(audit: Audit) -> tuple[Plate, ...]:
     return (*_forest(audit), *_utility(audit), *of_attacks)
 
 
-def write_figures(audit: Audit, folder: Path) -> None:
-    """Write every figure that the audit has data for into a folder, as ``<name>.png``."""
+def draw_figures(audit: Audit, folder: Path, *, part: int = 0, parts: int = 1) -> dict[str, str]:
+    """Write figures of an audit into a folder, as ``<name>.png``, and return name -> image for the page.
+
+    Of so many ``parts``, which several processes share, only this one's figures are drawn.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for plate in track(plates(audit), "drawing figures"):
-        plate.draw().savefig(folder / f"{plate.name}.png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    images = {}
+    for plate in plates(audit)[part::parts]:
+        figure = plate.draw()
+        figure.savefig(folder / f"{plate.name}.png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+        images[plate.name] = data_uri(figure)
+    return images
 
 
 def _forest(audit: Audit) -> list[Plate]:
