@@ -1,8 +1,8 @@
 """How an audit is filed: a run for the whole, a child for each target and attack."""
 
+import operator
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -31,6 +31,7 @@ KEY_TAG, TARGET_TAG = "audit.key", "audit.target_digest"  # each followed by a t
 _BATCH = 900  # a batch holds at most 1,000 metrics
 _PARAM_LENGTH = 6000
 _DATASET_DIGEST_LENGTH = 36
+_BUT_FRACTION = operator.attrgetter("target", "attribute", "access", "scans")  # of an AttackKey
 
 
 def log_audit(
@@ -197,7 +198,7 @@ def _figures(report: Path, verdict: Verdict) -> list[Path]:
 
 
 def _same_attack(item: Curve | ExcessEstimate | MetricEstimate, verdict: Verdict) -> bool:
-    return replace(item.attack, fraction=verdict.attack.fraction) == verdict.attack
+    return _BUT_FRACTION(item.attack) == _BUT_FRACTION(verdict.attack)
 
 
 def _suffix(fraction: float, verdict: Verdict) -> str:
@@ -222,10 +223,10 @@ def _attack_metrics(audit: Audit, verdict: Verdict) -> dict[str, float]:
 def _log(client: MlflowClient, run: str, metrics: Mapping[str, float], params: Mapping[str, str]) -> None:
     now = int(time.time() * 1000)
     rows = [Metric(key, float(value), now, 0) for key, value in sorted(metrics.items())]
-    client.log_batch(
-        run, params=[Param(k, v[:_PARAM_LENGTH]) for k, v in params.items()], tags=[RunTag("audit.schema", "1")]
-    )
-    _log_rows(client, run, rows)
+    first, others = rows[:_BATCH], rows[_BATCH:]
+    written = [Param(k, v[:_PARAM_LENGTH]) for k, v in params.items()]
+    client.log_batch(run, metrics=first, params=written, tags=[RunTag("audit.schema", "1")])
+    _log_rows(client, run, others)
 
 
 def _log_rows(client: MlflowClient, run: str, rows: Sequence[Metric]) -> None:
