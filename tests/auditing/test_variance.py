@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flprivacy.auditing.uncertainty import Initialisations, Resampling, Uncertainty, resample_patients, uncertainty
+from flprivacy.auditing.uncertainty import Resampling, Uncertainty, pooled_between, resample_patients, uncertainty
 
 WIDENED = {n: (n - 1) / stats.chi2.median(n - 1) * (1 + 1 / (n - 1) ** 3) for n in (2, 4, 5, 6)}
 
@@ -18,8 +18,8 @@ def of_seeds(
     floor: float = 0.0,
 ) -> Uncertainty:
     """The uncertainty of a mean over seeds, (row of weights, seed), that may rest on random initialisations."""
-    found = [] if drawn is None else [Initialisations(values=drawn, share=share)]
-    return uncertainty(values.mean(axis=1), [values], resampling, initialisations=found, floor=floor)
+    found = [] if drawn is None else [pooled_between([[(drawn, resampling)]]).times(share)]
+    return uncertainty(values.mean(axis=1), [values], resampling, known=found, floor=floor)
 
 
 @pytest.fixture(scope="module")

@@ -165,7 +165,7 @@ def _pairs(target: str, runs: Sequence[AttackRuns], config: AuditConfig) -> list
                     f"policy.rules.{now.runs.attack.attribute}.metric is {rule.metric!r}, which this attack is not "
                     f"measured by; choose from {', '.join(name for name in now.values if name not in now.classes)}"
                 )
-            fresh = tuple(one for one in measured.values() if one.initialisations(rule.metric, 1.0))
+            fresh = tuple(one for one in measured.values() if one.drawn)
             pairs.append(_Pair(now=now, before=before, fresh=fresh, rule=rule))
     return pairs
 

@@ -1,7 +1,7 @@
 """How strong attacks are: every metric with its interval, and its difference from baselines and other targets."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -10,12 +10,12 @@ import numpy.typing as npt
 from flprivacy.auditing.runs import AttackRuns
 from flprivacy.auditing.uncertainty import (
     Component,
-    Initialisations,
     Resampling,
     Uncertainty,
     effective_patients,
     least_variance,
     metric_interval,
+    pooled_between,
     uncertainty,
 )
 from flprivacy.core import metrics
@@ -41,18 +41,31 @@ class Measured:
     values: dict[str, FloatArray]  # metric -> (row of weights, model, seed)
     classes: tuple[str, ...] = ()  # metrics in values that are about one class, such as auc_class/north
 
+    _by_seed: dict[str, FloatArray] = field(default_factory=dict, init=False, repr=False)
+    _between: dict[str, Component] = field(default_factory=dict, init=False, repr=False)
+
     def by_seed(self, metric: str) -> FloatArray:
         """Return (row of weights, seed) means over the models."""
-        return np.asarray(self.values[metric].mean(axis=1))
+        if metric not in self._by_seed:  # asked for by every comparison
+            self._by_seed[metric] = np.asarray(self.values[metric].mean(axis=1))
+        return self._by_seed[metric]
 
     def point(self, metric: str) -> float:
         """Return the mean over models and seeds on the scans as they are."""
         return float(self.values[metric][0].mean())
 
-    def initialisations(self, metric: str, share: float) -> list[Initialisations]:
-        """Return the random draws that the models are: none, unless this is a baseline of several initialisations."""
-        drawn = self.runs.role == "baseline" and len(self.runs.models) > 1
-        return [Initialisations(values=self.values[metric], share=share)] if drawn else []
+    @property
+    def drawn(self) -> bool:
+        """Whether the models are several draws of fresh weights."""
+        return self.runs.role == "baseline" and len(self.runs.models) > 1
+
+    def initialisations(self, metric: str, share: float) -> list[Component]:
+        """Return a share of the variance between the random draws that the models are; nothing where they are none."""
+        if not self.drawn:
+            return []
+        if metric not in self._between:
+            self._between[metric] = pooled_between([[(self.values[metric], self.resampling)]])
+        return [self._between[metric].times(share)]
 
 
 def measure(runs: AttackRuns, resampling: Resampling) -> Measured:
@@ -119,7 +132,7 @@ def _estimate(measured: Measured, metric: str, confidence: float) -> MetricEstim
         by_seed.mean(axis=1),
         [by_seed],
         measured.resampling,
-        initialisations=measured.initialisations(metric, 1.0 / len(runs.models)),
+        known=measured.initialisations(metric, 1.0 / len(runs.models)),
         floor=least_variance(held_out, metric) if metric_of(metric).unit else 0.0,
         patients=effective_patients(held_out, metric) if metric in measured.classes else None,
     )
@@ -206,9 +219,8 @@ def difference(
     one: Measured,
     other: Measured,
     metric: str,
-    initialisations: Sequence[Initialisations] = (),
-    *,
     known: Sequence[Component] = (),
+    *,
     floor: float | None = None,
 ) -> tuple[float, Uncertainty]:
     """Return how much stronger attack ``one`` is and the uncertainty of that, paired by scan, and by seed if equal."""
@@ -220,7 +232,6 @@ def difference(
         estimate,
         draws,
         one.resampling,
-        initialisations=initialisations,
         known=known,
         floor=least_variance(one.runs.held_out, metric) if floor is None else floor,
         patients=effective_patients(one.runs.held_out, metric) if metric in one.classes else None,

@@ -115,14 +115,6 @@ class Uncertainty:
         return max(value - reach, low), min(value + reach, high)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Initialisations:
-    """Random initialisations whose variance an estimate has to allow for."""
-
-    values: FloatArray  # (row of weights, initialisation, seed) metrics of at least 2 of them
-    share: float  # factor of the variance between them, such as 1/m for a mean over m models
-
-
 @dataclass(frozen=True, kw_only=True)
 class Component:
     """A variance, the mean square that it was estimated from, and the degrees of freedom of that."""
@@ -131,13 +123,16 @@ class Component:
     square: float
     degrees: float
 
+    def times(self, share: float) -> "Component":
+        """Return it for a part of what it is the variance of, such as 1/m for a mean over m models."""
+        return Component(variance=share * self.variance, square=share * self.square, degrees=self.degrees)
+
 
 def uncertainty(
     estimate: FloatArray,
     draws: Sequence[FloatArray],
     resampling: Resampling,
     *,
-    initialisations: Sequence[Initialisations] = (),
     known: Sequence[Component] = (),
     floor: float = 0.0,
     patients: float | None = None,
@@ -149,8 +144,7 @@ def uncertainty(
         draws: (row of weights, seed) what the estimate is the mean of, at least 2 seeds; two arrays where it is the
             difference of two means over seeds that were drawn independently.
         resampling: the weights.
-        initialisations: whose variance enters.
-        known: components that were estimated elsewhere.
+        known: components that were estimated elsewhere, such as the variance between initialisations.
         floor: least variance over patients, for samples in which nothing varies.
         patients: how many the estimate rests on, at least 2 assumed; all if None.
     """
@@ -160,10 +154,6 @@ def uncertainty(
         n_seeds, between = values.shape[1], _between_seeds(values, resampling)
         total += between.variance / n_seeds
         parts.append((between.square / n_seeds, between.degrees))
-    for one in initialisations:
-        between = pooled_between([[(one.values, resampling)]])
-        total += one.share * between.variance
-        parts.append((one.share * between.square, between.degrees))
     for component in known:
         total += component.variance
         parts.append((component.square, component.degrees))
