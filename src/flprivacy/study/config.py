@@ -47,8 +47,7 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         check(self.protocol in PROTOCOLS, "protocol", self.protocol, f"must be one of {', '.join(PROTOCOLS)}")
-        given = self.cohort is None  # and so are the targets; these are their baselines, which answers alone may lack
-        check(bool(self.targets) or given, "targets", self.targets, "name at least one target")
+        check(bool(self.targets), "targets", self.targets, "name at least one target")
         reserved = {"pixels", "majority"} & set(self.targets)
         check(not reserved, "targets", sorted(reserved), "these names belong to baselines; choose others")
         for name in self.targets:

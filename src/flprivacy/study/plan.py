@@ -86,6 +86,8 @@ def given_study(base: StudyConfig, architectures: Mapping[str, str], targets: Ma
         own = architecture == CUSTOM
         name = own_baseline(target if own else architecture)
         found[name] = replace(pattern, architecture=architecture, weights=targets[target] if own else "")
+    if not found:  # no target has a baseline of its own: another network's fresh weights show what any would tell
+        found[own_baseline(pattern.architecture)] = pattern
     pretrained = {
         name: config
         for name, config in base.targets.items()

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx.reference import ReferenceEvaluator
 
 from flprivacy.core.errors import TargetError
 from flprivacy.models.graphs.looking import look_at
 from flprivacy.models.graphs.network import load_graph
+from flprivacy.models.graphs.runtime import Session
 from flprivacy.models.registry import build
 from tests.onnx_networks import Builder, monai_densenet, monai_resnet, of_keras
 
@@ -212,7 +212,8 @@ def test_statistics_of_training_tell_other_values(tmp_path: Path) -> None:
     network = load_graph(path, stated=UNIT, shape=None, threads=1)
     first = model.graph.node[0].output[0]
     model.graph.output.add().name = first
-    values = ReferenceEvaluator(model).run([first], {"scan": x[None, ..., 0].transpose(1, 0, 2, 3, 4)})[0]
+    taken = np.ascontiguousarray(x[None, ..., 0].transpose(1, 0, 2, 3, 4))
+    values = Session(model, path, threads=1).run("scan", taken, [first])[0]
     assert kernel.shape[0] == values.shape[1]
     for at, statistic in ((3, values.mean(axis=(0, 2, 3, 4))), (4, values.var(axis=(0, 2, 3, 4)))):
         name = next(node for node in model.graph.node if node.op_type == "BatchNormalization").input[at]
