@@ -142,7 +142,7 @@ def test_a_file_of_ours_that_was_trained_on_bytes(scenario, tmp_path, stated):
     record = import_checkpoint(source, tmp_path / "m.weights.h5", name="m", out=tmp_path / "t")
     assert record.origin.assumed == (() if stated else ("input_range",))
     assert verify_target(tmp_path / "t") == read_target(tmp_path / "t") == record
-    target = LoadedTarget(tmp_path / "t", record, cohort.meta.window_hu)
+    target = LoadedTarget(tmp_path / "t", record, cohort)
     if stated == "0..255":
         assert target.doubt(bytes_) == ""
         some = volumes[:2, ..., None].astype(np.float32)

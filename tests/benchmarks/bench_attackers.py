@@ -138,7 +138,7 @@ def extracted(work: Path, seeds: int, cohort_seed: int):
         if not out.is_dir():
             target = replace(target, initialisations=2) if name == "untrained" else target
             train_target(name, target, cohort, protocol=study.protocol, work=work / f"w-{name}", out=out)
-        loaded = LoadedTarget(out, read_target(out), window_hu=cohort.meta.window_hu)
+        loaded = LoadedTarget(out, read_target(out), cohort)
         attack = FrozenAttack(scenario, loaded.sources()[:1], target=name, work=work / f"a-{name}")
         attacks[name] = (attack, attack.sources[0])
     sources = {}
