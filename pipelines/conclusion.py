@@ -22,11 +22,13 @@ class Scores:
     Attributes:
         targets: of the attacks on targets, collected.
         pixels: of the attackers without a model.
+        membership: of the attacks on the targets' membership, collected.
         baselines: of the attacks on untrained models, collected, where these are not among the targets.
     """
 
     targets: Any
     pixels: Any
+    membership: Any
     baselines: Any = None
 
 
@@ -56,7 +58,13 @@ def conclude(
     """Evaluate, compare, report, file in MLflow, tell, check the policy; return the audit and the report."""
     collected = {} if scores.baselines is None else {"baseline_scores": scores.baselines}
     audit = evaluate(
-        plan=plan, cohort=cohort, target_scores=scores.targets, pixel_scores=scores.pixels, store=store, **collected
+        plan=plan,
+        cohort=cohort,
+        target_scores=scores.targets,
+        pixel_scores=scores.pixels,
+        membership=scores.membership,
+        store=store,
+        **collected,
     )
     nodes.cpu(audit)
     result = audit.outputs["audit"]

@@ -6,6 +6,7 @@ from kfp import dsl
 
 from components.attack_attributes.component import attack_attributes
 from components.attack_baselines.component import attack_baselines
+from components.attack_membership.component import attack_membership
 from components.plan_baselines.component import plan_baselines
 from components.pull_cohort.component import pull_cohort
 from components.pull_target.component import pull_target
@@ -49,10 +50,12 @@ def audit_given(
         pulled = pull_target(plan=file, target_name=name, store=store)
         nodes.cpu(pulled, secrets=("objects", "mlflow")).set_caching_options(False)
         target_scores = attacked(file, cohort, pulled, name, store, attempt, nodes)
+        members = exposed(cohort, pulled, name, target_scores, attempt, nodes)
     scores = Scores(
         targets=dsl.Collected(target_scores),
         baselines=dsl.Collected(baseline_scores),
         pixels=pixels.outputs["scores"],
+        membership=dsl.Collected(members),
     )
     return conclude(
         plan=file, cohort=cohort, scores=scores, store=store, fail_on_leak=fail_on_leak, nodes=nodes, since=since
@@ -76,3 +79,12 @@ def attacked(
     )
     nodes.gpu(attack)
     return attack.outputs["scores"]
+
+
+def exposed(cohort: Any, target: dsl.PipelineTask, name: Any, scores: Any, attempt: Any, nodes: Nodes) -> Any:
+    """Attack the membership of the target that a step gave, from the answers among its scores; return the table."""
+    attack = attack_membership(
+        cohort=cohort, target=target.outputs["target"], target_name=name, scores=scores, attempt=attempt
+    )
+    nodes.cpu(attack)
+    return attack.outputs["membership"]

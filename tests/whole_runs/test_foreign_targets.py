@@ -16,6 +16,7 @@ from flprivacy.models.registry import build
 from flprivacy.reporting.terminal import summary_table
 from flprivacy.steps.attack_attributes import attack_attributes
 from flprivacy.steps.attack_baselines import attack_baselines
+from flprivacy.steps.attack_membership import attack_membership
 from flprivacy.steps.evaluate import evaluate
 from flprivacy.steps.plan_audit import plan_audit
 from flprivacy.steps.plan_baselines import plan_baselines
@@ -69,12 +70,16 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit, Path]:
         else:
             train_target(plan=plan, cohort=cohort, target_name=place.name, store=store, target=target)
         attack_attributes(plan=plan, cohort=cohort, target=target, target_name=place.name, store=store, scores=place)
+        if place.name in targets:
+            members = root / "membership" / place.name
+            attack_membership(cohort=cohort, target=target, target_name=place.name, scores=place, membership=members)
     *targets_scores, pixels = scores
     evaluate(
         plan=plan,
         cohort=cohort,
         target_scores=tuple(targets_scores),
         pixel_scores=pixels,
+        membership=tuple(root / "membership" / name for name in names),
         store=store,
         audit=root / "audit",
     )
@@ -97,6 +102,17 @@ def test_every_file_is_attacked_beside_its_baselines(audited: tuple[Audit, Path]
     assert excesses >= {("part", "initial", "features"), ("own", "untrained-own", "outputs")}
 
 
+def test_members_of_given_files_are_the_training_split_and_it_is_said(audited: tuple[Audit, Path]) -> None:
+    audit, _ = audited
+    assert {f.target for f in audit.membership} == {"own", "part"}
+    for finding in audit.membership:
+        assert finding.members_from == "split"
+        assert finding.n_members > 5 < finding.n_non_members
+        assert {attack.attack for attack in finding.attacks} == {"loss", "population"}
+        assert "do not resolve a false positive rate of 0.01" in finding.reason
+        assert any("nobody stated" in text for text in finding.caveats)
+
+
 def test_a_partial_load_stands_in_every_table(
     audited: tuple[Audit, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +126,8 @@ def test_a_partial_load_stands_in_every_table(
     logged = sync(audit=root / "audit", report=root / "report")
     client = MlflowClient(uri)
     assert client.get_run(logged.run_id).data.params["audit.partly_loaded"] == "part: 19 of 20 tensors"
+    assert 0.0 < client.get_run(logged.run_id).data.metrics["own.membership.scan.loss.auc"] < 1.0
+    assert client.get_run(logged.run_id).data.tags["audit.membership.own.scan"] == "inconclusive"
     children = client.search_runs([logged.experiment_id], f"tags.`mlflow.parentRunId` = '{logged.run_id}'")
     shown = {(run.data.params["audit.target"], run.data.params["audit.tensors_matched"]) for run in children}
     assert shown == {("part", "19 of 20"), ("own", "6 of 6")}

@@ -43,7 +43,7 @@ audit: {bootstrap: 100}
 _MOVED = (".npy", ".h5")
 _IMPORT = ("--from", "dicom", "--site-tag", "InstitutionName", "--shape", "8,32,40", "--min-slices", "5")
 # The bootstrap over patients needs them; these stay in cohort and store and are never logged.
-_MAY_HOLD_PSEUDONYMS = re.compile(r"manifest\.parquet|.*\.scores\.parquet|cohort\.import\.(json|html)")
+_MAY_HOLD_PSEUDONYMS = re.compile(r"manifest\.parquet|.*\.scores\.parquet|exposed\.json|cohort\.import\.(json|html)")
 _PLAIN = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
 
 

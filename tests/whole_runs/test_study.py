@@ -21,6 +21,15 @@ def test_the_terminal_ends_with_the_table_and_the_reports_path(finished: Path) -
     assert last.endswith("report.html")
 
 
+def test_the_first_line_is_of_membership_and_says_why_nobody_is_left_to_ask_about(finished: Path) -> None:
+    """The tiny study's attackers of attributes hold scans of everybody."""
+    lines = [line for line in (finished / "stdout.txt").read_text().splitlines() if line.startswith("• ")]
+    assert lines[0].startswith("• Membership: central, federated and siloed were not judged. Attributes: ")
+    audit = Audit.read(finished / "reports" / "tiny" / "audit.json")
+    assert {f.target for f in audit.membership} == {"siloed", "central", "federated"}
+    assert all("no training scan is left" in f.reason for f in audit.membership)
+
+
 def test_the_audit_covers_the_whole_grid(finished: Path) -> None:
     audit = Audit.read(finished / "reports" / "tiny" / "audit.json")
     assert {t.name for t in audit.targets} == {"siloed", "central", "federated", "untrained", "pixels", "majority"}
@@ -39,7 +48,8 @@ def test_the_audit_covers_the_whole_grid(finished: Path) -> None:
 def test_every_step_said_how_far_it_was(finished: Path) -> None:
     seen = events(finished)
     told = {e["step"] for e in seen if e["kind"] == "done"}
-    assert {"make_cohort", "train_target", "attack_attributes", "attack_baselines", "evaluate", "log_mlflow"} <= told
+    assert {"make_cohort", "train_target", "attack_attributes", "attack_baselines"} <= told
+    assert {"attack_membership", "evaluate", "log_mlflow"} <= told
     assert {e["pid"] for e in seen if e["kind"] == "progress"} >= {
         e["pid"] for e in seen if e["kind"] == "step" and e["step"] in {"train_target", "attack_attributes"}
     }

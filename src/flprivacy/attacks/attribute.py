@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from flprivacy.attacks.config import AttackConfig
@@ -18,6 +19,7 @@ from flprivacy.attacks.features import FloatArray, Forward, model_forward
 from flprivacy.attacks.finetune import FinetuneAttack
 from flprivacy.attacks.frozen import FrozenAttack
 from flprivacy.attacks.joint import JointAttack, TogetherAttack, as_together
+from flprivacy.attacks.membership.answers import Answers
 from flprivacy.attacks.recorded import doubt_of_outputs, recorded_source
 from flprivacy.attacks.results import Finished, Source, tables
 from flprivacy.attacks.scenario import Scenario, prepare
@@ -76,6 +78,21 @@ def attack_attributes(
     if "finetune" in accesses:
         done += FinetuneAttack(frozen, target.load).run()
     return _published(scenario, done, record, doubt)
+
+
+def ask_target(config: AttackConfig, cohort: Cohort, target_folder: Path, *, protocol: str, work: Path) -> Answers:
+    """Return what every model of a target answers for all scored scans, from what attacks left in ``work``.
+
+    Raises:
+        TargetError: the target's files cannot be used or do not fit its architecture.
+    """
+    record = read_target(target_folder)
+    scenario = prepare(config, cohort, protocol=protocol)
+    sources = LoadedTarget(target_folder, record, cohort).sources()
+    frozen = FrozenAttack(scenario, sources, target=record.name, work=work)
+    nothing = np.empty((len(scenario.scored), 0), np.float32)
+    answers = [nothing if _headless(record) else frozen.extraction(one).scored["outputs"] for one in sources]
+    return Answers(models=tuple(one.model for one in sources), rows=scenario.scored, probabilities=np.stack(answers))
 
 
 def _direct(record: TargetRecord) -> tuple[str, ...]:

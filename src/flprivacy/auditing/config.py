@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from flprivacy.auditing.membership.config import MembershipRule
 from flprivacy.core.attributes import BY_NAME, CLASSIFICATION_METRICS, REGRESSION_METRICS
 from flprivacy.core.checks import check
 from flprivacy.core.vocabulary import QUESTIONS
@@ -57,6 +58,7 @@ class Policy:
     Attributes:
         rules: attribute (``site``, ``sex``, ``age_band``, ``age_years``) -> its rule; one without a rule is attacked
             and gets no verdict.
+        membership: what attacks may tell about who was trained on; None: they are run and get no verdict.
     """
 
     rules: dict[str, PolicyRule] = field(
@@ -67,6 +69,8 @@ class Policy:
             for one in BY_NAME.values()
         }
     )
+
+    membership: MembershipRule | None = field(default_factory=MembershipRule)
 
     def __post_init__(self) -> None:
         known = set(BY_NAME)

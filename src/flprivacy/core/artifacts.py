@@ -2,6 +2,9 @@
 
 SCORES_FILE = "scores.parquet"
 CURVES_FILE = "curves.parquet"
+ANSWERS_FILE = "answers.npz"  # what a target answers for the scans that attacks are scored on
+MEMBERSHIP_FILE = "membership.scores.parquet"
+EXPOSED_FILE = "exposed.json"  # within an audit: who is most exposed, by pseudonym; never shown nor filed
 COMPUTE_FILE = "compute.txt"  # the processor and settings that scores depend on
 AUDIT_FILE = "audit.json"
 CHECK_FILE = "dp_check.json"

@@ -9,6 +9,7 @@ from typing import Any
 
 from flprivacy.core.attributes import AGE_YEARS, AttackKey
 from flprivacy.core.json_record import JsonRecord
+from flprivacy.core.membership import MembershipFinding
 from flprivacy.core.parsing import inline
 from flprivacy.core.target import PrivacyStatement, Utility
 
@@ -247,6 +248,7 @@ class Audit(JsonRecord):
     curves: tuple[Curve, ...]  # of attacks that train
     # targets set against each other: the more exposed one, with the other in place of the baseline
     comparisons: tuple[ExcessEstimate, ...] = ()
+    membership: tuple[MembershipFinding, ...] = ()  # of every target, by scan and by patient
     failures: tuple[TargetFailure, ...] = ()  # targets without numbers, because a step on them failed
     left_out: dict[str, int] = field(default_factory=dict)  # attribute -> held-out scans without a known value
     # digests, seeds, versions, commands, processors and settings of TensorFlow

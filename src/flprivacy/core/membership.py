@@ -168,3 +168,40 @@ class MembershipVerdict:
     p_adjusted: float
     verdict: str
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MembershipFinding:
+    """What an audit found of the members of one target, at one level.
+
+    Attributes:
+        target: its name.
+        level: what a member is, ``scan`` or ``patient``.
+        verdict: ``leak``, ``no leak found`` or ``inconclusive``; empty without a rule, or where nothing was attacked.
+        reason: in a sentence.
+        members_from: who says who the members are: ``lineage``, or ``split`` for the cohort's training split.
+        n_members: scans (or patients) that were trained on and scored.
+        n_non_members: those that were not.
+        resolvable_fpr: false positive rate below which so many non-members can show nothing; None without any.
+        decision: the numbers that the verdict rests on; None without a verdict from numbers.
+        attacks: what each attack finds, without names.
+        epsilon_lower: proven by the attacks, at ``delta``; None where nothing was attacked.
+        epsilon_claimed: what the training claims for this level at ``delta``; None without a claim.
+        delta: at which epsilon is bounded.
+        caveats: what weakens the finding, in sentences.
+    """
+
+    target: str
+    level: str
+    verdict: str
+    reason: str
+    members_from: str = ""
+    n_members: int = 0
+    n_non_members: int = 0
+    resolvable_fpr: float | None = None
+    decision: MembershipVerdict | None = None
+    attacks: tuple[AttackExposure, ...] = ()
+    epsilon_lower: float | None = None
+    epsilon_claimed: float | None = None
+    delta: float | None = None
+    caveats: tuple[str, ...] = ()

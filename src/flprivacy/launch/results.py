@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, CHECK_FILE, REPORT_FILE
+from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, CHECK_FILE, EXPOSED_FILE, REPORT_FILE
 from flprivacy.core.audit import Audit
 from flprivacy.core.change import AuditChange
 from flprivacy.core.dp_check import DpCheck
@@ -36,7 +36,10 @@ def show_run(result: LocalRun, *, name: str, screen: Console) -> None:
     elif result.outputs:
         folder = home() / "reports" / name
         deliver(result.outputs["report"], folder)
-        shutil.copytree(result.outputs["audit"], folder, dirs_exist_ok=True)
+        # Reports are handed on: who is most exposed stays in the store.
+        shutil.copytree(
+            result.outputs["audit"], folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(EXPOSED_FILE)
+        )
         show_audit(Audit.read(folder / AUDIT_FILE), screen)
         if (folder / CHANGE_FILE).exists():
             change = AuditChange.read(folder / CHANGE_FILE)

@@ -9,14 +9,19 @@ from dataclasses import dataclass, replace
 from flprivacy.core.attributes import attribute_of
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
 from flprivacy.core.target_source import UNKNOWN
-from flprivacy.reporting import findings, words
+from flprivacy.reporting import findings, membership, words
 from flprivacy.reporting.advice import advice
 
 _WITHOUT_TWIN = (
     "Its owner gave no answers of the same network with fresh weights, so its structure alone may explain what it "
     "tells; it is never called a leak."
 )
-_STEPS = {"train_target": "training", "pull_target": "fetching it", "attack_attributes": "the attack on it"}
+_STEPS = {
+    "train_target": "training",
+    "pull_target": "fetching it",
+    "attack_attributes": "the attack on it",
+    "attack_membership": "the attack on it",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +36,14 @@ class Headline:
 
 
 def overall(audit: Audit) -> str:
-    """Return the whole audit in a line: how many targets leak, for how many that stays open, and what is in doubt."""
+    """Return the whole audit in a line: who was trained on first, then who leaks attributes, and what is in doubt."""
     doubted: dict[str, list[str]] = {}
     for target in findings.targets(audit):
         if target.doubt:
             doubted.setdefault(target.doubt, []).append(target.name)
     doubts = [f"In doubt: {words.listed(names)}, for {doubt}." for doubt, names in doubted.items()]
-    return " ".join([_counted(audit), *doubts])
+    of_members = membership.overall(audit)
+    return " ".join([*([of_members, "Attributes:"] if of_members else []), _counted(audit), *doubts])
 
 
 def _counted(audit: Audit) -> str:
@@ -65,7 +71,8 @@ def failure_lines(audit: Audit) -> list[str]:
     for failure in audit.failures:
         remedy = "; the failure may be temporary: try again" if failure.transient else ""
         step = _STEPS.get(failure.step, failure.step)
-        lines.append(f"{failure.target} was not audited, because {step} failed: {failure.reason}{remedy}")
+        what = f"membership of {failure.target}" if failure.step == "attack_membership" else failure.target
+        lines.append(f"{what} was not audited, because {step} failed: {failure.reason}{remedy}")
     return lines
 
 

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetSummary, Verdict
-from flprivacy.reporting import advice, asides, sentences, words
+from flprivacy.reporting import advice, asides, membership, sentences, words
 from flprivacy.reporting.findings import decided, summaries, targets, utilities
 from flprivacy.reporting.words import WARNING
 
@@ -20,6 +20,7 @@ def headline(audit: Audit) -> list[str]:
     The lines are text, not rich markup: a target may be called ``[red]``.
     """
     lines = [sentences.overall(audit), *(f"{WARNING} {line}" for line in sentences.failure_lines(audit))]
+    lines += membership.lines(audit)
     for found in sentences.headlines(audit):
         glyph = words.GLYPHS.get(found.verdict, "\N{MIDDLE DOT}")
         lines += [f"{glyph} {found.advice}", f"  {found.sentences}"]

@@ -27,8 +27,8 @@ def attack_attributes(
         cohort: the cohort that exposed and held-out scans come from.
         target: the target under attack.
         target_name: its name.
-        scores: folder to write: the score table, the attack's learning curves, and ``target.json`` with what
-            auditors know.
+        scores: folder to write: the score table, the attack's learning curves, what the target answers for the scored
+            scans, and ``target.json`` with what auditors know.
     """
     del target_name, attempt  # say which task this is; they change no result
     study = Plan.read(plan).study
@@ -45,11 +45,14 @@ def attack_attributes(
 
     def make(work: Path, folder: Path) -> None:
         import_keras()
-        from flprivacy.attacks.attribute import attack_attributes as attack  # imports Keras: only when there is work
+        from flprivacy.attacks import attribute  # imports Keras: only when there is work
 
         opened, protocol = open_cohort(cohort), study.protocol
-        table, curves = attack(study.attack, opened, target, protocol=protocol, work=work, pixels=pixels)
+        table, curves = attribute.attack_attributes(
+            study.attack, opened, target, protocol=protocol, work=work, pixels=pixels
+        )
         write_scores(folder, [table], curves)
+        attribute.ask_target(study.attack, opened, target, protocol=protocol, work=work).write(folder)
 
     deliver(open_store(store).build("scores", inputs, make), scores)
     write_json(scores / TARGET_FILE, to_mapping(audited_record(record, private_part(target, record))))

@@ -17,7 +17,7 @@ def check_policy(*, audit: Path, report: Path, fail_on_leak: bool = False) -> in
         fail_on_leak: whether a leak fails the run.
 
     Returns:
-        The number of pairs of target and attack that leak.
+        The number of leaks: pairs of target and attack on an attribute, and of target and level of membership.
 
     Raises:
         PolicyError: there is a leak, and the run asks to fail on it.
@@ -26,6 +26,13 @@ def check_policy(*, audit: Path, report: Path, fail_on_leak: bool = False) -> in
     emit("result", audit=str(audit), report=str(report))
     found = Audit.read(audit / AUDIT_FILE)
     leaks = [v for v in found.verdicts if v.verdict == LEAK]
+    members = [one for one in found.membership if one.verdict == LEAK]
+    if members and fail_on_leak:
+        first = members[0]
+        raise PolicyError(
+            f"{len(members) + len(leaks)} attack(s) leak, such as that on membership of a {first.level} in "
+            f"{first.target}: {first.reason}; the run was asked to fail on a leak"
+        )
     if leaks and fail_on_leak:
         worst = max(leaks, key=lambda v: v.ci_low - v.threshold)
         raise PolicyError(
@@ -36,4 +43,4 @@ def check_policy(*, audit: Path, report: Path, fail_on_leak: bool = False) -> in
         listed = "; ".join(f"{f.target}: {f.reason}" for f in found.failures)
         again = " (to try again, raise the parameter 'attempt')" if any(f.transient for f in found.failures) else ""
         raise AuditError(f"{len(found.failures)} target(s) could not be audited, the others were: {listed}{again}")
-    return len(leaks)
+    return len(leaks) + len(members)

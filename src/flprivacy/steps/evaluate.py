@@ -1,7 +1,7 @@
 """Step ``evaluate``: turn score tables into numbers with intervals and verdicts."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,15 +12,25 @@ import pandas as pd
 from flprivacy import __version__
 from flprivacy.auditing.anonymous import anonymous
 from flprivacy.auditing.attributes import audit_attributes
+from flprivacy.auditing.membership.targets import Claim, Exposed, audit_targets
 from flprivacy.cohorts.format import open_cohort
 from flprivacy.cohorts.metadata import read_meta
-from flprivacy.core.artifacts import AUDIT_FILE, COMPUTE_FILE, SCORES_FILE, SCORES_FOLDER
+from flprivacy.core.artifacts import (
+    AUDIT_FILE,
+    COMPUTE_FILE,
+    EXPOSED_FILE,
+    MEMBERSHIP_FILE,
+    SCORES_FILE,
+    SCORES_FOLDER,
+)
 from flprivacy.core.audit import Audit, TargetFailure, TargetSummary
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import AuditError
 from flprivacy.core.events import emit
+from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.core.parsing import to_mapping
+from flprivacy.core.publish import write_json
 from flprivacy.core.scores import ScoreTable, read_scores
 from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.core.vocabulary import BASELINE_TOPOLOGIES
@@ -46,6 +56,7 @@ def evaluate(
     store: str,
     audit: Path,
     baseline_scores: tuple[Path, ...] = (),
+    membership: tuple[Path, ...] = (),
 ) -> StepResult:
     """Turn score tables into metrics with intervals, excess over the baselines, and verdicts.
 
@@ -53,8 +64,10 @@ def evaluate(
         cohort: the cohort that all scores come from.
         target_scores: scores of the attacks on the targets.
         pixel_scores: scores of the attackers without a model.
-        audit: folder to write: ``audit.json``, and the score tables without pseudonyms.
+        audit: folder to write: ``audit.json``, the score tables without pseudonyms, and who is most exposed, by
+            pseudonym.
         baseline_scores: scores of the attacks on untrained models, where these are not among the targets.
+        membership: scores of the attacks on the targets' membership.
 
     Returns:
         The strength and excess of every attack at the exposed fraction that decides, and the confusion matrix of the
@@ -67,14 +80,15 @@ def evaluate(
     if note := run.study.audit.policy.note():
         emit("note", text=note)
     folders = [*target_scores, *baseline_scores, pixel_scores]
-    failures = _failures(folders, run)
+    failures = _failures(folders, membership, run)
+    members = [MembershipScores.read(one / MEMBERSHIP_FILE) for one in membership if read_failure(one) is None]
     succeeded = [folder for folder in folders if read_failure(folder) is None]
     tables, curves, records = _gather(succeeded)
     inputs = {
         "plan": to_mapping(run),
         "cohort": read_meta(cohort).digest,
         # By content: another version of the attacks scores the same target on the same cohort differently.
-        "scores": sorted(digest_file(path) for folder in folders for path in folder.glob("*.parquet")),
+        "scores": sorted(digest_file(path) for folder in (*folders, *membership) for path in folder.glob("*.parquet")),
         "failures": [to_mapping(f) for f in failures],
         "version": __version__,
     }
@@ -83,6 +97,15 @@ def evaluate(
         del work  # seconds of arithmetic: nothing to resume
         scores = {table.target: _write_scores(table, folder / SCORES_FOLDER) for table in tables}
         found = _audit(run, open_cohort(cohort), tables, curves, records, failures)
+        of_members, exposed = audit_targets(
+            members,
+            _claims(records),
+            rule=run.study.audit.policy.membership,
+            confidence=run.study.audit.confidence,
+            doubts={table.target: table.doubt for table in tables},
+        )
+        found = replace(found, membership=tuple(of_members))
+        write_json(folder / EXPOSED_FILE, _named(exposed))
         more = {"scores": scores, "compute": _compute(succeeded)}
         replace(found, provenance={**found.provenance, **more}).write(folder / AUDIT_FILE)
 
@@ -101,6 +124,22 @@ def _write_scores(table: ScoreTable, folder: Path) -> str:
     return digest_file(path)
 
 
+def _claims(records: Mapping[str, TargetRecord]) -> dict[str, Claim]:
+    """Return target -> what its private training promises."""
+    stated = {name: record.privacy for name, record in records.items() if record.privacy is not None}
+    return {name: Claim(unit=s.unit, epsilon=s.epsilon, delta=s.delta) for name, s in stated.items()}
+
+
+def _named(exposed: Exposed) -> dict[str, Any]:
+    return {
+        target: {
+            level: {attack: [to_mapping(one) for one in members] for attack, members in attacks.items()}
+            for level, attacks in levels.items()
+        }
+        for target, levels in exposed.items()
+    }
+
+
 def _compute(folders: Sequence[Path]) -> dict[str, str]:
     """Return target -> what the bits of its scores depend on; targets that agree in it are named together."""
     named: dict[str, list[str]] = {}
@@ -111,8 +150,8 @@ def _compute(folders: Sequence[Path]) -> dict[str, str]:
     return {", ".join(sorted(names)): line for line, names in named.items()}
 
 
-def _failures(folders: Sequence[Path], run: Plan) -> tuple[TargetFailure, ...]:
-    """Return which targets failed, in order of name.
+def _failures(folders: Sequence[Path], membership: Sequence[Path], run: Plan) -> tuple[TargetFailure, ...]:
+    """Return which targets failed, in order of name; each once, by the first step that failed.
 
     Raises:
         AuditError: a baseline failed, without which nothing can be said; or every target did.
@@ -124,7 +163,9 @@ def _failures(folders: Sequence[Path], run: Plan) -> tuple[TargetFailure, ...]:
             raise AuditError(f"baseline {failure.target}, which targets are compared with: {failure.reason}")
     if found and not any(_is_target(folder) for folder in folders):
         raise AuditError("; ".join(f"{f.target}: {f.reason}" for f in found))
-    return tuple(sorted(found, key=lambda failure: failure.target))
+    later = [failure for folder in membership if (failure := read_failure(folder)) is not None]
+    first = {failure.target: failure for failure in (*later, *found)}
+    return tuple(sorted(first.values(), key=lambda failure: failure.target))
 
 
 def _is_target(folder: Path) -> bool:

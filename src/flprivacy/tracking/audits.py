@@ -21,6 +21,7 @@ from flprivacy.core.audit import (
     Verdict,
 )
 from flprivacy.core.change import AuditChange
+from flprivacy.core.membership import MembershipFinding
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import track
 from flprivacy.tracking.attempts import open_run
@@ -72,14 +73,16 @@ def log_audit(
 
 def _parent_tags(audit: Audit, change: AuditChange | None) -> dict[str, str]:
     keys = audit.provenance.get("keys", {})
+    verdicts = [v.verdict for v in audit.verdicts] + [f.verdict for f in audit.membership]
     tags = {
         "audit.kind": "audit",
         "audit.cohort": audit.cohort_name,
         "audit.cohort_digest": audit.cohort_digest,
         "audit.command": str(audit.provenance.get("command", "")),
-        "audit.leaks": str(sum(v.verdict == LEAK for v in audit.verdicts)),
-        "audit.inconclusive": str(sum(v.verdict == INCONCLUSIVE for v in audit.verdicts)),
+        "audit.leaks": str(verdicts.count(LEAK)),
+        "audit.inconclusive": str(verdicts.count(INCONCLUSIVE)),
     }
+    tags |= {f"audit.membership.{f.target}.{f.level}": f.verdict for f in audit.membership if f.verdict}
     for target in audit.targets:
         if target.role == "target" and target.name in keys:
             tags |= {f"{KEY_TAG}.{target.name}": keys[target.name], f"{TARGET_TAG}.{target.name}": target.digest}
@@ -101,6 +104,8 @@ def _log_parent(
             f"{stem}.{verdict.metric}": verdict.value,
             f"{stem}.excess_{METRICS[verdict.metric].key}": verdict.excess,
         }
+    for finding in audit.membership:
+        metrics |= _membership_metrics(finding)
     for one in change.targets if change is not None else ():
         for c in one.attacks:
             stem = f"{c.attack.target}.{c.attack.attribute}.{c.attack.access}.change_{METRICS[c.metric].key}"
@@ -127,6 +132,22 @@ def _log_parent(
         client.log_artifacts(run, str(report))
         if change is not None:
             client.log_dict(run, to_mapping(change), CHANGE_FILE)
+
+
+def _membership_metrics(finding: MembershipFinding) -> dict[str, float]:
+    """Return the metrics of the members of a target at one level, such as ``central.membership.scan.loss.auc``."""
+    metrics: dict[str, float] = {}
+    stem = f"{finding.target}.membership.{finding.level}"
+    for attack in finding.attacks:
+        for rate in attack.rates:
+            key = f"{stem}.{attack.attack}.tpr_at_fpr_{rate.fpr:g}"
+            metrics |= {key: rate.tpr, f"{key}.ci_low": rate.tpr_low, f"{key}.ci_high": rate.tpr_high}
+            metrics[f"{key}.realised_fpr"] = rate.realised_fpr
+        key = f"{stem}.{attack.attack}.auc"
+        metrics |= {key: attack.auc.value, f"{key}.ci_low": attack.auc.low, f"{key}.ci_high": attack.auc.high}
+    if finding.epsilon_lower is not None:
+        metrics[f"{stem}.epsilon_lower"] = finding.epsilon_lower
+    return metrics
 
 
 def _dataset(audit: Audit) -> DatasetInput:

@@ -1,7 +1,7 @@
 """What the policy says of a target's members, corrected for the number of attacks."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from scipy import special
 
@@ -63,6 +63,23 @@ def judge_membership(
         verdict=verdict,
         reason=reason,
     )
+
+
+def adjust_together(verdicts: Sequence[MembershipVerdict], confidence: float) -> list[MembershipVerdict]:
+    """Return the verdicts of several targets and levels with their error controlled over all of them, by Holm's method.
+
+    Each verdict's p-value is adjusted for the attacks on its own target already. A leak that chance may explain becomes
+    inconclusive.
+    """
+    adjusted = holm([one.p_adjusted for one in verdicts])
+    return [_settled(replace(one, p_adjusted=p), confidence) for one, p in zip(verdicts, adjusted, strict=True)]
+
+
+def _settled(verdict: MembershipVerdict, confidence: float) -> MembershipVerdict:
+    if verdict.verdict != LEAK or verdict.p_adjusted < 1.0 - confidence:
+        return verdict
+    doubt = f"among the tests of this audit chance may do that (p {verdict.p_adjusted:.2g})"
+    return replace(verdict, verdict=INCONCLUSIVE, reason=f"{verdict.reason}, but {doubt}")
 
 
 def _look(sample: Sample, exposure: AttackExposure, config: MembershipAudit) -> _Looked:

@@ -14,13 +14,17 @@ from flprivacy.reporting.figures.confusion import FEW_CLASSES, confusion_matrix,
 from flprivacy.reporting.figures.curves import attack_curves, curves_of
 from flprivacy.reporting.figures.embed import data_uri
 from flprivacy.reporting.figures.forest import excess_forest
+from flprivacy.reporting.figures.membership import curves_of as membership_curves_of
+from flprivacy.reporting.figures.membership import membership_roc
 from flprivacy.reporting.figures.scatter import age_scatter, scatters_of
 from flprivacy.reporting.figures.utility import traded, utility_leakage
 from flprivacy.reporting.findings import accesses, attributes, order, targets, utilities, verdicts
+from flprivacy.reporting.membership import area
 from flprivacy.reporting.words import access_name, attack_name, in_years, interval, metric_name, number, signed, unit
 
 _DOTS_PER_INCH = 120
-FOREST, UTILITY, CURVES, CONFUSIONS, AGES = "forest", "utility", "curves", "confusions", "ages"
+MEMBERSHIP, FOREST, UTILITY = "membership", "forest", "utility"
+CURVES, CONFUSIONS, AGES = "curves", "confusions", "ages"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,7 @@ def plates(audit: Audit) -> tuple[Plate, ...]:
     """Return every figure that the audit has data for, in the report's order; none is empty."""
     attacks = [(attribute, access) for attribute in attributes(audit) for access in accesses(audit, attribute)]
     of_attacks = [plate for draw in (_curves, _confusions, _ages) for one in attacks for plate in draw(audit, *one)]
-    return (*_forest(audit), *_utility(audit), *of_attacks)
+    return (*_membership(audit), *_forest(audit), *_utility(audit), *of_attacks)
 
 
 def draw_figures(audit: Audit, folder: Path, *, part: int = 0, parts: int = 1) -> dict[str, str]:
@@ -54,6 +58,17 @@ def draw_figures(audit: Audit, folder: Path, *, part: int = 0, parts: int = 1) -
         figure.savefig(folder / f"{plate.name}.png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
         images[plate.name] = data_uri(figure)
     return images
+
+
+def _membership(audit: Audit) -> list[Plate]:
+    curves = membership_curves_of(audit)
+    if not curves:
+        return []
+    known = "; ".join(f"{target}, {attack.attack}: AUC {area(attack.auc)}" for target, attack in curves)
+    title = "How many members are found, at how many false alarms"
+    alt = f"ROC curves of the membership attacks on logarithmic axes. {known}."
+    draw = partial(membership_roc, audit)
+    return [Plate(name="membership", section=MEMBERSHIP, title=title, alt=alt, prominent=True, draw=draw)]
 
 
 def _forest(audit: Audit) -> list[Plate]:

@@ -1,0 +1,110 @@
+"""What an audit found about who was trained on, in sentences and rows that the page and the terminal share."""
+
+from dataclasses import dataclass
+
+from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit
+from flprivacy.core.membership import SCAN, Area, AttackExposure, GroupExposure, MembershipFinding, RateAtFpr
+from flprivacy.reporting import words
+
+_NAMED = 4  # targets of one verdict that the first line names; of more it says how many
+_GRAVEST = (LEAK, INCONCLUSIVE, NO_LEAK, "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One attack at one level, for a table."""
+
+    finding: MembershipFinding
+    attack: AttackExposure
+    rate: RateAtFpr | None  # at the deciding false positive rate, else at the highest that is resolved
+    decides: bool  # whether the finding's verdict rests on this attack
+
+
+def overall(audit: Audit) -> str:
+    """Return the first sentence of an audit: who gives away their members; empty where nobody asked for membership."""
+    worst: dict[str, str] = {}
+    for finding in audit.membership:
+        worst[finding.target] = min(worst.get(finding.target, ""), finding.verdict, key=_GRAVEST.index)
+    by_verdict = {word: [name for name, found in worst.items() if found == word] for word in _GRAVEST}
+    said = [_said(word, names) for word, names in by_verdict.items() if names]
+    return f"Membership: {'; '.join(said)}." if said else ""
+
+
+def _listed(names: list[str]) -> str:
+    return words.listed(names) if len(names) <= _NAMED else f"{len(names)} targets"
+
+
+def _said(verdict: str, names: list[str]) -> str:
+    one = len(names) == 1
+    if verdict == LEAK:
+        return f"{_listed(names)} {'gives' if one else 'give'} away who was trained on"
+    if verdict == INCONCLUSIVE:
+        return f"{_listed(names)} could not be cleared"
+    if verdict == "":
+        return f"{_listed(names)} {'was' if one else 'were'} not judged"
+    return f"no attack that was run tells who {_listed(names)} {'was' if one else 'were'} trained on"
+
+
+def lines(audit: Audit) -> list[str]:
+    """Return a sentence for each target, of its scans; and of its patients where they fare otherwise."""
+    verdicts = {(f.target, f.level): f.verdict for f in audit.membership}
+    shown = [f for f in audit.membership if f.level == SCAN or f.verdict != verdicts.get((f.target, SCAN))]
+    return [line(finding) for finding in shown]
+
+
+def line(finding: MembershipFinding) -> str:
+    """Return a finding in a sentence that begins with the target's name."""
+    name = f"{finding.target}, membership of a {finding.level}"
+    if finding.decision is None or not finding.attacks:
+        return f"{name}: {' '.join(filter(None, [finding.verdict and f'{finding.verdict},', finding.reason]))}."
+    chosen = next(row for row in rows_of(finding) if row.decides)
+    numbers = [f"AUC {area(chosen.attack.auc)}"]
+    if chosen.rate is not None:
+        numbers.insert(0, f"{chosen.attack.attack} finds {found(chosen.rate)}")
+    return f"{name}: {finding.verdict}; {'; '.join(numbers)}."
+
+
+def found(rate: RateAtFpr) -> str:
+    """Return a true positive rate in words, with its interval, the realised false positive rate, and chance."""
+    return (
+        f"{_percent(rate.tpr)} [{_percent(rate.tpr_low)}, {_percent(rate.tpr_high)}] of those trained on where it "
+        f"takes {_percent(rate.realised_fpr)} of the others for them, too (by chance {_percent(rate.chance)})"
+    )
+
+
+def area(one: Area | None) -> str:
+    """Return an area with its interval; a dash where there is none."""
+    return "\N{EN DASH}" if one is None else f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:.1f}%"
+
+
+def rows(audit: Audit) -> tuple[Row, ...]:
+    """Return every attack on every target at every level."""
+    return tuple(row for finding in audit.membership for row in rows_of(finding))
+
+
+def rows_of(finding: MembershipFinding) -> tuple[Row, ...]:
+    """Return every attack of a finding; one of them decides."""
+    decision = finding.decision
+    wanted = decision.metric if decision is not None else ""
+    made = []
+    for attack in finding.attacks:
+        rate = next((one for one in attack.rates if wanted == f"tpr_at_fpr_{one.fpr:g}"), None)
+        rate = rate or (attack.rates[0] if attack.rates else None)
+        decides = decision is not None and attack.attack == decision.attack
+        made.append(Row(finding=finding, attack=attack, rate=rate, decides=decides))
+    return tuple(made)
+
+
+def exposed_groups(audit: Audit, kind: str) -> tuple[tuple[str, tuple[GroupExposure, ...]], ...]:
+    """Return (target, its groups, the most exposed first) by the attack that decides, of scans."""
+    made = []
+    for finding in audit.membership:
+        if finding.level == SCAN and finding.attacks:
+            attack = next((row.attack for row in rows_of(finding) if row.decides), finding.attacks[0])
+            groups = [one for one in attack.groups if one.kind == kind]
+            made.append((finding.target, tuple(sorted(groups, key=lambda one: (-one.tpr, one.group)))))
+    return tuple(made)

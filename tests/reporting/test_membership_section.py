@@ -1,0 +1,80 @@
+"""Membership comes first, in sentences and in a table; audits without it show none."""
+
+from dataclasses import replace
+
+import pytest
+from report_page import Page
+
+from flprivacy.auditing.membership.config import MembershipRule
+from flprivacy.auditing.membership.targets import audit_targets
+from flprivacy.core.audit import Audit
+from flprivacy.core.membership import MembershipFinding
+from flprivacy.core.membership_scores import MembershipScores
+from flprivacy.reporting import membership, sentences
+from flprivacy.reporting.html import render
+from flprivacy.reporting.terminal import headline
+from tests.auditing.membership.test_membership_of_targets import table
+
+
+@pytest.fixture(scope="module")
+def judged(audit: Audit) -> Audit:
+    headless = MembershipScores(target="siloed", target_digest="", role="target", why_not="its file holds no head")
+    tables = (table("central", gain=4.0), table("federated", seed=1), headless)
+    found, _ = audit_targets(tables, {}, rule=MembershipRule(), confidence=0.95)
+    return replace(audit, membership=tuple(found))
+
+
+def test_the_first_line_begins_with_membership(judged: Audit, audit: Audit) -> None:
+    begins = "Membership: central gives away who was trained on; federated could not be cleared; "
+    begins += "siloed was not judged. Attributes: "
+    assert headline(judged)[0].startswith(begins)
+    assert headline(judged)[0].removeprefix(begins) == headline(audit)[0]
+    assert Page(render(judged)).text.index(begins) > 0
+
+
+def test_every_target_has_its_sentence_with_numbers_and_chance(judged: Audit) -> None:
+    central, federated, siloed = membership.lines(judged)
+    assert central.startswith("central, membership of a scan: leak; ")
+    assert "(by chance 1.2%)" in central
+    assert "AUC 0.99" in central
+    assert federated.startswith("federated, membership of a scan: inconclusive; ")
+    assert siloed == "siloed, membership of a scan: membership was not attacked: its file holds no head."
+
+
+def test_a_patients_verdict_is_said_where_it_differs(judged: Audit) -> None:
+    first, second, *others = judged.membership
+    other = replace(second, verdict="inconclusive")
+    lines = membership.lines(replace(judged, membership=(first, other, *others)))
+    assert lines[1].startswith("central, membership of a patient: inconclusive; ")
+
+
+def test_the_page_has_a_row_for_each_attack_a_figure_and_the_caveats(judged: Audit) -> None:
+    text = render(judged)
+    assert text.count('data-level="scan"') == 4
+    assert text.count('data-level="patient"') == 4
+    assert "ROC curves of the membership attacks on logarithmic axes" in text
+    assert "no reference models were trained" in text
+    assert "By hospital" in text
+
+
+def test_an_audit_without_membership_says_nothing_of_it(audit: Audit, report: str) -> None:
+    assert membership.overall(audit) == ""
+    assert not sentences.overall(audit).startswith("Membership")
+    assert '<section class="membership">' not in report
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        (["no leak found"], "Membership: no attack that was run tells who a was trained on."),
+        (["leak"] * 5, "Membership: 5 targets give away who was trained on."),
+        ([""], "Membership: a was not judged."),
+        ([], ""),
+    ],
+)
+def test_the_first_sentence(audit: Audit, verdicts: list[str], said: str) -> None:
+    found = [
+        MembershipFinding(target="abcde"[i], level="scan", verdict=verdict, reason="")
+        for i, verdict in enumerate(verdicts)
+    ]
+    assert membership.overall(replace(audit, membership=tuple(found))) == said
