@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from flprivacy.auditing.config import PolicyRule
-from flprivacy.auditing.estimates import estimate_cell, measure
+from flprivacy.auditing.estimates import estimate_cell
+from flprivacy.auditing.measures import measure
 from flprivacy.auditing.runs import AttackRuns, HeldOut
 from flprivacy.auditing.uncertainty import resample_patients
 from flprivacy.auditing.verdicts import judge

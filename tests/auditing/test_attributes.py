@@ -137,6 +137,19 @@ def test_missing_baseline(study: list[ScoreTable]) -> None:
         audit_attributes([t for t in study if t.target != "majority"], make_curves(), config=CONFIG)
 
 
+def test_a_baseline_that_failed_keeps_its_targets_from_being_called_a_leak(study: list[ScoreTable]) -> None:
+    without = [t for t in study if t.target != "untrained"]
+    failed = "baseline 'untrained', which could explain it, failed: its features are constant"
+    found = audit_attributes(without, make_curves(), config=CONFIG, lacking={"central": failed, "siloed": failed})
+    assert "leak" not in {v.verdict for v in found.verdicts}
+    assert {v.baseline for v in found.verdicts} == {"majority"}
+    would_be = [v for v in found.verdicts if v.ci_low > v.threshold]
+    assert would_be
+    assert all(v.reason.count("its features are constant") == 1 for v in would_be if v.looks[0].verdict == v.verdict)
+    with pytest.raises(AuditError, match="no baseline with fresh weights"):
+        audit_attributes(without, make_curves(), config=CONFIG, lacking={"central": failed})
+
+
 def test_contradicting_counts_of_left_out_scans(study: list[ScoreTable]) -> None:
     tables = [replace(study[0], left_out={"sex": 5}), *study[1:]]
     with pytest.raises(AuditError, match="6 held-out scans left out of sex, 5 elsewhere"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from flprivacy.auditing.estimates import measure
+from flprivacy.auditing.measures import measure
 from flprivacy.auditing.uncertainty import patient_variance, resample_patients
 from tests.auditing.simulation import Attacker, Draw, heavy_tailed
 

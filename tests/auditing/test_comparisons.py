@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from flprivacy.auditing.estimates import Measured, compare_targets, measure
+from flprivacy.auditing.estimates import compare_targets
+from flprivacy.auditing.measures import Measured, measure
 from flprivacy.auditing.uncertainty import resample_patients
 from flprivacy.core.audit import ExcessEstimate
 from tests.auditing.simulation import Attacker, Draw, heavy_tailed

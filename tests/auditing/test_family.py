@@ -13,7 +13,8 @@ from scipy import stats
 
 from flprivacy.auditing.arrays import audit_attribute
 from flprivacy.auditing.config import AuditConfig, Policy, PolicyRule
-from flprivacy.auditing.estimates import estimate_excesses, estimate_metrics, measure
+from flprivacy.auditing.estimates import estimate_excesses, estimate_metrics
+from flprivacy.auditing.measures import measure
 from flprivacy.auditing.uncertainty import resample_patients
 from flprivacy.auditing.verdicts import holm, judge
 from flprivacy.core.audit import Audit, ExcessEstimate, MetricEstimate, Verdict

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flprivacy.auditing.estimates import measure
+from flprivacy.auditing.measures import measure
 from flprivacy.auditing.uncertainty import resample_patients
 from flprivacy.core.attributes import attribute_of
 from tests.auditing.simulation import Attacker, Draw, heavy_tailed

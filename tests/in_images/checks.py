@@ -78,7 +78,7 @@ def audit_checks(audits: Sequence[tuple[Backend, Audit, str]], published: Publis
         assert not audit.failures, audit.failures
         names = {target.name for target in audit.targets if target.role == "target"}
         assert "central" in names
-        attacks = {(v.attack.attribute, v.attack.access) for v in audit.verdicts}
+        attacks = {(v.attack.attribute, v.attack.access, v.question) for v in audit.verdicts}
         assert len(audit.verdicts) == len(names) * len(attacks) >= 2 * 4
         assert "<html" in page[:200]
         assert all(name in page for name in names)
@@ -133,7 +133,8 @@ def mlflow_checks(
     for run, (_, audit, page) in zip(parents, audits, strict=True):
         assert run.info.status == "FINISHED"
         for v in audit.verdicts:
-            assert run.data.metrics[f"{v.attack.target}.{v.attack.attribute}.{v.attack.access}.{v.metric}"] == v.value
+            access = f"{v.attack.access}{'.members' if v.question == 'memorised' else ''}"
+            assert run.data.metrics[f"{v.attack.target}.{v.attack.attribute}.{access}.{v.metric}"] == v.value
         nested = client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
         assert len(nested) == len(audit.verdicts)
         assert run.info.artifact_uri.startswith("mlflow-artifacts:/"), run.info.artifact_uri

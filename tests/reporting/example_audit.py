@@ -79,6 +79,7 @@ def example_audit(
     fractions: tuple[float, ...] = (0.1, 0.25),
     rename: dict[str, str] | None = None,
     partial: str | None = None,
+    remembers: str = "",
 ) -> Audit:
     """Return an audit of central, siloed and federated training with their baselines.
 
@@ -90,6 +91,8 @@ def example_audit(
         fractions: exposed fractions; the largest decides.
         rename: old name -> new name of targets.
         partial: target of which some tensors were not loaded.
+        remembers: target of whose training patients attacks tell more than of others. Then all three questions are
+            asked as they are now; else every baseline is held against every attack, so that all verdicts occur.
     """
     rng = np.random.default_rng([7, n_sites])
     cast = [m for m in members(n_sites) if keep is None or m.name in keep]
@@ -106,7 +109,9 @@ def example_audit(
                         scatters.append(_scatter(rng, member, access, fraction, level))
                     else:
                         confusions.append(_confusion(rng, member, attribute, access, fraction, level, n_sites))
-    excesses = _excesses(metrics)
+    if remembers:
+        metrics += _on_members(metrics, remembers)
+    excesses = _excesses(metrics, ("features", "outputs") if remembers else ())
     verdicts = _verdicts(metrics, excesses, max(fractions))
     audit = Audit(
         name="demo",
@@ -173,6 +178,16 @@ def _metrics(rng, member, attribute, access, fraction, level):
     return found
 
 
+def _on_members(metrics, remembers):
+    """Return how strong the attacks are on training scans that no attacker holds."""
+    found = []
+    for m in metrics:
+        more = {"f1_weighted": 0.3, "mae_years": -3.0}.get(m.metric, 0.0) * (m.attack.target == remembers)
+        key = replace(m.attack, scans="members")
+        found.append(replace(m, attack=key, value=m.value + more, ci_low=m.ci_low + more, ci_high=m.ci_high + more))
+    return found
+
+
 def _curve(rng, member, attribute, access, fraction, level):
     start = _strengths(0.04, 0.42, 0.16, 16.0)[attribute]
     steps = np.arange(len(EPOCHS))
@@ -221,7 +236,7 @@ def _scatter(rng, member, access, fraction, level):
     )  # fmt: skip
 
 
-def _excesses(metrics):
+def _excesses(metrics, without_pixels=()):
     by_key = {(m.attack, m.metric): m for m in metrics}
     found = []
     for m in metrics:
@@ -229,20 +244,31 @@ def _excesses(metrics):
             continue
         rows = []
         for name in ("untrained", "pixels", "majority"):
+            if name == "pixels" and m.attack.access in without_pixels:
+                continue
             access = m.attack.access if name == "untrained" else "none"
             b = by_key.get((replace(m.attack, target=name, access=access), m.metric))
             if b is not None:
-                rows.append((b, (b.value - m.value) if m.metric == "mae_years" else (m.value - b.value)))
-        for b, value in rows:
+                beyond = [one.value - _held_out(one, by_key) for one in (m, b)]
+                rows.append((b, (beyond[1] - beyond[0]) if m.metric == "mae_years" else (beyond[0] - beyond[1])))
+        best = min(range(len(rows)), key=lambda i: rows[i][1], default=0)
+        for i, (b, value) in enumerate(rows):
             half = 0.34 if m.metric == "mae_years" else 0.024
             found.append(
                 ExcessEstimate(
                     attack=m.attack, baseline=b.attack.target,
                     metric=m.metric, value=value, ci_low=value - half, ci_high=value + half,
-                    p_value=float(np.exp(-max(value, 0) / half * 3)), best_baseline=value == min(v for _, v in rows),
+                    p_value=float(np.exp(-max(value, 0) / half * 3)), best_baseline=i == best,
                 )
             )  # fmt: skip
     return found
+
+
+def _held_out(metric, by_key):
+    """Return what is subtracted from a metric on members: the same on held-out scans."""
+    if metric.attack.scans == "held-out":
+        return 0.0
+    return by_key[replace(metric.attack, scans="held-out"), metric.metric].value
 
 
 def _verdicts(metrics, excesses, fraction):
@@ -262,7 +288,8 @@ def _verdicts(metrics, excesses, fraction):
                 attack=e.attack, metric=e.metric,
                 value=m.value, value_ci_low=m.ci_low, value_ci_high=m.ci_high, baseline=e.baseline,
                 baseline_value=b.value, excess=e.value, ci_low=e.ci_low, ci_high=e.ci_high, p_value=e.p_value,
-                threshold=threshold, verdict=word, reason=f"interval against the tolerated {threshold}",
+                threshold=threshold, verdict=word, question=e.attack.question,
+                reason=f"interval against the tolerated {threshold}",
             )
         )  # fmt: skip
     return found

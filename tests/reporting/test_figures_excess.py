@@ -25,7 +25,7 @@ def _ranges(axes, along: str):
 
 
 def test_forest_has_a_row_per_verdict_with_interval_and_colour(audit: Audit) -> None:
-    figure = excess_forest(audit)
+    figure = excess_forest(audit, question="training")
     attributes = ("site", "sex", "age_band", "age_years")
     assert [a.get_title(loc="left") for a in figure.axes] == ["Site", "Sex", "Age band", "Age in years"]
     for axes, attribute in zip(figure.axes, attributes, strict=True):
@@ -45,7 +45,7 @@ def test_forest_has_a_row_per_verdict_with_interval_and_colour(audit: Audit) -> 
 
 def test_forest_marks_differ_by_shape_not_colour_alone(audit: Audit) -> None:
     fills = {}
-    figure = excess_forest(audit)
+    figure = excess_forest(audit, question="training")
     for axes, attribute in zip(figure.axes, ("site", "sex", "age_band", "age_years"), strict=True):
         names = [t.get_text() for t in axes.get_yticklabels()]
         for v in (v for v in audit.verdicts if v.attack.attribute == attribute):
@@ -56,13 +56,13 @@ def test_forest_marks_differ_by_shape_not_colour_alone(audit: Audit) -> None:
 
 
 def test_forest_draws_the_tolerated_excess(audit: Audit) -> None:
-    for axes, threshold in zip(excess_forest(audit).axes, (0.02, 0.02, 0.02, 0.5), strict=True):
+    for axes, threshold in zip(excess_forest(audit, question="training").axes, (0.02, 0.02, 0.02, 0.5), strict=True):
         (line,) = [line for line in axes.get_lines() if line.get_label() == "tolerated"]
         assert set(line.get_xdata()) == {threshold}
 
 
 def test_forest_panels_of_one_metric_share_their_axis_and_years_do_not(audit: Audit) -> None:
-    site, sex, band, years = (axes.get_xlim() for axes in excess_forest(audit).axes)
+    site, sex, band, years = (axes.get_xlim() for axes in excess_forest(audit, question="training").axes)
     assert site == sex == band
     assert years != site
 

@@ -19,7 +19,7 @@ def test_audit_has_all_figures_once(audit: Audit) -> None:
     names = [p.name for p in plates(audit)]
     assert len(set(names)) == len(names)
     attacks = [(a, w) for a in ("site", "sex", "age_band", "age_years") for w in ("features", "outputs")]
-    expected = {"excess", "utility", "ages-features", "ages-outputs"}
+    expected = {"excess-training", "utility", "ages-features", "ages-outputs"}
     expected |= {f"curves-{a}-{w}" for a, w in attacks}
     expected |= {f"confusion-{a}-{w}" for a, w in attacks if a != "age_years"}
     expected |= {f"confusion-site-features-{t}" for t in ("siloed", "central", "federated")}
@@ -28,7 +28,7 @@ def test_audit_has_all_figures_once(audit: Audit) -> None:
 
 def test_alt_text_tells_the_numbers(audit: Audit) -> None:
     alt = {p.name: p.alt for p in plates(audit)}
-    assert "central, site from features: +0.208 [0.184, 0.232], leak" in alt["excess"]
+    assert "central, site from features: +0.208 [0.184, 0.232], leak" in alt["excess-training"]
     assert "central 0.512" in alt["curves-site-features"]
 
 
@@ -40,7 +40,7 @@ def test_names_are_file_stems_whatever_the_targets_are_called() -> None:
 
 
 SHAPES = (
-    "excess", "utility", "curves-site-features", "curves-age_years-features", "confusion-site-features",
+    "excess-training", "utility", "curves-site-features", "curves-age_years-features", "confusion-site-features",
     "confusion-site-features-central", "confusion-sex-features", "confusion-age_band-features", "ages-features",
 )  # fmt: skip
 LONG = {"central": "central-" + "very-" * 8 + "long", "siloed": "hôpital $\\frac{1}{2}$ & Söhne <GmbH>"}

@@ -111,7 +111,8 @@ def test_reasons_are_listed_and_shown_where_the_interval_does_not_explain(small_
 
 
 def test_glance_states_every_verdict(page: Page, audit: Audit) -> None:
-    rows = page.table("glance").rows[1:]
+    heading, *rows = page.table("glance").rows[1:]
+    assert heading == ["What training put in, for whoever has no scan"]
     cells = [cell for row in rows for cell in row[2:]]
     assert len(rows) == 6  # three targets, two ways of access
     for v in verdicts(audit):
@@ -127,7 +128,7 @@ def test_metrics_and_excesses_are_all_there(page: Page, audit: Audit) -> None:
     m, e = audit.metrics[7], audit.excesses[11]
     assert metrics[7] == [
         m.attack.target,
-        f"{words.attribute_name(m.attack.attribute)}, {m.attack.access}",
+        words.attack_on(m.attack),
         words.percent(m.attack.fraction),
         words.metric_name(m.metric),
         words.number(m.value, m.metric),

@@ -28,7 +28,7 @@ def test_every_verdict_is_a_row_at_110_columns(audit: Audit) -> None:
     rows = [line for line in lines if any(glyph in line for glyph in words.GLYPHS.values())]
     assert len(rows) == 24
     for v in audit.verdicts:
-        attack = f"{words.attribute_name(v.attack.attribute)}, {v.attack.access}"
+        attack = words.attack_on(v.attack)
         numbers = (
             words.number(v.value, v.metric),
             f"{v.baseline} {words.number(v.baseline_value, v.metric)}",
@@ -103,7 +103,8 @@ def test_headline_is_the_pages(audit: Audit) -> None:
         for h in sentences.headlines(audit)
         for line in (f"{words.GLYPHS[h.verdict]} {h.advice}", f"  {h.sentences}")
     ]
-    assert lines[1:-3] == [*of_targets, *ranking_lines(audit)]
+    assert lines[1:-3] == [*of_targets, *ranking_lines(audit), sentences.not_asked(audit)]
+    assert "Not asked, so not answered: what the model adds for whoever holds the scan" in lines[-4]
 
 
 def test_headline_warns_of_partly_loaded_targets() -> None:

@@ -12,6 +12,8 @@ from flprivacy.core.errors import AuditError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.execution.isolation import FAILURE_FILE
 from flprivacy.steps.check_policy import check_policy
+from flprivacy.steps.evaluate import _failures as failures_of
+from flprivacy.steps.evaluate import _lacking as lacking
 from flprivacy.steps.evaluate import evaluate
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan
@@ -45,9 +47,22 @@ def test_nothing_can_be_said_if_every_target_failed(tmp_path: Path) -> None:
         _evaluate(tmp_path, LOST)
 
 
-def test_nothing_can_be_said_without_a_baseline(tmp_path: Path) -> None:
-    with pytest.raises(AuditError, match=r"^baseline fresh, which targets are compared with: out of memory$"):
-        _evaluate(tmp_path, replace(LOST, target="fresh"))
+def test_a_failed_baseline_is_missing_from_its_targets_and_from_no_others(tmp_path: Path) -> None:
+    targets = {
+        "central": TargetConfig(topology="central"),
+        "large": TargetConfig(topology="central", architecture="i3d"),
+        "fresh": TargetConfig(topology="untrained"),
+        "fresh-large": TargetConfig(topology="untrained", architecture="i3d"),
+    }
+    run = Plan(pipeline="study", command="", study=StudyConfig(name="x", targets=targets))
+    folders = [_failed(tmp_path / "failed", replace(LOST, target="fresh", reason="its features are constant"))]
+    with pytest.raises(AuditError, match="fresh: its features are constant"):
+        failures_of(folders, run)  # without any target there is nothing to judge
+    failure = replace(LOST, target="fresh", reason="its features are constant", role="baseline")
+    assert lacking(run, [failure, LOST]) == {
+        "central": "baseline 'fresh', which could explain it, failed: its features are constant",
+        "fresh": "baseline 'fresh', which could explain it, failed: its features are constant",
+    }
 
 
 @pytest.mark.parametrize("transient", [True, False])
@@ -60,5 +75,9 @@ def test_the_run_fails_at_its_end(tmp_path: Path, transient: bool) -> None:
     with pytest.raises(AuditError, match=r"1 target\(s\) could not be audited.*central: out of memory") as caught:
         check_policy(audit=tmp_path, report=tmp_path)
     assert ("raise the parameter 'attempt'" in str(caught.value)) == transient
+    fresh = replace(LOST, target="fresh", role="baseline")
+    replace(audit, failures=(fresh,)).write(tmp_path / AUDIT_FILE)
+    with pytest.raises(AuditError, match=r"1 target\(s\) or baseline\(s\) could not be audited"):
+        check_policy(audit=tmp_path, report=tmp_path)
     replace(audit, failures=()).write(tmp_path / AUDIT_FILE)
     assert check_policy(audit=tmp_path, report=tmp_path) == 0

@@ -22,7 +22,13 @@ from tests.reporting.example_audit import example_audit
 
 @pytest.fixture(scope="module")
 def audit() -> Audit:
-    return example_audit(n_sites=3, keep=("central", "untrained", "pixels", "majority"))
+    found = example_audit(
+        n_sites=3,
+        keep=("central", "untrained", "pixels", "majority"),
+        accesses=("features", "joint"),
+        remembers="central",
+    )
+    return replace(found, verdicts=tuple(v for v in found.verdicts if v.attack.attribute != "age_band"))
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +72,14 @@ def test_the_experiment_is_the_cohort_and_the_parent_tells_what_leaks(audit: Aud
     verdict = next(
         v
         for v in audit.verdicts
-        if (v.attack.target, v.attack.attribute, v.attack.access) == ("central", "site", "features")
+        if (v.attack.target, v.attack.attribute, v.attack.access, v.question)
+        == ("central", "site", "features", "training")
     )
     assert parent.data.metrics["central.site.features.excess_f1"] == pytest.approx(verdict.excess)
+    remembered = next(v for v in audit.verdicts if (v.attack.attribute, v.question) == ("site", "memorised"))
+    assert parent.data.metrics["central.site.features.members.excess_f1"] == pytest.approx(remembered.excess)
+    assert parent.data.tags["audit.verdict"] == "leak"
+    assert parent.data.tags["audit.verdict.memorised"] == "leak"
     assert parent.data.metrics["central.utility.auc_ovr"] > 0.5
     assert parent.inputs.dataset_inputs[0].dataset.digest == audit.cohort_digest[:36]
 
@@ -76,10 +87,11 @@ def test_the_experiment_is_the_cohort_and_the_parent_tells_what_leaks(audit: Aud
 def test_each_target_and_attack_is_a_child_with_its_figures(audit: Audit, uri: str, parent: Run) -> None:
     children = _children(uri, parent)
     assert len(children) == len(audit.verdicts)
-    names = {(v.attack.target, v.attack.attribute, v.attack.access): v for v in audit.verdicts}
+    names = {(v.attack.target, v.attack.attribute, v.attack.access, v.question): v for v in audit.verdicts}
+    assert {v.question for v in audit.verdicts} == {"training", "holding", "memorised"}
     for child in children:
         tags, metrics = child.data.tags, child.data.metrics
-        verdict = names[(tags["audit.target"], tags["audit.attribute"], tags["audit.access"])]
+        verdict = names[(tags["audit.target"], tags["audit.attribute"], tags["audit.access"], tags["audit.question"])]
         assert tags["audit.verdict"] == verdict.verdict
         stem = f"{verdict.attack.attribute}.{verdict.metric}"
         assert metrics[stem] == pytest.approx(verdict.value)
@@ -92,7 +104,7 @@ def test_curves_are_steps_and_artifacts_are_filed(audit: Audit, uri: str, parent
     child = next(
         c
         for c in _children(uri, parent)
-        if (c.data.tags["audit.attribute"], c.data.tags["audit.access"]) == ("site", "features")
+        if [c.data.tags[f"audit.{k}"] for k in ("attribute", "access", "question")] == ["site", "features", "training"]
     )
     curve = next(
         c
@@ -209,3 +221,9 @@ def test_no_server_named_is_said(folders: tuple[Path, Path], monkeypatch: pytest
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(TrackingError, match="no MLflow server is given; set MLFLOW_TRACKING_URI"):
         sync(audit=folders[0], report=folders[1])
+
+
+def test_an_audit_that_settles_nothing_does_not_read_as_harmless(audit: Audit) -> None:
+    nothing = replace(audit, verdicts=tuple(replace(v, verdict="inconclusive") for v in audit.verdicts))
+    tags = audits._parent_tags(nothing, None)
+    assert (tags["audit.leaks"], tags["audit.verdict"]) == ("0", "inconclusive")

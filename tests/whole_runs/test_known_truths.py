@@ -91,7 +91,9 @@ def _verdict(folder: Path, *, amplitude: float, knows_keys: bool) -> Verdict:
     ]
     tables = [*(table for table, _ in found), majority(CONFIG, cohort)]
     curves = pd.concat([curve for _, curve in found], ignore_index=True)
-    (verdict,) = audit_attributes(tables, curves, config=AuditConfig(bootstrap=300)).verdicts
+    verdicts = audit_attributes(tables, curves, config=AuditConfig(bootstrap=300)).verdicts
+    assert "leak" not in {v.verdict for v in verdicts if v.question == "memorised"}, "the keys are of no patient's scan"
+    (verdict,) = [v for v in verdicts if v.question == "training"]
     return verdict
 
 

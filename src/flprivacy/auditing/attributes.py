@@ -1,7 +1,7 @@
 """The audit of attribute attacks: score tables in, numbers with intervals and verdicts out."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,9 @@ from flprivacy.auditing.config import AuditConfig
 from flprivacy.auditing.estimates import CellEstimates, estimate_cell
 from flprivacy.auditing.plots import confusions, curves_with_bands, scatters
 from flprivacy.auditing.runs import AttackRuns, collect_runs
-from flprivacy.auditing.uncertainty import resample_patients
+from flprivacy.auditing.uncertainty import Resampling, resample_patients
 from flprivacy.auditing.verdicts import few_seeds, judge
+from flprivacy.core.attributes import MEMBERS
 from flprivacy.core.audit import (
     INCONCLUSIVE,
     NO_LEAK,
@@ -27,6 +28,7 @@ from flprivacy.core.errors import AuditError
 from flprivacy.core.progress import progress
 from flprivacy.core.scores import ScoreTable
 from flprivacy.core.target_source import UNKNOWN
+from flprivacy.core.vocabulary import MEMORISED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +53,13 @@ class AttributeAudit:
     left_out: dict[str, int]
 
 
-def audit_attributes(tables: Sequence[ScoreTable], curves: "pd.DataFrame", *, config: AuditConfig) -> AttributeAudit:
+def audit_attributes(
+    tables: Sequence[ScoreTable],
+    curves: "pd.DataFrame",
+    *,
+    config: AuditConfig,
+    lacking: Mapping[str, str] | None = None,
+) -> AttributeAudit:
     """Judge every target by the attacks on it, held against the baselines.
 
     The same functions as in :func:`flprivacy.auditing.arrays.audit_attribute`, for whole studies: every attribute,
@@ -61,6 +69,8 @@ def audit_attributes(tables: Sequence[ScoreTable], curves: "pd.DataFrame", *, co
         tables: score tables of all targets and baselines, all from one cohort.
         curves: per-epoch curves of the attacks, columns ``flprivacy.core.scores.CURVE_COLUMNS``.
         config: confidence, bootstrap and policy.
+        lacking: target -> which baseline of it failed, in words; it is then never called a leak, and the reason says
+            so.
 
     Raises:
         AuditError: the tables contradict each other, lack a baseline, a seed or a model, hold an attribute that does
@@ -71,10 +81,12 @@ def audit_attributes(tables: Sequence[ScoreTable], curves: "pd.DataFrame", *, co
     note = few_seeds(min(len(runs.seeds) for runs in attacks))
     if note:
         LOGGER.warning("%s; add seeds to the attack", note)
-    cells = _estimate_cells(found, config)
+    lacking = lacking or {}
+    cells = _estimate_cells(found, collect_runs(tables, scans=MEMBERS), config, lacking)
     metrics = tuple(estimate for cell in cells for estimate in cell.metrics)
     excesses = tuple(estimate for cell in cells for estimate in cell.excesses)
-    missing = {runs.attack: NO_TWIN for runs in attacks if runs.architecture == UNKNOWN}
+    absent = {runs.attack.target: NO_TWIN for runs in attacks if runs.architecture == UNKNOWN} | dict(lacking)
+    missing = {e.attack: absent[e.attack.target] for e in excesses if e.attack.target in absent}
     rules, confidence = config.policy.rules, config.confidence
     verdicts = judge(metrics, excesses, rules, confidence=confidence, note=note, missing=missing)
     doubts = {table.target: table.doubt for table in tables}
@@ -107,18 +119,37 @@ def _doubted(verdict: Verdict, doubt: str) -> Verdict:
     return replace(verdict, verdict=INCONCLUSIVE, reason=f"{doubt}; if it saw what it was trained on: {verdict.reason}")
 
 
-def _estimate_cells(found: dict[str, list[AttackRuns]], config: AuditConfig) -> list[CellEstimates]:
+def _estimate_cells(
+    found: dict[str, list[AttackRuns]],
+    members: dict[str, list[AttackRuns]],
+    config: AuditConfig,
+    lacking: Mapping[str, str],
+) -> list[CellEstimates]:
     cells: list[CellEstimates] = []
     with progress("intervals", sum(map(len, found.values()))) as counter:
-        for of_attribute in found.values():
-            patients = of_attribute[0].held_out.patients
-            resampling = resample_patients(patients, replicates=config.bootstrap, seed=config.seed)
+        for attribute, of_attribute in found.items():
+            rule = config.policy.rules.get(attribute)
+            of_members = members.get(attribute, []) if rule is not None and MEMORISED in rule.asked() else []
+            resampling = _resampled(of_attribute, config, 0)
+            of_training = _resampled(of_members, config, 1) if of_members else None
             for fraction in sorted({runs.attack.fraction for runs in of_attribute}):
                 # One fraction at a time, for the replicates of all attacks would not fit in memory.
                 cell = [runs for runs in of_attribute if runs.attack.fraction == fraction]
-                cells.append(estimate_cell(cell, baselines_of, resampling, confidence=config.confidence))
+                found_here = estimate_cell(
+                    cell,
+                    lambda target, others: baselines_of(target, others, lacking=target.attack.target in lacking),
+                    resampling,
+                    confidence=config.confidence,
+                    members=[runs for runs in of_members if runs.attack.fraction == fraction],
+                    of_members=of_training,
+                )
+                cells.append(found_here)
                 counter.advance(len(cell))
     return cells
+
+
+def _resampled(runs: Sequence[AttackRuns], config: AuditConfig, stream: int) -> Resampling:
+    return resample_patients(runs[0].held_out.patients, replicates=config.bootstrap, seed=config.seed, stream=stream)
 
 
 def _left_out(tables: Sequence[ScoreTable]) -> dict[str, int]:

@@ -20,12 +20,13 @@ _WITHOUT_MODEL = {
 }
 
 
-def baselines_of(target: AttackRuns, others: Sequence[AttackRuns]) -> list[AttackRuns]:
+def baselines_of(target: AttackRuns, others: Sequence[AttackRuns], *, lacking: bool = False) -> list[AttackRuns]:
     """Return the baselines of a target's attack: same attribute and fraction, and the same access to the same
     architecture or no model at all.
 
     Pixels are one only where the attacker has them too (access ``joint``): whoever is handed features without the scan
-    cannot read it, so what pixels tell does not excuse what the features tell.
+    cannot read it, so what pixels tell does not excuse what the features tell. Those that are ``lacking`` because they
+    failed are no error; the verdict must then allow for them.
 
     Raises:
         AuditError: no fresh weights attacked with the same access, only one initialisation of them, no majority guess,
@@ -36,7 +37,7 @@ def baselines_of(target: AttackRuns, others: Sequence[AttackRuns]) -> list[Attac
         for runs in others
         if runs.role == "baseline" and runs.attack.fraction == target.attack.fraction and _comparable(runs, target)
     ]
-    _check_complete(target, found)
+    _check_complete(target, found, lacking=lacking)
     for runs in found:
         if runs.seeds != target.seeds:
             raise AuditError(
@@ -55,7 +56,7 @@ def _without_model(target: AttackRuns) -> tuple[str, ...]:
     return (PIXELS, MAJORITY) if target.attack.access == JOINT else (MAJORITY,)
 
 
-def _check_complete(target: AttackRuns, found: Sequence[AttackRuns]) -> None:
+def _check_complete(target: AttackRuns, found: Sequence[AttackRuns], *, lacking: bool) -> None:
     fresh = [runs for runs in found if runs.attack.access == target.attack.access]
     names = {runs.attack.target for runs in found}
     for name in _without_model(target):
@@ -63,12 +64,12 @@ def _check_complete(target: AttackRuns, found: Sequence[AttackRuns]) -> None:
             raise AuditError(f"{target.attack}: no baseline {name!r}; {_WITHOUT_MODEL[name]} at this fraction")
     if target.architecture == UNKNOWN:
         return
-    if not fresh:
+    if not fresh and not lacking:
         raise AuditError(
             f"{target.attack}: no baseline with fresh weights of architecture {target.architecture!r} was "
             f"attacked; attack an untrained target of it with access {target.attack.access!r} at this fraction"
         )
-    if max(len(runs.models) for runs in fresh) < 2:
+    if not lacking and max(len(runs.models) for runs in fresh) < 2:
         raise AuditError(
             f"{target.attack}: baseline {fresh[0].attack.target!r} has 1 model; fresh weights vary at random, so give "
             "an untrained target at least 2 initialisations (10 are better)"

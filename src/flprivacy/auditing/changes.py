@@ -24,7 +24,8 @@ from dataclasses import dataclass, replace
 from scipy import special
 
 from flprivacy.auditing.config import AuditConfig, PolicyRule
-from flprivacy.auditing.estimates import Measured, difference, measure
+from flprivacy.auditing.estimates import difference
+from flprivacy.auditing.measures import Measured, measure
 from flprivacy.auditing.retraining import Fresh, least_variance, luck_of_training, slope, stabilised
 from flprivacy.auditing.runs import AttackRuns, collect_runs
 from flprivacy.auditing.uncertainty import resample_patients
@@ -33,6 +34,7 @@ from flprivacy.core.attributes import metric_of
 from flprivacy.core.change import BETTER, NO_CHANGE, TOO_LITTLE_POWER, WORSE, AttackChange
 from flprivacy.core.errors import AuditError
 from flprivacy.core.scores import ScoreTable
+from flprivacy.core.vocabulary import QUESTIONS
 
 _POWER = 0.8  # with which a change of the size that is called detectable is found
 _BEFORE = " (before)"
@@ -149,7 +151,8 @@ def _pairs(target: str, runs: Sequence[AttackRuns], config: AuditConfig) -> list
     rule = config.policy.rules[held_out.attribute.name]
     resampling = resample_patients(held_out.patients, replicates=config.bootstrap, seed=config.seed)
     pairs = []
-    for access in dict.fromkeys(one.attack.access for one in runs if one.uses_model):
+    ways = {one.attack.access: one.attack.question for one in runs if one.uses_model}
+    for access in (way for way, question in ways.items() if question in rule.asked()):
         both = sorted(
             attack.fraction
             for attack in audited
@@ -202,7 +205,8 @@ def _change(pair: _Pair, pairs: Sequence[_Pair], confidence: float) -> AttackCha
         model_p_value=of_models.p_value(value),
         standard_error=scale * spread.standard_error,
         degrees=spread.degrees,
-        tolerated=pair.rule.threshold,
+        tolerated=pair.rule.asked()[now.runs.attack.question],
+        question=now.runs.attack.question,
     )
 
 
@@ -221,7 +225,8 @@ def _strongest_first(changes: Iterable[AttackChange]) -> list[AttackChange]:
 
 def _evidence(change: AttackChange) -> str:
     return (
-        f"{change.attack.attribute} from {change.attack.access}: {change.metric} {_plain(change.before, change)} "
+        f"{change.attack.attribute} from {change.attack.access} ({QUESTIONS[change.attack.question]}): {change.metric} "
+        f"{_plain(change.before, change)} "
         f"before, {_plain(change.now, change)} now, {_number(change.value, change)}{_unit(change)} "
         f"({_number(change.ci_low, change)} to {_number(change.ci_high, change)}, adjusted p {change.p_adjusted:.2g})"
     )

@@ -1,119 +1,23 @@
 """How strong attacks are: every metric with its interval, and its difference from baselines and other targets."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 
+from flprivacy.auditing.measures import Measured, measure, on_members_beyond
 from flprivacy.auditing.runs import AttackRuns
 from flprivacy.auditing.uncertainty import (
     Component,
     Resampling,
     Uncertainty,
-    effective_patients,
-    least_variance,
     metric_interval,
-    pooled_between,
     uncertainty,
 )
-from flprivacy.core import metrics
-from flprivacy.core.attributes import NO_ACCESS, ONE_CLASS, TOP_K, metric_of
+from flprivacy.core.attributes import HELD_OUT, NO_ACCESS, ONE_CLASS, metric_of
 from flprivacy.core.audit import ExcessEstimate, MetricEstimate
-
-FloatArray = npt.NDArray[np.float64]
-
-_OF_COUNTS = {
-    "f1_weighted": metrics.f1_weighted,
-    "f1_macro": metrics.f1_macro,
-    "balanced_accuracy": metrics.balanced_accuracy,
-    "accuracy": metrics.accuracy,
-}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Measured:
-    """An attack with its metrics."""
-
-    runs: AttackRuns
-    resampling: Resampling  # weights of its held-out scans; shared by all attacks on the attribute
-    values: dict[str, FloatArray]  # metric -> (row of weights, model, seed)
-    classes: tuple[str, ...] = ()  # metrics in values that are about one class, such as auc_class/north
-
-    _by_seed: dict[str, FloatArray] = field(default_factory=dict, init=False, repr=False)
-    _between: dict[str, Component] = field(default_factory=dict, init=False, repr=False)
-
-    def by_seed(self, metric: str) -> FloatArray:
-        """Return (row of weights, seed) means over the models."""
-        if metric not in self._by_seed:  # asked for by every comparison
-            self._by_seed[metric] = np.asarray(self.values[metric].mean(axis=1))
-        return self._by_seed[metric]
-
-    def point(self, metric: str) -> float:
-        """Return the mean over models and seeds on the scans as they are."""
-        return float(self.values[metric][0].mean())
-
-    @property
-    def drawn(self) -> bool:
-        """Whether the models are several draws of fresh weights."""
-        return self.runs.role == "baseline" and len(self.runs.models) > 1
-
-    def initialisations(self, metric: str, share: float) -> list[Component]:
-        """Return a share of the variance between the random draws that the models are; nothing where they are none."""
-        if not self.drawn:
-            return []
-        if metric not in self._between:
-            self._between[metric] = pooled_between([[(self.values[metric], self.resampling)]])
-        return [self._between[metric].times(share)]
-
-
-def measure(runs: AttackRuns, resampling: Resampling) -> Measured:
-    """Measure every metric of an attack under every row of weights."""
-    held_out, weights = runs.held_out, resampling.weights
-    if held_out.attribute.is_regression:
-        errors = np.abs(runs.scores[..., 0].astype(np.float64) - held_out.truth)
-        return Measured(runs=runs, resampling=resampling, values={"mae_years": _weighted_means(errors, weights)})
-    predicted = predicted_classes(runs)
-    shape = (len(weights), *predicted.shape[:2])
-    values = {name: np.empty(shape) for name in _OF_COUNTS}
-    for model in range(shape[1]):  # one at a time, to bound memory
-        counts = metrics.class_counts(held_out.truth, predicted[model], len(held_out.class_names), weights)
-        for name, metric in _OF_COUNTS.items():
-            values[name][:, model] = metric(counts)
-    if "top3_accuracy" in held_out.metrics:
-        hits = metrics.top_k_hits(held_out.truth, runs.scores, TOP_K)
-        values["top3_accuracy"] = _weighted_means(hits, weights)
-    values["auc_ovr"], of_classes = _areas(runs, weights)
-    return Measured(runs=runs, resampling=resampling, values=values | of_classes, classes=tuple(of_classes))
-
-
-def _areas(runs: AttackRuns, weights: FloatArray) -> tuple[FloatArray, dict[str, FloatArray]]:
-    """Return the mean over classes of one-vs-rest areas, and the area of each class where those are looked at."""
-    held_out = runs.held_out
-    areas = metrics.auc_one_vs_rest(held_out.truth, runs.scores, weights)
-    present = [index for index in range(len(areas)) if index in held_out.truth]
-    areas = areas[present]
-    absent = np.isnan(areas)  # a class whose patients a replicate left out
-    kept = (~absent).sum(axis=0)
-    point = areas[:, :1].mean(axis=0)
-    mean = np.where(kept > 0, np.where(absent, 0.0, areas).sum(axis=0) / np.maximum(kept, 1), point)
-    if not held_out.attribute.one_class or len(areas) < 3:
-        return mean, {}
-    filled = np.where(absent, areas[:, :1], areas)
-    return mean, {f"{ONE_CLASS}/{held_out.class_names[i]}": area for i, area in zip(present, filled, strict=True)}
-
-
-def predicted_classes(runs: AttackRuns) -> npt.NDArray[np.int64]:
-    """Return the (model, seed, scan) classes of highest score; the first of equals."""
-    return np.asarray(runs.scores.argmax(axis=-1), dtype=np.int64)
-
-
-def _weighted_means(per_scan: FloatArray, weights: FloatArray) -> FloatArray:
-    """Return (row, model, seed) means of (model, seed, scan) values."""
-    flat = per_scan.reshape(-1, per_scan.shape[-1])
-    means = weights @ flat.T / weights.sum(axis=1, keepdims=True)
-    return np.asarray(means.reshape(len(weights), *per_scan.shape[:2]))
+from flprivacy.core.errors import AuditError
 
 
 def estimate_metrics(measured: Measured, *, confidence: float) -> list[MetricEstimate]:
@@ -133,8 +37,8 @@ def _estimate(measured: Measured, metric: str, confidence: float) -> MetricEstim
         [by_seed],
         measured.resampling,
         known=measured.initialisations(metric, 1.0 / len(runs.models)),
-        floor=least_variance(held_out, metric) if metric_of(metric).unit else 0.0,
-        patients=effective_patients(held_out, metric) if metric in measured.classes else None,
+        floor=measured.least_variance(metric) if metric_of(metric).unit else 0.0,
+        patients=measured.effective_patients(metric) if metric in measured.classes else None,
     )
     value = measured.point(metric)
     low, high = metric_interval(value, spread, metric=metric, held_out=held_out, confidence=confidence)
@@ -198,7 +102,7 @@ def paired_difference(target: Measured, baseline: Measured, metric: str, confide
     drawn = target.initialisations(metric, own)  # none, unless two baselines are compared
     drawn += baseline.initialisations(metric, own + theirs if target.runs.role == "target" else theirs)
     value, spread = difference(target, baseline, metric, drawn)
-    highest = metric_of(metric).highest
+    highest = target.largest_difference(metric)
     low, high = spread.interval(value, confidence, low=-highest, high=highest)
     return ExcessEstimate(
         attack=target.runs.attack,
@@ -233,8 +137,8 @@ def difference(
         draws,
         one.resampling,
         known=known,
-        floor=least_variance(one.runs.held_out, metric) if floor is None else floor,
-        patients=effective_patients(one.runs.held_out, metric) if metric in one.classes else None,
+        floor=one.least_variance(metric) if floor is None else floor,
+        patients=one.effective_patients(metric) if metric in one.classes else None,
     )
     return float(estimate[0]), spread
 
@@ -270,24 +174,52 @@ def estimate_cell(
     resampling: Resampling,
     *,
     confidence: float,
+    members: Sequence[AttackRuns] = (),
+    of_members: Resampling | None = None,
 ) -> CellEstimates:
     """Measure attacks on the same held-out scans, and hold targets against baselines and against each other.
 
-    ``baselines_of`` returns a target's baselines among the attacks of the cell.
+    What a target remembers of its own training patients is how much stronger an attack is on ``members`` than on
+    held-out scans, less the same difference of the baseline: which scans are easy, and what every scan of a hospital
+    has in common, cancels. Members and held-out scans are of different patients, so the two are resampled apart.
+
+    Args:
+        cell: attacks on one attribute at one exposed fraction.
+        baselines_of: returns a target's baselines among attacks.
+        resampling: of the held-out scans.
+        confidence: coverage of every interval.
+        members: the same attacks scored on training scans that no attacker holds; those that were.
+        of_members: their resampling.
+
+    Raises:
+        AuditError: an attack on members of which there is none on held-out scans, with other models or seeds.
     """
-    measured = {id(runs): measure(runs, resampling) for runs in cell}
+    held_out = [measure(runs, resampling) for runs in cell]
+    of_training = [measure(runs, of_members) for runs in members] if of_members is not None else []
+    gaps = [on_members_beyond(one, _on_held_out(one, held_out)) for one in of_training]
     excesses: list[ExcessEstimate] = []
-    for one in measured.values():
-        if one.runs.role == "target":
-            baselines = [measured[id(runs)] for runs in baselines_of(one.runs, cell)]
-            excesses += estimate_excesses(one, baselines, confidence=confidence)
-    found = [metric for one in measured.values() for metric in estimate_metrics(one, confidence=confidence)]
-    found += _of_classes(list(measured.values()), excesses, confidence)
+    for measured in (held_out, gaps):
+        by_runs = {id(one.runs): one for one in measured}
+        for one in measured:
+            if one.runs.role == "target":
+                baselines = baselines_of(one.runs, [other.runs for other in measured])
+                excesses += estimate_excesses(one, [by_runs[id(b)] for b in baselines], confidence=confidence)
+    attacks = [*held_out, *of_training]
+    found = [metric for one in attacks for metric in estimate_metrics(one, confidence=confidence)]
     return CellEstimates(
-        metrics=found,
+        metrics=found + _of_classes(attacks, excesses, confidence),
         excesses=excesses,
-        comparisons=compare_targets(list(measured.values()), confidence=confidence),
+        comparisons=compare_targets(held_out, confidence=confidence),
     )
+
+
+def _on_held_out(one: Measured, held_out: Sequence[Measured]) -> Measured:
+    runs = one.runs
+    for other in held_out:
+        alike = (other.runs.models, other.runs.seeds) == (runs.models, runs.seeds)
+        if alike and other.runs.attack == replace(runs.attack, scans=HELD_OUT):
+            return other
+    raise AuditError(f"{runs.attack}: no scores of the same models and seeds on held-out scans; run the attack again")
 
 
 def _of_classes(
@@ -295,14 +227,14 @@ def _of_classes(
 ) -> list[MetricEstimate]:
     """Return the areas of single classes that excesses are about, of the targets and of their baselines."""
     about = {
-        (f"{ONE_CLASS}/{e.of_class}", name, e.attack.access) for e in excesses for name in (e.attack.target, e.baseline)
+        (f"{ONE_CLASS}/{e.of_class}", replace(e.attack, target=name, access=access))
+        for e in excesses
+        for name in (e.attack.target, e.baseline)
+        for access in (e.attack.access, NO_ACCESS)
     }
     return [
         _estimate(one, metric, confidence)
         for one in measured
         for metric in one.classes
-        if any(
-            (metric, one.runs.attack.target) == (asked, name) and one.runs.attack.access in (access, NO_ACCESS)
-            for asked, name, access in about
-        )
+        if (metric, one.runs.attack) in about
     ]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from flprivacy.auditing.estimates import predicted_classes
+from flprivacy.auditing.measures import predicted_classes
 from flprivacy.auditing.runs import AttackRuns
 from flprivacy.core.attributes import METRICS, AttackKey
 from flprivacy.core.audit import AgeScatter, ConfusionMatrix, Curve

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from flprivacy.auditing.estimates import Measured
+from flprivacy.auditing.measures import Measured
 from flprivacy.auditing.uncertainty import Component, effective_patients, pooled_between
 from flprivacy.core.attributes import metric_of
 

@@ -1,5 +1,6 @@
 """Runs: the repeats of one attack over a target's models and attacker seeds, aligned scan by scan."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.core.attributes import BY_NAME, HELD_OUT, NO_ACCESS, AttackKey, Attribute
+from flprivacy.core.attributes import BY_NAME, HELD_OUT, MEMBERS, NO_ACCESS, AttackKey, Attribute
 from flprivacy.core.audit import HONEST_SEEDS
 from flprivacy.core.errors import AuditError
 
@@ -18,12 +19,15 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 
+LOGGER = logging.getLogger(__name__)
 MINIMUM_SEEDS = 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeldOut:
-    """The held-out scans on which every attack on an attribute is scored, in ascending order of scan_id."""
+    """The scans on which every attack on an attribute is scored, held-out ones or members, in ascending order of
+    scan_id.
+    """
 
     attribute: Attribute
     class_names: tuple[str, ...]  # empty for years
@@ -80,20 +84,22 @@ class AttackRuns:
         return self.attack.access != NO_ACCESS
 
 
-def collect_runs(tables: Sequence["ScoreTable"]) -> dict[str, list[AttackRuns]]:
-    """Sort all blocks into runs, attribute -> runs in the order of the tables.
+def collect_runs(tables: Sequence["ScoreTable"], *, scans: str = HELD_OUT) -> dict[str, list[AttackRuns]]:
+    """Sort the blocks on held-out scans (or ``scans`` of another kind) into runs, attribute -> runs in the order of
+    the tables.
 
     Raises:
-        AuditError: tables of different cohorts, blocks that do not score the same held-out scans, a model or seed
-            missing from a grid, fewer than 2 attacker seeds, or an attribute that does not vary.
+        AuditError: tables of different cohorts, blocks that do not score the same scans, a model or seed missing from
+            a grid, fewer than 2 attacker seeds, or an attribute that does not vary.
     """
     _check_tables(tables)
-    # Scores on members are for another question and stand in other rows.
-    blocks = [block for table in tables for block in table.blocks if block.attack.scans == HELD_OUT]
+    blocks = [block for table in tables for block in table.blocks if block.attack.scans == scans]
     found: dict[str, list[AttackRuns]] = {}
     for name, attribute in BY_NAME.items():
         chosen = [block for block in blocks if block.attack.attribute == name]
-        if chosen:
+        if scans == MEMBERS and any(not _differ(block) for block in chosen):
+            LOGGER.warning("%s: the members that are scored are too few or alike, so nothing is said of them", name)
+        elif chosen:
             first = chosen[0]
             order = np.argsort(first.scan_ids, kind="stable")
             held_out = held_out_scans(
@@ -104,8 +110,12 @@ def collect_runs(tables: Sequence["ScoreTable"]) -> dict[str, list[AttackRuns]]:
                 truth=first.truth[order],
                 where=first.attack.target,
             )
-            found[name] = [runs for table in tables for runs in _table_runs(table, held_out)]
+            found[name] = [runs for table in tables for runs in _table_runs(table, held_out, scans)]
     return found
+
+
+def _differ(block: "ScoreBlock") -> bool:
+    return len(np.unique(block.truth)) > 1 and len(np.unique(block.patient_ids)) > 1
 
 
 def _check_tables(tables: Sequence["ScoreTable"]) -> None:
@@ -191,9 +201,9 @@ def held_out_scans(
     )
 
 
-def _table_runs(table: "ScoreTable", held_out: HeldOut) -> Iterable[AttackRuns]:
+def _table_runs(table: "ScoreTable", held_out: HeldOut, scans: str) -> Iterable[AttackRuns]:
     groups: dict[AttackKey, list[ScoreBlock]] = defaultdict(list)
-    for block in table.select(attribute=held_out.attribute.name, scans=HELD_OUT):
+    for block in table.select(attribute=held_out.attribute.name, scans=scans):
         groups[block.attack].append(block)
     for attack, blocks in sorted(groups.items(), key=lambda item: (item[0].access, item[0].fraction)):
         by_run = {(block.model, block.seed): block for block in blocks}
@@ -225,7 +235,7 @@ def _aligned(block: "ScoreBlock", held_out: HeldOut) -> npt.NDArray[np.float32]:
     )
     if not same:
         raise AuditError(
-            f"{block}: scored on {len(order)} held-out scans that are not the {held_out.n_scans} of the other attacks "
+            f"{block}: scored on {len(order)} scans that are not the {held_out.n_scans} of the other attacks "
             f"on {held_out.attribute.name}, or with other truths or patients; run all attacks and baselines again on "
             "the same cohort"
         )

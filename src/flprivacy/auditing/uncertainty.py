@@ -59,12 +59,12 @@ class Resampling:
         return values[1 : 1 + self.n_bootstrap]
 
 
-def resample_patients(patients: npt.NDArray[np.int64], *, replicates: int, seed: int) -> Resampling:
+def resample_patients(patients: npt.NDArray[np.int64], *, replicates: int, seed: int, stream: int = 0) -> Resampling:
     """Draw the weights that all attacks on the same scans share, so that their differences are paired.
 
-    ``patients`` is (scan,), the index of each scan's patient.
+    ``patients`` is (scan,), the index of each scan's patient. Other people are drawn from another ``stream``.
     """
-    rng = np.random.default_rng([seed])
+    rng = np.random.default_rng([seed, stream])
     n_patients = int(patients.max()) + 1
     picks = rng.integers(n_patients, size=(replicates, n_patients)) + n_patients * np.arange(replicates)[:, None]
     drawn = np.bincount(picks.ravel(), minlength=replicates * n_patients).reshape(replicates, n_patients)

@@ -219,13 +219,14 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFailure:
-    """Why a target has no numbers."""
+    """Why a target or baseline has no numbers."""
 
     target: str
     step: str  # that failed
     reason: str  # one line
     # whether another attempt may succeed, because the reason is not in the target
     transient: bool = False
+    role: str = "target"  # or ``baseline``
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ class AttackChange:
     standard_error: float | None = None  # of the difference; this and what follows is None in older changes
     degrees: float | None = None  # of freedom, with which the standard error is known
     tolerated: float | None = None  # excess that the policy tolerates in an audit
+    question: str = ""  # of an audit that the attack answers; empty in older changes
     detectable: float | None = None  # smallest true change that is found with 80% power among the run's attacks
 
 
@@ -87,6 +88,7 @@ class TargetChange:
     previous: PreviousAudit | None = None  # the audit that it is compared with; None for a first one
     audited: bool = True  # whether it was attacked in this run; False: nothing changed since its last audit
     attacks: tuple[AttackChange, ...] = ()  # one difference an attack, none where nothing was compared
+    note: str = ""  # what must be known of the audit that it is compared with
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,7 @@ def _leaking(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
     leaks = [v for v in found if v.verdict == LEAK]
     return (
         f"{name} leaks {_what_to_whom(leaks)}: do not give it to anyone who may not know that; train it again with "
-        "more protection, or withhold it."
+        f"more protection, or withhold it.{_cleared(found)}"
     )
 
 
@@ -50,8 +50,15 @@ def _unsettled(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
     unsettled = [v for v in found if v.verdict == INCONCLUSIVE]
     return (
         f"{name} may leak {_what_to_whom(unsettled)}; this audit cannot tell: do not release it on this; "
-        f"{remedy(audit, unsettled)}."
+        f"{remedy(audit, unsettled)}.{_cleared(found)}"
     )
+
+
+def _cleared(found: Sequence[Verdict]) -> str:
+    """Return to whom nothing leaks, where that is somebody; empty if nobody."""
+    ways = dict.fromkeys(v.attack.access for v in found)
+    clear = [_holder(way) for way in ways if {v.verdict for v in found if v.attack.access == way} == {NO_LEAK}]
+    return f" No leak was found to {words.listed(clear, 'or')}." if clear else ""
 
 
 def _clear(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
@@ -74,7 +81,7 @@ def _what_to_whom(found: Sequence[Verdict]) -> str:
     for (access, own), secrets in learnt.items():
         together.setdefault((tuple(secrets), own), []).append(_holder(access))
     return ", and ".join(
-        f"{'of its own training patients, ' if own else ''}{words.listed(what)} to {words.listed(whom, 'or')}"
+        f"{words.listed(what)}{', of its own training patients,' if own else ''} to {words.listed(whom, 'or')}"
         for (what, own), whom in sorted(together.items(), key=lambda item: item[0][1])
     )
 

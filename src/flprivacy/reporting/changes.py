@@ -60,7 +60,8 @@ def change_lines(change: AuditChange) -> list[str]:
     lines = [f"Since the last audit: {change.verdict}."]
     for one in change.targets:
         when = f" (its last audit: {one.previous.ended})" if one.previous is not None and one.audited else ""
-        lines.append(f"{GLYPHS.get(one.verdict, '')} {one.target}: {one.verdict}; {one.reason}{when}")
+        note = f"; note: {one.note}" if one.note else ""
+        lines.append(f"{GLYPHS.get(one.verdict, '')} {one.target}: {one.verdict}; {one.reason}{when}{note}")
     return lines
 
 

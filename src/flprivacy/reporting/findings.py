@@ -1,9 +1,10 @@
 """What an audit holds, selected and ordered the way that every figure and table shows it."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
-from flprivacy.core.attributes import BY_NAME, NO_ACCESS, AttackKey, attribute_of
+from flprivacy.core.attributes import BY_NAME, HELD_OUT, NO_ACCESS, AttackKey, attribute_of
 from flprivacy.core.audit import (
     INCONCLUSIVE,
     LEAK,
@@ -16,7 +17,7 @@ from flprivacy.core.audit import (
     TargetSummary,
     Verdict,
 )
-from flprivacy.core.vocabulary import ACCESSES
+from flprivacy.core.vocabulary import ACCESSES, QUESTIONS
 
 Drawn = TypeVar("Drawn", ConfusionMatrix, AgeScatter)
 
@@ -108,18 +109,37 @@ def verdicts(audit: Audit) -> tuple[Verdict, ...]:
 
 
 def attacks(audit: Audit) -> tuple[AttackKey, ...]:
-    """Return the attacks that verdicts exist for, on no target in particular, by attribute, access and fraction."""
+    """Return the attacks that verdicts exist for, on no target in particular, by question, attribute, access and
+    fraction.
+    """
     names, ways = attributes(audit), _ranked((v.attack.access for v in audit.verdicts), _ACCESS_ORDER)
-    found = {v.attack.on("") for v in audit.verdicts}
-    return tuple(sorted(found, key=lambda a: (names.index(a.attribute), ways.index(a.access), a.fraction)))
+    asked = tuple(QUESTIONS)
+    return tuple(
+        sorted(
+            {v.attack.on("") for v in audit.verdicts},
+            key=lambda a: (asked.index(a.question), names.index(a.attribute), ways.index(a.access), a.fraction),
+        )
+    )
+
+
+def questions(audit: Audit) -> tuple[str, ...]:
+    """Return the questions that the policy decided."""
+    asked = {v.attack.question for v in audit.verdicts}
+    return tuple(question for question in QUESTIONS if question in asked)
+
+
+def on_held_out(audit: Audit, verdict: Verdict) -> float | None:
+    """Return how strong an attack that is judged on members is on held-out scans; None if it is not judged on them."""
+    if verdict.attack.scans == HELD_OUT:
+        return None
+    found = estimate(audit, replace(verdict.attack, scans=HELD_OUT), verdict.metric)
+    return found.value if found is not None else None
 
 
 def estimate(audit: Audit, attack: AttackKey, metric: str) -> MetricEstimate | None:
     """Return one metric of an attack; a baseline without a model is the same for every access."""
     for found in audit.metrics:
-        same = (found.attack.target, found.attack.attribute, found.attack.fraction, found.metric)
-        wanted = (attack.target, attack.attribute, attack.fraction, metric)
-        if same == wanted and found.attack.access in (attack.access, NO_ACCESS):
+        if found.metric == metric and found.attack in (attack, replace(attack, access=NO_ACCESS)):
             return found
     return None
 

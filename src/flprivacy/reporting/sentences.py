@@ -3,12 +3,13 @@
 Every sentence says what was found, by how much, with its interval, and under which condition. None says "safe".
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from flprivacy.core.attributes import attribute_of
+from flprivacy.core.attributes import MEMBERS, attribute_of
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
 from flprivacy.core.target_source import UNKNOWN
+from flprivacy.core.vocabulary import HOLDING, MEMORISED, QUESTIONS, TRAINING
 from flprivacy.reporting import findings, membership, words
 from flprivacy.reporting.advice import advice
 
@@ -16,6 +17,12 @@ _WITHOUT_TWIN = (
     "Its owner gave no answers of the same network with fresh weights, so its structure alone may explain what it "
     "tells; it is never called a leak."
 )
+_MEANS = {
+    "finetune": "its weights to fine-tune",
+    "joint": "the scan, the model",
+    "together": "the outputs of all its models",
+}
+_WITHOUT = {TRAINING: "without its training", HOLDING: "from the scan without its training"}
 _STEPS = {
     "train_target": "training",
     "pull_target": "fetching it",
@@ -66,14 +73,31 @@ def _counted(audit: Audit) -> str:
 
 
 def failure_lines(audit: Audit) -> list[str]:
-    """Return a sentence for every target without numbers: which, why, and what helps."""
+    """Return a sentence for every target or baseline without numbers: which, why, and what helps."""
     lines = []
     for failure in audit.failures:
         remedy = "; the failure may be temporary: try again" if failure.transient else ""
         step = _STEPS.get(failure.step, failure.step)
         what = f"membership of {failure.target}" if failure.step == "attack_membership" else failure.target
-        lines.append(f"{what} was not audited, because {step} failed: {failure.reason}{remedy}")
+        if failure.role == "baseline":
+            lines.append(
+                f"baseline {failure.target} is missing, because {step} failed: {failure.reason}{remedy}; no attack "
+                "that it could explain is called a leak"
+            )
+        else:
+            lines.append(f"{what} was not audited, because {step} failed: {failure.reason}{remedy}")
     return lines
+
+
+def not_asked(audit: Audit) -> str:
+    """Return what no verdict of the audit is about; empty if every question was asked."""
+    if audit.verdicts and not any(v.question for v in audit.verdicts):
+        return (
+            "This audit was made before its questions were told apart: attacks without the scan were held against its "
+            "pixels, too, so what leaks to whoever has no scan may be missing here. Audit again."
+        )
+    missing = [meaning for question, meaning in QUESTIONS.items() if question not in findings.questions(audit)]
+    return f"Not asked, so not answered: {words.listed(missing)}." if missing and audit.verdicts else ""
 
 
 def conditions(audit: Audit) -> str:
@@ -92,12 +116,13 @@ def conditions(audit: Audit) -> str:
 
 def weak_attacks(audit: Audit) -> str:
     """Return a caveat about attacks that stay clearly below a baseline; empty if there are none."""
-    weak = sum(v.ci_high < 0.0 for v in audit.verdicts)
+    attacks = [v for v in audit.verdicts if v.attack.scans != MEMBERS]
+    weak = sum(v.ci_high < 0.0 for v in attacks)
     if not weak:
         return ""
     verb = "does" if weak == 1 else "do"
     return (
-        f"{weak} of {len(audit.verdicts)} attacks {verb} clearly worse than the best baseline, "
+        f"{weak} of {len(attacks)} attacks {verb} clearly worse than the best baseline, "
         "which does not use the trained model. That they found no leak says little about a better attack."
     )
 
@@ -126,26 +151,37 @@ def _headline(audit: Audit, target: TargetSummary) -> Headline:
     if target.doubt:
         doubt = f"It may not have been seen as it works: {target.doubt}."
         warning = f"{warning} {doubt}" if warning else doubt
+    if not target.n_train and any(v.question == MEMORISED for v in verdicts):
+        warning += (
+            f"{' ' if warning else ''}The training scans of this target are not known: what it remembers was asked of "
+            "the cohort's training scans, which need not be its own."
+        )
     return Headline(target=target.name, verdict=worst, advice=advice(audit, target), sentences=text, warning=warning)
 
 
 def _leaking(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
-    strongest = [_strongest(v) for v in _by_attribute(verdicts).values() if findings.severity(v) == LEAK]
-    first, others = strongest[0], strongest[1:]
+    first, *others = (_strongest(v) for v in _by_question(verdicts).values() if findings.severity(v) == LEAK)
     if first.looks and first.looks[0].verdict != LEAK:
         look = max((k for k in first.looks if k.verdict == LEAK), key=lambda k: k.excess)
         first = _as_seen_by(first, look)
     comparative = "better" if words.in_years(first.metric) else "higher"
-    means = (
-        "its weights to fine-tune"
-        if first.attack.access == "finetune"
-        else f"its {words.access_name(first.attack.access)}"
+    means = _MEANS.get(first.attack.access, f"its {words.access_name(first.attack.access)}")
+    attacker = (
+        f"an attacker with {means} and {words.percent(first.attack.fraction)} of the training scans reaches "
+        f"{words.metric_with_article(first.metric)} of {_amount(first.value, first)}"
     )
-    text = (
-        f"{name} gives away {_secret(first)}: an attacker with {means} and {words.percent(first.attack.fraction)} "
-        f"of the training scans reaches {words.metric_with_article(first.metric)} of {_amount(first.value, first)}, "
-        f"{_amount(first.excess, first)} {comparative} ({coverage} {_range(first)}) than without the trained model."
-    )
+    gain, bounds = _amount(first.excess, first), f"({coverage} {_range(first)})"
+    if first.attack.scans == MEMBERS:
+        text = (
+            f"{name} remembers {_secret(first)} of its own training patients: {attacker} on others of them, "
+            f"and does {gain} better on them than on patients it never saw {bounds} beyond what the same attack does "
+            "without its training."
+        )
+    else:
+        text = (
+            f"{name} gives away {_secret(first)}: {attacker}, {gain} {comparative} {bounds} than "
+            f"{_WITHOUT[first.attack.question]}."
+        )
     if others:
         text += f" It also gives away {words.listed([_short(v) for v in others])}."
     return text + _remainder(verdicts, (INCONCLUSIVE, NO_LEAK))
@@ -167,15 +203,16 @@ def _as_seen_by(verdict: Verdict, look: Look) -> Verdict:
 
 
 def _undecided(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
-    unsettled = [v for v in _by_attribute(verdicts).values() if findings.severity(v) == INCONCLUSIVE]
+    unsettled = [v for v in _by_question(verdicts).values() if findings.severity(v) == INCONCLUSIVE]
     if all(_would_clear(v) for group in unsettled for v in group if v.verdict == INCONCLUSIVE):
         return f"{name} could not be cleared: these attacks found no leak, but perhaps it was not seen as it works."
     unsettled = [group for group in unsettled if not all(_would_clear(v) for v in group if v.verdict == INCONCLUSIVE)]
     first = _strongest(unsettled[0])
     first = next((_as_seen_by(first, look) for look in first.looks if look.verdict == INCONCLUSIVE), first)
-    names = words.listed([words.attribute_name(v[0].attack.attribute) for v in unsettled], "or")
-    where = "" if len(unsettled) == 1 else f"for {words.attribute_name(first.attack.attribute)}, "
-    bounds = f"({_range(first)}{words.unit(first.metric)}, from {words.access_name(first.attack.access)})"
+    open_ = list(dict.fromkeys(words.attribute_name(v[0].attack.attribute) for v in unsettled))
+    names = words.listed(open_, "or")
+    where = "" if len(open_) == 1 else f"for {words.attribute_name(first.attack.attribute)}, "
+    bounds = f"({_range(first)}{words.unit(first.metric)}, {_from(first)})"
     tolerated = f"the tolerated {_amount(first.threshold, first)}"
     why = f"includes {tolerated}"
     if first.ci_high < first.threshold:
@@ -204,7 +241,7 @@ def _nothing_found(name: str, verdicts: Sequence[Verdict], coverage: str) -> str
         if alike:
             v = max(alike, key=lambda v: v.ci_high)
             what = "of error saved" if years else f"in {words.metric_name(v.metric)}"
-            where = words.attack_name(v.attack.attribute, v.attack.access)
+            where = words.attack_on(v.attack)
             none = f"none in {'years of error' if years else words.metric_name(v.metric)}"
             bounds.append(f"{_amount(v.ci_high, v)} {what} ({where})" if v.ci_high > 0.0 else none)
     found = (
@@ -230,10 +267,18 @@ def _remainder(verdicts: Sequence[Verdict], unmentioned: Sequence[str]) -> str:
     return text
 
 
+def _by_question(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
+    return _grouped(verdicts, lambda v: f"{v.attack.question} {v.attack.attribute}")
+
+
 def _by_attribute(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
+    return _grouped(verdicts, lambda v: v.attack.attribute)
+
+
+def _grouped(verdicts: Iterable[Verdict], key: Callable[[Verdict], str]) -> dict[str, list[Verdict]]:
     groups: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
-        groups.setdefault(verdict.attack.attribute, []).append(verdict)
+        groups.setdefault(key(verdict), []).append(verdict)
     return groups
 
 
@@ -258,4 +303,9 @@ def _short(verdict: Verdict) -> str:
     amount = f"{words.signed(verdict.excess, verdict.metric)}{words.unit(verdict.metric)}"
     bounds = words.interval(verdict.ci_low, verdict.ci_high, verdict.metric)
     gain = " of error saved" if words.in_years(verdict.metric) else ""
-    return f"{_secret(verdict)} ({amount}{gain} {bounds}, from {words.access_name(verdict.attack.access)})"
+    return f"{_secret(verdict)} ({amount}{gain} {bounds}, {_from(verdict)})"
+
+
+def _from(verdict: Verdict) -> str:
+    of = " of its training patients" if verdict.attack.scans == MEMBERS else ""
+    return f"from {words.access_name(verdict.attack.access)}{of}"

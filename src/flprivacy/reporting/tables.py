@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 
 from flprivacy.core.attributes import NO_ACCESS, SITE, AttackKey
 from flprivacy.core.audit import Audit, Look, MetricEstimate, Verdict
+from flprivacy.core.vocabulary import HOLDING, JOINT, MEMORISED, TOGETHER, TRAINING
 from flprivacy.reporting import findings
 
 
 @dataclass(frozen=True, kw_only=True)
 class GlanceRow:
-    """One target and way of access: its verdict for each attribute, None where there is none."""
+    """One target, question and way of access: its verdict for each attribute, None where there is none."""
 
     target: str
+    question: str
     access: str
     verdicts: tuple[Verdict | None, ...]
 
@@ -46,20 +49,55 @@ def judged_attributes(audit: Audit) -> tuple[str, ...]:
 
 
 def glance(audit: Audit) -> tuple[GlanceRow, ...]:
-    """Return the verdicts as a matrix: a row per target and access, a column per judged attribute.
+    """Return the verdicts as a matrix: a row per question, target and access, a column per judged attribute.
 
     Where an attribute was judged at several exposed fractions, the largest counts.
     """
     columns = judged_attributes(audit)
     by_fraction = sorted(audit.verdicts, key=lambda v: v.attack.fraction)
-    found = {(v.attack.target, v.attack.access, v.attack.attribute): v for v in by_fraction}
+    found = {(v.attack.question, v.attack.target, v.attack.access, v.attack.attribute): v for v in by_fraction}
     ways = dict.fromkeys(way for attribute in columns for way in findings.accesses(audit, attribute))
     rows = []
+    for names in product(findings.questions(audit), [target.name for target in findings.targets(audit)], ways):
+        cells = tuple(found.get((*names, attribute)) for attribute in columns)
+        if any(cells):
+            rows.append(GlanceRow(question=names[0], target=names[1], access=names[2], verdicts=cells))
+    return tuple(rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandoverRow:
+    """One target: the gravest verdict on handing it to each kind of recipient, and what these would learn."""
+
+    target: str
+    cells: tuple[tuple[str, tuple[str, ...]], ...]  # verdict (empty: not asked), and the attributes that it is about
+
+
+def recipients(audit: Audit) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return who may be given a target -> the (question, access) that are about them; only those that were asked."""
+    asked = {(v.attack.question, v.attack.access) for v in audit.verdicts}
+    found = {
+        who: tuple(pair for pair in sorted(asked) if pair in pairs)
+        for who, pairs in (
+            ("sees its answers, has no scan", {(TRAINING, "outputs"), (TRAINING, TOGETHER)}),
+            ("gets its weights or features, has no scan", {(TRAINING, "features"), (TRAINING, "finetune")}),
+            ("holds the scan and gets the model", {(HOLDING, JOINT)}),
+            ("asks about its own training patients", {pair for pair in asked if pair[0] == MEMORISED}),
+        )
+    }
+    return {who: pairs for who, pairs in found.items() if pairs}
+
+
+def handover(audit: Audit) -> tuple[HandoverRow, ...]:
+    """Return the verdicts by who would be given the target: a row per target, a cell per kind of :func:`recipients`."""
+    rows = []
     for target in findings.targets(audit):
-        for way in ways:
-            cells = tuple(found.get((target.name, way, attribute)) for attribute in columns)
-            if any(cells):
-                rows.append(GlanceRow(target=target.name, access=way, verdicts=cells))
+        cells = []
+        for pairs in recipients(audit).values():
+            about = [v for v in findings.decided(audit, target.name) if (v.attack.question, v.attack.access) in pairs]
+            worst = findings.severity(about)
+            cells.append((worst, tuple(dict.fromkeys(v.attack.attribute for v in about if v.verdict == worst))))
+        rows.append(HandoverRow(target=target.name, cells=tuple(cells)))
     return tuple(rows)
 
 
@@ -72,8 +110,9 @@ def attacked_attributes(audit: Audit) -> tuple[str, ...]:
 def strengths(audit: Audit, name: str, attribute: str) -> tuple[MetricEstimate, ...]:
     """Return how strong the attacks on a baseline are, one for each access, at the deciding fraction and metric."""
     ways = (*findings.accesses(audit, attribute), NO_ACCESS)
-    wanted = name, attribute, findings.decisive_fraction(audit, attribute), findings.decisive_metric(audit, attribute)
-    found = [m for m in audit.metrics if (m.attack.target, m.attack.attribute, m.attack.fraction, m.metric) == wanted]
+    fraction, metric = findings.decisive_fraction(audit, attribute) or 0.0, findings.decisive_metric(audit, attribute)
+    wanted = [AttackKey(target=name, attribute=attribute, access=way, fraction=fraction) for way in ways]
+    found = [m for m in audit.metrics if m.attack in wanted and m.metric == metric]
     return tuple(sorted(found, key=lambda m: ways.index(m.attack.access)))
 
 

@@ -19,7 +19,8 @@ def headline(audit: Audit) -> list[str]:
 
     The lines are text, not rich markup: a target may be called ``[red]``.
     """
-    lines = [sentences.overall(audit), *(f"{WARNING} {line}" for line in sentences.failure_lines(audit))]
+    lines = [sentences.overall(audit)]
+    lines += [f"{WARNING} {line}" for line in sentences.failure_lines(audit)]
     lines += membership.lines(audit)
     for found in sentences.headlines(audit):
         glyph = words.GLYPHS.get(found.verdict, "\N{MIDDLE DOT}")
@@ -29,7 +30,9 @@ def headline(audit: Audit) -> list[str]:
     lines += asides.ranking_lines(audit)
     caveat = sentences.weak_attacks(audit)
     useless = [f"{WARNING} {name}: {text}" for name, text in advice.useless(audit).items()]
-    closing = [text for text in (caveat, advice.family(audit), sentences.conditions(audit)) if text]
+    closing = [
+        text for text in (sentences.not_asked(audit), caveat, advice.family(audit), sentences.conditions(audit)) if text
+    ]
     return [*lines, *useless, *closing]
 
 
@@ -75,7 +78,7 @@ def _name_lines(target: TargetSummary, utility: float | None) -> list[Text]:
 
 def _cells(verdict: Verdict, *, with_fraction: bool) -> list[Text]:
     metric = verdict.metric
-    attack = f"{words.attribute_name(verdict.attack.attribute)}, {words.access_name(verdict.attack.access)}"
+    attack = words.attack_on(verdict.attack)
     if with_fraction:
         attack += f", {words.percent(verdict.attack.fraction)}"
     bounds = words.interval(verdict.ci_low, verdict.ci_high, metric)

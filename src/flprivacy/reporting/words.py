@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from flprivacy.core.attributes import attribute_of, metric_of
+from flprivacy.core.attributes import MEMBERS, AttackKey, attribute_of, metric_of
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, ExcessEstimate, Look, MetricEstimate, TargetSummary
+from flprivacy.core.vocabulary import QUESTIONS
 from flprivacy.reporting.findings import partly_loaded
 
 MINUS, EPSILON, WARNING = "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER EPSILON}", "\N{WARNING SIGN}"
@@ -38,6 +39,18 @@ def access_name(access: str) -> str:
 def attack_name(attribute: str, access: str) -> str:
     """Return an attack as "site from features"."""
     return f"{attribute_name(attribute)} from {access_name(access)}"
+
+
+def question_title(question: str) -> str:
+    """Return a question as a heading, such as "What training put in, for whoever has no scan"."""
+    asked = QUESTIONS[question]
+    return f"{asked[0].upper()}{asked[1:]}"
+
+
+def attack_on(attack: AttackKey) -> str:
+    """Return an attack as "site from features", with "own patients" where it is judged on members."""
+    who = ", own patients" if attack.scans == MEMBERS else ""
+    return f"{attack_name(attack.attribute, attack.access)}{who}"
 
 
 def metric_name(metric: str) -> str:

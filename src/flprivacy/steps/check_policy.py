@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flprivacy.core.artifacts import AUDIT_FILE
-from flprivacy.core.audit import LEAK, Audit
+from flprivacy.core.audit import INCONCLUSIVE, LEAK, Audit
 from flprivacy.core.errors import AuditError, PolicyError
 from flprivacy.core.events import emit
 
@@ -21,12 +21,17 @@ def check_policy(*, audit: Path, report: Path, fail_on_leak: bool = False) -> in
 
     Raises:
         PolicyError: there is a leak, and the run asks to fail on it.
-        AuditError: a target has no numbers.
+        AuditError: a target or baseline has no numbers.
     """
     emit("result", audit=str(audit), report=str(report))
     found = Audit.read(audit / AUDIT_FILE)
     leaks = [v for v in found.verdicts if v.verdict == LEAK]
     members = [one for one in found.membership if one.verdict == LEAK]
+    unsettled = sum(v.verdict == INCONCLUSIVE for v in found.verdicts)
+    if unsettled and not leaks and not members:
+        emit(
+            "note", text=f"no leak was established, but {unsettled} of {len(found.verdicts)} verdicts are inconclusive"
+        )
     if members and fail_on_leak:
         first = members[0]
         raise PolicyError(
@@ -42,5 +47,8 @@ def check_policy(*, audit: Path, report: Path, fail_on_leak: bool = False) -> in
     if found.failures:
         listed = "; ".join(f"{f.target}: {f.reason}" for f in found.failures)
         again = " (to try again, raise the parameter 'attempt')" if any(f.transient for f in found.failures) else ""
-        raise AuditError(f"{len(found.failures)} target(s) could not be audited, the others were: {listed}{again}")
+        what = " or baseline(s)" if any(f.role == "baseline" for f in found.failures) else ""
+        raise AuditError(
+            f"{len(found.failures)} target(s){what} could not be audited, the others were: {listed}{again}"
+        )
     return len(leaks) + len(members)

@@ -64,6 +64,8 @@ def compare_audits(*, audit: Path, found: Path, compared: Path) -> StepResult:
     change.write(compared / CHANGE_FILE)
     for one in change.targets:
         LOGGER.info("%s: %s; %s", one.target, one.verdict, one.reason)
+        if one.note:
+            LOGGER.warning("%s: %s", one.target, one.note)
     emit("note", text=f"since the last audit: {change.verdict} ({change.reason})")
     return StepResult(parameters={"Output": change.verdict}, metadata={"compared": {"change": change.verdict}})
 
@@ -116,7 +118,17 @@ def _compare(
         if may_try_again():
             raise
         return _without(one, NOT_COMPARABLE, f"its last audit could not be fetched: {error}")
-    return replace(_without(one, "", ""), attacks=tuple(attacks))
+    return replace(_without(one, "", ""), attacks=tuple(attacks), note=_older(before))
+
+
+def _older(before: Audit) -> str:
+    """Say of an audit that was made before its questions were told apart what may be compared; empty of others."""
+    if any(v.question for v in before.verdicts):
+        return ""
+    return (
+        "its last audit held attacks without the scan against pixels, too, so its verdicts answered another question; "
+        "the attacks themselves are compared as ever"
+    )
 
 
 def _earlier(folder: Path, previous: PreviousAudit) -> tuple[Audit, Path]:

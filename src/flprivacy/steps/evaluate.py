@@ -33,6 +33,7 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import write_json
 from flprivacy.core.scores import ScoreTable, read_scores
 from flprivacy.core.target import TARGET_FILE, TargetRecord
+from flprivacy.core.target_source import CUSTOM
 from flprivacy.core.vocabulary import BASELINE_TOPOLOGIES
 from flprivacy.execution.container import StepResult, confusion_metadata
 from flprivacy.execution.isolation import read_failure
@@ -43,7 +44,7 @@ from flprivacy.storage.code_fingerprint import library_versions
 from flprivacy.storage.places import open_store
 from flprivacy.study.audit_keys import attack_identity, audit_key
 from flprivacy.study.config import StudyConfig
-from flprivacy.study.plan import Plan
+from flprivacy.study.plan import Plan, own_baseline
 from flprivacy.targets.folder import read_record
 
 
@@ -151,21 +152,38 @@ def _compute(folders: Sequence[Path]) -> dict[str, str]:
 
 
 def _failures(folders: Sequence[Path], membership: Sequence[Path], run: Plan) -> tuple[TargetFailure, ...]:
-    """Return which targets failed, in order of name; each once, by the first step that failed.
+    """Return which targets and baselines failed, in order of name; each once, by the first step that failed.
 
     Raises:
-        AuditError: a baseline failed, without which nothing can be said; or every target did.
+        AuditError: every target did.
     """
-    found = [failure for folder in folders if (failure := read_failure(folder)) is not None]
-    for failure in found:
-        config = run.study.targets.get(failure.target)
-        if config is not None and config.topology in BASELINE_TOPOLOGIES:
-            raise AuditError(f"baseline {failure.target}, which targets are compared with: {failure.reason}")
+    found = [
+        replace(failure, role="baseline" if _is_baseline(failure.target, run) else "target")
+        for folder in folders
+        if (failure := read_failure(folder)) is not None
+    ]
     if found and not any(_is_target(folder) for folder in folders):
         raise AuditError("; ".join(f"{f.target}: {f.reason}" for f in found))
     later = [failure for folder in membership if (failure := read_failure(folder)) is not None]
     first = {failure.target: failure for failure in (*later, *found)}
     return tuple(sorted(first.values(), key=lambda failure: failure.target))
+
+
+def _is_baseline(name: str, run: Plan) -> bool:
+    config = run.study.targets.get(name)
+    return config is not None and config.topology in BASELINE_TOPOLOGIES
+
+
+def _lacking(run: Plan, failures: Sequence[TargetFailure]) -> dict[str, str]:
+    """Return target -> which of its baselines failed and why; only targets of which one did."""
+    study, failed = run.study, {f.target: f.reason for f in failures if f.role == "baseline"}
+    lacking: dict[str, str] = {}
+    for name, config in study.targets.items():
+        for baseline, reason in failed.items():
+            same = study.targets[baseline].architecture == config.architecture
+            if same and (config.architecture != CUSTOM or baseline == own_baseline(name)):
+                lacking[name] = f"baseline {baseline!r}, which could explain it, failed: {reason}"
+    return lacking
 
 
 def _is_target(folder: Path) -> bool:
@@ -200,7 +218,7 @@ def _audit(
     records: dict[str, TargetRecord],
     failures: tuple[TargetFailure, ...],
 ) -> Audit:
-    found = audit_attributes(tables, curves, config=run.study.audit)
+    found = audit_attributes(tables, curves, config=run.study.audit, lacking=_lacking(run, failures))
     return Audit(
         name=run.study.name,
         cohort_name=cohort.meta.name,

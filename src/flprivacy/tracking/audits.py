@@ -9,10 +9,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
 from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, SCORES_FOLDER
-from flprivacy.core.attributes import METRICS, metric_of
+from flprivacy.core.attributes import MEMBERS, METRICS, metric_of
 from flprivacy.core.audit import (
     INCONCLUSIVE,
     LEAK,
+    NO_LEAK,
     Audit,
     Curve,
     ExcessEstimate,
@@ -81,8 +82,11 @@ def _parent_tags(audit: Audit, change: AuditChange | None) -> dict[str, str]:
         "audit.command": str(audit.provenance.get("command", "")),
         "audit.leaks": str(verdicts.count(LEAK)),
         "audit.inconclusive": str(verdicts.count(INCONCLUSIVE)),
+        "audit.verdict": _gravest(verdicts),  # no leak is no clearance where nothing is settled
     }
     tags |= {f"audit.membership.{f.target}.{f.level}": f.verdict for f in audit.membership if f.verdict}
+    for question in dict.fromkeys(v.question for v in audit.verdicts if v.question):
+        tags[f"audit.verdict.{question}"] = _gravest([v.verdict for v in audit.verdicts if v.question == question])
     for target in audit.targets:
         if target.role == "target" and target.name in keys:
             tags |= {f"{KEY_TAG}.{target.name}": keys[target.name], f"{TARGET_TAG}.{target.name}": target.digest}
@@ -92,6 +96,10 @@ def _parent_tags(audit: Audit, change: AuditChange | None) -> dict[str, str]:
     return tags
 
 
+def _gravest(verdicts: Sequence[str]) -> str:
+    return next((word for word in (LEAK, INCONCLUSIVE, NO_LEAK) if word in verdicts), "not judged")
+
+
 def _log_parent(
     client: MlflowClient, run: str, audit: Audit, folder: Path, report: Path, change: AuditChange | None
 ) -> None:
@@ -99,7 +107,7 @@ def _log_parent(
     for target in audit.targets:
         metrics |= {f"{target.name}.{k}": v for k, v in _target_metrics(target).items()}
     for verdict in audit.verdicts:
-        stem = f"{verdict.attack.target}.{verdict.attack.attribute}.{verdict.attack.access}"
+        stem = f"{verdict.attack.target}.{verdict.attack.attribute}.{_access(verdict)}"
         metrics |= {
             f"{stem}.{verdict.metric}": verdict.value,
             f"{stem}.excess_{METRICS[verdict.metric].key}": verdict.excess,
@@ -202,7 +210,7 @@ def _log_child(
         "audit.best_baseline": verdict.baseline,
         "audit.tensors_matched": f"{target.tensors_matched} of {target.tensors_total}",
     }
-    name = f"{target.name} x {verdict.attack.attribute} ({verdict.attack.access})"
+    name = f"{target.name} x {verdict.attack.attribute} ({_access(verdict)})"
     with open_run(client, experiment, name, tags, parent=parent) as run:
         _log(client, run, _target_metrics(target) | _attack_metrics(audit, verdict), params)
         _log_curves(client, run, [c for c in audit.curves if _same_attack(c, verdict)], verdict)
@@ -211,8 +219,18 @@ def _log_child(
                 client.log_artifact(run, str(figure))
 
 
+def _access(verdict: Verdict) -> str:
+    """Return how a target was attacked, and whether that is judged on its own training patients."""
+    return f"{verdict.attack.access}{'.members' if verdict.attack.scans == MEMBERS else ''}"
+
+
 def _figures(report: Path, verdict: Verdict) -> list[Path]:
-    """Return the drawn figures of one target and attack: its confusion matrix and the attack's curves."""
+    """Return the drawn figures of one target and attack: its confusion matrix and the attack's curves.
+
+    None where the attack is judged on members: they are of held-out scans.
+    """
+    if verdict.attack.scans == MEMBERS:
+        return []
     attack = f"{verdict.attack.attribute}-{verdict.attack.access}"
     names = (f"confusion-{attack}-{verdict.attack.target}.png", f"curves-{attack}.png")
     return [path for name in names if (path := report / "figures" / name).is_file()]

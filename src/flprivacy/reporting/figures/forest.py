@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from flprivacy.core.attributes import MEMBERS
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, Verdict
 from flprivacy.reporting import findings, words
 from flprivacy.reporting.figures import style
@@ -17,8 +18,9 @@ _FILL_STYLES = {LEAK: "full", INCONCLUSIVE: "left", NO_LEAK: "none"}
 
 
 @styled
-def excess_forest(audit: Audit) -> Figure:
-    """Draw every verdict's excess with its interval: a panel per attribute, a row per target and attack.
+def excess_forest(audit: Audit, *, question: str) -> Figure:
+    """Draw the excess of every verdict on a question with its interval: a panel per attribute, a row per target and
+    attack.
 
     A filled mark is a leak, a half-filled one undecided, a hollow one no leak found. The dashed line is the excess
     that the policy tolerates. Panels in the same metric share their axis.
@@ -27,7 +29,11 @@ def excess_forest(audit: Audit) -> Figure:
     groups = [
         sorted(rows, key=lambda v: (v.attack.fraction, position.get(v.attack.target, len(position))))
         for attribute in findings.attributes(audit)
-        if (rows := [v for v in findings.verdicts(audit) if v.attack.attribute == attribute])
+        if (
+            rows := [
+                v for v in findings.verdicts(audit) if (v.attack.question, v.attack.attribute) == (question, attribute)
+            ]
+        )
     ]
     several_fractions = len({v.attack.fraction for v in audit.verdicts}) > 1
     names = [[_row_name(v, with_fraction=several_fractions) for v in rows] for rows in groups]
@@ -84,7 +90,8 @@ def _dress(axes: Axes, rows: Sequence[Verdict]) -> None:
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(7))
     unit = "years of error saved" if words.in_years(metric) else words.metric_name(metric)
-    axes.set_xlabel(f"excess over the best baseline, {unit}")
+    what = "on training beyond other patients, over" if rows[0].attack.scans == MEMBERS else "over"
+    axes.set_xlabel(f"excess {what} the best baseline, {unit}")
 
 
 def _row_name(verdict: Verdict, *, with_fraction: bool) -> str:

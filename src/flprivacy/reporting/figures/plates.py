@@ -18,9 +18,20 @@ from flprivacy.reporting.figures.membership import curves_of as membership_curve
 from flprivacy.reporting.figures.membership import membership_roc
 from flprivacy.reporting.figures.scatter import age_scatter, scatters_of
 from flprivacy.reporting.figures.utility import traded, utility_leakage
-from flprivacy.reporting.findings import accesses, attributes, order, targets, utilities, verdicts
+from flprivacy.reporting.findings import accesses, attributes, order, questions, targets, utilities, verdicts
 from flprivacy.reporting.membership import area
-from flprivacy.reporting.words import access_name, attack_name, in_years, interval, metric_name, number, signed, unit
+from flprivacy.reporting.words import (
+    access_name,
+    attack_name,
+    attack_on,
+    in_years,
+    interval,
+    metric_name,
+    number,
+    question_title,
+    signed,
+    unit,
+)
 
 _DOTS_PER_INCH = 120
 MEMBERSHIP, FOREST, UTILITY = "membership", "forest", "utility"
@@ -72,17 +83,18 @@ def _membership(audit: Audit) -> list[Plate]:
 
 
 def _forest(audit: Audit) -> list[Plate]:
-    rows = verdicts(audit)
-    if not rows:
-        return []
-    alt = "Excess over the best baseline. " + "; ".join(
-        f"{v.attack.target}, {attack_name(v.attack.attribute, v.attack.access)}: {signed(v.excess, v.metric)}"
-        f"{unit(v.metric)} {interval(v.ci_low, v.ci_high, v.metric)}, {v.verdict}"
-        for v in rows
-    )
-    title = "What each target adds to the best baseline"
-    draw = partial(excess_forest, audit)
-    return [Plate(name="excess", section=FOREST, title=title, alt=alt, prominent=True, draw=draw)]
+    found = []
+    for question in questions(audit):
+        alt = "Excess over the best baseline. " + "; ".join(
+            f"{v.attack.target}, {attack_on(v.attack)}: {signed(v.excess, v.metric)}"
+            f"{unit(v.metric)} {interval(v.ci_low, v.ci_high, v.metric)}, {v.verdict}"
+            for v in verdicts(audit)
+            if v.attack.question == question
+        )
+        title = question_title(question)
+        draw = partial(excess_forest, audit, question=question)
+        found.append(Plate(name=f"excess-{question}", section=FOREST, title=title, alt=alt, prominent=True, draw=draw))
+    return found
 
 
 def _utility(audit: Audit) -> list[Plate]:

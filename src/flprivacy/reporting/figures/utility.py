@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from flprivacy.core.attributes import HELD_OUT
 from flprivacy.core.audit import LEAK, Audit, Verdict
 from flprivacy.reporting import findings, words
 from flprivacy.reporting.figures import style
@@ -34,7 +35,8 @@ def traded(audit: Audit) -> dict[str, tuple[Verdict, ...]]:
         rows = [
             v
             for v in findings.verdicts(audit)
-            if (v.attack.attribute, v.attack.fraction) == (attribute, fraction) and v.attack.target in known
+            if (v.attack.attribute, v.attack.fraction, v.attack.scans) == (attribute, fraction, HELD_OUT)
+            and v.attack.target in known
         ]
         if rows:
             found[attribute] = tuple(rows)

@@ -1,0 +1,130 @@
+"""Who would learn what: the page and the terminal tell the questions apart, and say which were not asked."""
+
+from dataclasses import replace
+
+import pytest
+from example_audit import example_audit
+from report_page import Page
+
+from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetFailure
+from flprivacy.reporting import sentences
+from flprivacy.reporting.advice import advice
+from flprivacy.reporting.html import render
+from flprivacy.reporting.tables import handover, recipients
+from flprivacy.reporting.terminal import headline
+
+WHO = (
+    "sees its answers, has no scan",
+    "gets its weights or features, has no scan",
+    "holds the scan and gets the model",
+    "asks about its own training patients",
+)
+
+
+@pytest.fixture(scope="module")
+def asked() -> Audit:
+    """All three questions; federated remembers its patients, and everything else is central's alone."""
+    found = example_audit(
+        n_sites=3,
+        attributes=("site", "sex"),
+        accesses=("features", "outputs", "joint"),
+        fractions=(0.25,),
+        remembers="federated",
+    )
+    planted = {("central", "training", "features"), ("federated", "memorised", "features")}
+    verdicts = tuple(
+        replace(v, verdict=LEAK if (v.attack.target, v.question, v.attack.access) in planted else NO_LEAK)
+        for v in found.verdicts
+    )
+    return replace(found, verdicts=verdicts)
+
+
+def test_the_first_table_says_which_model_may_be_given_to_whom(asked: Audit) -> None:
+    assert tuple(recipients(asked)) == WHO
+    rows = {row.target: [verdict for verdict, _ in row.cells] for row in handover(asked)}
+    assert rows == {
+        "siloed": [NO_LEAK] * 4,
+        "central": [NO_LEAK, LEAK, NO_LEAK, NO_LEAK],
+        "federated": [NO_LEAK, NO_LEAK, NO_LEAK, LEAK],
+    }
+    page = Page(render(asked))
+    head, *cells = page.table("handover").rows
+    assert tuple(head[1:]) == WHO
+    assert cells[1] == ["central", "○ no leak found", "● leak site and sex", "○ no leak found", "○ no leak found"]
+    assert page.sections["found"].index("Which model may be given to whom") < page.sections["found"].index(
+        "central leaks"
+    )
+
+
+def test_tables_and_figures_are_grouped_by_question(asked: Audit) -> None:
+    page = Page(render(asked))
+    titles = [
+        "What training put in, for whoever has no scan",
+        "What the model adds for whoever holds the scan",
+        "What the model remembers of its own training patients",
+    ]
+    for name in ("glance", "verdicts"):
+        assert [row[0] for row in page.table(name).rows if row[0] in titles] == titles
+    assert [image["alt"] for image in page.tags("img") if image["alt"].startswith("Excess over")][2].count(
+        "own patients"
+    )
+    stated = [a["data-attack"] for a in page.table("verdicts").attributes if "data-attack" in a]
+    assert len(stated) == len(asked.verdicts)
+    assert "site features 0.25 members" in stated
+
+
+def test_who_remembers_its_patients_is_told_so_with_what_is_reached_on_others(asked: Audit) -> None:
+    (one,) = [h for h in sentences.headlines(asked) if h.target == "federated"]
+    assert one.advice.startswith(
+        "federated leaks the hospital that a scan comes from and the patient's sex, of its own training patients, to "
+        "whoever is given its weights or its features without the scan: do not give it"
+    )
+    clear = "whoever sees its answers without the scan or whoever holds both the model and the scan"
+    assert one.advice.endswith(f"No leak was found to {clear}.")
+    assert "federated remembers the hospital that a scan comes from of its own training patients" in one.sentences
+    row = next(
+        row
+        for a, row in zip(
+            *(getattr(Page(render(asked)).table("verdicts"), n) for n in ("attributes", "rows")), strict=True
+        )
+        if a.get("data-attack") == "site features 0.25 members" and a["data-target"] == "federated"
+    )
+    assert row[2].endswith("others 0.297")
+
+
+def test_a_question_that_nobody_asked_is_named(asked: Audit) -> None:
+    assert sentences.not_asked(asked) == ""
+    without = replace(asked, verdicts=tuple(v for v in asked.verdicts if v.question != "holding"))
+    text = "Not asked, so not answered: what the model adds for whoever holds the scan."
+    assert sentences.not_asked(without) == text
+    assert text in headline(without)
+    assert text in Page(render(without)).sections["found"]
+
+
+def test_an_audit_made_before_questions_were_told_apart_says_so(asked: Audit) -> None:
+    old = replace(asked, verdicts=tuple(replace(v, question="") for v in asked.verdicts if v.question == "training"))
+    assert sentences.not_asked(old).startswith("This audit was made before its questions were told apart")
+
+
+def test_an_audit_that_settles_nothing_does_not_read_as_harmless(asked: Audit) -> None:
+    nothing = replace(asked, verdicts=tuple(replace(v, verdict=INCONCLUSIVE) for v in asked.verdicts))
+    assert headline(nothing)[0].startswith("Nothing is settled")
+    assert {verdict for row in handover(nothing) for verdict, _ in row.cells} == {INCONCLUSIVE}
+    target = next(t for t in nothing.targets if t.name == "central")
+    assert "do not release it on this" in advice(nothing, target)
+
+
+def test_a_baseline_that_failed_is_a_line_of_its_own(asked: Audit) -> None:
+    failed = TargetFailure(target="untrained", step="attack_attributes", reason="constant features", role="baseline")
+    (line,) = sentences.failure_lines(replace(asked, failures=(failed,)))
+    assert line.startswith(
+        "baseline untrained is missing, because the attack on it failed: constant features; no attack"
+    )
+
+
+def test_where_training_scans_are_not_known_that_is_said_of_what_is_remembered(asked: Audit) -> None:
+    assert not any("are not known" in one.warning for one in sentences.headlines(asked))
+    unknown = replace(asked, targets=tuple(replace(t, n_train=0) for t in asked.targets))
+    assert all("training scans of this target are not known" in one.warning for one in sentences.headlines(unknown))
+    unasked = replace(unknown, verdicts=tuple(v for v in unknown.verdicts if v.question != "memorised"))
+    assert not any(one.warning for one in sentences.headlines(unasked))
