@@ -7,7 +7,7 @@ from example_audit import example_audit
 from report_page import Page
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetFailure
-from flprivacy.reporting import sentences
+from flprivacy.reporting import asides, sentences
 from flprivacy.reporting.advice import advice
 from flprivacy.reporting.html import render
 from flprivacy.reporting.tables import handover, recipients
@@ -93,17 +93,17 @@ def test_who_remembers_its_patients_is_told_so_with_what_is_reached_on_others(as
 
 
 def test_a_question_that_nobody_asked_is_named(asked: Audit) -> None:
-    assert sentences.not_asked(asked) == ""
+    assert asides.not_asked(asked) == ""
     without = replace(asked, verdicts=tuple(v for v in asked.verdicts if v.question != "holding"))
     text = "Not asked, so not answered: what the model adds for whoever holds the scan."
-    assert sentences.not_asked(without) == text
+    assert asides.not_asked(without) == text
     assert text in headline(without)
     assert text in Page(render(without)).sections["found"]
 
 
 def test_an_audit_made_before_questions_were_told_apart_says_so(asked: Audit) -> None:
     old = replace(asked, verdicts=tuple(replace(v, question="") for v in asked.verdicts if v.question == "training"))
-    assert sentences.not_asked(old).startswith("This audit was made before its questions were told apart")
+    assert asides.not_asked(old).startswith("This audit was made before its questions were told apart")
 
 
 def test_an_audit_that_settles_nothing_does_not_read_as_harmless(asked: Audit) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from flprivacy.core.audit import Audit
 from flprivacy.reporting import sentences, words
 from flprivacy.reporting.advice import family
-from flprivacy.reporting.asides import ranking_lines
+from flprivacy.reporting.asides import not_asked, ranking_lines
 from flprivacy.reporting.terminal import headline, summary_table
 
 
@@ -103,7 +103,7 @@ def test_headline_is_the_pages(audit: Audit) -> None:
         for h in sentences.headlines(audit)
         for line in (f"{words.GLYPHS[h.verdict]} {h.advice}", f"  {h.sentences}")
     ]
-    assert lines[1:-3] == [*of_targets, *ranking_lines(audit), sentences.not_asked(audit)]
+    assert lines[1:-3] == [*of_targets, *ranking_lines(audit), not_asked(audit)]
     assert "Not asked, so not answered: what the model adds for whoever holds the scan" in lines[-4]
 
 

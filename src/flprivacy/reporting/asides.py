@@ -1,8 +1,20 @@
-"""What is worth knowing beside the verdicts: which target gives away most."""
+"""What is worth knowing beside the verdicts: what was not asked, and which target gives away most."""
 
 from flprivacy.core.attributes import AttackKey, metric_of
 from flprivacy.core.audit import Audit, ExcessEstimate
+from flprivacy.core.vocabulary import QUESTIONS
 from flprivacy.reporting import findings, words
+
+
+def not_asked(audit: Audit) -> str:
+    """Return what no verdict of the audit is about; empty if every question was asked."""
+    if audit.verdicts and not any(v.question for v in audit.verdicts):
+        return (
+            "This audit was made before its questions were told apart: attacks without the scan were held against its "
+            "pixels, too, so what leaks to whoever has no scan may be missing here. Audit again."
+        )
+    missing = [meaning for question, meaning in QUESTIONS.items() if question not in findings.questions(audit)]
+    return f"Not asked, so not answered: {words.listed(missing)}." if missing and audit.verdicts else ""
 
 
 def ranking_lines(audit: Audit) -> tuple[str, ...]:

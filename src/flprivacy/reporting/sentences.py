@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from flprivacy.core.attributes import MEMBERS, attribute_of
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
 from flprivacy.core.target_source import UNKNOWN
-from flprivacy.core.vocabulary import HOLDING, MEMORISED, QUESTIONS, TRAINING
+from flprivacy.core.vocabulary import HOLDING, MEMORISED, TRAINING
 from flprivacy.reporting import findings, membership, words
 from flprivacy.reporting.advice import advice
 
@@ -87,17 +87,6 @@ def failure_lines(audit: Audit) -> list[str]:
         else:
             lines.append(f"{what} was not audited, because {step} failed: {failure.reason}{remedy}")
     return lines
-
-
-def not_asked(audit: Audit) -> str:
-    """Return what no verdict of the audit is about; empty if every question was asked."""
-    if audit.verdicts and not any(v.question for v in audit.verdicts):
-        return (
-            "This audit was made before its questions were told apart: attacks without the scan were held against its "
-            "pixels, too, so what leaks to whoever has no scan may be missing here. Audit again."
-        )
-    missing = [meaning for question, meaning in QUESTIONS.items() if question not in findings.questions(audit)]
-    return f"Not asked, so not answered: {words.listed(missing)}." if missing and audit.verdicts else ""
 
 
 def conditions(audit: Audit) -> str:

@@ -31,7 +31,7 @@ def headline(audit: Audit) -> list[str]:
     caveat = sentences.weak_attacks(audit)
     useless = [f"{WARNING} {name}: {text}" for name, text in advice.useless(audit).items()]
     closing = [
-        text for text in (sentences.not_asked(audit), caveat, advice.family(audit), sentences.conditions(audit)) if text
+        text for text in (asides.not_asked(audit), caveat, advice.family(audit), sentences.conditions(audit)) if text
     ]
     return [*lines, *useless, *closing]
 
