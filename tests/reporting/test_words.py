@@ -34,8 +34,8 @@ def _sentence(*verdicts: Verdict) -> str:
 def test_leak_names_secret_means_strength_excess_and_interval() -> None:
     assert _sentence(_verdict(LEAK)) == (
         "central gives away the hospital that a scan comes from: an attacker with its features and 10% of the "
-        "training scans reaches a weighted F1 of 0.500, 0.200 higher (90% interval 0.150 to 0.250) than without the "
-        "trained model."
+        "training scans reaches a weighted F1 of 0.500, 0.200 higher (90% interval 0.150 to 0.250) than without its "
+        "training."
     )
 
 
