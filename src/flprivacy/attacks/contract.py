@@ -136,7 +136,7 @@ def _by_task(
 
 def _other(taken: str, best: str, why: str) -> str:
     return (
-        f"takes {taken}, but was trained on {best}, for {why}; state input_range={best}, or the values that it was "
+        f"it takes {taken}, but was trained on {best}, for {why}; state input_range={best}, or the values that it was "
         "trained on (LOW..HIGH, what air and bone are)"
     )
 

@@ -89,7 +89,7 @@ def target_import(location: str, folder: Path, store: str, **facts: Any) -> None
     """
     from flprivacy.core.target_source import source_of
     from flprivacy.launch.parameters import target_source
-    from flprivacy.targets.given import bring_target, describe_match
+    from flprivacy.targets.given import bring_target, describe_match, remark
 
     check_new(folder)
     source = target_source(location)
@@ -98,6 +98,8 @@ def target_import(location: str, folder: Path, store: str, **facts: Any) -> None
     source = source_of(source.location, source.facts() | given, location)
     record = bring_target(source, store, name=folder.name, out=folder)
     click.echo(f"{folder}: {describe_match(record)}, digest {record.digest}")
+    if remark(record):
+        click.echo(f"note: {remark(record)}", err=True)
 
 
 @target.command("push")

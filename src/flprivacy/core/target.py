@@ -5,6 +5,7 @@ from typing import Any
 
 TARGET_FILE = "target.json"
 SCHEMA_VERSION = 1
+KERAS2 = "Keras archive of Keras 2"  # format of a file that was translated
 
 
 @dataclass(frozen=True, kw_only=True)

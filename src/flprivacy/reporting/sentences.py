@@ -137,7 +137,7 @@ def _headline(audit: Audit, target: TargetSummary) -> Headline:
         warning = f"Not a whole model: {warning}. The numbers may describe a partly untrained network."
     if target.architecture == UNKNOWN:
         warning = _WITHOUT_TWIN
-    if target.doubt:
+    if target.doubt and worst != INCONCLUSIVE:  # else it is the advice
         doubt = f"It may not have been seen as it works: {target.doubt}."
         warning = f"{warning} {doubt}" if warning else doubt
     if not target.n_train and any(v.question == MEMORISED for v in verdicts):

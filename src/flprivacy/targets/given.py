@@ -9,7 +9,7 @@ from pathlib import Path
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError, TargetError, naming
 from flprivacy.core.events import emit
-from flprivacy.core.target import TARGET_FILE, TargetRecord
+from flprivacy.core.target import KERAS2, TARGET_FILE, TargetRecord
 from flprivacy.core.target_source import GRAPH_SUFFIX, WEIGHTS_SUFFIXES, TargetSource, weights_suffix
 from flprivacy.storage.artifact_store import Store
 from flprivacy.storage.backends.contract import ObjectStat
@@ -209,11 +209,18 @@ def _import(source: TargetSource, file: Path, folder: Path) -> None:
 
     with naming(source.location, file):
         record = import_checkpoint(source, file, name="imported", out=folder)
-    text = f"{source.location}: {describe_match(record)}"
+    text = "; ".join(part for part in (f"{source.location}: {describe_match(record)}", remark(record)) if part)
     if record.tensors_matched < record.tensors_total:
         emit("warning", message=text)
     else:
         emit("note", text=text)
+
+
+def remark(record: TargetRecord) -> str:
+    """Return what its owner should check once about a foreign file; empty where there is nothing."""
+    if record.origin is None or record.origin.format != KERAS2:
+        return ""
+    return "the file was written by Keras 2 and read as Keras 3 reads it; compare some answers with the original's once"
 
 
 def describe_match(record: TargetRecord) -> str:

@@ -12,7 +12,7 @@ from flprivacy.core.errors import TargetError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import track
 from flprivacy.core.publish import publish_folder, write_json
-from flprivacy.core.target import TARGET_FILE, ModelRecord, Origin, TargetRecord
+from flprivacy.core.target import KERAS2, TARGET_FILE, ModelRecord, Origin, TargetRecord
 from flprivacy.core.target_source import (
     CUSTOM,
     GRAPH_SUFFIX,
@@ -119,7 +119,7 @@ def _import_custom(source: TargetSource, file: Path, name: str, folder: Path) ->
     facts: dict[str, Any] = dict(custom.facts)
     origin = Origin(
         file=_file_name(source),
-        format="Keras archive",
+        format=KERAS2 if custom.keras2 else "Keras archive",
         sha256=digest_file(file),
         head=bool(custom.facts["answers"]),
         feature_layer=source.feature_layer,

@@ -8,7 +8,7 @@ import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,6 +27,7 @@ from flprivacy.models.foreign.archive import CONFIG, METADATA, WEIGHTS, unpacked
 from flprivacy.models.foreign.checkpoint import opened
 from flprivacy.models.foreign.contract import contract_of, scan_shape
 from flprivacy.models.foreign.first_layers import normalisations
+from flprivacy.models.foreign.keras2 import is_keras2, translated
 from flprivacy.models.foreign.last_layers import kind_of, probabilities_of
 from flprivacy.models.foreign.parts import features_and_output
 from flprivacy.models.foreign.regrid import Regrid, any_grid
@@ -50,6 +51,7 @@ class CustomModel:
     config: dict[str, Any]  # its description, without what only training needs
     facts: dict[str, str]  # NETWORK_FACTS as they were stated or found, empty where they are the usual
     assumed: tuple[str, ...]  # those that are the usual because neither owner nor file tells
+    keras2: bool  # whether Keras 2 wrote the file
 
 
 def load_custom(path: Path, feature_layer: str, *, window_hu: Window = HU_WINDOW, **stated: str) -> CustomModel:
@@ -69,17 +71,17 @@ def load_custom(path: Path, feature_layer: str, *, window_hu: Window = HU_WINDOW
         TargetError: the file is damaged, asks for layers that are not allowed, takes no such scans, or has no such
             layer; or it does not tell what must then be stated.
     """
-    with _unpacked(path) as (config, weights, numbers):
+    with _unpacked(path) as (config, weights, numbers, keras2):
         with undisturbed_random():
             network = _network(config, path, most_numbers=numbers)
         with _refusals(path):
             network.load_weights(weights)
-    return _custom(network, config, path, feature_layer, stated, window_hu)
+    return replace(_custom(network, config, path, feature_layer, stated, window_hu), keras2=keras2)
 
 
 def fresh_custom(path: Path, feature_layer: str, *, seed: int, **stated: str) -> CustomModel:
     """Build the network of a ``.keras`` file with fresh weights, as its own initializers draw them from ``seed``."""
-    with _unpacked(path) as (config, _, numbers), undisturbed_random():
+    with _unpacked(path) as (config, _, numbers, _), undisturbed_random():
         random.seed(seed)  # Keras draws the seed of every initializer from here
         network = _network(config, path, most_numbers=numbers)
     return _custom(network, config, path, feature_layer, stated, HU_WINDOW)
@@ -97,8 +99,8 @@ def save_custom(custom: CustomModel, path: Path) -> None:
 
 
 @contextmanager
-def _unpacked(path: Path) -> Iterator[tuple[dict[str, Any], Path, int]]:
-    """Yield a checked description, a checked weights file, and how many numbers that one holds."""
+def _unpacked(path: Path) -> Iterator[tuple[dict[str, Any], Path, int, bool]]:
+    """Yield a checked description, a checked weights file, how many numbers it holds, and if Keras 2 wrote both."""
     if not path.name.endswith(SUFFIX):
         raise TargetError(
             f"{path}: a network of your own is read from the .keras file of Keras 3; load this one there "
@@ -106,11 +108,13 @@ def _unpacked(path: Path) -> Iterator[tuple[dict[str, Any], Path, int]]:
         )
     with unpacked(path) as (config, weights):
         with _refusals(path):
+            keras2 = is_keras2(config)
+            config = translated(config) if keras2 else config
             check_allowed(config, path)
             checked = plain(config)
         with opened(weights, path) as file:
             numbers = sum(math.prod(tensor.shape) for tensor in file.tensors().values())
-        yield checked, weights, numbers
+        yield checked, weights, numbers, keras2
 
 
 def _network(config: dict[str, Any], path: Path, *, most_numbers: int) -> keras.Model:
@@ -153,7 +157,7 @@ def _custom(
     facts = {"output": output, "answers": kind, "axes": axes, "input_range": values}
     usual = {"output": output if len(network.outputs) == 1 else "", "answers": NONE, "axes": AXES, "input_range": UNIT}
     facts = {name: "" if value == usual[name] else value for name, value in facts.items()}
-    return CustomModel(network=network, model=model, config=config, facts=facts, assumed=assumed)
+    return CustomModel(network=network, model=model, config=config, facts=facts, assumed=assumed, keras2=False)
 
 
 def _input_sizes(network: keras.Model, path: Path) -> tuple[Shape, int]:
