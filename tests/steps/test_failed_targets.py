@@ -57,7 +57,7 @@ def test_a_failed_baseline_is_missing_from_its_targets_and_from_no_others(tmp_pa
     run = Plan(pipeline="study", command="", study=StudyConfig(name="x", targets=targets))
     folders = [_failed(tmp_path / "failed", replace(LOST, target="fresh", reason="its features are constant"))]
     with pytest.raises(AuditError, match="fresh: its features are constant"):
-        failures_of(folders, run)  # without any target there is nothing to judge
+        failures_of(folders, (), run)  # without any target there is nothing to judge
     failure = replace(LOST, target="fresh", reason="its features are constant", role="baseline")
     assert lacking(run, [failure, LOST]) == {
         "central": "baseline 'fresh', which could explain it, failed: its features are constant",
