@@ -46,7 +46,11 @@ def write_dp_check(check: DpCheck, path: Path) -> None:
 
 def check_lines(check: DpCheck) -> list[str]:
     """Return the verdict in plain lines."""
-    cases = [f"Worst case, {c.name} ({c.what}), {c.trials} trials: {c.verdict}; {c.reason}." for c in check.worst_cases]
+    cases = [
+        f"Worst case, {c.name} ({c.what}), {c.trials} trials: {c.verdict}; proven is at least "
+        f"{c.bounds[0].epsilon_lower:.3g} where {c.claimed_epsilon:.3g} is claimed."
+        for c in check.worst_cases
+    ]
     return [f"{check.verdict}: {check.reason}.", f"The claim: {check.claim}.", *cases]
 
 

@@ -6,7 +6,7 @@ network of some hundred weights, so that a trial takes milliseconds. Bounds on w
 the trials as from canaries, which cannot influence each other here.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from flprivacy.core.cohort import MANIFEST_COLUMNS, TRAIN, Cohort, CohortMeta
-from flprivacy.core.progress import Progress, track
+from flprivacy.core.progress import progress
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.training.checkpoint import Checkpoints
 from flprivacy.training.config import TargetConfig
@@ -75,42 +75,53 @@ def _one_against_all(method: PrivateMethod, included: Included, seed: int) -> Tr
     )
     run = _run("siloed", {f"{trial}-0": 1 for trial in range(n)}, method, 0.5, seed, canaries)
     scores = np.empty(n)
-    for trial in track(range(n), "one unit against all others"):
-        run.learner.start(run.initial_weights(0), layer_generator(seed, trial, 0))
-        run.learner.train_epoch(
-            run.pool,
-            np.full(1 + len(canaries.inside(trial)), trial),
-            view=0,
-            generator=batch_generator(seed, trial, 0, 0),
-            advance=_nobody_waits,
-            where="a worst case",
-            place=Place(client=trial),
-        )
-        scores[trial] = run.learner.memory()[0][0, n + trial]
+    with progress("one unit against all others", n) as counter:
+        for trial in range(n):
+            run.learner.start(run.initial_weights(0), layer_generator(seed, trial, 0))
+            run.learner.train_epoch(
+                run.pool,
+                np.full(1 + len(canaries.inside(trial)), trial),
+                view=0,
+                generator=batch_generator(seed, trial, 0, 0),
+                advance=counter.advance,
+                where="a worst case",
+                place=Place(client=trial),
+            )
+            scores[trial] = run.learner.memory()[0][0, n + trial]
     what = "a unit whose gradient opposes those of all others and is longer, or no such unit; the weight that they move"
     return _claimed("one against all", what, run, included, scores)
 
 
 def _many_scans(method: PrivateMethod, included: Included, seed: int) -> Trials:
     few, many = {"a-0": 1, "b-0": 1}, {"a-0": _MANY, "b-0": 1}
-    worlds = [_run("federated", scans, method, 8.0, seed) for scans in (few, many)]
-    spreads = [_spread(worlds[inside], trial) for trial, inside in enumerate(track(included.tolist(), "many scans"))]
+    spreads, run = _spreads("a patient with many scans", (few, many), method, included, seed)
     what = f"one patient of two clients has {_MANY} scans, or 1; how far the averaged noise spreads"
-    return _claimed("many scans", what, worlds[0], included, np.array(spreads))
+    return _claimed("many scans", what, run, included, spreads)
 
 
 def _one_more(method: PrivateMethod, included: Included, seed: int) -> Trials:
-    worlds = [_run("federated", scans, method, 8.0, seed) for scans in ({"a-0": 1}, {"a-0": 1, "a-1": 1})]
-    spreads = [_spread(worlds[inside], trial) for trial, inside in enumerate(track(included.tolist(), "one more"))]
+    spreads, run = _spreads("one patient more", ({"a-0": 1}, {"a-0": 1, "a-1": 1}), method, included, seed)
     what = "two patients, or 1; how little the noise over their number spreads"
-    return _claimed("one more", what, worlds[0], included, -np.array(spreads))
+    return _claimed("one more", what, run, included, -spreads)
 
 
-def _spread(run: Run, round_: int) -> float:
-    """Take one round of federated averaging from fresh weights; return how far it spreads them."""
-    clients, start = partition(run.cohort, kind="natural", seed=0), run.initial_weights(0)
-    after, _ = train_round(run, start, clients, np.arange(len(clients)), round_, Progress("", 0), [])
-    return float(np.std(np.concatenate([(a - b).ravel() for a, b in zip(after, start, strict=True)])))
+def _spreads(
+    name: str, scans: Sequence[Mapping[str, int]], method: PrivateMethod, included: Included, seed: int
+) -> tuple[npt.NDArray[np.float64], Run]:
+    """Take a round of federated averaging a trial, with scans of the cohort without or with the unit.
+
+    Returns:
+        (trial,) how far each spreads fresh weights, and the run without the unit.
+    """
+    worlds = [_run("federated", held, method, 8.0, seed) for held in scans]
+    clients = [partition(world.cohort, kind="natural", seed=0) for world in worlds]
+    start, drawn = worlds[0].initial_weights(0), np.arange(len(clients[0]))
+    spreads = np.empty(len(included))
+    with progress(name, len(included) * len(drawn)) as counter:
+        for trial, inside in enumerate(included.tolist()):
+            after, _ = train_round(worlds[inside], start, clients[inside], drawn, trial, counter, [])
+            spreads[trial] = np.std(np.concatenate([(a - b).ravel() for a, b in zip(after, start, strict=True)]))
+    return spreads, worlds[0]
 
 
 def _claimed(name: str, what: str, run: Run, included: Included, scores: npt.NDArray[np.float64]) -> Trials:
@@ -184,10 +195,6 @@ def _pool(cohort: Cohort) -> Pool:
         n_classes=2,
         protocol=_PROTOCOL,
     )
-
-
-def _nobody_waits() -> None:
-    """Count no step: progress is told by trials."""
 
 
 CASES: dict[str, Callable[[PrivateMethod, Included, int], Trials]] = {
