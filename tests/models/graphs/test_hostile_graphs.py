@@ -1,6 +1,7 @@
 """Hostile ONNX files end in one clear error, in bounded memory."""
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from flprivacy.core.errors import TargetError
+from flprivacy.core.extras import MissingExtraError
 from flprivacy.models.graphs import looking
 from flprivacy.models.graphs.files import read_graph
 from flprivacy.models.graphs.looking import look_at
@@ -176,3 +178,9 @@ def test_a_name_in_the_place_of_a_type(tmp_path: Path) -> None:
     model = monai_resnet(SHAPE)
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
     refused(saved(tmp_path / "m.onnx", model), "takes whole numbers")
+
+
+def test_a_missing_runtime_names_its_extra(beside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'flprivacy\[onnx\]'"):
+        look_at(beside, stated={}, shape=None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flprivacy.core.errors import TargetError
+from flprivacy.core.extras import require_extras
 from flprivacy.models.foreign.contract import Shape
 from flprivacy.models.graphs.files import REMEDY, data_files
 from flprivacy.models.quarantine import look
@@ -39,6 +40,7 @@ def look_at(path: Path, *, stated: Mapping[str, str], shape: Shape | None) -> di
 
 
 def _look(walk: str, path: Path, beside: tuple[str, ...], *arguments: Any) -> Any:
+    require_extras("onnx")  # the other process could only crash
     if not path.is_file():
         raise TargetError(f"{path}: no such file; check the path")
     files = [path, *(path.parent / name for name in beside)]
