@@ -9,11 +9,11 @@ from flprivacy.cohorts.phantom.grid import Ellipsoid, Field, Grid
 from flprivacy.cohorts.phantom.lungs import depth_in_lung, sample_lung
 from flprivacy.cohorts.phantom.patients import COVID, PNEUMONIA, Patient
 
-GROUND_GLASS_HU, SOLID_HU, EFFUSION_HU = -510.0, 5.0, 8.0
+GROUND_GLASS_HU, SOLID_HU, EFFUSION_HU = -420.0, 5.0, 8.0
 
-COVID_PATCHES_MEAN, COVID_PATCH_MM = 6.0, (12.0, 34.0)
-COVID_SEVERITY_SD = 0.8  # of the logarithm: many mild cases, some severe ones
-PNEUMONIA_MM = (22.0, 60.0)
+COVID_PATCHES_MEAN, COVID_PATCH_MM = 16.0, (18.0, 40.0)
+COVID_SEVERITY_SD = 0.5  # of the logarithm: many mild cases, some severe ones
+PNEUMONIA_MM = (36.0, 70.0)
 PNEUMONIA_BILATERAL_SHARE, EFFUSION_SHARE = 0.18, 0.25
 SCAR_SHARE, DEPENDENT_SHARE = 0.40, 0.55
 DEPENDENT_PER_MM = 0.03  # of a raised diaphragm
@@ -86,7 +86,7 @@ def _covid(rng: np.random.Generator, patient: Patient) -> list[Lesion]:
     count = min(count, 40)
     places = np.concatenate([sample_lung(rng, patient, side, 160, 2.0) for side in (-1.0, 1.0)])
     depth = depth_in_lung(places, patient)
-    weight = np.exp(places[:, 2] / 75.0 + places[:, 1] / 55.0 - depth / 6.0)
+    weight = np.exp(places[:, 2] / 75.0 + places[:, 1] / 55.0 - depth / 14.0)
     chosen = rng.choice(len(places), size=count, replace=False, p=weight / weight.sum())
     solid = rng.beta(1.2, 2.5)
     found = []
@@ -95,7 +95,7 @@ def _covid(rng: np.random.Generator, patient: Patient) -> list[Lesion]:
         size = float(rng.uniform(*COVID_PATCH_MM) * severity**0.3)
         shape = _ellipsoid(place, (size, 0.62 * size, 0.9 * size), along)
         core = float(np.clip(solid * rng.uniform(0.2, 1.3), 0.0, 0.9)) if rng.random() < 0.5 else 0.0
-        found.append(Lesion(shape=shape, ground=float(rng.uniform(0.5, 1.0)), solid=core))
+        found.append(Lesion(shape=shape, ground=float(rng.uniform(0.7, 1.0)), solid=core))
     return found
 
 
