@@ -24,7 +24,7 @@ def naive_trunk(x, t):
         return naive_group_norm(x, t[f"{name}_norm/gamma"], t[f"{name}_norm/beta"], GROUPS, EPSILON)
 
     x = 4.0 * x.astype(np.float64) - 1.0
-    x = np.maximum(naive_conv(x, t["stem_conv/kernel"], (1, 2, 2), t["stem_conv/bias"]), 0.0)
+    x = np.maximum(naive_conv(x, t["stem_conv/kernel"], (2, 2, 2), t["stem_conv/bias"]), 0.0)
     for number in (1, 2, 3):
         x = np.maximum(norm_conv(x, f"block{number}_down", (2, 2, 2)), 0.0)
         x = np.maximum(x + norm_conv(x, f"block{number}_residual", (1, 1, 1)), 0.0)

@@ -20,18 +20,17 @@ def cnn3d_small_trunk(shape: Shape) -> keras.Model:
     """Build the trunk: scans (n, depth, height, width, 1) -> 128 features, none negative.
 
     Intensities are moved from [0, 1] to [-1, 3], so that zero lies where lung gives way to ground glass (-650 HU in a
-    window from -1000 to 400 HU) and not in the air around the patient. The stem halves height and width only, because
-    slices are thicker than voxels are wide; it is not normalised, so that absolute intensity, which is calibrated in
-    CT, gets through. Then each block halves all three axes and adds one residual convolution, both with GroupNorm
-    (Wu and He, arXiv:1803.08494). Features are the mean and the standard deviation of the last 64 maps over the
-    volume: how much of something there is, and how unevenly it is spread.
+    window from -1000 to 400 HU) and not in the air around the patient. The stem is not normalised, so that absolute
+    intensity, which is calibrated in CT, gets through. It halves all three axes, as does each block, which adds one
+    residual convolution, both with GroupNorm (Wu and He, arXiv:1803.08494). Features are the mean and the standard
+    deviation of the last 64 maps over the volume: how much of something there is, and how unevenly it is spread.
 
     Args:
         shape: (depth, height, width) of the scans in voxels, at least MINIMAL_SHAPE.
     """
     scan = scan_input(shape)
     x = layers.Rescaling(4.0, offset=-1.0, name="centre")(scan)
-    x = _conv(x, STEM_FILTERS, "stem_conv", strides=(1, 2, 2), use_bias=True)
+    x = _conv(x, STEM_FILTERS, "stem_conv", strides=(2, 2, 2), use_bias=True)
     x = layers.Activation("relu", name="stem_relu")(x)
     for number, filters in enumerate(BLOCK_FILTERS, start=1):
         x = _block(x, filters, f"block{number}")
