@@ -3,8 +3,9 @@ import pytest
 from tiny_training import assert_same_bits, tiny_network
 
 from flprivacy.core.errors import TrainingError
+from flprivacy.training.config import TargetConfig
 from flprivacy.training.local import Learner, Pass
-from flprivacy.training.method import Batch
+from flprivacy.training.method import ADAM, Batch
 from flprivacy.training.pool import Pool
 
 MINE, OTHERS = np.array([0, 4, 7, 9, 15, 20]), np.array([1, 2, 3])
@@ -49,6 +50,18 @@ def test_each_draw_matters(learner: Learner, pool: Pool, change: str) -> None:
         train(learner, pool, draw=other * (change == "batches"), view=other * (change == "view"))
         results.append(learner.weights()[0].tobytes())
     assert results[0] != results[1]
+
+
+def test_without_augmentation_every_pass_sees_the_scans_as_they_are_scored(pool: Pool) -> None:
+    config = TargetConfig(topology="central", batch_size=4, learning_rate=0.01, augment=False)
+    learner = Learner(tiny_network(0), ADAM, config)
+    results = []
+    for view in (0, 1, 5):
+        learner.start(tiny_network(4).get_weights(), np.random.default_rng(0))
+        train(learner, pool, view=view)
+        results.append(learner.weights())
+    assert_same_bits(results[0], results[1])
+    assert_same_bits(results[0], results[2])
 
 
 def test_the_mean_is_over_scans_not_batches(learner: Learner, pool: Pool) -> None:

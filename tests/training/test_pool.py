@@ -36,6 +36,13 @@ def test_views_differ_by_epoch_and_the_first_is_plain(cohort: Cohort) -> None:
     assert not np.array_equal(views[1], views[2])
 
 
+@pytest.mark.parametrize("protocol", ["standard", "flprivacy-2023"])
+def test_no_view_is_the_one_that_is_scored(cohort: Cohort, protocol: str) -> None:
+    pool = scan_pool(cohort, protocol=protocol)
+    indices = np.arange(6)
+    np.testing.assert_array_equal(pool.view(indices, None), plain_view(pool.read(indices), protocol=protocol))
+
+
 def test_a_scans_view_does_not_depend_on_its_batch(cohort: Cohort) -> None:
     pool = scan_pool(cohort, protocol="standard")
     np.testing.assert_array_equal(pool.view(np.array([7, 2, 9]), 4)[1], pool.view(np.array([2]), 4)[0])

@@ -54,6 +54,8 @@ class TargetConfig:
             a keyed hash deals out).
         batch_size: scans a step.
         learning_rate: Adam's learning rate, or that of the optimizer which ``privacy`` names.
+        augment: whether scans are flipped and shifted anew in each pass; without, every pass sees the view that is
+            scored, and a model of few scans learns them by heart sooner.
         initialisations: how many fresh weights an ``untrained`` target holds.
         seed: draws initial weights, batches and clients.
         privacy: differential privacy; None where training is not private.
@@ -70,6 +72,7 @@ class TargetConfig:
     partition: str = "natural"
     batch_size: int = 16
     learning_rate: float = 1e-3
+    augment: bool = True
     initialisations: int = 10
     seed: int = 0
     privacy: PrivacyConfig | None = None

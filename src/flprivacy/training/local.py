@@ -98,15 +98,18 @@ class Learner:
     ) -> Pass:
         """Pass once over a client's scans, (n,) indices into the pool, in their augmented view number ``view``.
 
+        Where the configuration does not augment, they are seen as they are scored.
+
         ``generator`` and ``place`` draw the batches; ``where`` says who trains, for the error's message.
 
         Raises:
             TrainingError: the loss is no longer finite.
         """
         totals, size, steps = np.zeros(3), 0.0, 0
+        seen_view = view if self._config.augment else None
         for batch in self._method.batches(len(indices), self._config.batch_size, generator, place):
             scans = indices[batch.indices]
-            result = self._step.run(pool.view(scans, view), pool.one_hot(scans), batch, pool.keys[scans])
+            result = self._step.run(pool.view(scans, seen_view), pool.one_hot(scans), batch, pool.keys[scans])
             size += float(batch.weights.sum())
             if result is None:
                 continue

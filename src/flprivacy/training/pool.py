@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.cohorts.format import read_volumes
-from flprivacy.cohorts.preprocessing import train_view, view_keys
+from flprivacy.cohorts.preprocessing import test_view, train_view, view_keys
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.errors import TrainingError
 from flprivacy.training.draws import patient_client
@@ -37,8 +37,10 @@ class Pool:
     n_classes: int
     protocol: str
 
-    def view(self, indices: Indices, view: int) -> FloatArray:
-        """Return one training view of each scan, float32 (k, depth, height, width, 1)."""
+    def view(self, indices: Indices, view: int | None) -> FloatArray:
+        """Return a training view of each scan, or the scored one (None), float32 (k, depth, height, width, 1)."""
+        if view is None:
+            return test_view(self.read(indices), protocol=self.protocol)
         return train_view(self.read(indices), protocol=self.protocol, view=view, keys=self.keys[indices])
 
     def one_hot(self, indices: Indices) -> FloatArray:
