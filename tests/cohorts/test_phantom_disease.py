@@ -46,7 +46,7 @@ def test_disease_raises_the_density_of_lung_and_of_nothing_else() -> None:
         assert np.mean(np.array(means) > 0.0) >= 0.7
 
 
-def test_most_diseased_lungs_stand_out_and_the_mildest_do_not() -> None:
+def test_diseased_lungs_stand_out_from_normal_ones_by_their_density_alone() -> None:
     def dense(label: int) -> np.ndarray:
         lungs = [region(grid_of(person(s)), (-120, 120), (-40, 60), (0.3, 0.9)) for s in range(2 * PEOPLE)]
         chests = [anatomy(person(s, label=label), s) for s in range(2 * PEOPLE)]
@@ -54,8 +54,7 @@ def test_most_diseased_lungs_stand_out_and_the_mildest_do_not() -> None:
 
     normal = dense(NORMAL)
     for label in (COVID, PNEUMONIA):
-        auc = (dense(label)[:, None] > normal).mean()
-        assert 0.7 < auc < 1.0  # 0.5 would be a disease that nobody sees, 1 one that needs no training
+        assert (dense(label)[:, None] > normal).mean() > 0.9  # AUC, before scanners and noise make it harder
 
 
 def test_covid_is_on_both_sides_low_and_at_the_back() -> None:
