@@ -237,6 +237,7 @@ CHANGES = {
     "partition": "iid",
     "batch_size": 17,
     "learning_rate": 0.1,
+    "augment": False,
     "initialisations": 6,
     "seed": 1,
     "privacy": PrivacyConfig(adjacency="zero-out", noise_multiplier=1.0, optimizer="sgd"),
