@@ -90,4 +90,6 @@ def test_known_null_many_untrained_models_tell_no_more_together_than_fresh_featu
     fresh = strengths(scenario, as_together(attacked("fresh", range(30, 34)).run(["features"])))
     print(f"together {together.round(3)}, fresh features {fresh.round(3)}")
     assert together.mean() > 0.4  # there is something that a leak could be mistaken for
-    assert together.mean() - fresh.mean() < 0.02
+    error = np.sqrt(together.var(ddof=1) / len(together) + fresh.var(ddof=1) / len(fresh))
+    assert error < 0.06  # so that a gain of .12 would be seen
+    assert abs(together.mean() - fresh.mean()) < 2 * error

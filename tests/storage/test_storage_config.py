@@ -28,6 +28,7 @@ def test_every_field_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         "s3_region": ("eu-north-1", "eu-north-1"),
         "s3_addressing": ("virtual", "virtual"),
         "s3_anonymous": ("1", True),
+        "s3_requester_pays": ("1", True),
         "gs_anonymous": ("true", True),
     }
     retry = {"attempts": ("2", 2), "first_delay_seconds": ("0", 0.0), "longest_delay_seconds": ("9", 9.0)}

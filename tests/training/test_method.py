@@ -34,6 +34,7 @@ def test_order_depends_on_the_generator_alone() -> None:
 RNG = np.random.default_rng(3)
 VOLUMES = RNG.random((5, *SHAPE, 1), dtype=np.float32)
 CLASSES = np.eye(2, dtype=np.float32)[[0, 1, 1, 0, 1]]
+NO_KEYS = np.empty((0, 2), dtype=np.uint64)  # only private steps use them
 
 
 def whole(weights: np.ndarray) -> Batch:
@@ -53,7 +54,7 @@ def sgd_gradient(volumes: np.ndarray, classes: np.ndarray, weights: np.ndarray) 
     """The gradient that a step used, read off the change of the weights at learning rate 1."""
     model = group_norm_network()
     before = model.get_weights()
-    compile_step(model, keras.optimizers.SGD(1.0)).run(volumes, classes, whole(weights))
+    compile_step(model, keras.optimizers.SGD(1.0)).run(volumes, classes, whole(weights), NO_KEYS)
     return [b - a for a, b in zip(model.get_weights(), before, strict=True)]
 
 
@@ -74,7 +75,7 @@ def test_loss_and_accuracy_are_those_of_the_real_scans_before_the_step() -> None
     model = group_norm_network()
     probabilities = model.predict_on_batch(VOLUMES)[:3]
     step = compile_step(model, keras.optimizers.SGD(0.1))
-    result = step.run(VOLUMES, CLASSES, whole([1, 1, 1, 0, 0]))
+    result = step.run(VOLUMES, CLASSES, whole([1, 1, 1, 0, 0]), NO_KEYS)
     assert result.loss == pytest.approx(-np.log((probabilities * CLASSES[:3]).sum(axis=1)).mean(), rel=1e-5)
     assert result.accuracy == pytest.approx((probabilities.argmax(1) == [0, 1, 1]).mean())
 
@@ -84,7 +85,7 @@ def test_adams_first_step_moves_every_weight_by_the_learning_rate_against_its_gr
     model = group_norm_network()
     before = model.get_weights()
     step = compile_adam(model, TargetConfig(topology="central", learning_rate=0.01))
-    step.run(VOLUMES, CLASSES, whole(np.ones(5)))
+    step.run(VOLUMES, CLASSES, whole(np.ones(5)), NO_KEYS)
     for after, start, slope in zip(model.get_weights(), before, gradient, strict=True):
         clear = np.abs(slope) > 1e-4
         np.testing.assert_allclose((start - after)[clear], 0.01 * np.sign(slope[clear]), rtol=2e-2)
@@ -104,9 +105,9 @@ def test_the_step_is_traced_once() -> None:
     scans = keras.layers.Input((*SHAPE, 1))
     model = keras.Model(scans, keras.layers.Dense(2, "softmax")(keras.layers.Flatten()(Counting()(scans))))
     step = compile_adam(model, TargetConfig(topology="central"))
-    step.run(VOLUMES, CLASSES, whole(np.ones(5)))
+    step.run(VOLUMES, CLASSES, whole(np.ones(5)), NO_KEYS)
     traced = Counting.traced
     for weights in ([1, 1, 1, 1, 1], [1, 0, 0, 0, 0], [1, 1, 1, 0, 0]):
         model.set_weights(model.get_weights())
-        step.run(VOLUMES, CLASSES, whole(weights))
+        step.run(VOLUMES, CLASSES, whole(weights), NO_KEYS)
     assert Counting.traced == traced > 0

@@ -119,7 +119,8 @@ def test_a_partial_load_stands_in_every_table(
     audit, root = audited
     screen = Console(width=120, record=True, file=(tmp_path / "out").open("w"))
     screen.print(summary_table(audit))
-    assert "only 19 of 20 tensors loaded" in " ".join(screen.export_text().split())
+    first_column = " ".join(" ".join(line[:20] for line in screen.export_text().splitlines()).split())
+    assert "only 19 of 20 tensors loaded" in first_column
     assert "only 19 of 20 tensors loaded" in (root / "report" / "report.html").read_text()
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

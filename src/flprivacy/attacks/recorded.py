@@ -56,7 +56,7 @@ def _never() -> Forward:
 def doubt_of_outputs(source: Source, scenario: Scenario, *, whose: str) -> str:
     """Return why recorded outputs may be of other scans than they are filed under; empty where they are of these.
 
-    Features are held against the looks of the scans wherever they come from, and refused
+    Recorded features are held against the looks of the scans, and refused
     (:mod:`flprivacy.attacks.relation`). A few probabilities may have little to do with the looks, so that a doubt stays
     unless they have to do with these or with the features.
 

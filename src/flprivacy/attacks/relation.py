@@ -1,4 +1,4 @@
-"""Whether features belong to the scans that they are said to be of.
+"""Whether features that were brought as arrays belong to the scans that they are said to be of.
 
 Features of scans in another order, or of other scans, look like those of a model that gives nothing away. But any
 network's features have something to do with what a scan looks like, even those of fresh weights.
@@ -42,8 +42,7 @@ def check_related(features: npt.NDArray[np.float32], looked: FloatArray, whose: 
     if p_value > UNRELATED:
         raise AttackError(
             f"{whose}: its features have nothing to do with what the scans look like (p {p_value:.2g}), so they are of "
-            "other scans or in another order, or it sees nothing in the values that it is given; check the scan ids, "
-            "or state the values and the order of axes that it takes (input_range, axes)"
+            "other scans or in another order; check the scan ids"
         )
 
 

@@ -10,26 +10,37 @@ _TPR = "tpr_at_fpr_"
 
 @dataclass(frozen=True, kw_only=True)
 class MembershipRule:
-    """When an attack on membership counts as a leak.
+    """When an attack on membership counts as a leak: by few members for sure, or by many more likely than not.
 
     Attributes:
         metric: that decides: ``tpr_at_fpr_0.01``, or any other rate, or ``auc``.
         threshold: excess above chance that is tolerated, in [0, 1).
+        auc_threshold: excess of the AUC above one half that is tolerated beside a rate, in [0, 0.5); a leak of either
+            is one. None: the metric decides alone. Where the metric is ``auc``, its own threshold counts.
     """
 
     metric: str = "tpr_at_fpr_0.01"
     threshold: float = 0.02
+    auc_threshold: float | None = 0.05
 
     def __post_init__(self) -> None:
         rate = self.metric.removeprefix(_TPR) if self.metric.startswith(_TPR) else ""
         known = self.metric == AUC or (_number(rate) is not None and 0.0 < float(rate) < 1.0)
         check(known, "metric", self.metric, f"must be {AUC} or {_TPR} with a rate below 1, such as {_TPR}0.01")
         check(0.0 <= self.threshold < 1.0, "threshold", self.threshold, "must be in [0, 1)")
+        area = self.auc_threshold
+        check(area is None or 0.0 <= area < 0.5, "auc_threshold", area, "must be in [0, 0.5)")
 
     @property
     def fpr(self) -> float | None:
         """The false positive rate that decides; None for the AUC."""
         return None if self.metric == AUC else float(self.metric.removeprefix(_TPR))
+
+    @property
+    def tolerated(self) -> dict[str, float]:
+        """Metric -> excess that is tolerated, for each that decides."""
+        own = {AUC if self.fpr is None else f"{_TPR}{self.fpr:g}": self.threshold}
+        return own if self.fpr is None or self.auc_threshold is None else own | {AUC: self.auc_threshold}
 
 
 def _number(text: str) -> float | None:

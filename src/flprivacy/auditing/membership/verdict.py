@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from scipy import special
 
-from flprivacy.auditing.membership.config import MembershipAudit
+from flprivacy.auditing.membership.config import AUC, MembershipAudit
 from flprivacy.auditing.membership.rates import Sample, p_above
 from flprivacy.auditing.verdicts import holm
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK
@@ -17,6 +17,8 @@ class _Looked:
     """The deciding metric of one attack."""
 
     attack: str
+    metric: str
+    limit: float
     value: float
     chance: float
     excess: float
@@ -34,32 +36,34 @@ def judge_membership(
     it is adjusted for all attacks by Holm's method. ``no leak found``: the intervals of all attacks are below the
     threshold; an attack that was not run may find more. ``inconclusive``: anything else.
     """
-    looked = [_look(sample, exposure, config) for sample, exposure in attacks.values()]
-    adjusted = dict(zip(attacks, holm([one.p_leak for one in looked]), strict=True))
-    told, limit = min(looked, key=lambda one: (one.p_leak, -one.low)), config.rule.threshold
-    above = f"{told.attack}: lower end {told.low:+.3f} above chance is above the threshold {limit:g}"
-    if told.low > limit and adjusted[told.attack] < 1.0 - config.confidence:
+    tolerated = config.rule.tolerated
+    looked = [_look(*one, metric, limit) for one in attacks.values() for metric, limit in tolerated.items()]
+    adjusted = dict(zip(looked, holm([one.p_leak for one in looked]), strict=True))
+    told = min(looked, key=lambda one: (one.p_leak, -one.low))
+    above = f"{told.attack}: lower end {told.low:+.3f} above chance is above the threshold {told.limit:g}"
+    if told.low > told.limit and adjusted[told] < 1.0 - config.confidence:
         verdict, reason = LEAK, above
-    elif told.low > limit:
+    elif told.low > told.limit:
         verdict = INCONCLUSIVE
-        reason = f"{above}, but with {len(looked)} attacks chance may do that (p {adjusted[told.attack]:.2g})"
+        reason = f"{above}, but with {len(attacks)} attacks chance may do that (p {adjusted[told]:.2g})"
     else:
-        told = max(looked, key=lambda one: one.high)
+        told = max(looked, key=lambda one: one.high - one.limit)
         interval = f"{told.attack}: interval {told.low:+.3f} to {told.high:+.3f} above chance contains"
         upper = f"upper end {told.high:+.3f} above chance, of the attack that finds most ({told.attack}), is below"
-        verdict, said = (INCONCLUSIVE, interval) if told.high >= limit else (NO_LEAK, upper)
-        reason = f"{said} the threshold {limit:g}"
+        verdict, said = (INCONCLUSIVE, interval) if told.high >= told.limit else (NO_LEAK, upper)
+        reason = f"{said} the threshold {told.limit:g}"
+    reason += " (AUC)" if told.metric == AUC and len(tolerated) > 1 else ""
     return MembershipVerdict(
         attack=told.attack,
-        metric=config.rule.metric,
+        metric=told.metric,
         value=told.value,
         chance=told.chance,
         excess=told.excess,
         excess_low=told.low,
         excess_high=told.high,
-        threshold=limit,
+        threshold=told.limit,
         p_leak=told.p_leak,
-        p_adjusted=adjusted[told.attack],
+        p_adjusted=adjusted[told],
         verdict=verdict,
         reason=reason,
     )
@@ -82,17 +86,26 @@ def _settled(verdict: MembershipVerdict, confidence: float) -> MembershipVerdict
     return replace(verdict, verdict=INCONCLUSIVE, reason=f"{verdict.reason}, but {doubt}")
 
 
-def _look(sample: Sample, exposure: AttackExposure, config: MembershipAudit) -> _Looked:
-    rule = config.rule
-    if rule.fpr is None:
+def _look(sample: Sample, exposure: AttackExposure, metric: str, limit: float) -> _Looked:
+    if metric == AUC:
         area = exposure.auc
-        shortfall = rule.threshold + 0.5 - area.value
+        shortfall = limit + 0.5 - area.value
         known = area.standard_error > 0.0
         p = float(special.stdtr(area.degrees, shortfall / area.standard_error)) if known else float(shortfall >= 0.0)
         value, chance, excess, low, high = area.value, 0.5, area.value - 0.5, area.low - 0.5, area.high - 0.5
     else:
-        rate = next(one for one in exposure.rates if one.fpr == rule.fpr)
-        p = p_above(sample, rule.fpr, rule.threshold)
+        rate = next(one for one in exposure.rates if metric == f"tpr_at_fpr_{one.fpr:g}")
+        p = p_above(sample, rate.fpr, limit)
         value, chance, excess = rate.tpr, rate.chance, rate.excess
         low, high = rate.excess_low, rate.excess_high
-    return _Looked(attack=exposure.attack, value=value, chance=chance, excess=excess, low=low, high=high, p_leak=p)
+    return _Looked(
+        attack=exposure.attack,
+        metric=metric,
+        limit=limit,
+        value=value,
+        chance=chance,
+        excess=excess,
+        low=low,
+        high=high,
+        p_leak=p,
+    )
