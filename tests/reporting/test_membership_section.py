@@ -78,3 +78,11 @@ def test_the_first_sentence(audit: Audit, verdicts: list[str], said: str) -> Non
         for i, verdict in enumerate(verdicts)
     ]
     assert membership.overall(replace(audit, membership=tuple(found))) == said
+
+
+def test_who_gives_away_members_leaks_in_the_first_table_and_in_its_card(judged: Audit, report: str) -> None:
+    page = Page(render(judged)).text
+    assert "asks who was trained on" in page
+    assert "central gives away who was trained on: do not give it to anyone who may not know that." in page
+    assert "federated gives away who was trained on" not in page
+    assert "asks who was trained on" not in report

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 SCAN, PATIENT = "scan", "patient"
+AUC = "auc"  # the metric of a policy that looks at the whole curve
 LEVELS = (SCAN, PATIENT)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit
-from flprivacy.core.membership import SCAN, Area, AttackExposure, GroupExposure, MembershipFinding, RateAtFpr
+from flprivacy.core.membership import AUC, SCAN, Area, AttackExposure, GroupExposure, MembershipFinding, RateAtFpr
 from flprivacy.reporting import words
 
 _NAMED = 4  # targets of one verdict that the first line names; of more it says how many
@@ -22,12 +22,18 @@ class Row:
 
 def overall(audit: Audit) -> str:
     """Return the first sentence of an audit: who gives away their members; empty where nobody asked for membership."""
-    worst: dict[str, str] = {}
-    for finding in audit.membership:
-        worst[finding.target] = min(worst.get(finding.target, ""), finding.verdict, key=_GRAVEST.index)
+    worst = verdicts(audit)
     by_verdict = {word: [name for name, found in worst.items() if found == word] for word in _GRAVEST}
     said = [_said(word, names) for word, names in by_verdict.items() if names]
     return f"Membership: {'; '.join(said)}." if said else ""
+
+
+def verdicts(audit: Audit) -> dict[str, str]:
+    """Return target -> the gravest verdict on its members; empty where there is none."""
+    worst: dict[str, str] = {}
+    for finding in audit.membership:
+        worst[finding.target] = min(worst.get(finding.target, ""), finding.verdict, key=_GRAVEST.index)
+    return worst
 
 
 def _listed(names: list[str]) -> str:
@@ -47,8 +53,8 @@ def _said(verdict: str, names: list[str]) -> str:
 
 def lines(audit: Audit) -> list[str]:
     """Return a sentence for each target, of its scans; and of its patients where they fare otherwise."""
-    verdicts = {(f.target, f.level): f.verdict for f in audit.membership}
-    shown = [f for f in audit.membership if f.level == SCAN or f.verdict != verdicts.get((f.target, SCAN))]
+    found = {(f.target, f.level): f.verdict for f in audit.membership}
+    shown = [f for f in audit.membership if f.level == SCAN or f.verdict != found.get((f.target, SCAN))]
     return [line(finding) for finding in shown]
 
 
@@ -58,9 +64,12 @@ def line(finding: MembershipFinding) -> str:
     if finding.decision is None or not finding.attacks:
         return f"{name}: {' '.join(filter(None, [finding.verdict and f'{finding.verdict},', finding.reason]))}."
     chosen = next(row for row in rows_of(finding) if row.decides)
-    numbers = [f"AUC {area(chosen.attack.auc)}"]
+    numbers = [f"AUC {area(chosen.attack.auc)}, by chance 0.5"]
     if chosen.rate is not None:
-        numbers.insert(0, f"{chosen.attack.attack} finds {found(chosen.rate)}")
+        numbers.append(f"it finds {found(chosen.rate)}")
+    if finding.decision.metric != AUC:
+        numbers.reverse()
+    numbers[0] = f"attack {chosen.attack.attack}: {numbers[0]}"
     return f"{name}: {finding.verdict}; {'; '.join(numbers)}."
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from flprivacy.core.checks import check
+from flprivacy.core.membership import AUC as AUC
 
-AUC = "auc"
 _TPR = "tpr_at_fpr_"
 
 
