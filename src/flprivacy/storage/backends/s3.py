@@ -28,7 +28,7 @@ from flprivacy.storage.backends.contract import (
     bucket_and_key,
     changed_while_read,
 )
-from flprivacy.storage.backends.s3_errors import translate
+from flprivacy.storage.backends.s3_errors import asked_too_deep, shown, translate
 from flprivacy.storage.config import StorageConfig
 from flprivacy.storage.retry import Contact, Retries, TransientError
 from flprivacy.storage.uris import split_folder
@@ -154,13 +154,13 @@ class S3Backend:
         try:
             yield client
         except (ClientError, BotoCoreError, RecursionError) as error:
-            if _asked_too_deep(error):
+            if asked_too_deep(error):
                 raise StorageError(f"{uri}: the bucket is in another region; set AWS_REGION to it") from error
-            raise translate(error, uri, _shown(client.meta.endpoint_url)) from error
+            raise translate(error, uri, shown(client.meta.endpoint_url)) from error
 
     def _no_s3(self, client: Any, uri: str) -> str:
         raise StorageError(
-            f"{uri}: {_shown(client.meta.endpoint_url)} answers without ETag, so it does not speak S3; check "
+            f"{uri}: {shown(client.meta.endpoint_url)} answers without ETag, so it does not speak S3; check "
             "AWS_ENDPOINT_URL (the port of a web console, or a proxy's page?)"
         )
 
@@ -175,10 +175,10 @@ class S3Backend:
                 try:
                     self._made = _client(self._config)
                 except BotoCoreError as error:
-                    raise translate(error, uri, _shown(self._config.s3_endpoint or "the S3 server")) from error
+                    raise translate(error, uri, shown(self._config.s3_endpoint or "the S3 server")) from error
                 except ValueError as error:  # what botocore raises for an endpoint that is no URL
                     raise ConfigError(
-                        f"the S3 endpoint {_shown(self._config.s3_endpoint)!r} is not a URL; "
+                        f"the S3 endpoint {shown(self._config.s3_endpoint)!r} is not a URL; "
                         "set AWS_ENDPOINT_URL to one such as https://host:9000"
                     ) from error
             return self._made
@@ -287,22 +287,3 @@ def _checksum(found: Mapping[str, Any]) -> str:
 
 def _md5(data: bytes) -> str:
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-
-
-def _asked_too_deep(error: BaseException | None) -> bool:
-    """Say whether botocore asked on and on for a region that the server does not tell, until Python stopped it.
-
-    Where that happens inside its HTTP client, the RecursionError comes wrapped as a broken connection.
-    """
-    while error is not None:
-        if isinstance(error, RecursionError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _shown(url: str) -> str:
-    """Return a URL without user, password and query."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}" if parts.scheme and host else (host or parts.path)

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore import exceptions as sdk
 
@@ -94,3 +95,22 @@ def _unanswered(error: Exception, uri: str, endpoint: str) -> StorageError:
     if any(word in name for word in ("Credential", "Token", "SSO", "Profile", "Config", "Login", "Metadata")):
         return StorageError(f"{uri}: the credentials cannot be obtained ({name}); log in again or check {_CREDENTIALS}")
     return StorageError(f"{uri}: the request cannot be sent to {endpoint} ({name}); check the URI and the endpoint")
+
+
+def asked_too_deep(error: BaseException | None) -> bool:
+    """Say whether botocore asked on and on for a region that the server does not tell, until Python stopped it.
+
+    Where that happens inside its HTTP client, the RecursionError comes wrapped as a broken connection.
+    """
+    while error is not None:
+        if isinstance(error, RecursionError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def shown(url: str) -> str:
+    """Return a URL without user, password and query."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}" if parts.scheme and host else (host or parts.path)
