@@ -22,6 +22,8 @@ KILLED = [
     pod("train-target.executor", "Failed", target="central", **terminated("OOMKilled", 137)),
 ]
 
+_ENDED = workflow(node("check-policy.executor", "Failed", message="main: Error (exit code 1)"), phase="Failed")
+
 
 @pytest.fixture
 def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -58,15 +60,22 @@ def test_what_kubernetes_does_not_tell_the_backend_tells(kfp: KfpState, flprivac
     assert "Kubernetes knows more, but kubectl: Forbidden: no access" in output
 
 
-@pytest.mark.parametrize(("step", "code"), [("check-policy", 4), ("evaluate", 3)])
+@pytest.mark.parametrize(("own_code", "code"), [(4, 4), (2, 3)])  # 2: a target that could not be audited
 def test_a_leak_has_an_exit_code_of_its_own(
-    kfp: KfpState, flprivacy: Command, kubectl: Path, step: str, code: int
+    kfp: KfpState, flprivacy: Command, kubectl: Path, own_code: int, code: int
 ) -> None:
-    kfp.plots = [_failed(step)]
-    flprivacy(*STUDY, code=code)
+    words = terminated("Error", 1, f"central: what was found; what to do (exit code {own_code})")
+    kubectl.write_text(json.dumps({"items": [_ENDED, pod("check-policy.executor", "Failed", **words)]}))
+    kfp.plots = [_failed("check-policy")]
+    assert "failed:     check-policy: central: what was found" in flprivacy(*STUDY, code=code).output
 
 
-@pytest.mark.parametrize(("state", "code"), [("SUCCEEDED", 0), ("FAILED", 4)])
+def test_without_kubernetes_no_failure_is_taken_for_a_leak(kfp: KfpState, flprivacy: Command, kubectl: Path) -> None:
+    kfp.plots = [_failed("check-policy")]
+    flprivacy(*STUDY, code=3)
+
+
+@pytest.mark.parametrize(("state", "code"), [("SUCCEEDED", 0), ("FAILED", 3)])
 def test_the_end_shows_what_the_run_filed_in_mlflow(
     kfp: KfpState,
     flprivacy: Command,

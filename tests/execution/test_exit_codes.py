@@ -78,11 +78,13 @@ def test_a_step_leaves_its_last_words_where_kubernetes_reads_them(
     words.touch()
     with pytest.raises(SystemExit):
         run_step(pull_cohort, {"uri": "s3://b/c"})
-    assert words.read_text() == "s3://b/c: no such object; check the URI\n"
+    assert words.read_text() == "s3://b/c: no such object; check the URI (exit code 2)\n"
     assert capsys.readouterr().err.splitlines()[-1] == " check the URI"  # and last in its log
     with pytest.raises(KeyError):
         run_step(pull_cohort, {"uri": ""})
-    assert words.read_text() == "pull_cohort broke: KeyError; its log says where\n"  # no word of a foreign message
+    assert (
+        words.read_text() == "pull_cohort broke: KeyError; its log says where (exit code 1)\n"
+    )  # no word of a foreign message
 
 
 @pytest.mark.parametrize(("error", "code"), [(PolicyError("3 attacks leak"), 4), (ConfigError("x"), 2)])

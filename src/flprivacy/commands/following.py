@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flprivacy.core.errors import EXIT_INTERRUPTED, EXIT_POLICY, EXIT_RUN_FAILED, TrackingError
+from flprivacy.core.errors import EXIT_INTERRUPTED, EXIT_POLICY, EXIT_RUN_FAILED, TrackingError, ended_with
 
 if TYPE_CHECKING:
     from flprivacy.cluster.api import Cluster
     from flprivacy.cluster.causes import Causes
     from flprivacy.cluster.runs import RunStatus
 
-_VERDICTS = {"check-policy", "check-change", "check-dp-policy"}  # steps whose failure is the answer that was asked for
+_VERDICTS = {"check-policy", "check-change", "check-dp-policy"}  # the last steps: when they fail, there is a result
 
 
 def follow(cluster: "Cluster", run_id: str, steps: tuple[str, ...], *, wait: bool, poll: float, name: str) -> None:
@@ -44,11 +44,13 @@ def show_end(cluster: "Cluster", status: "RunStatus") -> None:
     from flprivacy.cluster.runs import SUCCEEDED
     from flprivacy.cluster.watching import mlflow_lines
 
-    succeeded, policy = status.state == SUCCEEDED, bool(status.failed) and set(status.failed) <= _VERDICTS
-    if succeeded or policy:
+    succeeded, policy = status.state == SUCCEEDED, False
+    if succeeded or (status.failed and set(status.failed) <= _VERDICTS):
         _show_found(status.run_id)
     if not succeeded:
-        show_causes(status, read_causes(status.run_id, cluster.namespace))
+        causes = read_causes(status.run_id, cluster.namespace)
+        policy = bool(causes.failed) and all(cause.text.endswith(ended_with(EXIT_POLICY)) for cause in causes.failed)
+        show_causes(status, causes)
     for line in mlflow_lines(status.run_id, status.links):
         click.echo(f"MLflow:     {line}")
     click.echo(f"{status.state.lower()}: {cluster.run_link(status.run_id)}")

@@ -23,6 +23,11 @@ from pathlib import Path
 EXIT_DEFECT, EXIT_REFUSED, EXIT_RUN_FAILED, EXIT_POLICY, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 
+def ended_with(code: int) -> str:
+    """Return how a step's last words end, by which its exit code is known where the backend replaced it."""
+    return f"(exit code {code})"
+
+
 class FlprivacyError(Exception):
     """Base of every error that a user can mend.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
-from flprivacy.core.errors import FlprivacyError
+from flprivacy.core.errors import EXIT_DEFECT, FlprivacyError, ended_with
 from flprivacy.core.events import emit
 from flprivacy.core.extras import naming_extras
 
@@ -47,18 +47,21 @@ def begin_step(name: str, detail: str = "") -> None:
 def refuse(name: str, detail: str, error: FlprivacyError) -> NoReturn:
     """End the process with one line and the error's exit code."""
     emit("error", step=name, detail=detail, message=str(error), code=error.exit_code)
-    leave_last_words(str(error))
+    leave_last_words(str(error), error.exit_code)
     sys.stderr.write(f"flprivacy: {name}: {error}\n")
     raise SystemExit(error.exit_code) from None
 
 
-def leave_last_words(message: str) -> None:
-    """Write a line where Kubernetes reads why a container ended; elsewhere there is no such place."""
+def leave_last_words(message: str, code: int = EXIT_DEFECT) -> None:
+    """Write a line where Kubernetes reads why a container ended; elsewhere there is no such place.
+
+    The line ends with the exit code, which Kubeflow's launcher replaces by 1.
+    """
     if LAST_WORDS.is_file():
-        LAST_WORDS.write_text(f"{' '.join(message.split())[:_MOST_LETTERS]}\n")
+        LAST_WORDS.write_text(f"{' '.join(message.split())[:_MOST_LETTERS]} {ended_with(code)}\n")
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     """End by an exception, so that what is under way is closed (an MLflow run, a half-written file)."""
-    leave_last_words("was asked to stop (SIGTERM): its pod was deleted, or its node goes away")
+    leave_last_words("was asked to stop (SIGTERM): its pod was deleted, or its node goes away", 128 + number)
     raise SystemExit(128 + number)
