@@ -70,7 +70,7 @@ def conclude(
     result = audit.outputs["audit"]
     if since is not None:
         compared = compare_audits(audit=result, found=since.found)
-        nodes.cpu(compared, hours=1, secrets=("mlflow",)).set_caching_options(False)
+        nodes.cpu(compared, hours=1, secrets=("objects", "mlflow")).set_caching_options(False)
         result = compared.outputs["compared"]
     report = write_report(audit=result, store=store)
     nodes.cpu(report)

@@ -98,7 +98,7 @@ whole = time.perf_counter() - begin
 """
 _TENTH = """
 source = look_at_cohort(uri)
-rows = audited_rows(source, fraction=0.1, seeds=(0,))
+rows = audited_rows(source.opened(), fraction=0.1, seeds=(0,))
 rows = rows[source.manifest["split"].to_numpy()[rows] == "train"]
 start = time.perf_counter()
 moved = bring_rows(source, rows, work=out / "work", folder=out / "folder").moved_bytes

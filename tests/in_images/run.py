@@ -29,12 +29,13 @@ from images.docker import DockerError, docker, has_image
 from images.names import read_names
 from pipelines.compile import COMPILED
 from tests.in_images import checks
-from tests.in_images.backend import Backend, Namespace, Values
+from tests.in_images.backend import Backend, Namespace
 from tests.in_images.browser import browser
 from tests.in_images.data import COHORT, OVERRIDES, Published, publish
 from tests.in_images.mlflow_server import Server, mlflow_server
 from tests.in_images.objects import Objects
 from tests.services.ceph import ceph_gateway
+from tests.services.compiled_pipelines import Values
 from tests.services.debian_packages import need_programs
 from tests.services.docker_daemon import docker_daemon
 from tests.services.postgres import libpq_environment, postgres

@@ -1,7 +1,7 @@
 """A cohort where it lives: looked at without its volumes, and brought here row by row."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from flprivacy.cohorts.format import VOLUMES_FOLDER, checked_manifest, open_coho
 from flprivacy.cohorts.manifest import LARGEST_MANIFEST_BYTES, MANIFEST_FILE
 from flprivacy.cohorts.metadata import LARGEST_META_BYTES, META_FILE, parse_meta
 from flprivacy.cohorts.sampling import exposed_rows, member_rows
-from flprivacy.cohorts.selection import local_places, write_selection
+from flprivacy.cohorts.selection import ABSENT, local_places, write_selection
 from flprivacy.cohorts.volumes import HEAD_BYTES, check_shard_name, shard_header, shard_layout
 from flprivacy.core.cohort import TEST, Cohort, CohortMeta
 from flprivacy.core.digests import digest_json
@@ -54,6 +54,15 @@ class SourceCohort:
     place: CohortPlace  # where it lies, with its metadata
     manifest: pd.DataFrame  # its manifest, checked against the digest
     shards: dict[str, ObjectStat]  # name of each shard that the manifest names -> what is known of it
+
+    def opened(self, folder: Path | None = None, rows: Rows | None = None) -> Cohort:
+        """Return it as a cohort of which (n,) ``rows`` are in a folder's shards, where they are in the source's."""
+        places = np.full(len(self.manifest), ABSENT, dtype=np.int64)
+        if rows is not None:
+            places[rows] = self.manifest["row"].to_numpy()[rows]
+        return Cohort(
+            meta=self.place.meta, manifest=self.manifest, folder=folder or Path(self.place.uri), places=places
+        )
 
 
 def find_cohort(uri: str, store: ObjectStore | None = None) -> CohortPlace:
@@ -99,7 +108,7 @@ def look_at_cohort(uri: str, store: ObjectStore | None = None) -> SourceCohort:
     return SourceCohort(place=place, manifest=manifest, shards=shards)
 
 
-def audited_rows(source: SourceCohort, *, fraction: float, seeds: Sequence[int], members: bool = False) -> Rows:
+def audited_rows(cohort: Cohort, *, fraction: float, seeds: Sequence[int], members: bool = False) -> Rows:
     """Return the rows that an audit reads, ascending: those exposed to the attacker of any seed, and held-out ones;
     with ``members`` also the training scans that attacks are scored on.
 
@@ -109,7 +118,6 @@ def audited_rows(source: SourceCohort, *, fraction: float, seeds: Sequence[int],
         ConfigError: a fraction or seed out of range.
         AttackError: a site without training scan.
     """
-    cohort = Cohort(meta=source.place.meta, manifest=source.manifest, folder=Path(source.place.uri))
     exposed = [exposed_rows(cohort, fraction=fraction, seed=seed) for seed in seeds]
     scored = [member_rows(cohort, fractions=(fraction,), seeds=seeds)] if members else []
     return np.unique(np.concatenate([cohort.rows(TEST), *exposed, *scored]))
@@ -127,32 +135,73 @@ def bring_rows(source: SourceCohort, rows: Rows, *, work: Path, folder: Path) ->
     chosen = source.manifest.iloc[rows]
     counts = chosen["shard"].value_counts(sort=False)
     headers = {str(name): shard_header(int(count), source.place.meta.shape) for name, count in counts.items()}
-    blocks = _blocks(source, rows, headers, work)
+    places = local_places(source.manifest, rows)
+    blocks = _blocks(source, rows, places, _heads(source, sorted(headers)), headers, work)
     moved = fetch(source.place.store, blocks, description=f"pulling {len(rows)} volumes")
-    heads = sum(min(HEAD_BYTES, source.shards[name].size) for name in headers)
     for name, header in headers.items():
         with (work / name).open("r+b") as stream:
             stream.write(header)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         os.link(work / name, folder / name)
     write_selection(folder, meta=source.place.meta, manifest=source.manifest, rows=rows)
-    return replace(moved, moved_bytes=moved.moved_bytes + heads)
+    return replace(moved, moved_bytes=moved.moved_bytes + _moved_for(source, headers))
 
 
-def _blocks(source: SourceCohort, rows: Rows, headers: dict[str, bytes], work: Path) -> list[Block]:
-    """Return where each row's volume is and where it goes."""
-    offsets = _offsets(source, sorted(headers))
+def mirror_rows(source: SourceCohort, rows: Rows, folder: Path) -> Moved:
+    """Bring the volumes of (n,) ascending ``rows`` to where they are in the source's own shards, of the same names.
+
+    The shards are sparse files, to which later calls add: what is there is hashed again and kept.
+
+    Raises:
+        CohortError, StorageError: as for :func:`bring_rows`.
+    """
+    names = sorted({str(name) for name in source.manifest["shard"].iloc[rows]})
+    fresh = [name for name in names if not (folder / name).exists()]
+    heads = _heads(source, names, folder)
+    places = np.zeros(len(source.manifest), np.int64)
+    places[rows] = source.manifest["row"].to_numpy()[rows]
+    blocks = _blocks(source, rows, places, heads, heads, folder)
+    sizes = {folder / name: source.shards[name].size for name in heads}
+    moved = fetch(source.place.store, blocks, description=f"pulling {len(rows)} volumes", sizes=sizes)
+    for name, head in heads.items():
+        with (folder / name).open("r+b") as stream:
+            stream.write(head)
+    return replace(moved, moved_bytes=moved.moved_bytes + _moved_for(source, fresh))
+
+
+def _moved_for(source: SourceCohort, shards: Iterable[str]) -> int:
+    """Return the bytes that were read to know the layout of shards."""
+    return sum(min(HEAD_BYTES, source.shards[name].size) for name in shards)
+
+
+def _blocks(
+    source: SourceCohort,
+    rows: Rows,
+    places: Rows,
+    theirs: Mapping[str, bytes],
+    ours: Mapping[str, bytes],
+    folder: Path,
+) -> list[Block]:
+    """Return where each row's volume is and where it goes.
+
+    Args:
+        source: the cohort.
+        rows: (n,) those that are wanted.
+        places: (scan,) place of each volume in its shard in the folder.
+        theirs: name of each shard -> its first bytes, up to the first volume.
+        ours: the same of the shards in the folder.
+        folder: where they go.
+    """
     size = int(np.prod(source.place.meta.shape))
-    places = local_places(source.manifest, rows)[rows]
     chosen = source.manifest.iloc[rows]
-    columns = (chosen["shard"].tolist(), chosen["row"].tolist(), chosen["sha256"].tolist(), places.tolist())
+    columns = (chosen["shard"].tolist(), chosen["row"].tolist(), chosen["sha256"].tolist(), places[rows].tolist())
     return [
         Block(
             source=source.shards[shard],
-            start=offsets[shard] + row * size,
+            start=len(theirs[shard]) + row * size,
             size=size,
-            path=work / shard,
-            offset=len(headers[shard]) + place * size,
+            path=folder / shard,
+            offset=len(ours[shard]) + place * size,
             checksum=f"sha256:{sha256}",
             label=f"volume {row}",
         )
@@ -160,21 +209,33 @@ def _blocks(source: SourceCohort, rows: Rows, headers: dict[str, bytes], work: P
     ]
 
 
-def _offsets(source: SourceCohort, shards: Sequence[str]) -> dict[str, int]:
-    """Return the bytes before the first volume of each shard, after checking that it holds every row asked of it."""
+def _heads(source: SourceCohort, shards: Sequence[str], mirror: Path | None = None) -> dict[str, bytes]:
+    """Return the bytes before the first volume of each shard, after checking that it holds every row asked of it.
+
+    They are read from the ``mirror``, where an earlier call has written them.
+    """
     highest = source.manifest.groupby("shard")["row"].max()
 
-    def check(shard: str) -> int:
+    def check(shard: str) -> bytes:
         stat = source.shards[shard]
-        head = source.place.store.read(stat, 0, min(HEAD_BYTES, stat.size))
+        head = _first_bytes(mirror / shard) if mirror is not None else b""
+        head = head if head[:1].strip(b"\0") else source.place.store.read(stat, 0, min(HEAD_BYTES, stat.size))
         scans, offset = shard_layout(head, stat.size, source.place.meta.shape, stat.uri)
         if highest[shard] >= scans:
             raise CohortError(
                 f"{stat.uri}: holds {scans} volumes, the manifest points to row {highest[shard]}; {_REMEDY}"
             )
-        return offset
+        return head[:offset]
 
     return dict(zip(shards, source.place.store.in_parallel(check, shards), strict=True))
+
+
+def _first_bytes(path: Path) -> bytes:
+    """Return the bytes of a file that may hold a shard's header: zeros where its volumes are not all there yet."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as stream:
+        return stream.read(HEAD_BYTES)
 
 
 def push_cohort(*, folder: Path, uri: str) -> int:

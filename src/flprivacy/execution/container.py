@@ -6,7 +6,7 @@ would cost every step seconds.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -14,6 +14,7 @@ from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import convert
 from flprivacy.core.publish import write_json
 from flprivacy.execution.isolation import TARGET_PARAMETER, read_failure, run_target_step
+from flprivacy.execution.passing import Passing, on_backend_without_store
 from flprivacy.execution.run_step import refuse, run_step
 
 ONLY_OUTPUT = "Output"  # what Kubeflow calls the only output parameter of a step
@@ -34,7 +35,8 @@ def run_in_container(step: Callable[..., Any], executor_input: str) -> None:
 
     The step gets its parameters in the types of its signature, and a ``Path`` for every artifact that its signature
     names. Whatever it returns that is no :class:`StepResult` is its only output parameter. Results are written only
-    if the step returns: a step that refuses or breaks leaves none.
+    if the step returns: a step that refuses or breaks leaves none. On a cluster, what is a patient's is passed on by
+    reference (:mod:`~flprivacy.execution.passing`).
     """
     task, hints = json.loads(executor_input), get_type_hints(step)
     outputs = {name: _path(artifacts[0]) for name, artifacts in _artifacts(task, "outputs")}
@@ -45,14 +47,17 @@ def run_in_container(step: Callable[..., Any], executor_input: str) -> None:
         arguments = _inputs(task, hints) | written
     except ConfigError as error:
         refuse(step.__name__, "", error)
+    passing = Passing(outputs=written, store=str(arguments.get("store", "")))
+    if _on_backend(task):
+        if (refusal := on_backend_without_store(step, passing.store)) is not None:
+            refuse(step.__name__, "", refusal)
+        step = passing.around(step)
     if TARGET_PARAMETER in hints:
         result = run_target_step(step, arguments, list(written.values()))
         failed = {name: {"failed": True} for name, path in written.items() if read_failure(path) is not None}
-        result = StepResult(metadata=failed) if failed else result
+        result = StepResult(metadata=failed) if failed else _told(result, passing.facts)
     else:
-        result = run_step(step, arguments)
-    if not isinstance(result, StepResult):
-        result = StepResult(parameters={} if result is None else {ONLY_OUTPUT: result})
+        result = _told(run_step(step, arguments), passing.facts)
     for path in outputs.values():
         if not path.exists():  # metrics are metadata only, but Kubeflow wants a file of every artifact
             path.touch()
@@ -63,6 +68,20 @@ def confusion_metadata(class_names: Sequence[str], counts: Sequence[Sequence[int
     """Return a confusion matrix, counts [truth][prediction], as metadata of a ClassificationMetrics artifact."""
     categories = [{"displayName": name} for name in class_names]
     return {"confusionMatrix": {"annotationSpecs": categories, "rows": [{"row": list(row)} for row in counts]}}
+
+
+def _told(returned: Any, facts: Mapping[str, Mapping[str, Any]]) -> StepResult:
+    """Return what a step returned, with what is known of the artifacts that were passed on by reference."""
+    only = {} if returned is None else {ONLY_OUTPUT: returned}
+    result = returned if isinstance(returned, StepResult) else StepResult(parameters=only)
+    names = dict.fromkeys([*result.metadata, *facts])
+    return replace(result, metadata={one: {**facts.get(one, {}), **result.metadata.get(one, {})} for one in names})
+
+
+def _on_backend(task: Mapping[str, Any]) -> bool:
+    """Tell whether a task's artifacts are copied into the artifact store of a backend."""
+    artifacts = [one for side in ("inputs", "outputs") for _, found in _artifacts(task, side) for one in found]
+    return any(str(one["uri"]).startswith(tuple(_MOUNTS)) for one in artifacts)
 
 
 def _inputs(task: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]:

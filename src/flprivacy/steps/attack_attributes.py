@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from flprivacy.cohorts.format import open_cohort
 from flprivacy.cohorts.metadata import read_meta
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import write_json
@@ -10,7 +9,7 @@ from flprivacy.core.scores import write_scores
 from flprivacy.core.target import TARGET_FILE
 from flprivacy.core.tensorflow_environment import import_keras
 from flprivacy.core.vocabulary import JOINT
-from flprivacy.steps.attack_baselines import attacked_pixels
+from flprivacy.steps.attack_baselines import attacked_pixels, audited_cohort
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
 from flprivacy.study.plan import Plan
@@ -47,7 +46,7 @@ def attack_attributes(
         import_keras()
         from flprivacy.attacks import attribute  # imports Keras: only when there is work
 
-        opened, protocol = open_cohort(cohort), study.protocol
+        opened, protocol = audited_cohort(study, cohort), study.protocol
         table, curves = attribute.attack_attributes(
             study.attack, opened, target, protocol=protocol, work=work, pixels=pixels
         )

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from flprivacy.cohorts.format import open_cohort
 from flprivacy.cohorts.metadata import read_meta
+from flprivacy.cohorts.placed import open_rows
+from flprivacy.cohorts.remote import audited_rows
+from flprivacy.core.cohort import Cohort
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.scores import write_scores
 from flprivacy.storage.artifact_store import deliver
@@ -27,7 +29,7 @@ def attack_baselines(*, plan: Path, cohort: Path, store: str, scores: Path) -> N
     def make(work: Path, folder: Path) -> None:
         from flprivacy.attacks.baselines import attack_pixels, majority
 
-        opened = open_cohort(cohort)
+        opened = audited_cohort(study, cohort)
         found, curves = attack_pixels(study.attack, opened, protocol=study.protocol, work=work, results=pixels)
         write_scores(folder, [found, majority(study.attack, opened)], curves)
 
@@ -40,9 +42,18 @@ def attacked_pixels(study: StudyConfig, cohort: Path, store: str) -> Path:
     def make(work: Path, folder: Path) -> None:
         from flprivacy.attacks.baselines import attack_pixels
 
-        attack_pixels(study.attack, open_cohort(cohort), protocol=study.protocol, work=work, results=folder)
+        attack_pixels(study.attack, audited_cohort(study, cohort), protocol=study.protocol, work=work, results=folder)
 
     return open_store(store).build("scores", _inputs("pixels", study, cohort), make)
+
+
+def audited_cohort(study: StudyConfig, cohort: Path) -> Cohort:
+    """Open a cohort with the volumes that attacks read."""
+    attack = study.attack
+    fraction = max(attack.fractions)
+    return open_rows(
+        cohort, lambda opened: audited_rows(opened, fraction=fraction, seeds=attack.seeds, members=attack.members)
+    )
 
 
 def _inputs(name: str, study: StudyConfig, cohort: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flprivacy.attacks.membership.answers import Answers
 from flprivacy.attacks.membership.target import attack_target
-from flprivacy.cohorts.format import open_cohort
+from flprivacy.cohorts.placed import open_manifest
 from flprivacy.core.artifacts import MEMBERSHIP_FILE
 from flprivacy.core.publish import publish_folder
 from flprivacy.targets.folder import read_target
@@ -31,6 +31,6 @@ def attack_membership(
     """
     del target_name, attempt  # say which task this is; they change no result
     record = read_target(target)
-    found = attack_target(Answers.read(scores), open_cohort(cohort), record, private_part(target, record))
+    found = attack_target(Answers.read(scores), open_manifest(cohort), record, private_part(target, record))
     with publish_folder(membership) as partial:
         found.write(partial / MEMBERSHIP_FILE)

@@ -1,13 +1,12 @@
 """Step ``check_change``: fail a pipeline in which a target changed for the worse."""
 
-from pathlib import Path
-
 from flprivacy.core.artifacts import CHANGE_FILE
 from flprivacy.core.change import WORSE, AuditChange
 from flprivacy.core.errors import PolicyError
+from flprivacy.execution.passing import Open
 
 
-def check_change(*, change: Path, fail_on_worse: bool = False) -> str:
+def check_change(*, change: Open, fail_on_worse: bool = False) -> str:
     """Fail the pipeline if a target changed for the worse and the run asks for it.
 
     Args:

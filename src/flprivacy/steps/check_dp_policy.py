@@ -1,14 +1,13 @@
 """Step ``check_dp_policy``: fail a pipeline whose claim of privacy is contradicted."""
 
-from pathlib import Path
-
 from flprivacy.core.artifacts import CHECK_FILE
 from flprivacy.core.dp_check import CONTRADICTED, DpCheck
 from flprivacy.core.errors import PolicyError
 from flprivacy.core.events import emit
+from flprivacy.execution.passing import Open
 
 
-def check_dp_policy(*, check: Path, fail_on_leak: bool) -> str:
+def check_dp_policy(*, check: Open, fail_on_leak: bool) -> str:
     """Fail the pipeline if the canaries contradict the claim and the run asks for it.
 
     Args:

@@ -1,14 +1,13 @@
 """Step ``check_policy``: fail a pipeline whose policy does not tolerate a leak, or that lacks a target's numbers."""
 
-from pathlib import Path
-
 from flprivacy.core.artifacts import AUDIT_FILE
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, Audit
 from flprivacy.core.errors import AuditError, PolicyError
 from flprivacy.core.events import emit
+from flprivacy.execution.passing import Open
 
 
-def check_policy(*, audit: Path, report: Path, fail_on_leak: bool = False) -> int:
+def check_policy(*, audit: Open, report: Open, fail_on_leak: bool = False) -> int:
     """Fail the pipeline if a target leaks and the run asks for it, or if a target could not be audited.
 
     Args:

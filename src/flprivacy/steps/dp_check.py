@@ -19,6 +19,7 @@ from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.core.tensorflow_environment import import_keras
 from flprivacy.execution.container import StepResult
 from flprivacy.execution.isolation import need_success
+from flprivacy.execution.passing import Open
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.code_fingerprint import library_versions
 from flprivacy.storage.places import open_store
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _EXCEPT_SCORES = ("included",)
 
 
-def dp_check(*, plan: Path, target: Path, store: str, check: Path, page: Path) -> StepResult:
+def dp_check(*, plan: Path, target: Path, store: str, check: Open, page: Open) -> StepResult:
     """Set the lower bound on epsilon that a target's canaries prove against the epsilon that its training claims.
 
     Beside it, tiny trainings by the same code are repeated with and without one unit, for mistakes that only they show.

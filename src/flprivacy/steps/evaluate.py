@@ -13,8 +13,8 @@ from flprivacy import __version__
 from flprivacy.auditing.anonymous import anonymous
 from flprivacy.auditing.attributes import audit_attributes
 from flprivacy.auditing.membership.targets import Claim, Exposed, audit_targets
-from flprivacy.cohorts.format import open_cohort
 from flprivacy.cohorts.metadata import read_meta
+from flprivacy.cohorts.placed import open_manifest
 from flprivacy.core.artifacts import (
     AUDIT_FILE,
     COMPUTE_FILE,
@@ -97,7 +97,7 @@ def evaluate(
     def make(work: Path, folder: Path) -> None:
         del work  # seconds of arithmetic: nothing to resume
         scores = {table.target: _write_scores(table, folder / SCORES_FOLDER) for table in tables}
-        found = _audit(run, open_cohort(cohort), tables, curves, records, failures)
+        found = _audit(run, open_manifest(cohort), tables, curves, records, failures)
         of_members, exposed = audit_targets(
             members,
             _claims(records),

@@ -1,7 +1,6 @@
 """Step ``find_targets``: what is published now, and which of it was audited before."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
 from flprivacy.cohorts.remote import CohortPlace, find_cohort
@@ -12,6 +11,7 @@ from flprivacy.core.events import emit
 from flprivacy.core.target import TargetRecord
 from flprivacy.core.target_source import parse_source
 from flprivacy.execution.container import StepResult
+from flprivacy.execution.passing import Open, SharedStore
 from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.audit_keys import audit_key
@@ -33,9 +33,9 @@ def find_targets(
     targets_from: tuple[str, ...],
     preset: str,
     overrides: dict[str, Any],
-    found: Path,
+    found: Open,
     preset_digest: str = "",
-    store: str = "",
+    store: SharedStore = "",
 ) -> StepResult:
     """Find which targets are published now, and which of them were not audited yet in this way; never cached.
 

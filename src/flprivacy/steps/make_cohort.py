@@ -7,12 +7,13 @@ from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.execution.container import StepResult
+from flprivacy.execution.passing import Open
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
 from flprivacy.study.plan import Plan
 
 
-def make_cohort(*, plan: Path, store: str, cohort: Path) -> StepResult:
+def make_cohort(*, plan: Path, store: str, cohort: Open) -> StepResult:
     """Generate the phantom chest-CT cohort of a plan.
 
     Args:

@@ -8,7 +8,6 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 from flprivacy import __version__
@@ -18,6 +17,7 @@ from flprivacy.core.errors import ConfigError
 from flprivacy.core.events import emit
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.retry import Backoff, RetryConfig
+from flprivacy.execution.passing import Open
 
 LOGGER = logging.getLogger(__name__)
 WEBHOOK_VARIABLE = "FLPRIVACY_WEBHOOK_URL"
@@ -27,7 +27,7 @@ _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _MAY_PASS = (408, 425, 429, 500, 502, 503, 504)
 
 
-def notify(*, change: Path, mlflow_run: str = "", kfp_run: str = "") -> bool:
+def notify(*, change: Open, mlflow_run: str = "", kfp_run: str = "") -> bool:
     """Send the verdict as JSON to the webhook whose URL is in ``FLPRIVACY_WEBHOOK_URL``; without one nothing is sent.
 
     The URL is a secret (whoever has it can post), so it is shown nowhere. A webhook that cannot be reached is a

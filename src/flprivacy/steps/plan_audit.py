@@ -1,11 +1,11 @@
 """Step ``plan_audit``: resolve the configuration of an audit of given targets."""
 
 import shlex
-from pathlib import Path
 from typing import Any
 
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.target_source import parse_source
+from flprivacy.execution.passing import Open, SharedStore
 from flprivacy.execution.resources import check_resources
 from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
@@ -20,9 +20,9 @@ def plan_audit(
     overrides: dict[str, Any],
     cohort: str,
     targets: dict[str, str],
-    plan: Path,
+    plan: Open,
     preset_digest: str = "",
-    store: str = "",
+    store: SharedStore = "",
     gpu_count: str = "0",
     train_cpu: str = "1",
     train_memory: str = "1Gi",

@@ -1,10 +1,10 @@
 """Step ``plan_dp_check``: resolve the configuration of a check of private training."""
 
-from pathlib import Path
 from typing import Any
 
 from flprivacy.auditing.config import AuditConfig
 from flprivacy.core.errors import ConfigError
+from flprivacy.execution.passing import Open
 from flprivacy.execution.resources import check_resources
 from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
@@ -18,7 +18,7 @@ def plan_dp_check(
     *,
     preset: str,
     overrides: dict[str, Any],
-    plan: Path,
+    plan: Open,
     preset_digest: str = "",
     gpu_count: str = "0",
     train_cpu: str = "1",

@@ -1,9 +1,9 @@
 """Step ``plan_study``: resolve the configuration of a study."""
 
-from pathlib import Path
 from typing import Any
 
 from flprivacy.core.vocabulary import PRETRAINED
+from flprivacy.execution.passing import Open
 from flprivacy.execution.resources import check_resources
 from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
@@ -17,7 +17,7 @@ def plan_study(
     *,
     preset: str,
     overrides: dict[str, Any],
-    plan: Path,
+    plan: Open,
     preset_digest: str = "",
     gpu_count: str = "0",
     train_cpu: str = "1",

@@ -5,11 +5,12 @@ from pathlib import Path
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.target_source import parse_source
 from flprivacy.execution.container import StepResult
+from flprivacy.execution.passing import SharedStore
 from flprivacy.study.plan import Plan
 from flprivacy.targets.given import bring_target
 
 
-def pull_target(*, plan: Path, target_name: str, target: Path, store: str = "") -> StepResult:
+def pull_target(*, plan: Path, target_name: str, target: Path, store: SharedStore = "") -> StepResult:
     """Bring a given target to where the other steps read it, and check it; never cached.
 
     A .keras, .weights.h5 or legacy .h5 file is matched with its architecture by the names of its weights; nothing in

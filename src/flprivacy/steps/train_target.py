@@ -3,8 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from flprivacy.cohorts.format import open_cohort
+import numpy as np
+
 from flprivacy.cohorts.metadata import read_meta
+from flprivacy.cohorts.placed import open_rows
+from flprivacy.cohorts.remote import Rows
+from flprivacy.core.cohort import TEST, Cohort
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.target import TargetRecord
@@ -15,6 +19,7 @@ from flprivacy.storage.places import open_store
 from flprivacy.study.plan import Plan
 from flprivacy.targets.folder import read_target
 from flprivacy.targets.lineage import audited_record, private_part
+from flprivacy.training.config import TargetConfig
 from flprivacy.training.given_baseline import make_baseline
 
 
@@ -56,11 +61,17 @@ def train_target(
         import_keras()
         from flprivacy.training.train import train_target as train  # imports Keras: only when there is work
 
-        train(target_name, config, open_cohort(cohort), protocol=study.protocol, work=work, out=folder)
+        opened = open_rows(cohort, lambda found: _rows(config, found))
+        train(target_name, config, opened, protocol=study.protocol, work=work, out=folder)
 
     deliver(open_store(store).build("target", inputs, make), target)
     record = read_target(target)
     return _described(audited_record(record, private_part(target, record)))
+
+
+def _rows(config: TargetConfig, cohort: Cohort) -> Rows:
+    """Return the rows whose volumes training reads: fresh weights are only tried, on the held-out ones."""
+    return cohort.rows(TEST) if config.topology == "untrained" else np.arange(len(cohort.manifest))
 
 
 def _described(record: TargetRecord) -> StepResult:

@@ -11,11 +11,12 @@ from flprivacy.core.audit import Audit
 from flprivacy.core.change import AuditChange
 from flprivacy.core.digests import digest_file
 from flprivacy.core.tensorflow_environment import available_cores
+from flprivacy.execution.passing import Open
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
 
 
-def write_report(*, audit: Path, store: str, report: Path, page: Path) -> None:
+def write_report(*, audit: Open, store: str, report: Open, page: Open) -> None:
     """Write the self-contained HTML report and its figures.
 
     Args:

@@ -24,6 +24,7 @@ from flprivacy.core.publish import link_or_copy, publish_folder
 from flprivacy.core.tensorflow_environment import numeric_settings
 from flprivacy.storage.checkpoint_mirror import DEFAULT_INTERVAL_SECONDS
 from flprivacy.storage.code_fingerprint import fingerprint_of_kind
+from flprivacy.storage.inventory import content_digest, take_inventory
 from flprivacy.storage.remote_artifacts import RemoteArtifact
 from flprivacy.storage.uris import FILE, scheme_of, split_bucket
 
@@ -33,6 +34,7 @@ _KINDS_OF_KERAS = ("target", "scores")
 # are sent, and copies of scans are not made without being asked for.
 _LOCAL_KINDS = ("cohort",)
 Make = Callable[[Path, Path], None]
+_delivered: dict[Path, Path] = {}  # what this process put where
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,8 @@ class Store:
         """
         key = self.key(kind, inputs)
         entry = self.root / kind / key
-        with self._locked(f"{kind}-{key}"):
-            remote = None
-            if self.remote and kind not in _LOCAL_KINDS:
-                remote = RemoteArtifact(self.remote, kind, key, disk=self.root)
+        with self.locked(f"{kind}-{key}"):
+            remote = self._behind(kind, key)
             if entry.is_dir() or (remote is not None and remote.fetch(entry)):
                 LOGGER.info("%s: unchanged, reused %s", kind, key[:12])
                 emit("reused", artifact=kind)
@@ -83,6 +83,32 @@ class Store:
                 remote.publish(entry)
         return entry
 
+    def keep(self, kind: str, folder: Path) -> Path:
+        """Keep a folder as it is, under the digest of its content, and return its entry; StorageError as for build."""
+        key = content_digest(take_inventory(folder))
+        entry = self.root / kind / key
+        with self.locked(f"{kind}-{key}"):
+            if not entry.is_dir():
+                deliver(folder, entry)
+            remote = self._behind(kind, key)
+            if remote is not None:
+                remote.publish(entry)
+        return entry
+
+    def bring(self, kind: str, key: str) -> Path | None:
+        """Return a finished folder, from here or from the remote location; None if there is none any more."""
+        entry = self.root / kind / key
+        with self.locked(f"{kind}-{key}"):
+            remote = self._behind(kind, key)
+            there = entry.is_dir() or (remote is not None and remote.fetch(entry))
+        return entry if there else None
+
+    def _behind(self, kind: str, key: str) -> RemoteArtifact | None:
+        """Return an artifact's other place, if it has one."""
+        if not self.remote or kind in _LOCAL_KINDS:
+            return None
+        return RemoteArtifact(self.remote, kind, key, disk=self.root)
+
     def _make(self, entry: Path, make: Make, remote: RemoteArtifact | None) -> None:
         work = self.root / "work" / f"{entry.parent.name}-{entry.name}"
         _make_folder(work)
@@ -92,8 +118,8 @@ class Store:
         shutil.rmtree(work)
 
     @contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
-        """Hold an artifact's lock; the system releases it when the holder dies, however it dies."""
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold the lock of that name; the system releases it when the holder dies, however it dies."""
         folder = self.root / "locks"
         _make_folder(folder)
         with _named(f"{folder}: cannot write here"):
@@ -126,3 +152,14 @@ def deliver(entry: Path, destination: Path) -> None:
     """Put a finished folder at ``destination``: hard links where the file system allows, copies elsewhere."""
     with publish_folder(destination) as partial:
         shutil.copytree(entry, partial, dirs_exist_ok=True, copy_function=link_or_copy)
+    note_delivery(entry, destination)
+
+
+def note_delivery(entry: Path, destination: Path) -> None:
+    """Remember that what lies at ``destination`` is what lies in a folder, or part of it."""
+    _delivered[destination] = entry
+
+
+def delivered_from(destination: Path) -> Path | None:
+    """Return the folder that this process put at ``destination``; None if it put none."""
+    return _delivered.get(destination)

@@ -5,10 +5,11 @@ import os
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from flprivacy.core.errors import StorageError
 from flprivacy.core.progress import Progress, progress
@@ -43,6 +44,7 @@ def fetch(
     *,
     description: str,
     finished: Callable[[Block, str], None] = lambda block, checksum: None,
+    sizes: Mapping[Path, int] = MappingProxyType({}),
 ) -> Moved:
     """Bring blocks to their files, in parallel and in bounded memory.
 
@@ -50,10 +52,11 @@ def fetch(
     bytes are on disk already are not fetched again. Every other block is compared with its checksum as it arrives.
 
     What was verified before an error stays on disk for the next call. Blocks of one object do not overlap. ``finished``
-    is called with every block that is on disk and its checksum, from several threads at once.
+    is called with every block that is on disk and its checksum, from several threads at once. ``sizes`` are those of
+    files that hold, or will hold, more than these blocks.
     """
     wanted = sum(block.size for block in blocks)
-    fresh = _make_files(blocks)
+    fresh = _make_files(blocks, sizes)
 
     def is_there(block: Block) -> bool:  # holes of a sparse file are read as zeros, and do not fit
         return fits(block.path, block.checksum, start=block.offset, size=block.size)
@@ -74,14 +77,14 @@ def fetch(
     return Moved(wanted_bytes=wanted, found_bytes=done, moved_bytes=transfer.moved, requests=len(plan))
 
 
-def _make_files(blocks: Iterable[Block]) -> frozenset[Path]:
+def _make_files(blocks: Iterable[Block], known: Mapping[Path, int]) -> frozenset[Path]:
     """Make the files of blocks, sparse and of their full size; return those that were not there.
 
     A file of another size is made anew: it is not the beginning of this one.
     """
     sizes: dict[Path, int] = {}
     for block in blocks:
-        sizes[block.path] = max(sizes.get(block.path, 0), block.offset + block.size)
+        sizes[block.path] = max(sizes.get(block.path, 0), known.get(block.path, 0), block.offset + block.size)
     fresh = set()
     for path, size in sizes.items():
         with _disk_errors(path):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from flprivacy.core.digests import digest_file
+from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import StorageError
 from flprivacy.core.publish import link_or_copy
 from flprivacy.storage.backends.contract import MissingObjectError, ObjectStat
@@ -48,6 +48,11 @@ def take_inventory(folder: Path) -> dict[str, Content]:
     """Return what every file below a folder holds."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): content_of(path) for path in files}
+
+
+def content_digest(files: Inventory) -> str:
+    """Return the digest of names and contents of a folder's files."""
+    return digest_json({name: content.sha256 for name, content in files.items()})
 
 
 def to_json(files: Inventory, *, kind: str, key: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from flprivacy.storage.uris import is_remote, local_path
 
 HOME_VARIABLE = "FLPRIVACY_HOME"
 STORE_VARIABLE = "FLPRIVACY_STORE"
+CACHE_VARIABLE = "FLPRIVACY_CACHE"  # a folder that the pods of a node, or all of them, share
 
 
 def home() -> Path:
@@ -21,20 +22,40 @@ def home() -> Path:
 def open_store(location: str = "") -> Store:
     """Return the store at ``location``, else at ``$FLPRIVACY_STORE``, else in the home folder.
 
-    A store behind ``s3://`` or ``gs://`` has its folder in the home folder, or in the system's folder of temporary
-    files where nothing can be written there, as in a container.
+    A store behind ``s3://`` or ``gs://`` has its folder in the cache (:func:`cache`).
 
     Raises:
         StorageError: a URI of a kind that is not supported, or without a bucket; or its folder is another user's.
         ConfigError: ``$FLPRIVACY_STORE_MIRROR_SECONDS`` is no number of seconds.
     """
-    location = location or os.environ.get(STORE_VARIABLE, "")
+    location = store_location(location)
     if location and is_remote(location):
-        return Store(_cache(), location, interval_from_environment())
+        return Store(cache(), location, interval_from_environment())
     return Store(local_path(location) if location else home() / "store")
 
 
-def _cache() -> Path:
+def store_location(location: str = "") -> str:
+    """Return where the store at ``location`` is, else what ``$FLPRIVACY_STORE`` says; empty for the home folder's."""
+    return location or os.environ.get(STORE_VARIABLE, "")
+
+
+def is_shared(location: str = "") -> bool:
+    """Say whether other machines see the store at ``location``, else at ``$FLPRIVACY_STORE``, by the same name.
+
+    That is a URI: of an object store, or ``file://`` for a folder that is mounted everywhere.
+    """
+    location = store_location(location)
+    return bool(location) and (is_remote(location) or "://" in location)
+
+
+def cache() -> Path:
+    """Return the folder on this machine for what lies elsewhere, of which nothing is lost if it is removed.
+
+    It is ``$FLPRIVACY_CACHE``; else in the home folder, or in the system's folder of temporary files where nothing can
+    be written there, as in a container.
+    """
+    if given := os.environ.get(CACHE_VARIABLE):
+        return Path(given).absolute()
     folder = home()
     nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if os.environ.get(HOME_VARIABLE) or os.access(nearest, os.W_OK | os.X_OK):

@@ -1,0 +1,196 @@
+"""What steps pass on to each other on a cluster: references into the run's store, and nothing of a patient.
+
+Kubeflow Pipelines copies every artifact of a step into a bucket of its own, where all who may open its pages find it.
+So there a step's output folder becomes ``reference.json``, which says where in the store its files are, beside the few
+files that may be seen. The step that reads it is given the whole folder again: brought from the store to this machine,
+once if its steps share a cache, and compared with its digest.
+
+A step says in its signature what may be seen: an artifact of type :data:`Open` is passed on as it is, and is all that
+its reader needs. Of any other only the files named in ``OPEN_FILES`` are.
+"""
+
+import functools
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE
+from flprivacy.core.checks import check
+from flprivacy.core.digests import digest_file
+from flprivacy.core.errors import ConfigError, StorageError
+from flprivacy.core.json_record import JsonRecord
+from flprivacy.core.publish import link_or_copy, publish_folder
+from flprivacy.execution.isolation import FAILURE_FILE
+from flprivacy.storage.artifact_store import Store, delivered_from
+from flprivacy.storage.inventory import content_digest, take_inventory
+from flprivacy.storage.places import STORE_VARIABLE, is_shared, open_store, store_location
+
+R = TypeVar("R")
+REFERENCE_FILE = "reference.json"
+# Sums over many patients, why a target failed, and where a cohort is.
+OPEN_FILES = frozenset({AUDIT_FILE, CHANGE_FILE, FAILURE_FILE, "cohort.json", "place.json"})
+_OPEN, _SHARED = "open", "shared"
+Open = Annotated[Path, _OPEN]
+SharedStore = Annotated[str, _SHARED]  # a parameter that on a cluster must name a store which all steps see
+_KIND = "passed"  # of what lies in the store only because a step passed it on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A finished artifact of the store."""
+
+    kind: str
+    key: str
+    digest: str  # of its files' names and contents
+
+    def __post_init__(self) -> None:
+        check(self.kind.isidentifier(), "kind", self.kind, "is none of the store's")
+        check(len(self.key) == 64 and self.key.isalnum(), "key", self.key, "is no digest")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference(JsonRecord):
+    """Where the files of a folder are. Of two parts that have a file of one name, the first counts."""
+
+    _kind, _step, _error = "a reference", "previous", StorageError
+
+    store: str
+    parts: tuple[Part, ...]
+
+
+def on_backend_without_store(step: Callable[..., Any], store: str) -> ConfigError | None:
+    """Return why a step must not begin on a cluster: it reads patients' data, and no store holds what it passes on."""
+    declared = get_type_hints(step, include_extras=True).get("store")
+    if _SHARED not in getattr(declared, "__metadata__", ()) or is_shared(store):
+        return None
+    return ConfigError(
+        f"store is {store_location(store)!r}: on a cluster, what steps tell each other about patients must not go "
+        f"through Kubeflow's artifact store; give an s3:// or gs:// URI as parameter 'store', or as {STORE_VARIABLE} "
+        "in the ConfigMap flprivacy-settings"
+    )
+
+
+@dataclass(kw_only=True)
+class Passing:
+    """Passes the artifacts of one step on.
+
+    Attributes:
+        outputs: path of each artifact that the step writes, by its name.
+        store: location that the step was given; empty: that of its inputs, or the environment's.
+        facts: what is told about outputs that were passed on by reference, by name.
+    """
+
+    outputs: Mapping[str, Path]
+    store: str = ""
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _references: dict[Path, Reference] = field(default_factory=dict)  # folder on this machine -> what it was made from
+
+    def around(self, step: Callable[..., R]) -> Callable[..., R]:
+        """Return the step, called with folders on this machine in place of artifacts."""
+        hints = get_type_hints(step, include_extras=True)
+        closed = {name for name, hint in hints.items() if _OPEN not in getattr(hint, "__metadata__", ())}
+
+        @functools.wraps(step)
+        def step_by_reference(**arguments: Any) -> R:
+            with tempfile.TemporaryDirectory(prefix="flprivacy-") as name:
+                scratch = Path(name)
+                (scratch / "out").mkdir()
+                inputs = {key: value for key, value in arguments.items() if key in closed - set(self.outputs)}
+                brought = {key: self._brought(value, scratch / "in" / key) for key, value in inputs.items()}
+                store = self.store or next((one.store for one in self._references.values()), "")
+                if not is_shared(store):
+                    return step(**arguments | brought)
+                inside = {key: scratch / "out" / key for key in self.outputs if key in closed}
+                result = step(**arguments | brought | inside)
+                for key, folder in inside.items():
+                    self._pass_on(key, folder, open_store(store), store_location(store), scratch / "rest" / key)
+                return result
+
+        return step_by_reference
+
+    def _brought(self, value: Any, folder: Path) -> Any:
+        """Return an argument with folders on this machine in place of references."""
+        if isinstance(value, tuple):
+            return tuple(self._brought(one, folder / str(number)) for number, one in enumerate(value))
+        if not isinstance(value, Path) or not (value / REFERENCE_FILE).is_file():
+            return value
+        reference = Reference.read(value / REFERENCE_FILE)
+        shutil.copytree(value, folder, ignore=shutil.ignore_patterns(REFERENCE_FILE))
+        for part in reference.parts:
+            entry = _entry(reference.store, part)
+            for name in _files(entry):
+                if not (folder / name).exists():
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    link_or_copy(entry / name, folder / name)
+        self._references[folder] = reference
+        return folder
+
+    def _pass_on(self, name: str, folder: Path, store: Store, location: str, rest: Path) -> None:
+        """Put what may be seen of an output where the backend takes it from, and the rest into the store."""
+        if not folder.exists():
+            return
+        if folder.is_file():
+            raise ValueError(f"output {name!r} is a file: only folders are passed on by reference; declare it Open")
+        names = _files(folder)
+        hidden = [one for one in names if one not in OPEN_FILES]
+        parts = self._origin(folder, store) if hidden else ()
+        if not hidden or not set(names).issuperset(file for _, entry in parts for file in _files(entry)):
+            parts = ()  # the entry holds what the step left out
+        left = [one for one in hidden if not any(_same(folder / one, entry / one) for _, entry in parts)]
+        if left:
+            for one in left:
+                (rest / one).parent.mkdir(parents=True, exist_ok=True)
+                link_or_copy(folder / one, rest / one)
+            kept = store.keep(_KIND, rest)
+            parts = ((_part(kept), kept), *parts)
+        with publish_folder(self.outputs[name]) as partial:
+            for one in OPEN_FILES & set(names):
+                shutil.copy2(folder / one, partial / one)
+            if parts:
+                Reference(store=location, parts=tuple(part for part, _ in parts)).write(partial / REFERENCE_FILE)
+        if parts:
+            size = sum((folder / one).stat().st_size for one in hidden)
+            self.facts[name] = {"kept_in": location, "files": len(hidden), "bytes": size}
+
+    def _origin(self, folder: Path, store: Store) -> tuple[tuple[Part, Path], ...]:
+        """Return the finished artifacts that an output was made from, with their entries."""
+        origin = delivered_from(folder)
+        if origin in self._references:
+            reference = self._references[origin]
+            return tuple((part, _entry(reference.store, part)) for part in reference.parts)
+        if origin is not None and origin.parent.parent == store.root:
+            return ((_part(origin), origin),)
+        return ()
+
+
+def _part(entry: Path) -> Part:
+    return Part(kind=entry.parent.name, key=entry.name, digest=content_digest(take_inventory(entry)))
+
+
+def _entry(location: str, part: Part) -> Path:
+    """Return a finished artifact's folder on this machine.
+
+    Raises:
+        StorageError: it is no longer there, or another one.
+    """
+    entry, where = open_store(location).bring(part.kind, part.key), f"{location}: {part.kind}/{part.key}"
+    if entry is None:
+        raise StorageError(
+            f"{where} is gone, though Kubeflow's cache still has the step that made it; raise the parameter 'attempt', "
+            "and let the store keep artifacts longer"
+        )
+    if content_digest(take_inventory(entry)) != part.digest:
+        raise StorageError(f"{where} is not what the step before made; raise the parameter 'attempt'")
+    return entry
+
+
+def _files(folder: Path) -> Sequence[str]:
+    """Return the names of all files below a folder."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_file() and (one.samefile(other) or digest_file(one) == digest_file(other))
