@@ -1,8 +1,9 @@
 """What a step needs of a cluster: its pool of nodes, resources, retries, time limit, identity and secrets.
 
 Kubernetes settings become the second document of a compiled pipeline; a run on this machine ignores them. Names of
-ConfigMap, Secrets and labels are those that ``k8s/`` creates. Whether the queues of Kueue admit the steps is fixed when
-a pipeline is compiled, because a pod's labels cannot be parameters: ``python -m pipelines.compile --queues``.
+ConfigMap, Secrets and labels are those that ``k8s/`` creates. Whether the queues of Kueue admit the steps, and whether
+they share a cache, is fixed when a pipeline is compiled: neither a pod's labels nor a volume that it may or may not
+have can be parameters.
 """
 
 import functools
@@ -16,8 +17,11 @@ from kfp import dsl, kubernetes
 from kfp.dsl.pipeline_channel import PipelineChannel
 
 from flprivacy.execution.isolation import RETRIES
+from flprivacy.storage.places import CACHE_VARIABLE
 
-QUEUES_VARIABLE = "FLPRIVACY_QUEUES"  # set by the compiler's --queues
+QUEUES_VARIABLE = "FLPRIVACY_QUEUES"  # when a pipeline is compiled: 1 for pods that wait in Kueue's queues
+CLAIM_VARIABLE = "FLPRIVACY_CACHE_CLAIM"  # likewise: a PersistentVolumeClaim for the cache that pods share
+CACHE = "/cache"
 USER = 10001
 POOL_LABEL = "flprivacy.io/pool"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
@@ -140,6 +144,9 @@ def _common(task: dsl.PipelineTask, *, pool: str, cpu: Any, memory: Any, hours: 
     kubernetes.add_pod_label(task, POOL_LABEL, pool)
     if os.environ.get(QUEUES_VARIABLE):
         kubernetes.add_pod_label(task, QUEUE_LABEL, f"flprivacy-{pool}")
+    if claim := os.environ.get(CLAIM_VARIABLE):
+        kubernetes.mount_pvc(task, claim, CACHE)
+        task.set_env_variable(name=CACHE_VARIABLE, value=CACHE)
     kubernetes.use_config_map_as_env(task, "flprivacy-settings", {name: name for name in SETTINGS}, optional=True)
 
 

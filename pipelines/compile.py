@@ -2,8 +2,8 @@
 
 Usage: python -m pipelines.compile [--check | --into FOLDER]
 
-With FLPRIVACY_QUEUES=1 in the environment the pods ask Kueue's queues for admission. Such pipelines go into a folder of
-their own, which FLPRIVACY_PIPELINES then names to ``flprivacy submit``.
+With FLPRIVACY_QUEUES=1 in the environment the pods ask Kueue's queues for admission; with FLPRIVACY_CACHE_CLAIM=NAME they
+mount that PersistentVolumeClaim as the cache that they share. Such pipelines go into a folder of their own, which FLPRIVACY_PIPELINES then names to ``flprivacy submit``.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from kfp import compiler
 
-from pipelines.cluster import QUEUES_VARIABLE
+from pipelines.cluster import CLAIM_VARIABLE, QUEUES_VARIABLE
 from pipelines.dp_check import dp_check
 from pipelines.privacy_audit import privacy_audit
 from pipelines.re_audit import re_audit
@@ -62,8 +62,9 @@ def main() -> int:
     if words[:1] == ["--into"] and len(words) == 2:
         compile_into(Path(words[1]))
         return 0
-    if words or os.environ.get(QUEUES_VARIABLE):
-        wrong = " ".join(words) or f"{QUEUES_VARIABLE} without --into"
+    chosen = [name for name in (QUEUES_VARIABLE, CLAIM_VARIABLE) if os.environ.get(name)]
+    if words or chosen:
+        wrong = " ".join(words) or f"{chosen[0]} without --into"
         sys.stderr.write(f"{wrong}: not understood; usage: python -m pipelines.compile [--check | --into FOLDER]\n")
         return 2
     compile_into(COMPILED)

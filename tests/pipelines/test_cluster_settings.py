@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from flprivacy.execution.isolation import RETRIES
-from pipelines.cluster import ACCELERATOR, GPU_TOLERATIONS, QUEUE_LABEL, QUEUES_VARIABLE, SECRETS
+from pipelines.cluster import ACCELERATOR, CLAIM_VARIABLE, GPU_TOLERATIONS, QUEUE_LABEL, QUEUES_VARIABLE, SECRETS
 
 COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"  # pipelines.compile is slow to import
 TRAINS = {"train-target", "train-target-2", "attack-attributes", "attack-attributes-2", "attack-baselines"}
@@ -160,13 +160,20 @@ def test_targets_fan_out_in_bounded_loops(documents: list[dict[str, Any]]) -> No
     assert loops or "check-dp-policy" in tasks
 
 
-def test_queues_are_labelled_on_request(tmp_path: Path) -> None:
+def test_queues_and_a_shared_cache_are_asked_for_on_request(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipelines.compile", "--into", str(tmp_path)]
-    subprocess.run(command, env=os.environ | {QUEUES_VARIABLE: "1"}, cwd=COMPILED.parents[1], check=True)
+    subprocess.run(
+        command, env=os.environ | {QUEUES_VARIABLE: "1", CLAIM_VARIABLE: "cache"}, cwd=COMPILED.parents[1], check=True
+    )
     documents = list(yaml.load_all((tmp_path / "study.yaml").read_text(), Loader=yaml.CSafeLoader))
     for name, _, _, settings in _steps(documents):
         pool = "gpu" if name in TRAINS else "cpu"
         assert settings["podMetadata"]["labels"][QUEUE_LABEL] == f"flprivacy-{pool}"
+        (mounted,) = settings["pvcMount"]
+        assert (mounted["constant"], mounted["mountPath"]) == ("cache", "/cache")
+    for executor in documents[0]["deploymentSpec"]["executors"].values():
+        assert {"name": "FLPRIVACY_CACHE", "value": "/cache"} in executor["container"]["env"]
     assert sorted(tmp_path.glob("*.yaml")) == sorted(tmp_path / path.name for path in COMPILED.glob("*.yaml"))
     plain = _steps(_read("study"))
     assert all(QUEUE_LABEL not in settings["podMetadata"]["labels"] for _, _, _, settings in plain)
+    assert all("pvcMount" not in settings for _, _, _, settings in plain)
