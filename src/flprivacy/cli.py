@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from flprivacy import __version__
+from flprivacy.commands.cluster import cluster
 from flprivacy.commands.cohort import cohort
 from flprivacy.commands.mlflow import mlflow, ui
 from flprivacy.commands.presets import presets
@@ -46,6 +47,7 @@ def main() -> None:
       flprivacy run privacy_audit --cohort data/cohort --target central=models/central
       flprivacy cohort verify data/cohort
       flprivacy ui                               the MLflow UI on your runs
+      flprivacy cluster check                    whether a cluster fits, before the first run there
       flprivacy submit study --host URL          the same on a cluster, with Kubeflow Pipelines
       flprivacy runs list                        what ran there, and how it ended
       flprivacy schedule list                    what runs there on a schedule
@@ -56,7 +58,7 @@ def main() -> None:
     """
 
 
-for command in (run, submit, runs, schedule, cohort, target, report, mlflow, ui, presets):
+for command in (run, cluster, submit, runs, schedule, cohort, target, report, mlflow, ui, presets):
     main.add_command(command)
 
 

@@ -256,6 +256,7 @@ def test_the_settings_of_kfps_plugin_are_known_to_it() -> None:
         "workspacesEnabled",
     }
     assert settings["authType"] == "basic-auth"
+    assert not settings["injectUserEnvVars"]  # it would set variables that the steps have: no pod would be accepted
     reference = settings["credentialSecretRef"]
     assert set(reference.values()) == secret_templates()["steps", "kfp-mlflow-credentials"]
     assert plugin["endpoint"] == _one(build("gke"), "ConfigMap", "flprivacy-settings")["data"]["MLFLOW_TRACKING_URI"]

@@ -8,15 +8,14 @@ import base64
 import gzip
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
-_TIMEOUT_SECONDS = 20
+from flprivacy.cluster.kubectl import Kubectl, UnreadError
+
 _SLOW_SECONDS = 60  # a pod that has not begun by then is worth a word
 _FAILED = ("Failed", "Error")
 _ATTEMPT = re.compile(r"\(\d+\)$")
@@ -61,18 +60,11 @@ def read_causes(run_id: str, namespace: str = "") -> Causes:
 
     ``namespace`` is that of the run's pods; empty: all that kubectl's user may read.
     """
-    if shutil.which("kubectl") is None:
-        return Causes(unread="kubectl is not installed here")
-    where = ["-n", namespace] if namespace else ["-A"]
-    words = ["kubectl", "get", "workflows.argoproj.io,pods", *where, "-l", f"pipeline/runid={run_id}", "-o", "json"]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return Causes(unread=f"kubectl did not answer within {_TIMEOUT_SECONDS} s")
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return Causes(unread=f"kubectl: {lines[-1]}")
-    return find_causes(json.loads(done.stdout)["items"], datetime.now(UTC))
+        found = Kubectl().every("workflows.argoproj.io,pods", "-l", f"pipeline/runid={run_id}", namespace=namespace)
+    except UnreadError as error:
+        return Causes(unread=str(error))
+    return find_causes(found, datetime.now(UTC))
 
 
 def find_causes(items: Sequence[Mapping[str, Any]], now: datetime) -> Causes:

@@ -25,6 +25,7 @@ class Parameter:
     name: str  # of the parameter
     kind: str  # KFP's type, such as ``STRING``, ``NUMBER_INTEGER``, ``BOOLEAN``, ``LIST``, ``STRUCT``
     required: bool  # whether it has no default
+    default: Any = None  # None if there is none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class CompiledPipeline:
     digest: str  # SHA-256 of both documents, without the version of the SDK that wrote them
     parameters: dict[str, Parameter]  # by name
     steps: tuple[str, ...]  # names of its tasks that run a container, in order of the file
+    images: tuple[str, ...] = ()  # of its containers, sorted
 
     @property
     def version(self) -> str:
@@ -66,6 +68,7 @@ def read_compiled(name: str) -> CompiledPipeline:
         spec = documents[0]
         inputs = spec["root"].get("inputDefinitions", {}).get("parameters", {})
         steps = step_names(spec)
+        images = _images(spec)
     except (yaml.YAMLError, LookupError, AttributeError, TypeError) as error:
         raise ConfigError(f"{file}: not a compiled pipeline ({type(error).__name__}); compile it again") from error
     spec.pop("sdkVersion", None)
@@ -76,10 +79,16 @@ def read_compiled(name: str) -> CompiledPipeline:
         description=spec["pipelineInfo"].get("description", ""),
         digest=digest_json(documents),
         parameters={
-            name: Parameter(name, one["parameterType"], "defaultValue" not in one and not one.get("isOptional", False))
+            name: Parameter(
+                name,
+                one["parameterType"],
+                "defaultValue" not in one and not one.get("isOptional", False),
+                one.get("defaultValue"),
+            )
             for name, one in inputs.items()
         },
         steps=steps,
+        images=images,
     )
 
 
@@ -89,6 +98,11 @@ def step_names(spec: Mapping[str, Any]) -> tuple[str, ...]:
     A specification is the first document of a pipeline's YAML.
     """
     return tuple(dict.fromkeys(_steps(spec["root"], spec))) if spec else ()
+
+
+def _images(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    executors = spec["deploymentSpec"]["executors"].values()
+    return tuple(sorted({str(one["container"]["image"]) for one in executors if "container" in one}))
 
 
 def without_retries(file: Path) -> str:
