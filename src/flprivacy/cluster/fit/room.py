@@ -128,7 +128,7 @@ def _quotas(kubernetes: Kubernetes, asked: Asked) -> Iterator[Line]:
 
 def _ready(kubernetes: Kubernetes) -> list[Node]:
     """Return the nodes that take pods now."""
-    found = []
+    found: list[Node] = []
     for node in kubernetes.every("nodes"):
         states = {one["type"]: one["status"] for one in node["status"].get("conditions", ())}
         if states.get("Ready") == "True" and not node["spec"].get("unschedulable"):
