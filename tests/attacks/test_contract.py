@@ -6,7 +6,7 @@ import pytest
 
 from flprivacy.attacks.attribute import LoadedTarget
 from flprivacy.attacks.config import AttackConfig
-from flprivacy.attacks.contract import doubt_of
+from flprivacy.attacks.contract import remarks_on
 from flprivacy.attacks.scenario import prepare
 from flprivacy.core.errors import AttackError
 from flprivacy.core.target import ModelRecord, Origin, TargetRecord
@@ -34,10 +34,15 @@ def scenario(tmp_path_factory):
     return prepare(config, cohort, protocol="standard")
 
 
-def _record(taken="", *, assumed=(), role="target", n_classes=3):
+def doubt_of(*arguments, **answers):
+    return remarks_on(*arguments, **answers).doubt
+
+
+def _record(taken="", *, assumed=(), stated=(), contradicted="", role="target", n_classes=3):
     origin = Origin(
-        file="m", format="", sha256="", input_range="" if taken == "0..1" else taken, assumed=tuple(assumed)
-    )
+        file="m", format="", sha256="", input_range="" if taken == "0..1" else taken,
+        assumed=tuple(assumed), stated=tuple(stated), contradicted=contradicted,
+    )  # fmt: skip
     models = (ModelRecord(name="model", weights="m.weights.h5", sha256=""),)
     return TargetRecord(
         name="m", role=role, topology=None, architecture="cnn3d_small", shape=SHAPE, n_classes=n_classes,
@@ -98,6 +103,61 @@ def test_other_values_than_in_training_are_noticed(scenario, trained_on, way):
             doubt_of(assumed, scenario, misfit=misfit, forward=_network(trained_on, "0..1", sure=4.0))
 
 
+@pytest.mark.parametrize("way", ["statistics", "task"])
+@pytest.mark.parametrize("trained_on", ["-1..1", "-2.2..2.9"])
+def test_ranges_that_differ_by_little_are_noticed(scenario, trained_on, way):
+    """Values around 0, and standard scores: these scans have a mean of .43 and a deviation of .2."""
+    misfit = _statistics(trained_on, "0..1") if way == "statistics" else _mute
+    forward = _network(trained_on, "0..1", sure=4.0) if way == "task" else lambda: lambda inputs: {}
+    said = doubt_of(_record(stated=("input_range",)), scenario, misfit=misfit, forward=forward)
+    assert "takes 0..1, but was trained on -" in said
+    misfit = _statistics(trained_on, trained_on) if way == "statistics" else _mute
+    forward = _network(trained_on, trained_on, sure=4.0) if way == "task" else lambda: lambda inputs: {}
+    assert doubt_of(_record(trained_on, stated=("input_range",)), scenario, misfit=misfit, forward=forward) == ""
+
+
+@pytest.mark.parametrize("taken", RANGES)
+@pytest.mark.parametrize("sure", [0.02, 0.3, 4.0, 40.0])
+def test_how_sure_a_network_is_of_itself_accuses_nobody(scenario, taken, sure):
+    forward = _network(taken, taken, sure=sure)
+    remarks = remarks_on(_record(taken, stated=("input_range",)), scenario, misfit=_mute, forward=forward)
+    assert remarks.doubt == ""
+    assert (remarks.unconfirmed == "") == (sure > 0.1)
+
+
+def test_what_rests_on_the_owners_word_is_said(scenario):
+    stated, forward = _record("0..255", stated=("input_range",)), _network("0..255", "0..255", knows=False)
+    remarks = remarks_on(stated, scenario, misfit=_mute, forward=forward)
+    assert remarks.doubt == ""
+    assert remarks.unconfirmed.startswith("that it takes 0..255 is its owner's word alone")
+    assert remarks_on(_record("0..255"), scenario, misfit=_mute, forward=forward) == ("", "")  # its first layers tell
+    borne_out = remarks_on(stated, scenario, misfit=_statistics("0..255", "0..255"), forward=forward)
+    assert borne_out == ("", "")
+
+
+def test_a_range_that_makes_no_difference_is_nobodys_to_confirm(scenario):
+    def normalised(inputs):
+        centred = inputs - inputs.mean(axis=(1, 2, 3), keepdims=True)
+        features = (centred / centred.std(axis=(1, 2, 3), keepdims=True))[:, ::2, ::2, ::2, 0].reshape(len(inputs), -1)
+        return {"features": features.astype(np.float32)}
+
+    def unlike(inputs):  # its answers depend on the range
+        return normalised(inputs) | _network("0..1", "0..1", knows=False)()(inputs)
+
+    for record in (_record(assumed=("input_range",)), _record("hu", stated=("input_range",))):
+        assert remarks_on(record, scenario, misfit=_mute, forward=lambda: normalised) == ("", "")
+        scaled = remarks_on(record, scenario, misfit=_mute, forward=lambda: unlike)
+        assert scaled != ("", "")
+
+
+def test_an_owner_whose_file_says_otherwise(scenario):
+    record = _record(stated=("input_range",), contradicted="0..255")
+    remarks = remarks_on(record, scenario, misfit=_mute, forward=_network("0..1", "0..1", knows=False))
+    assert "its owner says that it takes 0..1, but its first layers are made for 0..255" in remarks.doubt
+    assert remarks.unconfirmed == ""
+    assert doubt_of(record, scenario, misfit=_statistics("0..1", "0..1"), forward=_network("0..1", "0..1")) == ""
+
+
 def test_statistics_of_no_known_values_are_said(scenario):
     said = doubt_of(_record(), scenario, misfit=lambda scans: 50.0, forward=_network("0..1", "0..1"))
     assert "fit none of 0..1, 0..255, hu" in said
@@ -144,13 +204,13 @@ def test_a_file_of_ours_that_was_trained_on_bytes(scenario, tmp_path, stated):
     assert verify_target(tmp_path / "t") == read_target(tmp_path / "t") == record
     target = LoadedTarget(tmp_path / "t", record, cohort)
     if stated == "0..255":
-        assert target.doubt(bytes_) == ""
+        assert target.remarks(bytes_).doubt == ""
         some = volumes[:2, ..., None].astype(np.float32)
         ours = load_model(tmp_path / "t", record, "model")
         np.testing.assert_allclose(np.asarray(ours.trunk(some / 255)), np.asarray(model.trunk(some)), rtol=2e-4)
         np.testing.assert_allclose(np.asarray(ours.model(some / 255)), np.asarray(model.model(some)), rtol=2e-4)
     elif stated:
-        assert "trained on 0..255" in target.doubt(bytes_)
+        assert "trained on 0..255" in target.remarks(bytes_).doubt
     else:
         with pytest.raises(AttackError, match=r"state input_range=0\.\.255"):
-            target.doubt(bytes_)
+            target.remarks(bytes_)

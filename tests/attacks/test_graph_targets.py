@@ -17,7 +17,7 @@ from flprivacy.core.scores import ScoreTable
 from flprivacy.core.target_source import TargetSource
 from flprivacy.models.graphs.runtime import Session
 from flprivacy.targets.importing import import_checkpoint
-from tests.onnx_networks import monai_densenet, monai_resnet
+from tests.onnx_networks import Builder, monai_densenet, monai_resnet
 
 CONFIG = AttackConfig(fractions=(0.5,), seeds=(0, 1), attributes=("sex",), accesses=("features",))
 
@@ -57,10 +57,23 @@ def test_statistics_bear_out_what_was_assumed_or_refuse_it(cohort: Cohort, tmp_p
     assert "was trained on 0..255" in stated.doubt  # its owner insists
 
 
-def test_without_statistics_an_assumption_is_a_doubt(cohort: Cohort, tmp_path: Path) -> None:
-    assert "input_range=0..1 was assumed" in attacked(tmp_path, monai_resnet(SHAPE), cohort, axes="cdhw").doubt
-    stated = {"axes": "cdhw", "input_range": "0..1"}
-    assert attacked(tmp_path, monai_resnet(SHAPE), cohort, **stated).doubt == ""
+def _without_normalisation() -> onnx.ModelProto:
+    """A convolution whose rectifier lets other parts of a scan through on each range."""
+    b, rng = Builder(), np.random.default_rng(2)
+    kernels, biases = b.weight(rng.normal(0.0, 0.3, (16, 1, 3, 3, 3))), b.weight(rng.normal(0.0, 0.3, 16))
+    x = b.op("Relu", b.op("Conv", "scan", kernels, biases, pads=[1] * 6))
+    b.op("Flatten", b.op("GlobalAveragePool", x), name="pooled")
+    b.op("Gemm", "pooled", b.weight(rng.normal(0.0, 1.0, (16, 3))), name="logits")
+    return b.model((1, *SHAPE), ["logits"])
+
+
+def test_without_statistics_an_assumption_is_a_doubt_and_a_statement_unconfirmed(
+    cohort: Cohort, tmp_path: Path
+) -> None:
+    model = _without_normalisation()
+    assert "input_range=0..1 was assumed" in attacked(tmp_path, model, cohort, axes="cdhw").doubt
+    stated = attacked(tmp_path, model, cohort, axes="cdhw", input_range="0..1")
+    assert (stated.doubt, stated.unconfirmed[:38]) == ("", "that it takes 0..1 is its owner's word")
 
 
 def test_a_mute_network_is_refused(cohort: Cohort, tmp_path: Path) -> None:

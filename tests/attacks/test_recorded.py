@@ -103,10 +103,25 @@ def test_outputs_to_other_scans_leave_a_doubt(
 ) -> None:
     config = AttackConfig(fractions=(0.5,), seeds=(0, 1), attributes=("sex",), accesses=("outputs",))
     right = {"scan_ids": answers["scan_ids"]} | {name: answers[name] for name in names}
-    assert attacked(tmp_path, right, cohort, config).doubt == ""
+    table = attacked(tmp_path, right, cohort, config)
+    assert table.doubt == ""
+    assert table.unconfirmed.startswith("arrays do not tell what values the network was shown")
+    assert "no better than guessing" in table.unconfirmed  # it never learnt anything
     order = np.random.default_rng(6).permutation(len(answers["scan_ids"]))
     doubt = attacked(tmp_path, right | {"outputs": answers["outputs"][order]}, cohort, config).doubt
     assert doubt.startswith("its outputs have nothing to do with what the scans look like that they are filed under")
+
+
+def test_outputs_that_know_the_task_are_not_called_guesses(
+    cohort: Cohort, answers: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    config = AttackConfig(fractions=(0.5,), seeds=(0, 1), attributes=("sex",), accesses=("features",))
+    diseases = np.eye(3)[cohort.manifest["label"].to_numpy()]
+    knowing = {name: answers[name] for name in ("scan_ids", "features")}
+    knowing["outputs"] = 0.2 * answers["outputs"] + 0.8 * diseases
+    unconfirmed = attacked(tmp_path, knowing, cohort, config).unconfirmed
+    assert unconfirmed.startswith("arrays do not tell")
+    assert "guessing" not in unconfirmed
 
 
 def test_missing_scans_are_counted(cohort: Cohort, answers: dict[str, np.ndarray], tmp_path: Path) -> None:

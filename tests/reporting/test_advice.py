@@ -166,6 +166,16 @@ def test_what_each_model_is_stands_in_its_card(sexes: Audit) -> None:
         assert meaning in page.sections["found"]
 
 
+def test_the_first_line_names_whose_range_nothing_confirms(sexes: Audit) -> None:
+    name = next(t.name for t in sexes.targets if t.role == "target")
+    targets = tuple(replace(t, unconfirmed="its owner's word") if t.name == name else t for t in sexes.targets)
+    first, *lines = headline(replace(sexes, targets=targets))
+    assert f"Not confirmed: what {name} was shown rests on the owner's word" in first
+    assert any(name in line and "Not confirmed: its owner's word." in line for line in lines)
+    assert "Not confirmed" not in headline(sexes)[0]
+    assert f"Not confirmed: what {name} was shown" in Page(render(replace(sexes, targets=targets))).text
+
+
 def test_the_first_line_names_what_is_in_doubt_and_no_advice_clears_it(sexes: Audit) -> None:
     doubt = "neither its file nor its owner says what it takes; state input_range"
     name = next(t.name for t in sexes.targets if t.role == "target")

@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 
 from flprivacy.attacks.config import AttackConfig
-from flprivacy.attacks.contract import doubt_of
+from flprivacy.attacks.contract import Remarks, remarks_on
 from flprivacy.attacks.features import FloatArray, Forward, model_forward
 from flprivacy.attacks.finetune import FinetuneAttack
 from flprivacy.attacks.frozen import FrozenAttack
 from flprivacy.attacks.joint import JointAttack, TogetherAttack, as_together
 from flprivacy.attacks.membership.answers import Answers
-from flprivacy.attacks.recorded import doubt_of_outputs, recorded_source
+from flprivacy.attacks.recorded import recorded_source, remarks_on_answers
 from flprivacy.attacks.results import Finished, Source, tables
 from flprivacy.attacks.scenario import Scenario, prepare
 from flprivacy.core.cohort import Cohort
@@ -67,7 +67,7 @@ def attack_attributes(
     accesses = _possible(config, record)
     target = LoadedTarget(target_folder, record, cohort)
     sources = target.sources()
-    doubt = target.doubt(scenario)
+    remarks = target.remarks(scenario)
     frozen = FrozenAttack(scenario, sources, target=record.name, work=work)
     direct = _direct(record)
     done = frozen.run([access for access in accesses if access in direct])
@@ -77,7 +77,7 @@ def attack_attributes(
         done += JointAttack(frozen, direct, work=work, pixels=pixels).run()
     if "finetune" in accesses:
         done += FinetuneAttack(frozen, target.load).run()
-    return _published(scenario, done, record, doubt)
+    return _published(scenario, done, record, remarks)
 
 
 def ask_target(config: AttackConfig, cohort: Cohort, target_folder: Path, *, protocol: str, work: Path) -> Answers:
@@ -136,18 +136,18 @@ class LoadedTarget:
         self._model = load_model(self._folder, self._record, name, into=self._model, window_hu=self._window_hu)
         return self._model
 
-    def doubt(self, scenario: Scenario) -> str:
-        """Return why no attack can clear the target; see :func:`flprivacy.attacks.contract.doubt_of`."""
+    def remarks(self, scenario: Scenario) -> Remarks:
+        """Return what is in doubt about the target, or not confirmed; see :mod:`flprivacy.attacks.contract`."""
         first = self._record.models[0].name
         if is_arrays(self._record):
-            return doubt_of_outputs(self.sources()[0], scenario, whose=self._record.name)
+            return remarks_on_answers(self.sources()[0], scenario, whose=self._record.name)
 
         def fit(scans: FloatArray) -> float | None:
             if is_graph(self._record):
                 return self._network(first).misfit(scans)
             return misfit(self.load(first).trunk, scans)
 
-        return doubt_of(self._record, scenario, misfit=fit, forward=lambda: self._loaded_forward(first))
+        return remarks_on(self._record, scenario, misfit=fit, forward=lambda: self._loaded_forward(first))
 
     def _network(self, name: str) -> "GraphNetwork":
         if self._graph is None or self._graph[0] != name:
@@ -208,7 +208,7 @@ def _check_shape(record: TargetRecord, cohort: Cohort) -> None:
 
 
 def _published(
-    scenario: Scenario, done: Sequence[Finished], record: TargetRecord, doubt: str
+    scenario: Scenario, done: Sequence[Finished], record: TargetRecord, remarks: Remarks
 ) -> tuple[ScoreTable, pd.DataFrame]:
     notes = {
         "protocol": scenario.protocol,
@@ -233,6 +233,7 @@ def _published(
         role=record.role,
         architecture=compared_as(record),
         notes=notes,
-        doubt=doubt,
+        doubt=remarks.doubt,
+        unconfirmed=remarks.unconfirmed,
         members=lambda access: access == TOGETHER or not several,
     )

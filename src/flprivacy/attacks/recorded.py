@@ -1,11 +1,14 @@
 """Models that are known by their answers alone: these are looked up by scan id in place of being computed."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from flprivacy.attacks.cache import Arrays
+from flprivacy.attacks.contract import HARMLESS, Remarks, diseases_of, exposed_scans
+from flprivacy.attacks.evidence import knows_task
 from flprivacy.attacks.features import Forward
 from flprivacy.attacks.relation import MOST_SCANS, UNRELATED, looks, unrelated
 from flprivacy.attacks.results import Source
@@ -53,12 +56,12 @@ def _never() -> Forward:
     raise RuntimeError("recorded answers are looked up, never computed")
 
 
-def doubt_of_outputs(source: Source, scenario: Scenario, *, whose: str) -> str:
-    """Return why recorded outputs may be of other scans than they are filed under; empty where they are of these.
+def remarks_on_answers(source: Source, scenario: Scenario, *, whose: str) -> Remarks:
+    """Return whether recorded outputs may be of other scans than they are filed under, and what cannot be known.
 
     Recorded features are held against the looks of the scans, and refused
     (:mod:`flprivacy.attacks.relation`). A few probabilities may have little to do with the looks, so that a doubt stays
-    unless they have to do with these or with the features.
+    unless they have to do with these or with the features. What the network was shown is never known.
 
     Raises:
         AttackError: the attack wants several views of a scan, or scans are missing.
@@ -70,7 +73,26 @@ def doubt_of_outputs(source: Source, scenario: Scenario, *, whose: str) -> str:
         )
     rows = np.union1d(views.exposed, views.scored)
     rows = np.sort(np.random.default_rng(0).permutation(rows)[:MOST_SCANS])
-    answers = source.recorded(rows)
+    return Remarks(_of_other_scans(source.recorded(rows), scenario, rows), _not_seen(source.recorded, scenario))
+
+
+def _not_seen(recorded: Callable[[IntArray], Arrays], scenario: Scenario) -> str:
+    """Say that arrays do not tell what the network was shown, and if its answers look like those of a wrong range."""
+    rows = exposed_scans(scenario)
+    outputs, diseases = recorded(rows).get("outputs"), diseases_of(scenario, rows)
+    judged = outputs is not None and outputs.shape[1] == len(scenario.cohort.meta.class_names)
+    guessing = (
+        "; its outputs name the diseases of the training scans no better than guessing, as such a network's do"
+        if judged and outputs is not None and not knows_task(outputs, diseases)
+        else ""
+    )
+    return (
+        f"arrays do not tell what values the network was shown, and {HARMLESS}{guessing}; ask its owner how the scans "
+        "were read"
+    )
+
+
+def _of_other_scans(answers: Arrays, scenario: Scenario, rows: IntArray) -> str:
     if "outputs" not in answers:
         return ""
     outputs = answers["outputs"].astype(np.float64)

@@ -133,6 +133,7 @@ def tables(
     architecture: str = "",
     notes: dict[str, str],
     doubt: str = "",
+    unconfirmed: str = "",
     members: Callable[[str], bool] = lambda access: True,
 ) -> tuple[ScoreTable, pd.DataFrame]:
     """Put finished attacks together: their scores, and their curves with columns CURVE_COLUMNS.
@@ -151,6 +152,7 @@ def tables(
         left_out={one.name: len(scenario.test) - len(one.known(scenario.test)) for one in scenario.labels},
         notes=notes,
         doubt=doubt,
+        unconfirmed=unconfirmed,
         blocks=tuple(_blocks(scenario, done, target, members)),
     )
     curves = list(_curves(scenario, done, target))

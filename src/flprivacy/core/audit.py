@@ -37,6 +37,7 @@ class TargetSummary:
     tensors_total: int = 0
     notes: dict[str, str] = field(default_factory=dict)
     doubt: str = ""  # why no attack can clear it, with what to do about it; empty where nothing speaks against it
+    unconfirmed: str = ""  # what rests on its owner's word alone; empty where nothing does
 
 
 @dataclass(frozen=True, kw_only=True)

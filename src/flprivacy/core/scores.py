@@ -31,6 +31,17 @@ _META_KEY = b"flprivacy.score_table"
 _SCANS = "scans"
 _KEY = ("target", "model", "attribute", "access", _SCANS, "fraction", "seed")  # the first columns, in this order
 _NAMES = ("scan_id", "patient_id")
+_NOTED = (
+    "target",
+    "target_digest",
+    "cohort_digest",
+    "role",
+    "architecture",
+    "left_out",
+    "notes",
+    "doubt",
+    "unconfirmed",
+)
 CURVE_COLUMNS = ("target", "model", "attribute", "access", "fraction", "seed", "epoch", "metric", "value")
 
 
@@ -87,6 +98,8 @@ class ScoreTable:
     notes: dict[str, str] = field(default_factory=dict)
     # why these scores cannot clear the target, with what to do about it; empty where nothing speaks against it
     doubt: str = ""
+    # what rests on the word of the target's owner alone; empty where nothing does
+    unconfirmed: str = ""
     blocks: tuple[ScoreBlock, ...]  # one per attack configuration, at least one, each with a key of its own
 
     def __post_init__(self) -> None:
@@ -113,8 +126,8 @@ class ScoreTable:
                 yield block
 
     def _meta(self) -> dict[str, Any]:
-        names = ("target", "target_digest", "cohort_digest", "role", "architecture", "left_out", "notes", "doubt")
-        return {k: getattr(self, k) for k in names} | {"class_names": {k: list(v) for k, v in self.class_names.items()}}
+        names = {k: list(v) for k, v in self.class_names.items()}
+        return {k: getattr(self, k) for k in _NOTED} | {"class_names": names}
 
     def write(self, path: Path) -> None:
         """Write the table atomically as Parquet."""

@@ -86,6 +86,8 @@ class Origin:
     input_range: str = ""  # values that it takes; empty: 0..1
     # which of ``axes`` and ``input_range`` nobody stated and the file does not tell: the usual ones were assumed
     assumed: tuple[str, ...] = ()
+    stated: tuple[str, ...] = ()  # which of the two its owner states and its file does not tell
+    contradicted: str = ""  # the ``input_range`` that its first layers are made for, where its owner states another
 
 
 @dataclass(frozen=True, kw_only=True)

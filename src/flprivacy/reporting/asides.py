@@ -1,4 +1,4 @@
-"""What is worth knowing beside the verdicts: what was not asked, and which target gives away most."""
+"""What is worth knowing beside the verdicts: what is unsure or was not asked, and which target gives away most."""
 
 from flprivacy.core.attributes import AttackKey, metric_of
 from flprivacy.core.audit import Audit, ExcessEstimate
@@ -15,6 +15,23 @@ def not_asked(audit: Audit) -> str:
         )
     missing = [meaning for question, meaning in QUESTIONS.items() if question not in findings.questions(audit)]
     return f"Not asked, so not answered: {words.listed(missing)}." if missing and audit.verdicts else ""
+
+
+def unsure(audit: Audit) -> list[str]:
+    """Return a sentence for each doubt about targets, and one for those of which the owner's word alone is known."""
+    doubted: dict[str, list[str]] = {}
+    for target in findings.targets(audit):
+        if target.doubt:
+            doubted.setdefault(target.doubt, []).append(target.name)
+    lines = [f"In doubt: {words.listed(names)}, for {doubt}." for doubt, names in doubted.items()]
+    unconfirmed = [target.name for target in findings.targets(audit) if target.unconfirmed]
+    if unconfirmed:
+        were = "was" if len(unconfirmed) == 1 else "were"
+        lines.append(
+            f"Not confirmed: what {words.listed(unconfirmed)} {were} shown rests on the owner's word, and a network "
+            "that sees other values than in training looks harmless."
+        )
+    return lines
 
 
 def ranking_lines(audit: Audit) -> tuple[str, ...]:

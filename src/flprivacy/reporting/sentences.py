@@ -10,7 +10,7 @@ from flprivacy.core.attributes import MEMBERS, attribute_of
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
 from flprivacy.core.target_source import UNKNOWN
 from flprivacy.core.vocabulary import HOLDING, MEMORISED, TRAINING
-from flprivacy.reporting import findings, membership, words
+from flprivacy.reporting import asides, findings, membership, words
 from flprivacy.reporting.advice import advice
 
 _WITHOUT_TWIN = (
@@ -44,13 +44,8 @@ class Headline:
 
 def overall(audit: Audit) -> str:
     """Return the whole audit in a line: who was trained on first, then who leaks attributes, and what is in doubt."""
-    doubted: dict[str, list[str]] = {}
-    for target in findings.targets(audit):
-        if target.doubt:
-            doubted.setdefault(target.doubt, []).append(target.name)
-    doubts = [f"In doubt: {words.listed(names)}, for {doubt}." for doubt, names in doubted.items()]
     of_members = membership.overall(audit)
-    return " ".join([*([of_members, "Attributes:"] if of_members else []), _counted(audit), *doubts])
+    return " ".join([*([of_members, "Attributes:"] if of_members else []), _counted(audit), *asides.unsure(audit)])
 
 
 def _counted(audit: Audit) -> str:
@@ -140,6 +135,8 @@ def _headline(audit: Audit, target: TargetSummary) -> Headline:
     if target.doubt and worst != INCONCLUSIVE:  # else it is the advice
         doubt = f"It may not have been seen as it works: {target.doubt}."
         warning = f"{warning} {doubt}" if warning else doubt
+    if target.unconfirmed:
+        warning = f"{warning} Not confirmed: {target.unconfirmed}.".strip()
     if not target.n_train and any(v.question == MEMORISED for v in verdicts):
         warning += (
             f"{' ' if warning else ''}The training scans of this target are not known: what it remembers was asked of "

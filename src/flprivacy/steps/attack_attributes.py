@@ -32,9 +32,10 @@ def attack_attributes(
     del target_name, attempt  # say which task this is; they change no result
     study = Plan.read(plan).study
     record = read_target(target)
+    origin = record.origin
     inputs = {
         "target": [record.name, record.role, record.digest],
-        "assumed": record.origin.assumed if record.origin is not None else (),
+        "told": [origin.assumed, origin.stated, origin.contradicted] if origin is not None else [],
         "attack": to_mapping(study.attack),
         "cohort": read_meta(cohort).digest,
         "protocol": study.protocol,

@@ -233,7 +233,8 @@ def _audit(
 
 
 def _summary(table: ScoreTable, record: TargetRecord | None) -> TargetSummary:
-    own: dict[str, Any] = {"name": table.target, "role": table.role, "notes": table.notes, "doubt": table.doubt}
+    told = {name: getattr(table, name) for name in ("role", "notes", "doubt", "unconfirmed")}
+    own: dict[str, Any] = {"name": table.target} | told
     if record is None:
         return TargetSummary(**own)
     same = {one.name: getattr(record, one.name) for one in fields(TargetSummary) if hasattr(record, one.name)}

@@ -80,6 +80,8 @@ def _import_graph(source: TargetSource, file: Path, name: str, folder: Path) -> 
         sha256=digest_file(file),
         head=bool(facts["answers"]),
         assumed=tuple(found["assumed"]),
+        stated=tuple(found["stated"]),
+        contradicted=found["contradicted"],
         **facts,
     )
     tensors = len(graph.graph.initializer)
@@ -123,7 +125,9 @@ def _import_custom(source: TargetSource, file: Path, name: str, folder: Path) ->
         sha256=digest_file(file),
         head=bool(custom.facts["answers"]),
         feature_layer=source.feature_layer,
-        assumed=custom.assumed,
+        assumed=custom.contract.assumed,
+        stated=custom.contract.stated,
+        contradicted=custom.contract.contradicted,
         **facts,
     )
     digest = custom_digest(weights, origin)
@@ -144,6 +148,7 @@ def _import_known(source: TargetSource, file: Path, name: str, folder: Path) -> 
         left_over=report.left_over[:_MOST_LEFT_OVER],
         head=loaded.head,
         input_range="" if source.input_range == UNIT else source.input_range,
+        stated=(INPUT_RANGE,) if source.input_range and kind != OURS else (),
         assumed=() if source.input_range or source.protocol != PROTOCOLS[0] or kind == OURS else (INPUT_RANGE,),
     )
     digest = known_digest(weights_digest(loaded.model), origin)

@@ -24,12 +24,22 @@ Floats = npt.NDArray[Any]
 _MOST_SCORE, _LEAST_LEAD = 3.0, 0.5
 
 
+class Taken(NamedTuple):
+    """Which values a network takes, and who says so."""
+
+    input_range: str  # what air and bone are
+    told: bool  # whether its first operations tell
+    contradicted: str = ""  # the range that they are made for, where its owner states quite another
+
+
 class Contract(NamedTuple):
     """What a network takes."""
 
     axes: str  # order of depth, height and width
     input_range: str  # what air and bone are
     assumed: tuple[str, ...]  # those of the two that neither its owner nor its file tells
+    stated: tuple[str, ...]  # those that its owner states and its file does not tell
+    contradicted: str  # the range that its first operations are made for, where its owner states quite another
 
 
 def contract_of(sizes: Shape, steps: Sequence[Step], stated: Mapping[str, str], path: Path) -> Contract:
@@ -44,13 +54,33 @@ def contract_of(sizes: Shape, steps: Sequence[Step], stated: Mapping[str, str], 
     Raises:
         TargetError: its first operations make no sense of any range, and none is stated.
     """
-    axes, range_ = stated.get("axes"), stated.get(INPUT_RANGE)
-    found = {
-        "axes": (axes, True) if axes else guessed_axes(sizes),
-        INPUT_RANGE: (range_, True) if range_ else guessed_range(steps, path),
-    }
-    assumed = tuple(name for name, (_, told) in found.items() if not told)
-    return Contract(found["axes"][0], found[INPUT_RANGE][0], assumed)
+    axes, told = guessed_axes(sizes)
+    taken = taken_range(steps, stated.get(INPUT_RANGE, ""), path)
+    unknown = [name for name, known in (("axes", told), (INPUT_RANGE, taken.told)) if not known]
+    return Contract(
+        stated.get("axes") or axes,
+        taken.input_range,
+        assumed=tuple(name for name in unknown if not stated.get(name)),
+        stated=tuple(name for name in unknown if stated.get(name)),
+        contradicted=taken.contradicted,
+    )
+
+
+def taken_range(steps: Sequence[Step], stated: str, path: Path) -> Taken:
+    """Return the range of values that a network was trained on, as its owner states it or its first operations tell.
+
+    Raises:
+        TargetError: nobody states it, and they make no sense of any.
+    """
+    if not stated:
+        return Taken(*guessed_range(steps, path))
+    if not steps:
+        return Taken(stated, told=False)
+    by, plus = _composed(steps)
+    own, best = _score(by, plus, stated), min((UNIT, BYTES, HU), key=lambda name: _score(by, plus, name))
+    sure = _score(by, plus, best) <= _MOST_SCORE
+    fits = own <= min(_MOST_SCORE, _score(by, plus, best) + _LEAST_LEAD)
+    return Taken(stated, told=fits, contradicted=best if sure and own > _MOST_SCORE else "")
 
 
 def guessed_axes(sizes: tuple[int, int, int]) -> tuple[str, bool]:
@@ -95,9 +125,7 @@ def guessed_range(steps: Sequence[Step], path: Path) -> tuple[str, bool]:
     """
     if not steps:
         return UNIT, False
-    scale, offset = 1.0, 0.0
-    for by, plus in steps:
-        scale, offset = by * scale, by * offset + plus
+    scale, offset = _composed(steps)
     scores = sorted((_score(scale, offset, name), name) for name in (UNIT, BYTES, HU))
     if not scores[0][0] <= min(_MOST_SCORE, scores[1][0] - _LEAST_LEAD):
         raise TargetError(
@@ -105,6 +133,14 @@ def guessed_range(steps: Sequence[Step], path: Path) -> tuple[str, bool]:
             f"values that it was trained on; give input_range={UNIT}, {BYTES}, {HU} or LOW..HIGH (air and bone)"
         )
     return scores[0][1], True
+
+
+def _composed(steps: Sequence[Step]) -> Step:
+    """Return one step that does what all of them do."""
+    scale, offset = 1.0, 0.0
+    for by, plus in steps:
+        scale, offset = by * scale, by * offset + plus
+    return scale, offset
 
 
 def divergence(mean: Floats, variance: Floats, kept_mean: Floats, kept_variance: Floats, epsilon: float) -> float:

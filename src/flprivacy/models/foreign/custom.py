@@ -25,7 +25,7 @@ from flprivacy.models.foreign.allowed import check_allowed, plain
 from flprivacy.models.foreign.answers import NONE
 from flprivacy.models.foreign.archive import CONFIG, METADATA, WEIGHTS, unpacked
 from flprivacy.models.foreign.checkpoint import opened
-from flprivacy.models.foreign.contract import contract_of, scan_shape
+from flprivacy.models.foreign.contract import Contract, contract_of, scan_shape
 from flprivacy.models.foreign.first_layers import normalisations
 from flprivacy.models.foreign.keras2 import is_keras2, translated
 from flprivacy.models.foreign.last_layers import kind_of, probabilities_of
@@ -50,7 +50,7 @@ class CustomModel:
     model: TargetModel  # what attacks use
     config: dict[str, Any]  # its description, without what only training needs
     facts: dict[str, str]  # NETWORK_FACTS as they were stated or found, empty where they are the usual
-    assumed: tuple[str, ...]  # those that are the usual because neither owner nor file tells
+    contract: Contract  # who says what it takes
     keras2: bool  # whether Keras 2 wrote the file
 
 
@@ -146,7 +146,8 @@ def _custom(
         sizes, channels = _input_sizes(network, path)
         check_sizes(network, path)
         both, output = features_and_output(network, path, layer, stated.get("output", ""))
-        axes, values, assumed = contract_of(sizes, normalisations(network), stated, path)
+        contract = contract_of(sizes, normalisations(network), stated, path)
+        axes, values = contract.axes, contract.input_range
         bounds = range_of(values, window) or (0.0, 1.0)
         kind = kind_of(both.outputs[1], _some_answers(both, bounds, path))
         kind = stated.get("answers") or kind
@@ -157,7 +158,7 @@ def _custom(
     facts = {"output": output, "answers": kind, "axes": axes, "input_range": values}
     usual = {"output": output if len(network.outputs) == 1 else "", "answers": NONE, "axes": AXES, "input_range": UNIT}
     facts = {name: "" if value == usual[name] else value for name, value in facts.items()}
-    return CustomModel(network=network, model=model, config=config, facts=facts, assumed=assumed, keras2=False)
+    return CustomModel(network=network, model=model, config=config, facts=facts, contract=contract, keras2=False)
 
 
 def _input_sizes(network: keras.Model, path: Path) -> tuple[Shape, int]:

@@ -17,6 +17,7 @@ from flprivacy.models.quarantine import look
 _SECONDS = 300  # of processor time: four answers of a large network
 _MEMORY_BYTES = 4 << 30  # beside that for the file, which is read, copied and loaded
 _COPIES = 6
+_FOUND = ("facts", "assumed", "stated", "contradicted", "shape", "n_classes")
 
 
 def files_beside(path: Path) -> tuple[str, ...]:
@@ -29,8 +30,8 @@ def files_beside(path: Path) -> tuple[str, ...]:
 
 
 def look_at(path: Path, *, stated: Mapping[str, str], shape: Shape | None) -> dict[str, Any]:
-    """Return what a network takes and gives: ``facts``, ``assumed``, ``shape`` and ``n_classes`` of
-    :class:`~flprivacy.models.graphs.network.GraphNetwork`.
+    """Return what a network takes and gives: ``facts``, ``assumed``, ``stated``, ``contradicted``, ``shape`` and
+    ``n_classes`` of :class:`~flprivacy.models.graphs.network.GraphNetwork`.
 
     Raises:
         TargetError: as :func:`~flprivacy.models.graphs.network.load_graph`; or it needs too much memory or time.
@@ -73,7 +74,7 @@ def answered(path: str, stated: dict[str, str], shape: list[int] | None) -> dict
         network = load_graph(Path(path), stated=stated, shape=whole, threads=1, trial=True)
     except MemoryError as error:
         raise _too_large(path) from error
-    return {name: getattr(network, name) for name in ("facts", "assumed", "shape", "n_classes")}
+    return {name: getattr(network, name) for name in _FOUND}
 
 
 def _too_large(path: str) -> TargetError:
