@@ -1,8 +1,9 @@
 """The same networks as .keras files, as ONNX files and as arrays of answers, through ``flprivacy run privacy_audit``.
 
 Each of the four architectures is trained for some epochs to tell the hospital, and once more to tell the disease. What
-is tolerated is nothing of the hospital and much of the sex, so that there are leaks and targets that are cleared. Prints how far features of a ``.keras`` file and of its export are apart, the verdicts on every format, and
-whether arrays give exactly the numbers of the network that gave the answers, untrained twin included.
+is tolerated is nothing of the hospital and much of the sex, so that there are leaks and targets that are cleared.
+Prints how far features of a ``.keras`` file and of its export are apart, the verdicts on every format, and whether
+arrays give exactly the numbers of the network that gave the answers, untrained twin included.
 By environment: FLPRIVACY_BENCH_FORMATS (which architectures; all), FLPRIVACY_BENCH_FORMATS_SCANS (320).
 """
 

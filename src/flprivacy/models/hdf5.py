@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.core.errors import TargetError
+from flprivacy.models.mistaken import mistaken_for
 
 Array = npt.NDArray[Any]
 
@@ -182,4 +183,4 @@ def _check_is_hdf5(path: Path, remedy: str) -> None:
     except OSError as error:
         raise TargetError(f"{path}: cannot be read ({error.strerror}); change its permissions") from error
     if not h5py.is_hdf5(path):
-        raise TargetError(f"{path}: not an HDF5 file; {remedy}")
+        raise TargetError(f"{path}: {mistaken_for(path) or f'not an HDF5 file; {remedy}'}")

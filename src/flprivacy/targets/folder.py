@@ -132,7 +132,8 @@ def _load_custom(
     from flprivacy.models.foreign.custom import load_custom
 
     origin = custom_origin(path, record)
-    model = load_custom(path, origin.feature_layer, window_hu=window_hu, **network_facts(origin)).model
+    facts: dict[str, Any] = dict(network_facts(origin))
+    model = load_custom(path, origin.feature_layer, window_hu=window_hu, **facts).model
     if (model.shape, model.n_classes) != (record.shape, record.n_classes):
         raise TargetError(
             f"{path}: takes {model.shape} and has {model.n_classes} classes, {TARGET_FILE} says {record.shape} and "

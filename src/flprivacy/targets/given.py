@@ -24,8 +24,8 @@ from flprivacy.targets.lineage import LINEAGE_FILE, PrivatePart, audited_record,
 
 _SHOWN = 5
 _WITHOUT_TWIN = ": the network's structure alone may explain what it tells, so that it is never called a leak"
-_SAVED_MODEL = "saved_model.pb"
-_OTHER_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".pb", ".tflite", ".pkl", ".zip", ".tar", ".gz")
+_SAVED_MODEL, _UNPACKED = "saved_model.pb", "model.weights.h5"  # in folders of other kinds
+_OTHER_SUFFIXES = (".ort", ".pt", ".pth", ".ckpt", ".safetensors", ".pb", ".tflite", ".pkl", ".zip", ".tar", ".gz")
 
 
 def given_target(source: TargetSource, store: str = "") -> Path:
@@ -117,11 +117,19 @@ def _check_is_target_folder(source: TargetSource) -> None:
             "torch.onnx.export"
         )
     objects = open_objects(location)
-    if not objects.find(join(location, TARGET_FILE)) and objects.find(join(location, _SAVED_MODEL)):
-        raise TargetError(
-            f"{location}: is a TensorFlow SavedModel, which is code and is not read; {readable}: load it with the "
-            "program that made it, and save the network as .keras with Keras 3"
-        )
+    if not objects.find(join(location, TARGET_FILE)):
+        if objects.find(join(location, _SAVED_MODEL)):
+            raise TargetError(
+                f"{location}: is a TensorFlow SavedModel, which is code and is not read; {readable}: load it with the "
+                "program that made it, and save the network as .keras with Keras 3"
+            )
+        if objects.find(join(location, _UNPACKED)):
+            raise TargetError(
+                f"{location}: is an unpacked .keras archive; {readable}: give the archive, or pack its files again "
+                "(zip -0) into one that ends in .keras"
+            )
+        if not is_remote(location) and local_path(location).is_file():
+            raise TargetError(f"{location}: is none of the files that are read; {readable}")
     _check_without_facts(source)
 
 
@@ -237,6 +245,8 @@ def describe_match(record: TargetRecord) -> str:
     text += f", {len(origin.missing)} missing, {len(origin.left_over)} left over; {head}"
     facts = network_facts(origin)
     facts |= {name: f"{facts[name]} (assumed)" for name in origin.assumed}
+    if origin.contradicted:
+        facts["input_range"] += f" (stated; its first layers are made for {origin.contradicted})"
     text += f"; takes {facts['input_range']}"
     if origin.feature_layer:
         text += f" in the order {facts['axes']}, answers with {facts['answers']}"

@@ -110,7 +110,8 @@ def _import_arrays(source: TargetSource, file: Path, name: str, folder: Path) ->
 
 
 def _import_custom(source: TargetSource, file: Path, name: str, folder: Path) -> TargetRecord:
-    custom = load_custom(file, source.feature_layer, **{name: getattr(source, name) for name in NETWORK_FACTS})
+    stated = {name: getattr(source, name) for name in NETWORK_FACTS}
+    custom = load_custom(file, source.feature_layer, shape=source.shape, **stated)
     if source.shape not in (None, custom.model.shape):
         raise TargetError(
             f"{source.location}: takes scans of shape {custom.model.shape}, not {source.shape}; leave shape out"
@@ -158,7 +159,7 @@ def _import_known(source: TargetSource, file: Path, name: str, folder: Path) -> 
 
 def _loaded(source: TargetSource, file: Path) -> tuple[Loaded, str]:
     """Return the network with the file's weights, and the file's format in words."""
-    header = None if file.name.endswith(SUFFIX) else header_of(file)
+    header = None if file.name.lower().endswith(SUFFIX) else header_of(file)
     if header is not None:
         model = build(header.architecture, shape=header.shape, n_classes=header.n_classes, seed=0)
         report = load_weights(model, file)

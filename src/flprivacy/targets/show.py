@@ -40,7 +40,7 @@ def show_target(source: TargetSource, store: str = "") -> dict[str, Any]:
 def _shown(source: TargetSource, path: Path) -> dict[str, Any]:
     from flprivacy.models.weights import header_of
 
-    header = None if path.name.endswith(".keras") else header_of(path)
+    header = None if path.name.lower().endswith(".keras") else header_of(path)
     if header is not None:
         return {"location": source.location, "format": "flprivacy weights", **to_mapping(header)}
     with open_checkpoint(path) as checkpoint:

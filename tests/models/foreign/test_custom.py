@@ -143,7 +143,11 @@ def test_a_network_that_does_not_classify_has_no_answers(tmp_path):
 
 @pytest.mark.parametrize(
     ("shape", "words"),
-    [((16, 20), "needs one input"), ((4, 16, 20, 2), "needs one input"), ((None, 16, 20, 1), "needs one input")],
+    [
+        ((16, 20), "needs one input"),
+        ((4, 16, 20, 2), "needs one input"),
+        ((None, 16, 20, 1), "scans of any size; give theirs"),
+    ],
 )
 def test_inputs_that_are_no_scans(tmp_path, shape, words):
     image = keras.Input(shape)

@@ -10,6 +10,7 @@ from flprivacy.core.target_source import TargetSource, parse_source
 from flprivacy.models.foreign.custom import fresh_custom, load_custom
 from flprivacy.targets.digests import network_facts
 from flprivacy.targets.folder import load_model, verify_target
+from flprivacy.targets.given import describe_match
 from flprivacy.targets.importing import fresh_target, import_checkpoint
 
 SHAPE = (4, 16, 20)
@@ -54,6 +55,8 @@ def _augmented(x):
         (lambda x: (x + 1000.0) * (1 / 1400), "hu", -1000, 400),
         (lambda x: layers.Concatenate()([x, x]) / 255.0, "0..255", 0, 255),
         (_augmented, "0..255", 0, 255),
+        (lambda x: (ops.clip(x, -1000.0, 400.0) + 1000.0) / 1400.0, "hu", -1000, 400),
+        (layers.TimeDistributed(layers.Rescaling(1 / 255)), "0..255", 0, 255),
     ],
 )
 def test_the_first_layers_tell_the_values_that_it_takes(tmp_path, first, expected, low, high):
@@ -176,8 +179,13 @@ def test_one_of_several_outputs_is_named(tmp_path):
 def test_what_is_stated_goes_before_what_the_file_tells(tmp_path):
     _saved(tmp_path, layers.Rescaling(1 / 255))
     stated = {"input_range": "0..1", "answers": "none", "axes": "dhw"}
-    facts = load_custom(tmp_path / "m.keras", "embedding", **stated).facts
+    custom = load_custom(tmp_path / "m.keras", "embedding", **stated)
+    facts = custom.facts
     assert facts == dict.fromkeys(("output", *stated), "")
+    assert custom.contract.contradicted == "0..255"
+    source = TargetSource(location="m.keras", feature_layer="embedding", input_range="0..1")
+    record = import_checkpoint(source, tmp_path / "m.keras", name="m", out=tmp_path / "t")
+    assert "takes 0..1 (stated; its first layers are made for 0..255)" in describe_match(record)
     assert fresh_custom(tmp_path / "m.keras", "embedding", seed=1, **stated).facts == facts
 
 

@@ -114,6 +114,7 @@ def _normalised(*steps: tuple[str, float], turned: bool = False) -> onnx.ModelPr
         ([("Sub", 127.5), ("Mul", 1 / 127.5)], "0..255", ()),
         ([("Add", 1000.0), ("Div", 1400.0)], "hu", ()),
         ([("Mul", 2.0), ("Sub", 1.0)], "0..1", ()),
+        ([("Clip", -1000.0), ("Add", 1000.0), ("Div", 1400.0)], "hu", ()),
         ([], "0..1", ("input_range",)),
     ],
 )
@@ -199,8 +200,37 @@ def test_a_network_that_still_trains_is_refused(tmp_path: Path) -> None:
         if node.op_type == "BatchNormalization":
             node.attribute.append(onnx.helper.make_attribute("training_mode", 1))
             node.output.extend([f"{node.output[0]}_mean", f"{node.output[0]}_variance"])
-    with pytest.raises(TargetError, match=r"alone than among others, .* export it as it answers \(model.eval\(\)\)"):
+    with pytest.raises(TargetError, match=r"'BatchNormalization' still trains; .* as it answers \(model.eval\(\)\)"):
         look_at(saved(tmp_path / "m.onnx", model), stated=UNIT, shape=None)
+    b = Builder()
+    x = b.op("Flatten", b.op("AveragePool", "scan", kernel_shape=[2, 8, 10], strides=[2, 8, 10]))
+    centred = b.op("Sub", x, b.op("ReduceMean", x, b.weight([0], np.int64), keepdims=1))  # over the batch
+    b.op("Gemm", centred, b.weight(np.ones((8, 2))), name="answer")
+    with pytest.raises(TargetError, match=r"alone than among others, .* export it as it answers \(model.eval\(\)\)"):
+        look_at(saved(tmp_path / "m.onnx", b.model([1, 4, 16, 20], ["answer"])), stated=UNIT, shape=None)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_sizes_below_one_are_any(tmp_path: Path, size: int) -> None:
+    model = monai_resnet((4, 16, 20))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = size
+    assert loaded(tmp_path / "m.onnx", model).forward(scans((4, 16, 20), 3))["features"].shape == (3, 32)
+
+
+def test_a_tensor_that_is_not_one_for_each_scan(tmp_path: Path) -> None:
+    model = monai_resnet((4, 16, 20))
+    model.graph.node.append(onnx.helper.make_node("ReduceMean", ["pooled"], ["mean"], keepdims=0))
+    with pytest.raises(TargetError, match="tensor 'mean' is not one for each scan; name another"):
+        loaded(tmp_path / "m.onnx", model, feature_layer="mean")
+
+
+def test_a_version_that_is_too_new_is_told_with_its_remedy(tmp_path: Path) -> None:
+    model = monai_resnet((4, 16, 20))
+    model.ir_version = 99
+    with pytest.raises(
+        TargetError, match=r"FAIL : Unsupported model IR version: 99, .*older opset_version, or upgrade"
+    ):
+        loaded(tmp_path / "m.onnx", model)
 
 
 def test_statistics_of_training_tell_other_values(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ _MODULES: Mapping[str, frozenset[str] | None] = {  # None: anything in it
     "builtins": frozenset(),
 }
 _REFUSED = frozenset({"DotProductAttention", "CTCLoss", "CTCDecode"})  # need far more memory than their output tells
+_OTHERWISE = "export the network as ONNX, or bring its answers as arrays (.npz)"
 _TENSOR = "__keras_tensor__"  # the output of another layer
 _CONSTANTS = ("__numpy__", "__tensor__")
 _VALUES = frozenset({_TENSOR, *_CONSTANTS, "__slice__", "__ellipsis__"})
@@ -71,7 +72,7 @@ def _faults(config: Mapping[str, Any]) -> Iterator[str]:
             "as .h5, load that with Keras 3 (keras.models.load_model) and save it as .keras"
         )
     if kind not in _NETWORKS:
-        yield f"is a {_short(kind)}, a class of somebody's own; save a Functional or Sequential model"
+        yield f"is a {_short(kind)}, a class of somebody's own; save a Functional or Sequential model, or {_OTHERWISE}"
     for node in nodes(config):
         if isinstance(node, Mapping):
             if "class_name" in node or "registered_name" in node:
@@ -90,11 +91,19 @@ def _node_faults(node: Mapping[str, Any]) -> Iterator[str]:
     if name in _VALUES and "module" not in node:
         return
     known = _MODULES.get(module, frozenset()) if isinstance(module, str) else frozenset()
+    if name == "QuantizedDTypePolicy":
+        yield "its weights are quantised, which are not read; save the network as it was before quantize()"
+    if ">" in str(registered):  # as Keras writes names of what users register
+        yield (
+            f"its network has a part of somebody's own ({_short(registered)}), whose code is not in the file; use "
+            f"layers of keras.layers, or {_OTHERWISE}"
+        )
     listed = isinstance(name, str) and (known is None or name in known) and name not in _REFUSED
     if not listed or registered not in (None, name):
         yield (
             f"its description asks for {_short(name)} of {_short(module)}, which is not among the layers and "
-            "operations that are built from files; use layers of keras.layers that compute and nothing else"
+            f"operations that are built from files; use layers of keras.layers that compute and nothing else, or "
+            f"{_OTHERWISE}"
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from flprivacy.core.errors import TargetError
 from flprivacy.models.hdf5 import one_line
+from flprivacy.models.mistaken import mistaken_for
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MAX_CONFIG_BYTES = 1 << 22
@@ -51,7 +52,8 @@ def _check_directory(path: Path) -> None:
         tail = stream.read()
     end = tail.rfind(b"PK\x05\x06")
     if end < 0 or len(tail) < end + 22:
-        raise _refusal(path, "not a .keras archive (no zip directory)")
+        other = mistaken_for(path)
+        raise TargetError(f"{path}: {other}") if other else _refusal(path, "not a .keras archive (no zip directory)")
     directory_bytes = struct.unpack("<I", tail[end + 12 : end + 16])[0]
     if directory_bytes > _MAX_DIRECTORY_BYTES or b"PK\x06\x07" in tail[max(0, end - 20) : end]:
         raise _refusal(path, "its zip directory is larger than any .keras archive has")
@@ -65,6 +67,9 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
         raise _refusal(path, f"{len(infos)} members, some of the same name or too many")
     for info in infos:
         if info.filename not in (CONFIG, METADATA, WEIGHTS):
+            other = mistaken_for(path) if CONFIG not in members else ""
+            if other and "is a .keras archive" not in other:
+                raise TargetError(f"{path}: {other}")
             raise TargetError(
                 f"{path}: member {info.filename[:200]!r} is not one of {CONFIG}, {METADATA} and {WEIGHTS}; nothing was "
                 f"unpacked: {_REMEDY}, without layers that keep files of their own"

@@ -55,7 +55,7 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
         TargetError: it is missing, none of the three, damaged, or holds what no such file holds.
     """
     try:
-        if path.name.endswith(".keras"):
+        if path.name.lower().endswith(".keras"):
             _check_exists(path)
             with unpacked(path) as (config, weights), opened(weights, path) as file:
                 yield _keras3(file, path, config)

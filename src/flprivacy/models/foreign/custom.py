@@ -26,6 +26,7 @@ from flprivacy.models.foreign.answers import NONE
 from flprivacy.models.foreign.archive import CONFIG, METADATA, WEIGHTS, unpacked
 from flprivacy.models.foreign.checkpoint import opened
 from flprivacy.models.foreign.contract import Contract, contract_of, scan_shape
+from flprivacy.models.foreign.description import sized
 from flprivacy.models.foreign.first_layers import normalisations
 from flprivacy.models.foreign.keras2 import is_keras2, translated
 from flprivacy.models.foreign.last_layers import kind_of, probabilities_of
@@ -34,6 +35,7 @@ from flprivacy.models.foreign.regrid import Regrid, any_grid
 from flprivacy.models.foreign.sizes import bounded_building, check_sizes
 from flprivacy.models.hdf5 import one_line
 from flprivacy.models.initialisation import undisturbed_random
+from flprivacy.models.mistaken import mistaken_for
 
 Window = tuple[float, float]
 
@@ -54,7 +56,9 @@ class CustomModel:
     keras2: bool  # whether Keras 2 wrote the file
 
 
-def load_custom(path: Path, feature_layer: str, *, window_hu: Window = HU_WINDOW, **stated: str) -> CustomModel:
+def load_custom(
+    path: Path, feature_layer: str, *, shape: Shape | None = None, window_hu: Window = HU_WINDOW, **stated: str
+) -> CustomModel:
     """Build the network of a ``.keras`` file with its weights.
 
     Every layer of the description must be on the list of those that only compute; Keras builds it in safe mode, and no
@@ -63,6 +67,7 @@ def load_custom(path: Path, feature_layer: str, *, window_hu: Window = HU_WINDOW
     Args:
         path: the file.
         feature_layer: name of the layer whose output is the features; averaged over space where it has any.
+        shape: (depth, height, width) of the scans of a network that takes any.
         window_hu: what 0 and 1 of the scans stand for.
         stated: of :class:`~flprivacy.core.target_source.TargetSource`: ``output``, ``answers``, ``axes``,
             ``input_range``; what is missing or empty is found out from the file.
@@ -72,6 +77,8 @@ def load_custom(path: Path, feature_layer: str, *, window_hu: Window = HU_WINDOW
             layer; or it does not tell what must then be stated.
     """
     with _unpacked(path) as (config, weights, numbers, keras2):
+        if shape is not None:
+            config = sized(config, [shape[AXES.index(axis)] for axis in stated.get("axes") or AXES])
         with undisturbed_random():
             network = _network(config, path, most_numbers=numbers)
         with _refusals(path):
@@ -101,10 +108,13 @@ def save_custom(custom: CustomModel, path: Path) -> None:
 @contextmanager
 def _unpacked(path: Path) -> Iterator[tuple[dict[str, Any], Path, int, bool]]:
     """Yield a checked description, a checked weights file, how many numbers it holds, and if Keras 2 wrote both."""
-    if not path.name.endswith(SUFFIX):
+    if not path.name.lower().endswith(SUFFIX):
+        other = mistaken_for(path) if path.is_file() else ""
         raise TargetError(
-            f"{path}: a network of your own is read from the .keras file of Keras 3; load this one there "
-            "(keras.models.load_model of a whole .h5 model) and save it as .keras"
+            f"{path}: {other}"
+            if other and ".h5" not in other
+            else f"{path}: a network of your own is read from the .keras file of Keras 3; load this one there "
+            "(keras.models.load_model of a whole .h5 model, load_weights of weights alone) and save it as .keras"
         )
     with unpacked(path) as (config, weights):
         with _refusals(path):
@@ -143,12 +153,13 @@ def _custom(
     network: keras.Model, config: dict[str, Any], path: Path, layer: str, stated: Mapping[str, str], window: Window
 ) -> CustomModel:
     with _refusals(path):
-        sizes, channels = _input_sizes(network, path)
+        sizes, channels = _input_sizes(network, path, stated.get("axes", ""))
         check_sizes(network, path)
         both, output = features_and_output(network, path, layer, stated.get("output", ""))
         contract = contract_of(sizes, normalisations(network), stated, path)
         axes, values = contract.axes, contract.input_range
         bounds = range_of(values, window) or (0.0, 1.0)
+        _check_holds(both.inputs[0].dtype, bounds, path)
         kind = kind_of(both.outputs[1], _some_answers(both, bounds, path))
         kind = stated.get("answers") or kind
         model = _target_model(both, sizes, channels, axes, bounds, kind)
@@ -161,17 +172,36 @@ def _custom(
     return CustomModel(network=network, model=model, config=config, facts=facts, contract=contract, keras2=False)
 
 
-def _input_sizes(network: keras.Model, path: Path) -> tuple[Shape, int]:
+def _input_sizes(network: keras.Model, path: Path, axes: str) -> tuple[Shape, int]:
     """Return the sizes of the three axes, and the channels: 0 where the network has no axis for them."""
     inputs = network.inputs
     sizes = tuple(inputs[0].shape[1:]) if len(inputs) == 1 else ()
     known = all(isinstance(size, int) and size >= 1 for size in sizes)
+    if len(sizes) == 4 and sizes[3] in (1, 3) and None in sizes[:3]:
+        raise TargetError(f"{path}: takes scans of any size; give theirs, such as shape=24x256x256")
+    if len(sizes) == 3 and sizes[2] in (1, 3) and not axes:
+        raise TargetError(
+            f"{path}: takes {sizes}, as networks of slices (height, width, channel) do, which are not read; apply it "
+            "to every slice of a scan (TimeDistributed) and save that, or state axes, if these are a scan's"
+        )
     if not known or len(sizes) not in (3, 4) or (len(sizes) == 4 and sizes[3] not in (1, 3)):
         raise TargetError(
             f"{path}: takes {[tuple(one.shape) for one in inputs]}; needs one input (n, depth, height, width), of "
             "known sizes, with 1 or 3 channels behind or none: put such an input in front and save again"
         )
     return (sizes[0], sizes[1], sizes[2]), sizes[3] if len(sizes) == 4 else 0
+
+
+def _check_holds(dtype: str, bounds: tuple[float, float], path: Path) -> None:
+    """Refuse a network of whole numbers that cannot hold the values that it is said to take, or tell them apart."""
+    if "int" not in dtype:
+        return
+    limits = np.iinfo(dtype)
+    if not (limits.min <= bounds[0] and bounds[1] <= limits.max and bounds[1] - bounds[0] > 1.0):
+        raise TargetError(
+            f"{path}: takes {dtype}, which does not hold values of {bounds[0]:g}..{bounds[1]:g}; state the input_range "
+            "that it was trained on"
+        )
 
 
 def _some_answers(both: keras.Model, bounds: tuple[float, float], path: Path) -> Any:
@@ -197,6 +227,8 @@ def _target_model(
         x = layers.Reshape(sizes, name="without_channel")(x)
     elif channels == 3:
         x = layers.Concatenate(name="grey_to_rgb")([x, x, x])
+    if "int" in both.inputs[0].dtype:
+        x = ops.cast(ops.round(x), both.inputs[0].dtype)
     vector, answer = both(x)
     if len(vector.shape) > 2:
         vector = ops.mean(vector, axis=tuple(range(1, len(vector.shape) - 1)))  # over space: (n, channel)

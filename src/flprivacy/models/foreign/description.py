@@ -4,7 +4,7 @@ A description is JSON. It is looked at as data; nothing is built from it here.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,27 @@ def input_shape(config: Mapping[str, Any]) -> Shape | None:
         if all(isinstance(size, int) and 0 < size < 1 << 16 for size in sizes[1:4]):
             return depth, height, width
     return None
+
+
+def sized(config: Mapping[str, Any], sizes: Sequence[int]) -> dict[str, Any]:
+    """Return the description of a network with one input for scans of any size, for scans of these sizes."""
+    own = dict(inside(config))
+    layers = own.get("layers")
+    inputs = [one for one in layers if _is_input(one)] if isinstance(layers, list) else []
+    found = {name: value for name, value in config.items() if name != "build_config"}
+    if not isinstance(layers, list) or len(inputs) != 1:
+        return found
+    known = inside(inputs[0]).get("batch_shape")
+    if not isinstance(known, list) or len(known) < 4 or None not in known[1:4]:
+        return found
+    whole = [given if given is not None else size for given, size in zip(known[1:4], sizes, strict=True)]
+    fixed = inputs[0] | {"config": {**inside(inputs[0]), "batch_shape": [known[0], *whole, *known[4:]]}}
+    own["layers"] = [fixed if one is inputs[0] else one for one in layers]
+    return found | {"config": own}
+
+
+def _is_input(layer: Any) -> bool:
+    return isinstance(layer, dict) and layer.get("class_name") == "InputLayer"
 
 
 def inside(node: Mapping[str, Any]) -> Mapping[str, Any]:

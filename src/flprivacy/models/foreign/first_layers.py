@@ -54,7 +54,7 @@ def _normalisations(graph: Any) -> tuple[list[Step], bool]:
 
 def _steps(node: Any) -> tuple[list[Step], bool]:
     """Return what one operation does to values, and whether that is all that it does."""
-    layer = node.operation
+    layer = node.operation.layer if isinstance(node.operation, layers.TimeDistributed) else node.operation
     name = type(layer).__name__
     if isinstance(layer, keras.Model):
         return _normalisations(graph_of(layer))
@@ -69,4 +69,4 @@ def _steps(node: Any) -> tuple[list[Step], bool]:
     if name in _ARITHMETIC and len(numbers) == 1 and numbers[0] and not (turned and name not in ("Add", "Multiply")):
         return [_ARITHMETIC[name](float(numbers[0]))], True
     copies = isinstance(layer, layers.Concatenate) and len({id(one) for one in node.input_tensors}) == 1
-    return [], copies or isinstance(layer, _PASSED) or name.startswith("Random") or name == "Cast"
+    return [], copies or isinstance(layer, _PASSED) or name.startswith("Random") or name in ("Cast", "Clip")

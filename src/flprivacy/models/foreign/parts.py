@@ -43,7 +43,12 @@ def features_and_output(network: keras.Model, path: Path, feature_layer: str, ou
     name = output or next(iter(answers))
     if name not in answers:
         raise TargetError(f"{path}: has no output {name[:80]!r}; output may be one of: {_listed(answers)}")
-    return keras.Model(both.inputs, [features, answers[name]], name="network"), name
+    return keras.Model(_only(both.inputs), [features, answers[name]], name="network"), name
+
+
+def _only(inputs: list[Any]) -> Any:
+    """Return the one of several inputs, if there is one: it is then given as a tensor, not as a list of one."""
+    return inputs[0] if len(inputs) == 1 else inputs
 
 
 def graph_of(network: keras.Model) -> Any:

@@ -15,6 +15,7 @@ from flprivacy.core.errors import TargetError
 from flprivacy.core.publish import publish_file
 from flprivacy.models.graphs.rules import check_graph
 from flprivacy.models.hdf5 import printable
+from flprivacy.models.mistaken import mistaken_for
 
 SUFFIX = ".onnx"
 MOST_BYTES = (1 << 31) - 1  # of a protobuf, by its own rule
@@ -51,6 +52,10 @@ def read_graph(path: Path) -> onnx.ModelProto:
             _take_from_beside(tensor, beside, path)
         _check_tensor(tensor, path)
     _strip(model)
+    for one in (*model.graph.input, *model.graph.output):
+        for size in one.type.tensor_type.shape.dim:
+            if size.dim_value < 1:  # as some exporters write it where any size will do
+                size.ClearField("dim_value")
     return model
 
 
@@ -78,9 +83,10 @@ def _parsed(path: Path) -> onnx.ModelProto:
     try:
         model.ParseFromString(path.read_bytes())
     except (DecodeError, RecursionError) as error:
-        raise TargetError(f"{path}: not an ONNX file, or damaged; {REMEDY}") from error
+        other = mistaken_for(path) or f"not an ONNX file, or damaged; {REMEDY}"
+        raise TargetError(f"{path}: {other}") from error
     if not model.graph.node or not model.opset_import:
-        raise TargetError(f"{path}: holds no network, or is damaged; {REMEDY}")
+        raise TargetError(f"{path}: {mistaken_for(path) or f'holds no network, or is damaged; {REMEDY}'}")
     return model
 
 

@@ -15,6 +15,7 @@ from flprivacy.models.graphs.files import read_graph
 from flprivacy.models.graphs.place import Place
 from flprivacy.models.graphs.runtime import Session
 from flprivacy.models.graphs.tracing import Graph
+from flprivacy.models.hdf5 import printable
 
 Floats = npt.NDArray[np.float32]
 Arrays = dict[str, Floats]
@@ -91,6 +92,9 @@ def load_graph(
     def ask(scans: Floats, names: list[str]) -> list[Floats]:
         taken = place.arranged(scans * np.float32(high - low) + np.float32(low))
         parts = [session.run(graph.input.name, part, names) for part in place.batches(taken)]
+        for name, one in zip(names, parts[0], strict=True):
+            if not isinstance(one, np.ndarray) or one.ndim < 1:
+                raise TargetError(f"{path}: tensor {printable(name[:80])!r} is not one for each scan; name another")
         return [np.concatenate(one)[: len(scans)].astype(np.float32) for one in zip(*parts, strict=True)]
 
     def raw(scans: Floats) -> tuple[Floats, Floats]:

@@ -49,5 +49,7 @@ def _check_node(node: onnx.NodeProto, path: Path) -> None:
         raise TargetError(f"{path}: {name!r} draws random numbers; export the network as it answers (model.eval())")
     if any(word in node.op_type.lower() for word in _QUANTISED):
         raise TargetError(f"{path}: {name!r} belongs to quantised weights; export the network in float32")
+    if node.op_type == "BatchNormalization" and any(one.name == "training_mode" and one.i for one in node.attribute):
+        raise TargetError(f"{path}: {name!r} still trains; export the network as it answers (model.eval())")
     if node.op_type == "Constant" and (len(node.attribute) != 1 or node.attribute[0].name == "sparse_value"):
         raise TargetError(f"{path}: operator 'Constant' is damaged; export the network again")

@@ -1,5 +1,6 @@
 """Running a graph. Nothing else imports onnxruntime, which starts threads as soon as it is imported."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ _FAILURES = (
     RuntimeError,
     ValueError,
 )
+_PLACES = re.compile(r"/\S+\.(?:cc|h):\d+ .*\) (?=\S)")  # in its sources, before what is wrong
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 
@@ -63,4 +65,9 @@ class Session:
             raise self._refused(error) from error
 
     def _refused(self, error: Exception) -> TargetError:
-        return TargetError(f"{self._path}: onnxruntime cannot run it ({one_line(error)}); export the network again")
+        what, remedy = _PLACES.sub("", one_line(error)), "export the network again"
+        if isinstance(error, state.NotImplemented):
+            remedy = "export the network in float32"
+        if "IR version" in what or "opset" in what.lower():
+            remedy = "export the network with an older opset_version, or upgrade onnxruntime"
+        return TargetError(f"{self._path}: onnxruntime cannot run it ({what}); {remedy}")

@@ -21,7 +21,7 @@ _SHOWN = 800  # characters of a list of names
 _CANDIDATES = 12
 # Operators which do not change what values mean.
 _MOVING = ("Identity", "Cast", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Flatten", "Dropout")
-_SAMPLING = (*_MOVING, "Pad", "Expand", "Resize", "Slice", "Gather")
+_SAMPLING = (*_MOVING, "Pad", "Expand", "Resize", "Slice", "Gather", "Clip")
 _LINEAR = ("Gemm", "MatMul", "Conv", "Add", "Sub", "LogSoftmax", "GlobalAveragePool", "AveragePool", "ReduceMean")
 _ARITHMETIC: dict[str, Callable[[float, bool], Step | None]] = {
     "Mul": lambda number, _: (number, 0.0),
