@@ -56,7 +56,8 @@ def test_a_stale_file_is_found(tmp_path: Path) -> None:
     settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     settings["exec-train-target"]["securityContext"]["runAsUser"] = "0"
     (tmp_path / "study.yaml").write_text(yaml.dump_all([spec, platform], Dumper=yaml.CSafeDumper))
-    done = _compile(f"c.COMPILED = Path({str(tmp_path)!r})", "--check")
+    setup = f"c.COMPILED = Path({str(tmp_path)!r}); c.PIPELINES = {{'study': c.PIPELINES['study']}}"
+    done = _compile(setup, "--check")
     assert done.returncode == 1
     assert [line.partition(" ")[0] for line in done.stderr.splitlines()] == ["pipelines/compiled/study.yaml"]
     assert "study.yaml is not in step" in done.stderr

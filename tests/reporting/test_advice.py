@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import pytest
 from example_audit import example_audit
-from report_page import Page
+from report_page import Page, undrawn
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
 from flprivacy.core.target import Utility
 from flprivacy.reporting.advice import advice, family, remedy, useless
 from flprivacy.reporting.figures.utility import utility_leakage
-from flprivacy.reporting.html import render
 from flprivacy.reporting.sentences import headlines
 from flprivacy.reporting.tables import telling
 from flprivacy.reporting.terminal import headline
@@ -106,7 +105,7 @@ def test_a_leak_that_only_the_area_sees_is_told_in_its_numbers(sexes: Audit) -> 
     (found,) = [h for h in headlines(seen) if h.target == "central"]
     assert "reaches a macro AUC of 0.700, 0.120 higher (95% interval 0.060 to 0.180)" in found.sentences
     assert [look.metric for look in telling(seen.verdicts[0])] == ["auc_ovr"]
-    page = Page(render(seen))
+    page = Page(undrawn(seen))
     assert "macro AUC: excess +0.120 [0.060, 0.180]" in " ".join(page.sections["attacks"].split())
     assert [row[2] for row in page.table("looks").rows[1:]] == ["weighted F1", "macro AUC"]
 
@@ -131,7 +130,7 @@ def test_a_model_that_guesses_is_not_called_useful(audit: Audit, sexes: Audit) -
     assert useless(audit) == {}
     found = useless(guessing(audit))
     assert found == {"siloed": "It is of no use: AUC 0.447 on the disease task, where guessing reaches 0.500."}
-    page = Page(render(guessing(sexes)))
+    page = Page(undrawn(guessing(sexes)))
     assert found["siloed"] in page.sections["utility"]
     assert found["siloed"] in page.sections["found"]
     assert "useful" not in page.sections["utility"]
@@ -147,7 +146,7 @@ def test_terms_are_explained_on_the_first_screen(page: Page, term: str) -> None:
 
 
 def test_the_header_says_when_for_whom_and_of_which_cohort(sexes: Audit) -> None:
-    text = Page(render(sexes, written="29 November 2026")).text
+    text = Page(undrawn(sexes, written="29 November 2026")).text
     head = " ".join(text[: text.index("No leak was established")].split())
     for fact in ("29 November 2026", sexes.cohort_name, "privacy officers", "Confidential"):
         assert fact in head
@@ -161,7 +160,7 @@ def test_paper_unfolds_and_nothing_scrolls(page: Page) -> None:
 
 
 def test_what_each_model_is_stands_in_its_card(sexes: Audit) -> None:
-    page = Page(render(sexes))
+    page = Page(undrawn(sexes))
     for meaning in ("One model a hospital", "trained in one place", "by all hospitals together"):
         assert meaning in page.sections["found"]
 
@@ -195,5 +194,5 @@ def test_the_first_line_names_what_is_in_doubt_and_no_advice_clears_it(sexes: Au
     own = " ".join(line for line in lines if name in line)
     assert f"{name} cannot be cleared" in own
     assert "patients would settle it" not in own
-    lede = Page(render(doubted)).text
+    lede = Page(undrawn(doubted)).text
     assert f"In doubt: {name}, for {doubt}." in lede

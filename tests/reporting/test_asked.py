@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import pytest
 from example_audit import example_audit
-from report_page import Page
+from report_page import Page, undrawn
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetFailure
 from flprivacy.reporting import asides, sentences
 from flprivacy.reporting.advice import advice
-from flprivacy.reporting.html import render
 from flprivacy.reporting.tables import handover, recipients
 from flprivacy.reporting.terminal import headline
 
@@ -47,7 +46,7 @@ def test_the_first_table_says_which_model_may_be_given_to_whom(asked: Audit) -> 
         "central": [NO_LEAK, LEAK, NO_LEAK, NO_LEAK],
         "federated": [NO_LEAK, NO_LEAK, NO_LEAK, LEAK],
     }
-    page = Page(render(asked))
+    page = Page(undrawn(asked))
     head, *cells = page.table("handover").rows
     assert tuple(head[1:]) == WHO
     assert cells[1] == ["central", "○ no leak found", "● leak site and sex", "○ no leak found", "○ no leak found"]
@@ -57,7 +56,7 @@ def test_the_first_table_says_which_model_may_be_given_to_whom(asked: Audit) -> 
 
 
 def test_tables_and_figures_are_grouped_by_question(asked: Audit) -> None:
-    page = Page(render(asked))
+    page = Page(undrawn(asked))
     titles = [
         "What training put in, for whoever has no scan",
         "What the model adds for whoever holds the scan",
@@ -85,7 +84,7 @@ def test_who_remembers_its_patients_is_told_so_with_what_is_reached_on_others(as
     row = next(
         row
         for a, row in zip(
-            *(getattr(Page(render(asked)).table("verdicts"), n) for n in ("attributes", "rows")), strict=True
+            *(getattr(Page(undrawn(asked)).table("verdicts"), n) for n in ("attributes", "rows")), strict=True
         )
         if a.get("data-attack") == "site features 0.25 members" and a["data-target"] == "federated"
     )
@@ -98,7 +97,7 @@ def test_a_question_that_nobody_asked_is_named(asked: Audit) -> None:
     text = "Not asked, so not answered: what the model adds for whoever holds the scan."
     assert asides.not_asked(without) == text
     assert text in headline(without)
-    assert text in Page(render(without)).sections["found"]
+    assert text in Page(undrawn(without)).sections["found"]
 
 
 def test_an_audit_made_before_questions_were_told_apart_says_so(asked: Audit) -> None:

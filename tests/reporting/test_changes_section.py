@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from report_page import undrawn
 from rich.console import Console
 
 from flprivacy.core.attributes import AttackKey
@@ -20,7 +21,6 @@ from flprivacy.core.change import (
     gravest,
 )
 from flprivacy.reporting.changes import change_lines, change_table, claim, is_clear
-from flprivacy.reporting.html import render
 
 ATTACK = AttackChange(
     attack=AttackKey(target="central", attribute="site", access="features", fraction=0.25),
@@ -60,7 +60,7 @@ def change() -> AuditChange:
 
 
 def test_the_page_shows_verdicts_and_evidence(small_audit: Audit, change: AuditChange) -> None:
-    page = " ".join(render(small_audit, change).split())
+    page = " ".join(undrawn(small_audit, change).split())
     assert "Since the last audit" in page
     assert "Changed for the worse" in page
     assert "site &lt;up&gt;" in page, "what comes from an audit is escaped"

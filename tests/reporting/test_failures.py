@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from report_page import undrawn
+
 from flprivacy.core.audit import Audit, TargetFailure
-from flprivacy.reporting.html import render
 from flprivacy.reporting.sentences import failure_lines
 from flprivacy.reporting.terminal import headline
 
@@ -27,7 +28,7 @@ def test_terminal_and_page_say_so(small_audit: Audit, small_report: str) -> None
     failed = replace(small_audit, failures=FAILURES)
     lines = failure_lines(failed)
     assert [line for line in headline(failed) if "was not audited" in line] == [f"\N{WARNING SIGN} {x}" for x in lines]
-    page = render(failed)
+    page = undrawn(failed)
     assert page.count("was not audited") == 2
     assert "old&lt;b&gt; was not audited" in page
     assert "was not audited" not in small_report

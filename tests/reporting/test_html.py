@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from example_audit import example_audit, renamed
-from report_page import Page
+from report_page import Page, undrawn
 
 import flprivacy.reporting.html as html_module
 from flprivacy.core.audit import Audit
@@ -102,10 +102,10 @@ def _interval(text: str) -> tuple[float, ...]:
 def test_reasons_are_listed_and_shown_where_the_interval_does_not_explain(small_audit: Audit) -> None:
     (one,) = small_audit.verdicts
     odd = replace(one, verdict="inconclusive", reason="over majority it is only +.01")
-    page = Page(render(replace(small_audit, verdicts=(odd,))))
+    page = Page(undrawn(replace(small_audit, verdicts=(odd,))))
     assert odd.reason in page.table("verdicts").rows[-1][-1]
     plain = replace(odd, ci_low=-0.5)
-    page = Page(render(replace(small_audit, verdicts=(plain,))))
+    page = Page(undrawn(replace(small_audit, verdicts=(plain,))))
     assert odd.reason not in page.table("verdicts").rows[-1][-1]
     assert odd.reason in page.sections["attacks"]
 
@@ -242,7 +242,7 @@ def test_nothing_from_the_audit_becomes_markup(small_audit: Audit) -> None:
 
 def test_partly_loaded_target_is_flagged_in_every_table() -> None:
     audit = example_audit(n_sites=3, keep=("untrained", "siloed", "pixels"), attributes=("site",), partial="siloed")
-    page = Page(render(audit))
+    page = Page(undrawn(audit))
     warning = "siloed \N{WARNING SIGN} only 31 of 42 tensors loaded"
     assert "Not a whole model" in page.sections["found"]
     for table in (t for t in page.tables if "facts-table" not in t.name):
@@ -254,7 +254,7 @@ def test_partly_loaded_target_is_flagged_in_every_table() -> None:
 
 def test_few_seeds_are_flagged(small_audit: Audit, small_report: str) -> None:
     few = replace(small_audit, metrics=tuple(replace(m, n_seeds=2) for m in small_audit.metrics))
-    assert "Only 2 attacker seeds" in Page(render(few)).sections["found"]
+    assert "Only 2 attacker seeds" in Page(undrawn(few)).sections["found"]
     assert "Only" not in Page(small_report).sections["found"]
 
 
@@ -280,7 +280,7 @@ def _without_utility(audit: Audit) -> Audit:
     ids=["no curves", "no confusions", "no utility", "no verdicts", "nothing"],
 )  # fmt: skip
 def test_missing_pieces_leave_no_empty_boxes(small_audit: Audit, change, gone: set[str]) -> None:
-    page = Page(render(change(small_audit)))
+    page = Page(undrawn(change(small_audit)))
     assert set(SECTIONS) - {"ages"} - set(page.sections) == gone
     for name, text in page.sections.items():
         assert len(text.split()) > 3, name
@@ -291,6 +291,6 @@ def test_missing_pieces_leave_no_empty_boxes(small_audit: Audit, change, gone: s
 
 def test_one_target_without_baselines() -> None:
     audit = example_audit(n_sites=3, keep=("central",), attributes=("age_years",), fractions=(0.25,))
-    page = Page(render(audit))
+    page = Page(undrawn(audit))
     assert {"baselines", "summary", "attacks", "models", "confusions"}.isdisjoint(page.sections)
     assert {"curves", "ages", "numbers"} <= set(page.sections)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from report_page import Page
+from report_page import Page, undrawn
 
 from flprivacy.auditing.membership.config import MembershipRule
 from flprivacy.auditing.membership.targets import audit_targets
@@ -11,7 +11,6 @@ from flprivacy.core.audit import Audit
 from flprivacy.core.membership import MembershipFinding
 from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.reporting import membership, sentences
-from flprivacy.reporting.html import render
 from flprivacy.reporting.terminal import headline
 from tests.auditing.membership.test_membership_of_targets import table
 
@@ -29,7 +28,7 @@ def test_the_first_line_begins_with_membership(judged: Audit, audit: Audit) -> N
     begins += "siloed was not judged. Attributes: "
     assert headline(judged)[0].startswith(begins)
     assert headline(judged)[0].removeprefix(begins) == headline(audit)[0]
-    assert Page(render(judged)).text.index(begins) > 0
+    assert Page(undrawn(judged)).text.index(begins) > 0
 
 
 def test_every_target_has_its_sentence_with_numbers_and_chance(judged: Audit) -> None:
@@ -49,7 +48,7 @@ def test_a_patients_verdict_is_said_where_it_differs(judged: Audit) -> None:
 
 
 def test_the_page_has_a_row_for_each_attack_a_figure_and_the_caveats(judged: Audit) -> None:
-    text = render(judged)
+    text = undrawn(judged)
     assert text.count('data-level="scan"') == 4
     assert text.count('data-level="patient"') == 4
     assert "ROC curves of the membership attacks on logarithmic axes" in text
@@ -81,7 +80,7 @@ def test_the_first_sentence(audit: Audit, verdicts: list[str], said: str) -> Non
 
 
 def test_who_gives_away_members_leaks_in_the_first_table_and_in_its_card(judged: Audit, report: str) -> None:
-    page = Page(render(judged)).text
+    page = Page(undrawn(judged)).text
     assert "asks who was trained on" in page
     assert "central gives away who was trained on: do not give it to anyone who may not know that." in page
     assert "federated gives away who was trained on" not in page
