@@ -172,7 +172,7 @@ def test_the_first_line_names_whose_range_nothing_confirms(sexes: Audit) -> None
     assert f"Not confirmed: what {name} was shown rests on the owner's word" in first
     assert any(name in line and "Not confirmed: its owner's word." in line for line in lines)
     assert "Not confirmed" not in headline(sexes)[0]
-    assert f"Not confirmed: what {name} was shown" in Page(render(replace(sexes, targets=targets))).text
+    assert f"Not confirmed: what {name} was shown" in Page(undrawn(replace(sexes, targets=targets))).text
 
 
 def test_the_first_line_names_what_is_in_doubt_and_no_advice_clears_it(sexes: Audit) -> None:
