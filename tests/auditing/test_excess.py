@@ -65,7 +65,7 @@ def test_equal_scores_differ_by_nothing_but_not_for_certain(draw: Draw) -> None:
     found = over(audit_draw(draw, {"target": scores, "pixels": scores}, replicates=100)[1], "pixels")
     assert (found.value, found.p_value) == (0.0, 1.0)
     assert found.ci_high == pytest.approx(-found.ci_low)
-    assert found.ci_high == pytest.approx(1.99 * np.sqrt(2) / 80, rel=1e-2)
+    assert found.ci_high == pytest.approx(1.99 * np.sqrt(2 / (80 * len(draw.truth))), rel=1e-2)
 
 
 def test_luck_of_initialisation_widens_the_interval(draw: Draw) -> None:

@@ -15,8 +15,9 @@ from flprivacy.auditing.arrays import audit_attribute
 from flprivacy.auditing.config import AuditConfig, Policy, PolicyRule
 from flprivacy.auditing.estimates import estimate_excesses, estimate_metrics
 from flprivacy.auditing.measures import measure
-from flprivacy.auditing.uncertainty import resample_patients
-from flprivacy.auditing.verdicts import holm, judge
+from flprivacy.auditing.multiplicity import holm
+from flprivacy.auditing.uncertainty import Composed, resample_patients
+from flprivacy.auditing.verdicts import judge
 from flprivacy.core.audit import Audit, ExcessEstimate, MetricEstimate, Verdict
 from flprivacy.core.errors import AuditError, ConfigError
 from flprivacy.core.parsing import from_mapping, to_mapping
@@ -36,7 +37,7 @@ def allowed(rate: float, trials: int) -> int:
 
 def harmless_attribute(
     rng: np.random.Generator, baselines: int = 2
-) -> tuple[list[MetricEstimate], list[ExcessEstimate]]:
+) -> tuple[list[MetricEstimate], dict[ExcessEstimate, Composed]]:
     """Return eight attacks on targets that give away what equally good baselines do, on patients of their own."""
     draw = Draw(rng, attribute="sex", frequencies=[0.6, 0.4], patients=60)
     held_out = draw.held_out()
@@ -44,25 +45,25 @@ def harmless_attribute(
     names = [f"pixels-{i}" for i in range(baselines)]
     others = [measure(draw.runs(held_out, name, draw.scores(SIGNAL)), resampling) for name in names]
     metrics = [m for one in others for m in estimate_metrics(one, confidence=0.95)]
-    excesses: list[ExcessEstimate] = []
+    excesses: dict[ExcessEstimate, Composed] = {}
     for i in range(TARGETS):
         runs = draw.runs(held_out, "target", draw.scores(SIGNAL))
         target = measure(replace(runs, attack=runs.attack.on(f"target-{i}")), resampling)
         metrics += estimate_metrics(target, confidence=0.95)
-        excesses += estimate_excesses(target, others, confidence=0.95)
+        excesses |= estimate_excesses(target, others, confidence=0.95)
     return metrics, excesses
 
 
 def harmless_audit(seed: int) -> list[Verdict]:
     """Return 40 verdicts, about five attributes of eight targets."""
     rng = np.random.default_rng([2026, seed])
-    metrics, excesses, rules = [], [], {}
+    metrics, spreads, rules = [], {}, {}
     for i in range(ATTRIBUTES):
         found = harmless_attribute(rng, baselines=1)  # a single one guards least
         rules[f"attribute-{i}"] = RULE
         metrics += [replace(m, attack=replace(m.attack, attribute=f"attribute-{i}")) for m in found[0]]
-        excesses += [replace(e, attack=replace(e.attack, attribute=f"attribute-{i}")) for e in found[1]]
-    return judge(metrics, excesses, rules)
+        spreads |= {replace(e, attack=replace(e.attack, attribute=f"attribute-{i}")): s for e, s in found[1].items()}
+    return judge(metrics, list(spreads), rules, spreads=spreads)
 
 
 def false_leaks(audits: int) -> tuple[int, int]:
@@ -196,7 +197,7 @@ def test_a_policy_written_before_verdicts_looked_at_rare_classes_is_read_and_loo
     old = {"rules": {"sex": {"metric": "f1_weighted", "threshold": 0.05, "fraction": None}}}
     policy = from_mapping(Policy, old)
     metrics, excesses = harmless_attribute(np.random.default_rng(8))
-    looks = judge(metrics, excesses, policy.rules)[0].looks
+    looks = judge(metrics, list(excesses), policy.rules)[0].looks
     assert [(look.metric, look.threshold) for look in looks] == [("f1_weighted", 0.05), ("auc_ovr", 0.05)]
 
 

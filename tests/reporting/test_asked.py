@@ -7,8 +7,9 @@ from example_audit import example_audit
 from report_page import Page, undrawn
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetFailure
+from flprivacy.core.membership import MembershipFinding
 from flprivacy.reporting import asides, sentences
-from flprivacy.reporting.advice import advice
+from flprivacy.reporting.advice import advice, release
 from flprivacy.reporting.tables import handover, recipients
 from flprivacy.reporting.terminal import headline
 
@@ -48,11 +49,39 @@ def test_the_first_table_says_which_model_may_be_given_to_whom(asked: Audit) -> 
     }
     page = Page(undrawn(asked))
     head, *cells = page.table("handover").rows
-    assert tuple(head[1:]) == WHO
-    assert cells[1] == ["central", "○ no leak found", "● leak site and sex", "○ no leak found", "○ no leak found"]
+    assert tuple(head[1:]) == ("May be given to", *WHO)
+    given = "whoever sees its answers and has no scan or holds the scan and gets the model"
+    assert cells[1] == [
+        "central",
+        given,
+        "○ no leak found",
+        "● leak site and sex",
+        "○ no leak found",
+        "○ no leak found",
+    ]
+    assert cells[2][:2] == ["federated", "nobody"], "whoever gets it may ask what it remembers"
     assert page.sections["found"].index("Which model may be given to whom") < page.sections["found"].index(
         "central leaks"
     )
+
+
+def test_the_first_sentence_says_which_model_may_be_given_to_whom(asked: Audit) -> None:
+    answers, model = "sees its answers and has no scan", "holds the scan and gets the model"
+    weights = "gets its weights or features and has no scan"
+    assert release(asked) == (
+        f"On this audit, siloed may be given to someone who {answers}, {weights} or {model}; central may be given to "
+        f"someone who {answers} or {model}; federated to nobody."
+    )
+    assert release(asked) in Page(undrawn(asked)).sections["found"]
+    leaking = replace(asked, verdicts=tuple(replace(v, verdict=LEAK) for v in asked.verdicts))
+    assert release(leaking) == "On this audit, none of the 3 models may be given to anybody."
+    assert release(replace(asked, verdicts=())) == ""
+
+
+def test_a_model_that_gives_away_its_members_may_be_given_to_nobody(asked: Audit) -> None:
+    finding = MembershipFinding(target="siloed", level="scan", verdict=LEAK, reason="planted")
+    allowed = {row.target: bool(row.allowed) for row in handover(replace(asked, membership=(finding,)))}
+    assert allowed == {"siloed": False, "central": True, "federated": False}
 
 
 def test_tables_and_figures_are_grouped_by_question(asked: Audit) -> None:

@@ -153,6 +153,7 @@ def audit_attribute(
         confidence=config.confidence,
         note="; ".join(caveats),
         missing={target.attack: missing} if missing else {},
+        spreads=found.spreads,
     )
     return AttributeResult(
         decision=decision,

@@ -88,7 +88,8 @@ def audit_attributes(
     absent = {runs.attack.target: NO_TWIN for runs in attacks if runs.architecture == UNKNOWN} | dict(lacking)
     missing = {e.attack: absent[e.attack.target] for e in excesses if e.attack.target in absent}
     rules, confidence = config.policy.rules, config.confidence
-    verdicts = judge(metrics, excesses, rules, confidence=confidence, note=note, missing=missing)
+    spreads = {excess: spread for cell in cells for excess, spread in cell.spreads.items()}
+    verdicts = judge(metrics, excesses, rules, confidence=confidence, note=note, missing=missing, spreads=spreads)
     doubts = {table.target: table.doubt for table in tables}
     unseen = {name: few_patients(of_attribute[0].held_out) for name, of_attribute in found.items()}
     verdicts = [_with_caveat(verdict, unseen[verdict.attack.attribute]) for verdict in verdicts]

@@ -26,10 +26,10 @@ from scipy import special
 from flprivacy.auditing.config import AuditConfig, PolicyRule
 from flprivacy.auditing.estimates import difference
 from flprivacy.auditing.measures import Measured, measure
+from flprivacy.auditing.multiplicity import holm
 from flprivacy.auditing.retraining import Fresh, least_variance, luck_of_training, slope, stabilised
 from flprivacy.auditing.runs import AttackRuns, collect_runs
 from flprivacy.auditing.uncertainty import resample_patients
-from flprivacy.auditing.verdicts import holm
 from flprivacy.core.attributes import metric_of
 from flprivacy.core.change import BETTER, NO_CHANGE, TOO_LITTLE_POWER, WORSE, AttackChange
 from flprivacy.core.errors import AuditError

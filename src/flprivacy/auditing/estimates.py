@@ -10,8 +10,8 @@ from flprivacy.auditing.measures import Measured, measure, on_members_beyond
 from flprivacy.auditing.runs import AttackRuns
 from flprivacy.auditing.uncertainty import (
     Component,
+    Composed,
     Resampling,
-    Uncertainty,
     metric_interval,
     uncertainty,
 )
@@ -60,8 +60,11 @@ def _estimate(measured: Measured, metric: str, confidence: float) -> MetricEstim
     )
 
 
-def estimate_excesses(target: Measured, baselines: Sequence[Measured], *, confidence: float) -> list[ExcessEstimate]:
-    """Return every metric's excess over every baseline, and that of the class that stands out most, if any is asked.
+def estimate_excesses(
+    target: Measured, baselines: Sequence[Measured], *, confidence: float
+) -> dict[ExcessEstimate, Composed]:
+    """Return every metric's excess over every baseline, and that of the class that stands out most, if any is asked;
+    each with what its uncertainty is made of.
 
     The two attacks are paired: same held-out scans under the same resampling weights, same attacker seeds. Over a
     baseline of R fresh initialisations, the interval allows for random weights on both sides, 1/m + 1/R times the
@@ -69,42 +72,45 @@ def estimate_excesses(target: Measured, baselines: Sequence[Measured], *, confid
     fresh weights is called a leak no more often than the interval promises.
     """
     plain = [metric for metric in target.values if metric not in target.classes]
-    found = [estimate for metric in plain for estimate in _over_baselines(target, baselines, metric, confidence)]
+    found = [pair for metric in plain for pair in _over_baselines(target, baselines, metric, confidence)]
     if target.classes:
         several = 1.0 - (1.0 - confidence) / len(target.classes)
         of_classes = [_over_baselines(target, baselines, metric, several) for metric in target.classes]
-        clearest = max(of_classes, key=lambda over: min(e.ci_low for e in over))
+        clearest = max(of_classes, key=lambda over: min(e.ci_low for e, _ in over))
         found += [
-            replace(e, strongest_of=len(of_classes), p_value=min(1.0, len(of_classes) * e.p_value)) for e in clearest
+            (replace(e, strongest_of=len(of_classes), p_value=min(1.0, len(of_classes) * e.p_value)), spread)
+            for e, spread in clearest
         ]
-    return found
+    return dict(found)
 
 
 def _over_baselines(
     target: Measured, baselines: Sequence[Measured], metric: str, confidence: float
-) -> list[ExcessEstimate]:
+) -> list[tuple[ExcessEstimate, Composed]]:
     """Return the excess over every baseline: the strongest is marked, and those not clearly weaker than it."""
     sign = metric_of(metric).sign
     best = max(baselines, key=lambda baseline: sign * baseline.point(metric))
-    return [
-        replace(
-            paired_difference(target, baseline, metric, confidence),
-            best_baseline=baseline is best,
-            as_good=baseline is best or paired_difference(best, baseline, metric, confidence).ci_low <= 0.0,
-        )
-        for baseline in baselines
-    ]
+    found = []
+    for baseline in baselines:
+        excess, spread = _paired(target, baseline, metric, confidence)
+        as_good = baseline is best or paired_difference(best, baseline, metric, confidence).ci_low <= 0.0
+        found.append((replace(excess, best_baseline=baseline is best, as_good=as_good), spread))
+    return found
 
 
 def paired_difference(target: Measured, baseline: Measured, metric: str, confidence: float) -> ExcessEstimate:
     """Return how much stronger the attack on ``target`` is, with interval and p-value; no baseline is marked best."""
+    return _paired(target, baseline, metric, confidence)[0]
+
+
+def _paired(target: Measured, baseline: Measured, metric: str, confidence: float) -> tuple[ExcessEstimate, Composed]:
     own, theirs = 1.0 / len(target.runs.models), 1.0 / len(baseline.runs.models)
     drawn = target.initialisations(metric, own)  # none, unless two baselines are compared
     drawn += baseline.initialisations(metric, own + theirs if target.runs.role == "target" else theirs)
     value, spread = difference(target, baseline, metric, drawn)
     highest = target.largest_difference(metric)
     low, high = spread.interval(value, confidence, low=-highest, high=highest)
-    return ExcessEstimate(
+    excess = ExcessEstimate(
         attack=target.runs.attack,
         baseline=baseline.runs.attack.target,
         metric=metric.partition("/")[0],
@@ -117,6 +123,7 @@ def paired_difference(target: Measured, baseline: Measured, metric: str, confide
         p_value=spread.p_value(value),
         best_baseline=False,
     )
+    return excess, spread
 
 
 def difference(
@@ -126,7 +133,7 @@ def difference(
     known: Sequence[Component] = (),
     *,
     floor: float | None = None,
-) -> tuple[float, Uncertainty]:
+) -> tuple[float, Composed]:
     """Return how much stronger attack ``one`` is and the uncertainty of that, paired by scan, and by seed if equal."""
     ours, theirs = (metric_of(metric).sign * attack.by_seed(metric) for attack in (one, other))
     paired = one.runs.seeds == other.runs.seeds  # else the seeds of the two are independent draws
@@ -161,10 +168,11 @@ def compare_targets(measured: Sequence[Measured], *, confidence: float) -> list[
 
 @dataclass(frozen=True, kw_only=True)
 class CellEstimates:
-    """All numbers of the attacks on one attribute at one exposed fraction."""
+    """All numbers of the attacks on one attribute at one exposed fraction; ``spreads`` are the excesses'."""
 
     metrics: list[MetricEstimate]
     excesses: list[ExcessEstimate]
+    spreads: dict[ExcessEstimate, Composed]
     comparisons: list[ExcessEstimate]
 
 
@@ -197,18 +205,20 @@ def estimate_cell(
     held_out = [measure(runs, resampling) for runs in cell]
     of_training = [measure(runs, of_members) for runs in members] if of_members is not None else []
     gaps = [on_members_beyond(one, _on_held_out(one, held_out)) for one in of_training]
-    excesses: list[ExcessEstimate] = []
+    spreads: dict[ExcessEstimate, Composed] = {}
     for measured in (held_out, gaps):
         by_runs = {id(one.runs): one for one in measured}
         for one in measured:
             if one.runs.role == "target":
                 baselines = baselines_of(one.runs, [other.runs for other in measured])
-                excesses += estimate_excesses(one, [by_runs[id(b)] for b in baselines], confidence=confidence)
+                spreads |= estimate_excesses(one, [by_runs[id(b)] for b in baselines], confidence=confidence)
     attacks = [*held_out, *of_training]
     found = [metric for one in attacks for metric in estimate_metrics(one, confidence=confidence)]
+    excesses = list(spreads)
     return CellEstimates(
         metrics=found + _of_classes(attacks, excesses, confidence),
         excesses=excesses,
+        spreads=spreads,
         comparisons=compare_targets(held_out, confidence=confidence),
     )
 

@@ -24,7 +24,7 @@ tests/benchmarks/bench_auditing_coverage.py.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -115,17 +115,31 @@ class Uncertainty:
         return max(value - reach, low), min(value + reach, high)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Component:
-    """A variance, the mean square that it was estimated from, and the degrees of freedom of that."""
+    """A variance, the mean square that it was estimated from, and the degrees of freedom of that.
+
+    ``noise`` is the part of the mean square that is other components' already, and was subtracted. ``deviations`` are
+    what the mean square is of, up to a factor: one for each draw.
+    """
 
     variance: float
     square: float
     degrees: float
+    noise: float = 0.0
+    deviations: FloatArray | None = None
 
     def times(self, share: float) -> "Component":
         """Return it for a part of what it is the variance of, such as 1/m for a mean over m models."""
-        return Component(variance=share * self.variance, square=share * self.square, degrees=self.degrees)
+        return replace(self, variance=share * self.variance, square=share * self.square, noise=share * self.noise)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composed(Uncertainty):
+    """Uncertainty with its components: the held-out patients', and those of seeds and initialisations."""
+
+    patients: Component
+    drawn: tuple[Component, ...]
 
 
 def uncertainty(
@@ -136,7 +150,7 @@ def uncertainty(
     known: Sequence[Component] = (),
     floor: float = 0.0,
     patients: float | None = None,
-) -> Uncertainty:
+) -> Composed:
     """Combine the components of an estimate that is a mean, or a difference of means, over attacker seeds.
 
     Args:
@@ -148,22 +162,24 @@ def uncertainty(
         floor: least variance over patients, for samples in which nothing varies.
         patients: how many the estimate rests on, at least 2 assumed; all if None.
     """
-    total = max(patient_variance(estimate, resampling), floor)
-    parts = [(total, max(patients or resampling.n_patients, 2.0) - 1)]
-    for values in draws:
-        n_seeds, between = values.shape[1], _between_seeds(values, resampling)
-        total += between.variance / n_seeds
-        parts.append((between.square / n_seeds, between.degrees))
-    for component in known:
-        total += component.variance
-        parts.append((component.square, component.degrees))
-    return Uncertainty(variance=total, degrees=satterthwaite(total, parts))
+    of_patients = max(patient_variance(estimate, resampling), floor)
+    own = Component(
+        variance=of_patients,
+        square=of_patients,
+        degrees=max(patients or resampling.n_patients, 2.0) - 1,
+        deviations=resampling.bootstrap_rows(estimate) - estimate[0],
+    )
+    drawn = (*(_between_seeds(values, resampling).times(1.0 / values.shape[1]) for values in draws), *known)
+    total = own.variance + sum(component.variance for component in drawn)
+    degrees = satterthwaite(total, [(one.square, one.degrees) for one in (own, *drawn)])
+    return Composed(variance=total, degrees=degrees, patients=own, drawn=drawn)
 
 
 def _between_seeds(values: FloatArray, resampling: Resampling) -> Component:
     noise = resampling.bootstrap_rows(values) - values[0]
     measured = float(values[0].var(ddof=1))
-    return _component(measured, measured - float(noise.var(axis=1, ddof=1).mean()), values.shape[1] - 1)
+    without_noise = measured - float(noise.var(axis=1, ddof=1).mean())
+    return _component(measured, without_noise, values.shape[1] - 1, deviations=values[0] - values[0].mean())
 
 
 def pooled_between(groups: Sequence[Sequence[tuple[FloatArray, Resampling]]]) -> Component:
@@ -172,21 +188,40 @@ def pooled_between(groups: Sequence[Sequence[tuple[FloatArray, Resampling]]]) ->
     A group holds (row of weights, initialisation, seed) metrics of the same draws with the weights of their scans; it
     counts once, however many it holds.
     """
-    measured, without_noise, degrees = [], [], []
+    measured, without_noise, degrees, deviations = [], [], [], None
     for group in groups:
         for values, resampling in group:
             noise = resampling.bootstrap_rows(values) - values[0]
-            measured.append(float(values[0].mean(axis=-1).var(ddof=1)) / len(group))
+            deviations = values[0].mean(axis=-1) - values[0].mean()
+            measured.append(float(deviations.var(ddof=1)) / len(group))
             without_noise.append((float(_main_effect(values[0])) - float(_main_effect(noise).mean())) / len(group))
         degrees.append(float(np.mean([values.shape[1] - 1 for values, _ in group])))
-    return _component(sum(measured) / len(groups), sum(without_noise) / len(groups), sum(degrees))
+    return _component(
+        sum(measured) / len(groups),
+        sum(without_noise) / len(groups),
+        sum(degrees),
+        deviations=deviations if len(measured) == 1 else None,
+    )
 
 
-def _component(measured: float, without_noise: float, degrees: float) -> Component:
+def _component(
+    measured: float, without_noise: float, degrees: float, *, deviations: FloatArray | None = None
+) -> Component:
     """Return a variance between draws that is hardly ever far too small; its degrees go by what was measured."""
+    variance = max(without_noise, 0.0) * caution(degrees)
+    return Component(
+        variance=variance,
+        square=max(variance, measured),
+        degrees=degrees,
+        noise=measured - without_noise,
+        deviations=deviations,
+    )
+
+
+def caution(degrees: float) -> float:
+    """Return how many times a variance of so many degrees of freedom counts, so that it is hardly ever too small."""
     median_of_chi_squared = float(2.0 * special.gammaincinv(degrees / 2.0, 0.5))
-    variance = max(without_noise, 0.0) * degrees / median_of_chi_squared * (1.0 + 1.0 / degrees**3)
-    return Component(variance=variance, square=max(variance, measured), degrees=degrees)
+    return degrees / median_of_chi_squared * (1.0 + 1.0 / degrees**3)
 
 
 def _main_effect(values: FloatArray) -> FloatArray:
@@ -256,8 +291,8 @@ def least_variance(held_out: HeldOut, metric: str) -> float:
 
     Two attacks that agree on each of n patients may still disagree on the next one. The floor is what Bonett and Price
     (Journal of Educational and Behavioral Statistics 2012) get for paired proportions without a discordant pair: one
-    pseudo-pair either way, hence 2 / n^2. For years, the same share of the spread of ages.
+    pseudo-pair either way, hence 2 / n^2. The pair is of scans: of a patient with many, one may be judged otherwise
+    without the others. For years, the same share of the spread of ages.
     """
-    n = held_out.n_patients
     scale = float(held_out.truth.var()) if metric_of(metric).unit else 1.0
-    return 2.0 * scale / (n * effective_patients(held_out, metric))
+    return 2.0 * scale / (held_out.n_scans * effective_patients(held_out, metric))

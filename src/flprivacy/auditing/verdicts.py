@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from scipy import special
 
 from flprivacy.auditing.config import PolicyRule
+from flprivacy.auditing.multiplicity import holm, step_down
+from flprivacy.auditing.uncertainty import Composed
 from flprivacy.core.attributes import NO_ACCESS, ONE_CLASS, AttackKey, Metric, attribute_of, metric_of
 from flprivacy.core.audit import (
     HONEST_SEEDS,
@@ -50,7 +52,12 @@ class _Test:
     @property
     def p_leak(self) -> float:
         """One-sided p-value of an excess that is no larger than the threshold over some baseline."""
-        return max(_p_above(e, self.threshold) for e in self.over)
+        return _p_above(self.decisive, self.threshold)
+
+    @property
+    def decisive(self) -> ExcessEstimate:
+        """The excess over the baseline that speaks most against a leak."""
+        return max(self.over, key=lambda e: _p_above(e, self.threshold))
 
 
 def judge(
@@ -61,6 +68,7 @@ def judge(
     confidence: float = 0.95,
     note: str = "",
     missing: Mapping[AttackKey, str] | None = None,
+    spreads: Mapping[ExcessEstimate, Composed] | None = None,
 ) -> list[Verdict]:
     """Return one verdict per target, attacked attribute with a rule, question that it asks, and access, at the rule's
     exposed fraction.
@@ -70,8 +78,10 @@ def judge(
     ``leak``: in some metric the excess is above the threshold over *every* baseline. All of these one-sided tests must
     pass (an intersection-union test: Berger, Technometrics 1982), so picking the strongest baseline afterwards costs
     nothing; and the largest of their p-values stays below 1 - confidence when it is adjusted for all metrics of all
-    verdicts by Holm's method (Scandinavian Journal of Statistics 1979). So an audit of harmless targets has any leak
-    with a probability of at most 1 - confidence. The interval, of one excess alone, must lie above the threshold too.
+    verdicts. With ``spreads``, what the uncertainty of every excess is made of, that is done by a step-down over all of
+    them together (:func:`flprivacy.auditing.multiplicity.step_down`); without, by Holm's method, which does not know
+    how they hang together. So an audit of harmless targets has any leak with a probability of at most 1 - confidence.
+    The interval, of one excess alone, must lie above the threshold too.
     ``no leak found``: in every metric but that of a single class, the upper end is below the threshold, over the
     strongest baseline and over every other that is not clearly weaker. It means that the attacks that were run gain
     less than the threshold, not that no attack can gain more.
@@ -91,7 +101,7 @@ def judge(
         if (about := [e for e in excesses if (e.attack.attribute, e.attack.question) == (attribute, question)])
         for tests in _tests(about, replace(rules[attribute], threshold=threshold))
     ]
-    adjusted = iter(holm([test.p_leak for tests in asked for test in tests]))
+    adjusted = iter(_adjusted([test for tests in asked for test in tests], spreads))
     verdicts = []
     for tests in asked:
         lacking = (missing or {}).get(tests[0].best.attack, "")
@@ -100,14 +110,9 @@ def judge(
     return verdicts
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted by Holm's method (Scandinavian Journal of Statistics 1979), in the given order."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    found, running = list(p_values), 0.0
-    for rank, i in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[i]))
-        found[i] = running
-    return found
+def _adjusted(tests: Sequence[_Test], spreads: Mapping[ExcessEstimate, Composed] | None) -> list[float]:
+    p_values = [test.p_leak for test in tests]
+    return holm(p_values) if spreads is None else step_down(p_values, [spreads[test.decisive] for test in tests])
 
 
 def _p_above(excess: ExcessEstimate, threshold: float) -> float:

@@ -125,7 +125,7 @@ class Look:
         ci_high: upper end.
         threshold: excess that the policy tolerates.
         p_leak: one-sided, of an excess no larger than that over some baseline.
-        p_adjusted: the same by Holm's method, over every look of every verdict of the audit.
+        p_adjusted: the same, adjusted for every look of every verdict of the audit.
         verdict: what this metric alone says.
         reason: in a sentence.
     """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from flprivacy.core.attributes import attribute_of
 from flprivacy.core.audit import HONEST_SEEDS, INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
 from flprivacy.core.vocabulary import MEMORISED
-from flprivacy.reporting import findings, words
+from flprivacy.reporting import findings, tables, words
 
 _HOLDERS = {
     "features": "whoever is given its weights or its features without the scan",
@@ -36,6 +36,23 @@ def advice(audit: Audit, target: TargetSummary) -> str:
     if write is None:
         return f"{target.name} was not judged: give the policy a rule for what was attacked before deciding about it."
     return write(audit, target.name, found)
+
+
+def release(audit: Audit) -> str:
+    """Return in a sentence which model may be given to whom; empty where no recipient was asked about."""
+    rows = tables.handover(audit)
+    if not rows or not tables.recipients(audit):
+        return ""
+    by_whom: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        by_whom.setdefault(row.allowed, []).append(row.target)
+    refused = by_whom.pop((), [])
+    if not by_whom:
+        what = f"{refused[0]} may not" if len(refused) == 1 else f"none of the {len(refused)} models may"
+        return f"On this audit, {what} be given to anybody."
+    someone = {whom: words.listed([who.replace(",", " and") for who in whom], "or") for whom in by_whom}
+    given = "; ".join(f"{words.listed(n)} may be given to someone who {someone[whom]}" for whom, n in by_whom.items())
+    return f"On this audit, {given}{'; ' + words.listed(refused, 'or') + ' to nobody' if refused else ''}."
 
 
 def _leaking(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
@@ -98,10 +115,10 @@ def remedy(audit: Audit, unsettled: Sequence[Verdict]) -> str:
     patients = max((m.n_patients for m in audit.metrics), default=0)
     factor = max(map(_factor, unsettled))
     if not patients or factor > _HOPELESS:
-        why = "the excess lies so close to what is tolerated that more patients would hardly settle it"
+        why = "what the attacks gain lies so close to what is tolerated that more patients would hardly settle it"
         return f"{more_seeds} first" if more_seeds else f"{why}, so treat it as a leak or change the policy's tolerance"
     needed = f"some {_rounded(patients * (factor - 1.0))} more held-out patients would settle it"
-    return f"{more_seeds}, and {needed}" if more_seeds else f"{needed}, if the excess stays what it is"
+    return f"{more_seeds}, and {needed}" if more_seeds else f"{needed}, if the attacks gain no more or less by them"
 
 
 def _factor(verdict: Verdict) -> float:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import product
 
 from flprivacy.core.attributes import NO_ACCESS, SITE, AttackKey
-from flprivacy.core.audit import Audit, Look, MetricEstimate, Verdict
+from flprivacy.core.audit import NO_LEAK, Audit, Look, MetricEstimate, Verdict
 from flprivacy.core.vocabulary import HOLDING, JOINT, MEMORISED, TOGETHER, TRAINING
-from flprivacy.reporting import findings
+from flprivacy.reporting import findings, membership
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,10 @@ class HandoverRow:
 
     target: str
     cells: tuple[tuple[str, tuple[str, ...]], ...]  # verdict (empty: not asked), and the attributes that it is about
+    allowed: tuple[str, ...] = ()  # recipients that nothing speaks against, whatever else they may ask
+
+
+_ASKS_OF_MEMBERS = "asks about its own training patients"
 
 
 def recipients(audit: Audit) -> dict[str, tuple[tuple[str, str], ...]]:
@@ -82,22 +86,30 @@ def recipients(audit: Audit) -> dict[str, tuple[tuple[str, str], ...]]:
             ("sees its answers, has no scan", {(TRAINING, "outputs"), (TRAINING, TOGETHER)}),
             ("gets its weights or features, has no scan", {(TRAINING, "features"), (TRAINING, "finetune")}),
             ("holds the scan and gets the model", {(HOLDING, JOINT)}),
-            ("asks about its own training patients", {pair for pair in asked if pair[0] == MEMORISED}),
+            (_ASKS_OF_MEMBERS, {pair for pair in asked if pair[0] == MEMORISED}),
         )
     }
     return {who: pairs for who, pairs in found.items() if pairs}
 
 
 def handover(audit: Audit) -> tuple[HandoverRow, ...]:
-    """Return the verdicts by who would be given the target: a row per target, a cell per kind of :func:`recipients`."""
-    rows = []
+    """Return the verdicts by who would be given the target: a row per target, a cell per kind of :func:`recipients`.
+
+    Whoever is given a target may also ask who it was trained on and what it remembers of them, so nobody is allowed
+    to have it unless these find nothing either.
+    """
+    rows, of_members = [], membership.verdicts(audit)
     for target in findings.targets(audit):
         cells = []
         for pairs in recipients(audit).values():
             about = [v for v in findings.decided(audit, target.name) if (v.attack.question, v.attack.access) in pairs]
             worst = findings.severity(about)
             cells.append((worst, tuple(dict.fromkeys(v.attack.attribute for v in about if v.verdict == worst))))
-        rows.append(HandoverRow(target=target.name, cells=tuple(cells)))
+        found = dict(zip(recipients(audit), (verdict for verdict, _ in cells), strict=True))
+        anybody = [found.pop(_ASKS_OF_MEMBERS, NO_LEAK), of_members.get(target.name, "") or NO_LEAK]
+        clear = [who for who, verdict in found.items() if verdict == NO_LEAK]
+        allowed = tuple(clear) if set(anybody) == {NO_LEAK} else ()
+        rows.append(HandoverRow(target=target.name, cells=tuple(cells), allowed=allowed))
     return tuple(rows)
 
 

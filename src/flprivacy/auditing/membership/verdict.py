@@ -7,7 +7,7 @@ from scipy import special
 
 from flprivacy.auditing.membership.config import AUC, MembershipAudit
 from flprivacy.auditing.membership.rates import Sample, p_above
-from flprivacy.auditing.verdicts import holm
+from flprivacy.auditing.multiplicity import holm
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK
 from flprivacy.core.membership import AttackExposure, MembershipVerdict
 
