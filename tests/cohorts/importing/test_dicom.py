@@ -89,11 +89,50 @@ def test_mixed_series_are_refused(tmp_path: Path, change: dict[str, object], det
         assert [reason for reason, _ in told] == ["no position, orientation or pixel spacing", "missing slices"]
 
 
+def test_slices_that_were_sent_twice_count_once_whatever_their_uids(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, SMALL)
+    for path in paths[2:5]:
+        (tmp_path / f"{path.name}b").write_bytes(path.read_bytes())
+        edit(tmp_path / f"{path.name}b", SOPInstanceUID=f"7.7.{path.name[-1]}")
+    found = find(tmp_path)
+    assert only(found).slices == 12
+    assert found.counts["copies of slices"] == 3
+
+
+def test_slices_of_one_uid_at_several_places_are_several(tmp_path: Path) -> None:
+    for path in write_series(tmp_path, SMALL):
+        edit(path, SOPInstanceUID="7.7")
+    assert only(find(tmp_path)).slices == 12
+
+
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x1f\x8b\x08", b"\0" * 257 + b"ustar"])
+def test_archives_are_named(tmp_path: Path, start: bytes) -> None:
+    write_series(tmp_path / "scan", SMALL)
+    (tmp_path / "more").write_bytes(start + b"\0" * 300)
+    (tmp_path / "table.xlsx").write_bytes(b"PK\x03\x04" + b"\0" * 300)
+    assert reasons(tmp_path) == [("archive", "what is in it is not looked at; unpack it")]
+
+
+def test_how_values_are_to_be_shown_does_not_matter(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, SMALL)
+    usual = only(find(tmp_path)).read()
+    for path in paths:
+        edit(path, PhotometricInterpretation="MONOCHROME1")
+    assert np.array_equal(only(find(tmp_path)).read(), usual)
+
+
+def test_a_patient_id_of_an_anonymiser_is_noted(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", replace(SMALL, patient="ANONYMOUS"))
+    write_series(tmp_path / "b", replace(SMALL, patient="anna", uid="1.9", study="8.8"))
+    notes = [len([n for n in scan.notes if "anonymisers" in n]) for scan in find(tmp_path).candidates]
+    assert sorted(notes) == [0, 1]
+
+
 def test_two_phases_under_one_series_uid_are_refused(tmp_path: Path) -> None:
     write_series(tmp_path, SMALL)
     hu = SMALL.hu()
     for number in range(12):
-        dataset = slice_dataset(SMALL, number, hu)
+        dataset = slice_dataset(SMALL, number, hu + 20.0)
         dataset.SOPInstanceUID = f"7.7.{number}"
         dataset.save_as(tmp_path / f"second{number}", enforce_file_format=True)
     assert reasons(tmp_path) == [
@@ -260,6 +299,10 @@ def test_attributes_come_from_tags(tmp_path: Path) -> None:
         ({"PatientAge": "45Y"}, 45.0, False),
         ({"PatientAge": "5 y"}, 5.0, False),
         ({"PatientAge": "42"}, 63.0, False),  # of what unit is not said; the dates are
+        ({"PatientAge": "42", "PatientBirthDate": ""}, 42.0, False),
+        ({"PatientAge": "42 years"}, 42.0, False),
+        ({"PatientAge": None, "PatientBirthDate": "1961.02.03"}, 63.0, False),
+        ({"PatientAge": None, "StudyDate": "", "AcquisitionDate": "20240506"}, 63.0, False),
         ({"PatientAge": "000Y"}, 63.0, False),
         ({"PatientAge": "099Y"}, 90.0, False),
         ({"PatientAge": "100Y"}, None, True),
@@ -342,12 +385,13 @@ def test_slices_of_two_sites_are_refused_by_the_name_of_the_tag(tmp_path: Path) 
         {"TemporalPositionIdentifier": 2},
         {"ContrastBolusAgent": "iodine"},
         {"ImageType": ["DERIVED", "SECONDARY", "MPR"]},
+        {"KVP": "80"},
     ],
 )
 def test_two_acquisitions_that_cover_one_another_are_refused_by_name(
     tmp_path: Path, change: dict[str, object], offset: float
 ) -> None:
-    usual = {"ConvolutionKernel": "B30f", "AcquisitionNumber": 1, "TemporalPositionIdentifier": 1}
+    usual = {"ConvolutionKernel": "B30f", "AcquisitionNumber": 1, "TemporalPositionIdentifier": 1, "KVP": "140"}
     usual |= {"ContrastBolusAgent": "none"}
     write_series(tmp_path / "a", replace(SMALL, tags=usual))
     x, y, z = SMALL.centre_mm

@@ -80,14 +80,14 @@ def test_notes_on_identical_scans_say_of_whom_and_where() -> None:
 
 
 def imported(root: Path, patients: str, *, given: str = "", seed: int = 0) -> tuple[Cohort, tuple[str, ...]]:
-    """Import one scan a letter; letters that are the same but for case hold the same voxels."""
+    """Import one scan a letter; letters that are the same but for case hold the same voxels; A is patient A2."""
     table = root / "table.csv"
     lines = [f"file,patient_id,site{',split' if given else ''}"]
     for number, patient in enumerate(patients):
         spacing = (4.0, 5.0 + (ord(patient.lower()) - ord("a")) / 4, 6.0)
         write_nifti(root / "scans" / f"{number}.nii", replace(SMALL, spacing_mm=spacing))
         split = f",{'train' if given[number] == '1' else 'test'}" if given else ""
-        lines.append(f"{number}.nii,{patient},Basel{split}")
+        lines.append(f"{number}.nii,{patient}{'2' * patient.isupper()},Basel{split}")
     table.write_text("\n".join(lines))
     config = ImportConfig(name="x", shape=(5, 7, 6), spacing_mm=(8.0, 6.0, 6.0), test_fraction=0.5, seed=seed)
     cohort, report = import_cohort(
@@ -101,7 +101,7 @@ def imported(root: Path, patients: str, *, given: str = "", seed: int = 0) -> tu
 def test_the_same_scan_is_never_drawn_into_both_splits(tmp_path: Path, seed: int) -> None:
     cohort, notes = imported(tmp_path, "aAbcd", seed=seed)
     split = dict(zip(cohort.manifest["patient_id"], cohort.manifest["split"], strict=True))
-    assert split[NAMES.patient("a")] == split[NAMES.patient("A")]
+    assert split[NAMES.patient("a")] == split[NAMES.patient("A2")]
     assert [note.partition(":")[0] for note in notes] == ["identical scans of several patients"]
 
 
@@ -115,6 +115,27 @@ def test_given_splits_are_kept_and_judged(tmp_path: Path) -> None:
     cohort, notes = imported(tmp_path, "aAbc", given="1010")
     assert sorted(cohort.manifest["split"]) == ["test", "test", "train", "train"]
     assert notes[0].startswith("identical scans in training and held out as well")
+
+
+def test_ids_that_differ_only_in_how_they_are_written_stay_on_one_side(tmp_path: Path) -> None:
+    lines = ["file,patient_id,site"]
+    for number, patient in enumerate(("0012", "12", "Ab 1", "aB1", "c", "d")):
+        scan_ = replace(SMALL, spacing_mm=(4.0, 5.0 + number / 4, 6.0))
+        write_nifti(tmp_path / "scans" / f"{number}.nii", scan_)
+        lines.append(f"{number}.nii,{patient},Basel")
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    for seed in range(4):
+        config = ImportConfig(name="x", shape=(5, 7, 6), test_fraction=0.4, seed=seed)
+        out = tmp_path / f"cohort{seed}"
+        cohort, report = import_cohort(
+            "nifti", tmp_path / "scans", out, config=config, pseudonyms=NAMES, table=tmp_path / "table.csv", workers=1
+        )
+        split = dict(zip(cohort.manifest["patient_id"], cohort.manifest["split"], strict=True))
+        assert split[NAMES.patient("0012")] == split[NAMES.patient("12")]
+        assert split[NAMES.patient("Ab 1")] == split[NAMES.patient("aB1")]
+        (note,) = report.notes
+        assert note.startswith("patient ids that differ only in case, blanks or leading zeros")
+        assert note.count(" = ") == 2
 
 
 def test_scans_that_differ_bring_no_note(tmp_path: Path) -> None:

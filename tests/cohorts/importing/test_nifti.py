@@ -272,3 +272,17 @@ def test_a_qform_that_cannot_be_read_does_no_harm_but_is_said(tmp_path: Path) ->
     candidate = only(find(tmp_path / "scans", "a.nii"))
     assert candidate.notes == ("the qform cannot be read; the sform was taken",)
     assert_landmarks(candidate, PLAIN)
+
+
+def test_names_in_other_case_and_whole_paths_are_found_as_the_same_scan(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "scan.nii", Scan())
+    (one,) = find(tmp_path, "scan.nii").candidates
+    for name in ("SCAN.NII", str(tmp_path / "scan.nii")):
+        (other,) = find(tmp_path, name).candidates
+        assert np.array_equal(one.read(), other.read())
+
+
+def test_one_file_under_two_names_is_refused(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "scan.nii", Scan())
+    with pytest.raises(CohortError, match="row 1 and row 2 name one file; leave one out"):
+        find(tmp_path, "scan.nii", "./scan.nii")

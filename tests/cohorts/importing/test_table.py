@@ -152,3 +152,26 @@ def test_paths_of_windows_are_paths(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("file,patient_id\nsub\\x.nii,1\nsub/x.nii,2\n")
     with pytest.raises(CohortError, match="row 2 is the same"):
         read_table(tmp_path / "t.csv", NIFTI_KEYS)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["patient_id|age|gender|label", "7|60|weiblich|1.0"],
+        ["Cohort of 2024,,,", "patient_id,age,gender,label", "7,60,weiblich,1.0"],
+        ["# exported by a registry", "patient_id,Age (months),Geschlecht,label", "7,720,F,1"],
+        ["patient_id,age_at_scan,Sexe,label", '"=""7""",60 ans,femme,1.00'],
+    ],
+)
+def test_what_programs_of_all_kinds_export_is_one_table(tmp_path: Path, lines: list[str]) -> None:
+    table = csv(tmp_path / "t.csv", *lines)
+    assert table.unused == ()
+    row = table.rows["7"]
+    assert (row.sex, row.age_years, row.label) == ("F", 60.0, "1")
+
+
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\xd0\xcf\x11\xe0"])
+def test_a_workbook_is_named(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / "t.xlsx").write_bytes(start + b"\0" * 99)
+    with pytest.raises(CohortError, match=r"t\.xlsx: a spreadsheet program's workbook; save it as CSV \(UTF-8\)"):
+        read_table(tmp_path / "t.xlsx", NIFTI_KEYS)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from flprivacy.cohorts.format import write_cohort
 from flprivacy.cohorts.importing.config import UNLABELLED, ImportConfig
-from flprivacy.cohorts.importing.doubts import constants, contradictions, people, twin_notes, twins
+from flprivacy.cohorts.importing.doubts import alike, constants, contradictions, people, spellings, twin_notes, twins
 from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, ScanError, Volume
 from flprivacy.cohorts.importing.pickles import PICKLES, find_pickles
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
@@ -95,7 +95,7 @@ def import_cohort(
         if not read:
             reasons = "; ".join(f"{reason} ({n})" for reason, n in list(count_reasons(left_out).items())[:_WORDS])
             raise CohortError(f"{root}: no scan can be taken: {reasons or 'there is none'}; {report} names every one")
-        meta, manifest = _described(read, found, config, out, people(same))
+        meta, manifest = _described(read, found, config, out, people([*same, *alike(read)]))
     except CohortError:
         _tell(_report(found, config, read, left_out), report, None, looks)
         raise
@@ -199,7 +199,7 @@ def _described(
 ) -> tuple[CohortMeta, pd.DataFrame]:
     """Return metadata and manifest of the cohort that these scans would be, checked.
 
-    ``joined`` names who stands for patients that share identical scans, so that they are held out together.
+    ``joined`` names who stands for patients who may be the same person, so that they are held out together.
     """
     sites = tuple(sorted({candidate.site for candidate in candidates}))
     classes = _classes(candidates, found)
@@ -289,5 +289,5 @@ def _report(
         left_out=tuple(left_out),
         reasons=count_reasons(left_out),
         counts=found.counts,
-        notes=(*contradictions(read), *notes, *constants(read), *found.notes),
+        notes=(*contradictions(read), *spellings(read), *notes, *constants(read), *found.notes),
     )

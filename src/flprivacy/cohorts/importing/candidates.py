@@ -6,6 +6,7 @@ from functools import partial
 
 from flprivacy.cohorts.importing.config import ImportConfig
 from flprivacy.cohorts.importing.found import Candidate, LeftOut, ScanError
+from flprivacy.cohorts.importing.persons import is_placeholder, spelling
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
 from flprivacy.cohorts.importing.resample import Shape, resample
 from flprivacy.cohorts.importing.stack import Stack
@@ -64,6 +65,8 @@ def candidate(
         ConfigError: no shape was given.
     """
     check_row(row, config)
+    if is_placeholder(row.patient_id):
+        notes = (*notes, "the patient id is one that anonymisers write, so perhaps several people's")
     shape = asked_shape(config)
     settings, site = to_mapping(config), row.site or config.site
     used = digest_json({name: settings[name] for name in _OF_VOLUMES})
@@ -76,6 +79,7 @@ def candidate(
         sex=row.sex,
         age_years=age,  # whole years; finer ages would tell birthdays
         split=row.split,
+        person=pseudonyms.patient(spelling(row.patient_id), site if config.patients_per_site else ""),
         work=pseudonyms.work(source, used, *state),
         read=partial(resample, stack, shape=shape, spacing_mm=config.spacing_mm, window_hu=config.window_hu),
         slices=len(stack.places),

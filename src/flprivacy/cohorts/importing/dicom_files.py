@@ -35,6 +35,9 @@ _MORE_BYTES, _MORE_ITEMS = 8 << 10, 100  # a frame
 _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 # The first tag of a file without preamble, 0008,0000 to 0008,0018, with a VR or (implicit) a short length.
 _BARE = re.compile(rb"\x08\x00[\x00-\x18]\x00(?:(?:UL|CS|UI|DA|TM)..|[\x00-\xff]\x00\x00\x00)", re.DOTALL)
+_ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ")  # as files start
+_TAR_AT, _TAR = 257, b"ustar"
+_OFFICE = (".xlsx", ".docx", ".pptx", ".odt", ".ods")
 _NEAR_AIR_HU = 100.0
 _EXCEEDED = "header out of proportion"
 
@@ -124,7 +127,12 @@ def is_dicom(path: Path) -> bool:
         ScanError: it cannot be read, or is no regular file.
     """
     with refusing("unreadable file"), BoundedFile(path, header=False) as stream:
-        return _BARE.match(stream.read(8)) is not None or has_preamble(path)
+        data = stream.read(_TAR_AT + len(_TAR))
+    if data[128:132] == b"DICM":
+        return True
+    if (data.startswith(_ARCHIVES) or data[_TAR_AT:] == _TAR) and path.suffix.lower() not in _OFFICE:
+        raise ScanError("archive", "what is in it is not looked at; unpack it")
+    return _BARE.match(data) is not None
 
 
 def has_preamble(path: Path) -> bool:

@@ -1,11 +1,10 @@
 """The header of one DICOM file: what its series shares, and where each of its slices lies."""
 
 import math
-import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,15 @@ from pydicom.uid import (
 )
 
 from flprivacy.cohorts.importing.dicom_files import BoundedFile, Slice, Stop, Storage, has_preamble, quiet, read_tags
+from flprivacy.cohorts.importing.dicom_person import age_of_tags
 from flprivacy.cohorts.importing.found import ScanError, refusing
+from flprivacy.cohorts.importing.persons import sex_of
 from flprivacy.cohorts.importing.stack import MAX_SLICES, check_frame, check_same_geometry
-from flprivacy.cohorts.importing.table import SEX_WORDS
 
 _BASIC = (
     "SpecificCharacterSet", "ImageType", "SOPInstanceUID", "StudyDate", "Modality", "PatientID", "PatientBirthDate",
-    "PatientSex", "PatientAge", "GantryDetectorTilt", "PatientPosition", "SliceThickness", "StudyInstanceUID",
+    "PatientSex", "PatientAge", "GantryDetectorTilt", "PatientPosition", "SliceThickness", "SeriesDate",
+    "AcquisitionDate", "ContentDate", "SeriesNumber", "KVP", "StudyInstanceUID",
     "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "SamplesPerPixel",
     "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "PixelSpacing", "BitsAllocated",
     "PixelRepresentation", "BitsStored", "HighBit", "PixelPaddingValue", "PixelPaddingRangeLimit",
@@ -37,9 +38,10 @@ _BASIC = (
     "RescaleSlope", "RescaleType", "ModalityLUTSequence",
 )  # fmt: skip
 # Tags of which one series has one value, or as many as it has stretches: they tell acquisitions and phases apart.
-APART = ("ConvolutionKernel", "AcquisitionNumber", "TemporalPositionIdentifier", "ContrastBolusAgent", "ImageType")
-_OLDEST_YEARS, _NO_BIRTHDAY = 100, "19000101"  # what anonymisers write
-_AGE = re.compile(r"0*(\d{1,3})\s*([YMWD])")
+APART = (
+    "ConvolutionKernel", "AcquisitionNumber", "TemporalPositionIdentifier", "ContrastBolusAgent", "ImageType",
+    "SeriesNumber", "KVP",
+)  # fmt: skip
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
@@ -78,7 +80,7 @@ def read_header(path: Path, keywords: Sequence[str] = ()) -> tuple[Header, tuple
         bare = not has_preamble(path)
         syntax = None if bare else read_file_meta_info(path).get("TransferSyntaxUID")
         if syntax == DeflatedExplicitVRLittleEndian:
-            raise ScanError("deflated DICOM file", "its size cannot be bounded")
+            raise ScanError("deflated DICOM file", "its size cannot be bounded; write it again without")
         with BoundedFile(path, header=True) as stream:
             stop = Stop(groups=True)
             basic = read_tags(stream, stop, (*_BASIC, *keywords))
@@ -129,7 +131,7 @@ def _parse(
         check_same_geometry(orientation, spacing, place.orientation, place.spacing_mm)
     check_frame(np.array(orientation).reshape(2, 3), spacing, rows, columns)
     _check_pixels(basic, rows * columns * frames, origin)
-    age, placeholder = _age(basic)
+    age, placeholder = age_of_tags(partial(_text, basic))
     storage = _storage(basic, origin)
     header = Header(
         patient=_text(basic, "PatientID"),
@@ -140,7 +142,7 @@ def _parse(
         columns=columns,
         orientation=orientation,
         spacing_mm=spacing,
-        sex=SEX_WORDS.get(_text(basic, "PatientSex").lower()),
+        sex=sex_of(_text(basic, "PatientSex")) or None,
         age_years=age,
         values=tuple(_text(basic, keyword) for keyword in keywords),
         tilt_degrees=_number(basic.get("GantryDetectorTilt")) or 0.0,
@@ -182,6 +184,9 @@ class _Frame:
         slope = _number(find("PixelValueTransformationSequence", "RescaleSlope"))
         intercept = _number(find("PixelValueTransformationSequence", "RescaleIntercept"))
         unit = str(find("PixelValueTransformationSequence", "RescaleType") or "HU").strip().upper()
+        absent = [name for name, value in (("RescaleSlope", slope), ("RescaleIntercept", intercept)) if value is None]
+        if absent:
+            raise ScanError("no rescale to HU", f"no {' and '.join(absent)}")
         if slope is None or intercept is None or not 0.0 < slope < 1e3 or abs(intercept) > 1e5:
             raise ScanError("no rescale to HU")
         if unit not in ("HU", "US", "HU_MOD"):
@@ -202,7 +207,8 @@ def _number_of(instance: str, frame: int) -> int:
 
 def _check_pixels(basic: Dataset, voxels: int, origin: _Origin) -> None:
     if (
-        _text(basic, "PhotometricInterpretation").upper() != "MONOCHROME2"
+        # MONOCHROME1 says how to show values; what they mean, and their HU, are the same.
+        _text(basic, "PhotometricInterpretation").upper() not in ("MONOCHROME1", "MONOCHROME2")
         or int(basic.get("SamplesPerPixel") or 1) != 1
     ):
         raise ScanError("not a grey-scale image")
@@ -282,18 +288,3 @@ def _position(basic: Dataset) -> str:
     """Return PatientPosition where it is one of the standard's; any other text could be anything."""
     text = _text(basic, "PatientPosition").upper()
     return text if len(text) in (3, 4) and text[:2] in ("HF", "FF") and text[2:] in ("S", "P", "DL", "DR") else ""
-
-
-def _age(basic: Dataset) -> tuple[float | None, bool]:
-    """Return the age in years, from PatientAge, else from the dates of birth and study; and if it is a placeholder."""
-    told = _AGE.fullmatch(_text(basic, "PatientAge").upper())
-    if told and int(told[1]) + (told[2] != "Y"):  # 000Y is no age
-        years = int(told[1]) / {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}[told[2]]
-        return (None, True) if years >= _OLDEST_YEARS else (years, False)
-    born, studied = _text(basic, "PatientBirthDate"), _text(basic, "StudyDate")
-    if not (len(born) == len(studied) == 8 and born.isdigit() and studied.isdigit()):
-        return None, False
-    years = int(studied[:4]) - int(born[:4]) - (studied[4:] < born[4:])
-    if born == _NO_BIRTHDAY or years >= _OLDEST_YEARS:
-        return None, True
-    return (float(years) if years > 0 else None), False

@@ -16,6 +16,7 @@ from flprivacy.cohorts.importing.found import ScanError
 from flprivacy.cohorts.importing.stack import Stack, check_same_geometry, order_slices, place_slices
 
 Series = dict[Header, list[Slice]]  # slices of one SeriesInstanceUID, by what their headers say
+Kinds = Mapping[tuple[int, tuple[float, float, float]], tuple[str, ...]]  # (instance, position) -> values of APART
 
 _SHARED = {"PatientID": "patient", "StudyInstanceUID": "study", "Rows": "rows", "Columns": "columns"}
 _SAME_AGE_YEARS = 1.0  # a birthday between two slices
@@ -42,10 +43,11 @@ def series_stack(
     if not header.series:
         raise ScanError("no series UID")
     found = [piece for slices in parts.values() for piece in slices]
-    unique = {piece.instance: piece for piece in found}
-    counts["copies of slices"] += len(found) - len(unique)
-    kinds = {piece.instance: part.apart for part, slices in parts.items() for piece in slices}
-    stack, ordered = _stack(header, list(unique.values()), kinds, config)
+    unique = {(piece.instance, piece.position): piece for piece in found}  # some exports give all slices one UID
+    kinds = {(piece.instance, piece.position): part.apart for part, slices in parts.items() for piece in slices}
+    single = _without_copies(list(unique.values()), kinds)
+    counts["copies of slices"] += len(found) - len(single)
+    stack, ordered = _stack(header, single, kinds, config)
     return header, stack, ordered
 
 
@@ -75,14 +77,14 @@ def _one_value(keyword: str, values: Sequence[str]) -> str:
 
 
 def _stack(
-    header: Header, slices: Sequence[Slice], kinds: Mapping[int, tuple[str, ...]], config: ImportConfig
+    header: Header, slices: Sequence[Slice], kinds: Kinds, config: ImportConfig
 ) -> tuple[Stack, Sequence[Slice]]:
     """Return the stack of a series and its slices in order."""
     if len(slices) < config.min_slices:
         raise ScanError("too few slices", f"{len(slices)} where {config.min_slices} are asked for")
     orientation = np.array(header.orientation).reshape(2, 3)
     positions = np.array([piece.position for piece in slices])
-    _check_one_kind(positions, orientation, [kinds[piece.instance] for piece in slices])
+    _check_one_kind(positions, orientation, [kinds[piece.instance, piece.position] for piece in slices])
     order, along = order_slices(positions, orientation)
     ordered = [slices[index] for index in order.tolist()]
     places, affine, tilt = place_slices(positions[order], along, orientation, header.spacing_mm)
@@ -97,6 +99,21 @@ def _stack(
     if stack.missing > config.max_missing * stack.slices:
         raise ScanError("missing slices", f"{stack.missing} of {stack.slices}")
     return stack, ordered
+
+
+def _without_copies(slices: Sequence[Slice], kinds: Kinds) -> list[Slice]:
+    """Leave out slices that were sent twice under other UIDs: of one kind, at one place, with the same pixels."""
+    kept: dict[tuple[object, ...], list[Slice]] = {}
+    for piece in slices:
+        here = kept.setdefault((piece.position, kinds[piece.instance, piece.position]), [])
+        if not any(_same_pixels(piece, other) for other in here):
+            here.append(piece)
+    return [piece for here in kept.values() for piece in here]
+
+
+def _same_pixels(first: Slice, second: Slice) -> bool:
+    one, other = next(planes_hu([first])), next(planes_hu([second]))
+    return np.array_equal(one, other, equal_nan=True)
 
 
 def _check_one_kind(

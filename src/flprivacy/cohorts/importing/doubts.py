@@ -33,6 +33,20 @@ def contradictions(scans: Sequence[Candidate]) -> tuple[str, ...]:
     )
 
 
+def alike(scans: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Return the groups of scans of several patients whose ids differ only in case, blanks or leading zeros."""
+    groups = defaultdict(list)
+    for scan in scans:
+        groups[scan.person].append(scan)
+    return [group for name, group in groups.items() if name and len({scan.patient_id for scan in group}) > 1]
+
+
+def spellings(scans: Sequence[Candidate]) -> tuple[str, ...]:
+    """Note patients whose ids differ only in how they are written; they may be one person."""
+    names = [" = ".join(sorted({scan.patient_id for scan in group})) for group in alike(scans)]
+    return _noted("patient ids that differ only in case, blanks or leading zeros, so perhaps of one person", names)
+
+
 def constants(scans: Sequence[Candidate]) -> tuple[str, ...]:
     """Note cohorts, or else sites, where all patients have one age or sex, which an anonymiser may have written."""
     sites = {f"site {site}": [scan for scan in scans if scan.site == site] for site in sorted({s.site for s in scans})}
@@ -72,7 +86,7 @@ def twin_notes(groups: Sequence[Sequence[Candidate]], splits: Mapping[str, str])
 
 
 def people(groups: Iterable[Sequence[Candidate]]) -> dict[str, str]:
-    """Return patient -> the patient who stands for all that are joined by identical scans."""
+    """Return patient -> the patient who stands for all that may be the same."""
     joined: dict[str, str] = {}
 
     def head(patient: str) -> str:

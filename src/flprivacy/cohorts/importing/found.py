@@ -33,6 +33,7 @@ class Candidate:
     slices: int = 0
     missing: int = 0  # slices that are missing among them and were interpolated
     notes: tuple[str, ...] = ()  # what is worth knowing about its geometry
+    person: str = ""  # the same for patient ids that differ only in how they are written; empty where not known
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ from flprivacy.cohorts.importing.stack import DENSEST_HU, Plane
 
 _AIR_HU = (-1100.0, -500.0)  # air and lung, with noise; what lies below is padding
 _FEW = 0.001  # share of voxels; every chest has more air, and more tissue
-_MOST_DENSE = 0.10  # share of voxels; metal and bone are less
+_MOST_DENSE = 0.02  # share of voxels; metal is less
+_LEAST_HU = -700.0  # every chest has air that is thinner
 _NOTHING_HU = (-1900.0, -1150.0)  # between padding and air
 _MOST_OF_NOTHING = 0.05  # share of voxels
 
@@ -58,7 +59,7 @@ class Intensities:
             raise ScanError("not in HU", f"{span}, as in images of 8 bits and masks")
         if self.tissue < _FEW * self.voxels or self.nothing > _MOST_OF_NOTHING * self.voxels:
             raise ScanError("not in HU", f"{span}, too low for tissue; was a constant such as 1024 taken away?")
-        if self.air < _FEW * self.voxels:
+        if self.air < _FEW * self.voxels or self.low > _LEAST_HU:
             raise ScanError("not in HU", f"{span}, and none near air; was a constant such as 1024 added?")
         if self.dense > _MOST_DENSE * self.voxels:
             raise ScanError("not in HU", f"{span}, {self.dense / self.voxels:.0%} denser than metal; is it scaled?")

@@ -7,6 +7,7 @@ are there.
 
 import gzip
 import os
+import re
 import stat
 import unicodedata
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from flprivacy.cohorts.importing.table import ScanTable, TableRow
 from flprivacy.core.errors import CohortError, ConfigError
 from flprivacy.core.progress import track
 
+_DRIVE = re.compile(r"[A-Za-z]:/")
 _SAME = 0.01  # radians, or share of a voxel's size
 _GZIP = b"\x1f\x8b"
 _MM = {"meter": 1000.0, "micron": 0.001}  # units of length other than millimetres
@@ -77,6 +79,11 @@ def find_nifti(root: Path, *, config: ImportConfig, pseudonyms: Pseudonyms, tabl
     if not root.is_dir():
         raise CohortError(f"{root}: not a folder; give the one that the table's paths start from")
     paths = {name: _inside(root, name, row.number, table.path) for name, row in table.rows.items()}
+    rows = {path: row.number for path, row in zip(paths.values(), table.rows.values(), strict=True)}
+    for path, row in zip(paths.values(), table.rows.values(), strict=True):
+        if rows[path] != row.number:
+            also = f"row {row.number} and row {rows[path]} name one file; leave one out"
+            raise CohortError(f"{table.path}: {also}")
     candidates: list[Candidate] = []
     left_out: list[LeftOut] = []
     for name, row in track(table.rows.items(), "reading NIfTI headers", len(table.rows)):
@@ -234,22 +241,30 @@ def _inside(root: Path, name: str, number: int, where: Path) -> Path:
 
     Letters with accents have two forms in Unicode, and the file may be named in the other than the table.
     """
-    pure = PurePosixPath(name)
+    pure, folder = PurePosixPath(name), root.resolve()
     paths: list[Path] = []
-    if not (pure.is_absolute() or ".." in pure.parts or "\0" in name):
+    if not (_DRIVE.match(name) or ".." in pure.parts or "\0" in name):
         with suppress(OSError, RuntimeError, ValueError):  # a name too long, or a loop of links
-            paths = [(root / unicodedata.normalize(form, name)).resolve() for form in ("NFC", "NFD")]
-    if not paths or not all(path.is_relative_to(root.resolve()) for path in paths):
+            paths = [(root.absolute() / unicodedata.normalize(form, name)).resolve() for form in ("NFC", "NFD")]
+    if not paths or not all(path.is_relative_to(folder) for path in paths):
         raise CohortError(
             f"{where}: 'file' of row {number} leads out of the source folder; give a relative path inside it"
         )
-    return paths[1] if paths[1].exists() and not paths[0].exists() else paths[0]
+    return next((path for path in paths if path.exists()), None) or _other_case(paths[0]) or paths[0]
+
+
+def _other_case(path: Path) -> Path | None:
+    """Return the one file beside it whose name differs in small and capital letters only, as some systems allow."""
+    with suppress(OSError):
+        found = [one for one in path.parent.iterdir() if one.name.casefold() == path.name.casefold()]
+        return found[0] if len(found) == 1 else None
+    return None
 
 
 def _candidate(name: str, path: Path, row: TableRow, config: ImportConfig, pseudonyms: Pseudonyms) -> Candidate:
     check_row(row, config)
     if not path.name.lower().endswith(_SUFFIXES):
-        raise ScanError("not a NIfTI file", "names end in .nii or .nii.gz")
+        raise ScanError("not a NIfTI file", "names end in .nii or .nii.gz; convert it to one")
     try:
         status = path.lstat()
     except OSError:

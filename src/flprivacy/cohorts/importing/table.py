@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flprivacy.cohorts.importing.found import DAMAGE
+from flprivacy.cohorts.importing.persons import MAX_AGE_YEARS, age_of, age_unit, means_sex, sex_of
 from flprivacy.core.cohort import TEST, TRAIN
 from flprivacy.core.errors import CohortError
 
@@ -27,22 +28,17 @@ DICOM_KEYS = ("series_uid", "study_uid", "patient_id")
 NIFTI_KEYS = ("file",)
 _VALUES = ("patient_id", "site", "sex", "age_years", "label", "split")
 _ALIASES = {
-    **dict.fromkeys(("gender", "patientsex", "patient_sex"), "sex"),
-    **dict.fromkeys(("age", "patientage", "patient_age"), "age_years"),
     **dict.fromkeys(("patient", "patientid", "subject", "subject_id", "participant_id"), "patient_id"),
     **dict.fromkeys(("seriesinstanceuid", "series_instance_uid"), "series_uid"),
     **dict.fromkeys(("studyinstanceuid", "study_instance_uid"), "study_uid"),
     **dict.fromkeys(("filename", "file_name", "filepath", "file_path", "path"), "file"),
 }
+_SPLITS = {"": "", TRAIN: TRAIN, "training": TRAIN, TEST: TEST, "testing": TEST}
+_WHOLE = re.compile(r"(\d+)\.0+")  # what whole numbers become in a column with gaps
+_FORMULA = re.compile(r'="([^"]*)"')
 _SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # what a spreadsheet writes first to tell itself the delimiter
-_MAX_BYTES, _MAX_ROWS, _MAX_TEXT = 1 << 28, 5_000_000, 1024
-SEX_WORDS = {"f": "F", "female": "F", "w": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
-_UNKNOWN_SEX = ("", "o", "other", "u", "unknown", "nan", "none", "null", "na")
-_NO_VALUE = ("", "nan", "none", "null", "na", "n/a", "unknown", "?", "-")
-# 63, 63.5, 063Y as in DICOM, 6 months, 90+ or >89 as where high ages are not told
-_AGE = re.compile(r"(>?)\s*(\d+(?:[.,]\d+)?)\s*(\+?)\s*(y|yrs?|years?|m|months?|w|weeks?|d|days?|)")
-_PER_YEAR = {"m": 12.0, "w": 52.1775, "d": 365.2425}
-_MAX_AGE_YEARS = 130.0
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_MAX_BYTES, _MAX_ROWS, _MAX_TEXT, _MAX_TITLES = 1 << 28, 5_000_000, 1024, 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +87,9 @@ def read_table(path: Path, keys: Sequence[str]) -> ScanTable:
         CohortError: the file is missing, damaged or too large, lacks a column, repeats a key, or holds a value that
             cannot be right. Names the row number and the column, never a value.
     """
-    found, records = _read_parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _read_csv(path)
+    found, records = _read_parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _read_csv(path, keys)
     names = _known_names(found)
+    unit = next((age_unit(shown) for shown, name in zip(found, names, strict=True) if name == "age_years"), "")
     key = next((name for name in keys if name in names), None)
     if key is None:
         raise CohortError(f"{path}: has no column {' or '.join(map(repr, keys))} to find scans by; add one")
@@ -108,7 +105,7 @@ def read_table(path: Path, keys: Sequence[str]) -> ScanTable:
         if not identifier or identifier in rows:
             state = "empty" if not identifier else "the same as in an earlier row"
             raise CohortError(f"{path}: {key!r} of row {number} is {state}; give every row one of its own")
-        rows[identifier] = _row(values, number, path)
+        rows[identifier] = _row(values, number, path, unit or "y")
     if not rows:
         raise CohortError(f"{path}: holds no rows; add one a scan")
     unused = tuple(shown for shown, name in zip(found, names, strict=True) if name not in columns)
@@ -120,50 +117,47 @@ def _known_names(found: Sequence[str]) -> list[str]:
     names = [name.lower().replace("'s", "").replace(" ", "_") for name in found]
     known: list[str] = []
     for name in names:
-        alias = _ALIASES.get(name, name)
+        alias = _ALIASES.get(name) or ("sex" if means_sex(name) else "age_years" if age_unit(name) else name)
         known.append(name if alias in names or alias in known else alias)
     return known
 
 
-def _row(values: Mapping[str, str], number: int, path: Path) -> TableRow:
+def _row(values: Mapping[str, str], number: int, path: Path, unit: str) -> TableRow:
     def wrong(column: str, rule: str) -> CohortError:
         return CohortError(f"{path}: {column!r} of row {number} is not understood; {rule}")
 
-    sex, split = values.get("sex", "").lower(), values.get("split", "").lower()
-    if sex not in SEX_WORDS and sex not in _UNKNOWN_SEX:
-        raise wrong("sex", "use F or M, or leave it empty where it is not known")
-    if split not in ("", TRAIN, TEST):
+    split = _SPLITS.get(values.get("split", "").lower())
+    if split is None:
         raise wrong("split", f"use {TRAIN!r} or {TEST!r}")
-    age, text = None, values.get("age_years", "").lower()
-    if text not in _NO_VALUE:
-        told = _AGE.fullmatch(text)
-        if told is None:
-            raise wrong("age_years", "give years as a number, or leave it empty where it is not known")
-        above, number_, _, unit = told.groups()
-        age = float(number_.replace(",", ".")) / _PER_YEAR.get(unit[:1], 1.0) + len(above)
-        if not 0.0 <= age <= _MAX_AGE_YEARS:
-            raise wrong("age_years", f"give 0 to {_MAX_AGE_YEARS:g} years")
+    sex, age = sex_of(values.get("sex", "")), age_of(values.get("age_years", ""), unit)
+    if sex is None:
+        raise wrong("sex", "use F or M rather than codes, or leave it empty where it is not known")
+    if age is None:
+        rule = f"give years as a number, 0 to {MAX_AGE_YEARS:g}, or leave it empty where it is not known"
+        raise wrong("age_years", rule)
     return TableRow(
         number=number,
         patient_id=values.get("patient_id", ""),
         site=values.get("site", ""),
-        sex=SEX_WORDS.get(sex),
-        age_years=age,
-        label=values.get("label", ""),
+        sex=sex or None,
+        age_years=None if math.isnan(age) else age,
+        label=_WHOLE.sub(r"\1", values.get("label", "")),
         split=split,
     )
 
 
-def _read_csv(path: Path) -> tuple[list[str], Iterator[list[str]]]:
+def _read_csv(path: Path, keys: Sequence[str]) -> tuple[list[str], Iterator[list[str]]]:
     lines = unicodedata.normalize("NFC", _bounded_text(path)).splitlines()
     told = _SEPARATOR.fullmatch(lines[0]) if lines else None
     lines = lines[1:] if told else lines
-    delimiter = told[1] if told else max(",;\t", key=lines[0].count if lines else len)
+    delimiter = told[1] if told else max(",;\t|", key=lines[0].count if lines else len)
     try:
-        records = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, strict=True)]
+        records = [[_plain(cell) for cell in row] for row in csv.reader(lines, delimiter=delimiter, strict=True)]
     except DAMAGE:
         raise CohortError(f"{path}: not a readable CSV table; write it again as UTF-8 with a header line") from None
     records = [row for row in records if any(row)]
+    headers = (place for place, row in enumerate(records[:_MAX_TITLES]) if set(keys) & set(_known_names(row)))
+    records = records[next(headers, 0) :]  # above it are titles
     names, rows = (records[0], records[1:]) if records else ([], [])
     if any(len(cell) > _MAX_TEXT for row in records for cell in row):
         raise CohortError(f"{path}: holds a cell of more than {_MAX_TEXT} characters; shorten it")
@@ -173,6 +167,12 @@ def _read_csv(path: Path) -> tuple[list[str], Iterator[list[str]]]:
         if len(row) != len(names):
             raise CohortError(f"{path}: row {number} has {len(row)} cells, the header {len(names)}; mend it")
     return _named(names, rows, path)
+
+
+def _plain(cell: str) -> str:
+    """Return a cell without blanks, and without ``="..."``, by which spreadsheets are made to keep leading zeros."""
+    told = _FORMULA.fullmatch(cell.strip())
+    return told[1] if told else cell.strip()
 
 
 def _named(names: list[str], rows: list[list[str]], path: Path) -> tuple[list[str], Iterator[list[str]]]:
@@ -192,11 +192,13 @@ def _bounded_text(path: Path) -> str:
         raise CohortError(f"{path}: the table cannot be read ({error.strerror}); check its name") from error
     if len(data) > _MAX_BYTES:
         raise CohortError(f"{path}: larger than {_MAX_BYTES} bytes; leave out columns that are not used")
+    if data.startswith(_WORKBOOKS):
+        raise CohortError(f"{path}: a spreadsheet program's workbook; save it as CSV (UTF-8)")
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError:
-        raise CohortError(f"{path}: not UTF-8 text; write the table as UTF-8 or Parquet") from None
+        raise CohortError(f"{path}: not UTF-8 text; save the table as 'CSV UTF-8' (not plain CSV) or Parquet") from None
 
 
 def _read_parquet(path: Path) -> tuple[list[str], Iterator[list[str]]]:

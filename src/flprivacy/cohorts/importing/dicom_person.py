@@ -1,0 +1,34 @@
+"""The age of a patient, from the tags that may tell it."""
+
+import math
+from collections.abc import Callable
+
+from flprivacy.cohorts.importing.persons import age_of
+
+_OLDEST_YEARS, _NO_BIRTHDAY = 100, "19000101"  # what anonymisers write
+_DATES = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
+
+
+def age_of_tags(text_of: Callable[[str], str]) -> tuple[float | None, bool]:
+    """Return the age in years, from PatientAge, else from the dates of birth and study; and if it is a placeholder.
+
+    ``text_of`` gives the text of a tag by its keyword, empty where there is none.
+    """
+    text = text_of("PatientAge")
+    years = age_of(text, oldest=math.inf) or math.nan  # 000Y is no age
+    bare = text.isdigit()  # of what unit is not said; the dates are better
+    if not (math.isnan(years) or (bare and _day(text_of, "PatientBirthDate"))):
+        return (None, True) if years >= _OLDEST_YEARS else (years, False)
+    born, studied = _day(text_of, "PatientBirthDate"), _day(text_of, *_DATES)
+    if not (born and studied):
+        return None, False
+    whole = int(studied[:4]) - int(born[:4]) - (studied[4:] < born[4:])
+    if born == _NO_BIRTHDAY or whole >= _OLDEST_YEARS:
+        return None, True
+    return (float(whole) if whole > 0 else None), False
+
+
+def _day(text_of: Callable[[str], str], *keywords: str) -> str:
+    """Return the first of these dates that there is, as YYYYMMDD; files of old write YYYY.MM.DD."""
+    found = (text_of(keyword).replace(".", "").replace("-", "") for keyword in keywords)
+    return next((day for day in found if len(day) == 8 and day.isdigit()), "")
