@@ -28,6 +28,7 @@ class ScriptedGcs(FailingServer):
         refuse: status that every request gets, or 0.
         answered: requests by their path's first words.
         token: that every request must bring; empty: none is asked for.
+        payer: project that must be named as paying; empty: none is asked for.
         refuse_login: what the token server says instead of giving a token; empty: it gives one.
     """
 
@@ -36,7 +37,7 @@ class ScriptedGcs(FailingServer):
         self.objects: dict[str, tuple[int, bytes]] = {}
         self.refuse = 0
         self.answered: Counter[str] = Counter()
-        self.token = self.refuse_login = ""
+        self.token = self.refuse_login = self.payer = ""
 
 
 @contextmanager
@@ -84,6 +85,8 @@ class _Handler(FailingHandler):
             self._json(401, {"error": {"message": "secret-of-the-server"}})
         elif self.server.refuse:
             self._json(self.server.refuse, {"error": {"message": "secret-of-the-server"}})
+        elif self.server.payer and query.get("userProject") != self.server.payer:
+            self._json(400, {"error": {"message": "Bucket is a requester pays bucket but no user project provided."}})
         elif not found or found[1] != "b":
             self._json(404, {"error": {"message": "The specified bucket does not exist."}})
         elif found[2] is None:

@@ -150,3 +150,15 @@ def test_refusals_are_one_line_and_never_tried_again(
     one_line(caught.value, "gs://b/x", *words)
     assert "secret-of-the-server" not in str(caught.value)
     assert scripted.answered["metadata"] == 1
+
+
+def test_the_requester_pays_if_a_project_is_given(scripted: ScriptedGcs, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted.objects["x"], scripted.payer = (1, b"hello"), "billed"
+    for act in (lambda: _store().stat("gs://b/x"), lambda: _store().contents("gs://b")):
+        with pytest.raises(StorageError) as caught:
+            act()
+        one_line(caught.value, "gs://b", "the requester pays", "FLPRIVACY_STORAGE_GS_USER_PROJECT")
+    monkeypatch.setenv("FLPRIVACY_STORAGE_GS_USER_PROJECT", "billed")
+    store = _store()
+    assert store.read(store.stat("gs://b/x"), 0, 5) == b"hello"
+    assert list(store.contents("gs://b")) == ["x"]

@@ -30,6 +30,7 @@ def test_every_field_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         "s3_anonymous": ("1", True),
         "s3_requester_pays": ("1", True),
         "gs_anonymous": ("true", True),
+        "gs_user_project": ("billed", "billed"),
     }
     retry = {"attempts": ("2", 2), "first_delay_seconds": ("0", 0.0), "longest_delay_seconds": ("9", 9.0)}
     retry |= {"deadline_seconds": ("30", 30.0)}

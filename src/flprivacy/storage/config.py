@@ -31,6 +31,7 @@ class StorageConfig:
     s3_addressing: str = "auto"  # ``path``, ``virtual`` or ``auto``: by path unless the server is Amazon's
     s3_anonymous: bool = False  # read public buckets without credentials
     gs_anonymous: bool = False  # likewise for Google Cloud Storage
+    gs_user_project: str = ""  # Google project that pays for reading from buckets whose owners do not
     s3_requester_pays: bool = False  # agree to pay for reading from buckets whose owners do not
 
     def __post_init__(self) -> None:

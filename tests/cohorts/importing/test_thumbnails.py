@@ -27,7 +27,7 @@ SMALL = Scan(shape=(12, 8, 6), spacing_mm=(4.0, 5.0, 6.0), patient=f"{SECRET}-1"
 def figures(page: str) -> list[tuple[list[np.ndarray], str]]:
     """Return the images and the caption of every figure."""
     found = []
-    for figure in re.findall("<figure>(.*?)</figure>", page, re.DOTALL):
+    for figure in re.findall("<figure class=.*?>(.*?)</figure>", page, re.DOTALL):
         images = re.findall(r"base64,([^\"]+)", figure)
         shown = [np.asarray(Image.open(io.BytesIO(base64.b64decode(image)))) for image in images]
         found.append((shown, re.findall("<figcaption>(.*?)</figcaption>", figure)[0]))
@@ -60,7 +60,7 @@ def test_every_site_shows_middle_slices_and_odd_scans_first(tmp_path: Path) -> N
         np.testing.assert_array_equal(above, volume[2, ::3])
         np.testing.assert_array_equal(front, volume[:, 100])
     odd = ["anonymisers" in caption for _, caption in shown]
-    assert sum(odd) == 1
+    assert sum(odd) == 1 == page.count("<figure class='odd'>")
     assert odd.index(True) in (0, 6)
     assert report.sites == dict.fromkeys(cohort.meta.site_names, 6)
 
@@ -80,6 +80,9 @@ def test_what_was_refused_for_its_values_is_shown(tmp_path: Path) -> None:
         )
     ((above, front), caption), _ = figures((tmp_path / "out.import.html").read_text())
     assert (above.shape, front.shape) == ((10, 12), (6, 12))
+    page = (tmp_path / "out.import.html").read_text()
+    assert "<li>not in HU: 2</li>" in page
+    assert page.count("<figure class='out'>") == 2
     assert caption.startswith(f"{NAMES.scan('a.nii')}<br>not in HU<br>values from 0 to ")
 
 

@@ -26,9 +26,15 @@ Look = tuple[Image, Image]  # middle slices from above (height, width) and from 
 _USUAL, _ODD, MOST_LOOKS = 6, 18, 48  # usual and odd scans of a site, scans left out
 _EDGE_PIXELS = 96
 _STYLE = (
-    "body{font:14px sans-serif;margin:2em;background:#111;color:#ddd}"
-    "figure{display:inline-block;margin:4px;width:200px;vertical-align:top}"
-    "img{width:96px;height:96px;margin:1px}figcaption{font-size:11px;overflow-wrap:anywhere}"
+    "body{font:14px sans-serif;margin:2em;background:#111;color:#ddd}h2{margin-top:1.5em}"
+    "figure{display:inline-block;margin:0 8px 12px 0;width:292px;vertical-align:top;border-top:3px solid #444}"
+    "figure.odd{border-color:#e90}figure.out{border-color:#e33}li{margin:2px 0}"
+    "img{width:144px;height:144px;margin:2px 2px 2px 0;image-rendering:pixelated}"
+    "figcaption{font-size:12px;line-height:1.35;overflow-wrap:anywhere}"
+)
+_LEGEND = (
+    "Middle slices of each scan: from above (chest on top, the patient's right on the left), and from the front ("
+    "head on top). Orange: something is noted. Red: left out."
 )
 
 
@@ -56,16 +62,18 @@ def write_thumbnails(path: Path, report: ImportReport, cohort: Cohort | None, re
 def _page(report: ImportReport, cohort: Cohort | None, refused: Mapping[str, Look]) -> Iterator[str]:
     name = _text(report.config.name)
     yield f'<!doctype html><meta charset="utf-8"><title>{name}</title><style>{_STYLE}</style><h1>{name}</h1>\n'
-    yield from (f"<p>{_text(note)}</p>\n" for note in report.notes)
+    yield f"<p>{_LEGEND}</p>\n"
+    yield _listed(report.notes)
     if cohort is not None:
         for site, scans in report.sites.items():
             yield f"<h2>{_text(site)}: {scans} scans</h2>\n"
             yield from _of_site([scan for scan in report.taken if scan.site == site], cohort)
     if report.left_out:
         yield f"<h2>left out: {len(report.left_out)}</h2>\n"
+        yield _listed([f"{reason}: {count}" for reason, count in report.reasons.items()])
     for item in report.left_out:
         if item.item in refused:
-            yield _figure(refused[item.item], [item.item, item.reason, item.detail])
+            yield _figure(refused[item.item], [item.item, item.reason, item.detail], "out")
 
 
 def _of_site(scans: Sequence[TakenScan], cohort: Cohort) -> Iterator[str]:
@@ -76,7 +84,14 @@ def _of_site(scans: Sequence[TakenScan], cohort: Cohort) -> Iterator[str]:
     numbers = {scan_id: row for row, scan_id in enumerate(cohort.manifest["scan_id"])}
     for scan in [*odd, *(usual[place] for place in places)]:
         volume = read_volumes(cohort, np.array([numbers[scan.scan_id]]))[0]
-        yield _figure(_middles(volume), [scan.scan_id, f"{scan.slices} slices", *scan.notes])
+        captions = [scan.scan_id, f"{scan.slices} slices", *scan.notes]
+        yield _figure(_middles(volume), captions, "odd" if scan.notes else "usual")
+    if (hidden := len(scans) - len(odd) - len(places)) > 0:
+        yield f"<p>and {hidden} more</p>\n"
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{_text(line)}</li>' for line in lines)}</ul>\n" if lines else ""
 
 
 def look_of(volume: npt.NDArray[np.floating[Any]]) -> Look:
@@ -94,10 +109,10 @@ def _small(image: Image) -> Image:
     return image[:: -(-image.shape[0] // _EDGE_PIXELS), :: -(-image.shape[1] // _EDGE_PIXELS)].copy()
 
 
-def _figure(look: Look, captions: Sequence[str]) -> str:
+def _figure(look: Look, captions: Sequence[str], kind: str) -> str:
     images = "".join(f'<img alt="" src="data:image/png;base64,{_png(image)}">' for image in look)
     caption = "<br>".join(_text(part) for part in captions if part)
-    return f"<figure>{images}<figcaption>{caption}</figcaption></figure>\n"
+    return f"<figure class='{kind}'>{images}<figcaption>{caption}</figcaption></figure>\n"
 
 
 def _png(image: Image) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ _EMULATOR_VARIABLE = "STORAGE_EMULATOR_HOST"
 # nobody takes here, with a permission that who may read objects need not have.
 os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 _BUSY = (408, 429)
+_PAYING = re.compile("requester pays|user project|serviceusage", re.IGNORECASE)
 _MOST_IN_MEMORY_BYTES = 4 << 20  # a request; the library hands over no chunks that could be passed on
 _FAILURES = (
     api.GoogleAPICallError,
@@ -56,7 +58,7 @@ class GcsBackend:
         """Look at an object."""
         bucket, key = bucket_and_key(uri)
         with self._one_line(uri) as client:
-            blob = client.bucket(bucket).blob(key)
+            blob = self._bucket(client, bucket).blob(key)
             try:
                 blob.reload(timeout=self._timeout, retry=None)
             except api.NotFound:
@@ -69,7 +71,7 @@ class GcsBackend:
         bucket, prefix = split_folder(uri)
         with self._one_line(uri) as client:
             try:
-                for blob in client.list_blobs(bucket, prefix=prefix or None, timeout=self._timeout, retry=None):
+                for blob in self._blobs(client, bucket, prefix=prefix or None):
                     if not blob.name.endswith("/"):
                         yield _described(blob, bucket)
             except api.NotFound as error:
@@ -86,7 +88,7 @@ class GcsBackend:
         sink = _Sink(stat.uri, stop - start)
         settings = {"raw_download": True, "checksum": None, "timeout": self._timeout, "retry": None}
         with self._one_line(stat.uri) as client:
-            blob = client.bucket(bucket).blob(key)
+            blob = self._bucket(client, bucket).blob(key)
             blob.download_to_file(sink, start=start, end=stop - 1, if_generation_match=int(stat.version), **settings)
         if blob.generation is not None and str(blob.generation) != stat.version:
             raise changed_while_read(stat.uri)
@@ -98,7 +100,7 @@ class GcsBackend:
         """Store a file; the server checks the CRC32C of what it received."""
         bucket, key = bucket_and_key(uri)
         with self._one_line(uri) as client:
-            blob = client.bucket(bucket).blob(key)
+            blob = self._bucket(client, bucket).blob(key)
             blob.metadata = {SHA256_METADATA: sha256}
             blob.chunk_size = max(1 << 18, self._config.part_bytes // (1 << 18) * (1 << 18))
             try:
@@ -111,15 +113,22 @@ class GcsBackend:
         """Remove an object."""
         bucket, key = bucket_and_key(uri)
         with self._one_line(uri) as client:
-            client.bucket(bucket).blob(key).delete(timeout=self._timeout, retry=None)
+            self._bucket(client, bucket).blob(key).delete(timeout=self._timeout, retry=None)
 
     def _explain(self, client: Any, uri: str, bucket: str) -> None:
         """Say so if it is the bucket that is missing; a caller that may not list buckets is told of the object."""
         with contextlib.suppress(api.Forbidden, api.Unauthorized):
             try:
-                next(iter(client.list_blobs(bucket, max_results=1, timeout=self._timeout, retry=None)), None)
+                next(iter(self._blobs(client, bucket, max_results=1)), None)
             except api.NotFound as error:
                 raise _no_bucket(uri) from error
+
+    def _bucket(self, client: Any, name: str) -> Any:
+        """Return a bucket whose requests the configured project pays, if there is one."""
+        return client.bucket(name, user_project=self._config.gs_user_project or None)
+
+    def _blobs(self, client: Any, bucket: str, **settings: Any) -> Any:
+        return client.list_blobs(self._bucket(client, bucket), timeout=self._timeout, retry=None, **settings)
 
     @contextmanager
     def _one_line(self, uri: str) -> Iterator[Any]:
@@ -171,6 +180,11 @@ def _no_bucket(uri: str) -> MissingObjectError:
 
 
 def _translate(error: Exception, uri: str) -> StorageError:
+    if _PAYING.search(str(error)) and getattr(error, "code", 400) in (400, 403):
+        return StorageError(
+            f"{uri}: the requester pays for this bucket, and no project of yours is given that may be billed; set "
+            "FLPRIVACY_STORAGE_GS_USER_PROJECT to one in which the account has serviceusage.services.use"
+        )
     if isinstance(error, api.GoogleAPICallError):
         return _answered(int(error.code or 0), uri)
     if isinstance(error, InvalidResponse):
