@@ -211,6 +211,24 @@ def test_the_requester_pays_if_that_is_agreed(scripted: ScriptedS3, monkeypatch:
     one_line(caught.value, "FLPRIVACY_STORAGE_S3_REQUESTER_PAYS=1")
 
 
+def test_a_file_of_the_credentials_that_is_not_there(scripted: ScriptedS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/r")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/no/such/file")
+    with pytest.raises(StorageError) as caught:
+        open_objects("s3://b").stat("s3://b/x")
+    one_line(caught.value, "s3://b/x", "AWS_WEB_IDENTITY_TOKEN_FILE")
+    assert "/no/such/file" not in str(caught.value)
+
+
+def test_a_region_that_is_none(scripted: ScriptedS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu west 1")
+    with pytest.raises(StorageError) as caught:
+        open_objects("s3://b").stat("s3://b/x")
+    one_line(caught.value, "s3://b/x", "AWS_REGION")
+
+
 @pytest.mark.parametrize("depth", range(0, 60, 7))
 def test_another_region_is_named_wherever_the_recursion_ends(scripted: ScriptedS3, depth: int) -> None:
     """boto3 follows a redirect without a region until Python stops it, which may strike inside its HTTP client."""

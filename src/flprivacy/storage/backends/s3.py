@@ -153,7 +153,7 @@ class S3Backend:
         client = self._client(uri)
         try:
             yield client
-        except (ClientError, BotoCoreError, RecursionError) as error:
+        except (ClientError, BotoCoreError, RecursionError, FileNotFoundError, PermissionError) as error:
             if asked_too_deep(error):
                 raise StorageError(f"{uri}: the bucket is in another region; set AWS_REGION to it") from error
             raise translate(error, uri, shown(client.meta.endpoint_url)) from error

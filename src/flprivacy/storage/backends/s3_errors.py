@@ -47,7 +47,7 @@ def translate(error: Exception, uri: str, endpoint: str) -> StorageError:
     """Return the error that the user gets for one of botocore's.
 
     Args:
-        error: a ``ClientError`` or another ``BotoCoreError``.
+        error: a ``ClientError``, another ``BotoCoreError``, or an OSError about a file of the credentials.
         uri: the object or folder that was asked for.
         endpoint: the server's URL, without user and password.
     """
@@ -76,10 +76,19 @@ def _answered(response: Any, uri: str, endpoint: str) -> StorageError:
 
 def _unanswered(error: Exception, uri: str, endpoint: str) -> StorageError:
     name = type(error).__name__
+    if isinstance(
+        error, (FileNotFoundError, PermissionError)
+    ):  # from the SDK's own chain, which opens what its variables name
+        return StorageError(
+            f"{uri}: a file of the credentials cannot be read ({error.strerror}); check "
+            f"AWS_WEB_IDENTITY_TOKEN_FILE, or give {_CREDENTIALS}"
+        )
     if isinstance(error, sdk.NoCredentialsError):
         return StorageError(
             f"{uri}: no credentials found; set {_CREDENTIALS} (or FLPRIVACY_STORAGE_S3_ANONYMOUS=1 for a public bucket)"
         )
+    if isinstance(error, sdk.InvalidRegionError):
+        return StorageError(f"{uri}: the region that is set is none; set AWS_REGION to the bucket's")
     if isinstance(error, sdk.NoRegionError):
         return StorageError(f"{uri}: no region is set; set AWS_REGION to the bucket's")
     if isinstance(error, sdk.SSLError):
