@@ -1,10 +1,7 @@
 """Damaged checkpoints and records are read or refused with the project's own errors, in bounded memory and one line."""
 
-import io
 import json
-import os
 import zipfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,10 +9,10 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from file_mutations import memory_growth, mutations
+from checkpoint_mutations import NASTY, fuzz, places, rezipped, with_member
+from file_mutations import SCALE, mutations
 from keras import layers
 
-from flprivacy.core.errors import FlprivacyError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import write_json
 from flprivacy.core.target_source import TargetSource
@@ -35,7 +32,6 @@ from flprivacy.targets.folder import read_target, verify_target
 from flprivacy.targets.importing import import_checkpoint
 
 SHAPE = (4, 16, 20)
-_MEMORY = 250 << 20
 
 
 @pytest.fixture(scope="module")
@@ -55,31 +51,6 @@ def network() -> keras.Model:
 @pytest.fixture(scope="module")
 def wanted() -> tuple[Wanted, ...]:
     return tuple(wanted_tensors(build("cnn3d_small", shape=SHAPE, n_classes=2, seed=0).trunk))
-
-
-def fuzz(path: Path, damaged: Iterator[bytes], read: Callable[[Path], object]) -> Counter[str]:
-    """Read damaged copies in a file's place; each is read, or refused in one line of bearable length."""
-    outcomes: Counter[str] = Counter()
-    texts: list[str] = []
-    before = set(path.parent.iterdir())
-
-    def run() -> None:
-        for content in damaged:
-            path.write_bytes(content)
-            try:
-                read(path)
-                outcomes["read"] += 1
-            except FlprivacyError as error:
-                outcomes["refused"] += 1
-                texts.append(str(error))
-
-    assert memory_growth(run) < _MEMORY
-    assert set(path.parent.iterdir()) == before  # nothing half-written, nothing unpacked
-    assert outcomes["refused"] > 0
-    for text in texts:
-        assert text.isprintable()
-        assert len(text) < 1500
-    return outcomes
 
 
 def _look(wanted: tuple[Wanted, ...]) -> Callable[[Path], None]:
@@ -122,18 +93,6 @@ def test_keras3_weights(tmp_path: Path, network: keras.Model, wanted: tuple[Want
     assert fuzz(path, mutations(data, 200, seed=13, head=len(data)), _look(wanted))["read"] > 0
 
 
-def _rezipped(data: bytes, member: str, count: int, seed: int) -> Iterator[bytes]:
-    """Yield archives of which one member is damaged and the checksums are right."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    for content in mutations(members[member], count, seed=seed, head=len(members[member])):
-        whole = io.BytesIO()
-        with zipfile.ZipFile(whole, "w") as archive:
-            for name, kept in members.items():
-                archive.writestr(name, content if name == member else kept)
-        yield whole.getvalue()
-
-
 @pytest.mark.parametrize(
     ("member", "count", "seed"), [("config.json", 120, 14), ("model.weights.h5", 100, 15), ("", 100, 16)]
 )
@@ -141,7 +100,7 @@ def test_archives(tmp_path: Path, network: keras.Model, member: str, count: int,
     path = tmp_path / "model.keras"
     network.save(path)
     data = path.read_bytes()
-    copies = _rezipped(data, member, count, seed) if member else mutations(data, count, seed=seed, head=256)
+    copies = rezipped(data, member, count, seed) if member else mutations(data, count, seed=seed, head=256)
     load_custom(path, "embedding")  # undamaged
     outcomes = fuzz(path, copies, lambda file: load_custom(file, "embedding"))
     assert outcomes["read"] > 0 or not member
@@ -151,52 +110,25 @@ def test_descriptions_with_other_values(tmp_path: Path, network: keras.Model) ->
     """Descriptions that stay JSON, with a value replaced by one of another kind or size."""
     path = tmp_path / "model.keras"
     network.save(path)
+    data = path.read_bytes()
     with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    config = json.loads(members["config.json"])
-    places = list(_places(config))
+        description = archive.read("config.json")
+    config = json.loads(description)
+    found = list(places(config))
     rng = np.random.default_rng(17)
-    nasty = [
-        None,
-        -1,
-        0,
-        10**9,
-        10**30,
-        1e308,
-        "x" * 5000,
-        [],
-        {},
-        [[]],
-        True,
-        "Lambda",
-        "../../x",
-        "\x1b[31m",
-        "\ud800",
-    ]
 
     def copies() -> Iterator[bytes]:
-        for _ in range(120 * int(os.environ.get("FLPRIVACY_FUZZ", "1"))):
-            changed = json.loads(members["config.json"])
-            *way, last = places[int(rng.integers(len(places)))]
+        for _ in range(120 * SCALE):
+            changed = json.loads(description)
+            *way, last = found[int(rng.integers(len(found)))]
             node = changed
             for step in way:
                 node = node[step]
-            node[last] = nasty[int(rng.integers(len(nasty)))]
-            whole = io.BytesIO()
-            with zipfile.ZipFile(whole, "w") as archive:
-                for name, kept in members.items():
-                    archive.writestr(name, json.dumps(changed) if name == "config.json" else kept)
-            yield whole.getvalue()
+            node[last] = NASTY[int(rng.integers(len(NASTY)))]
+            yield with_member(data, "config.json", json.dumps(changed).encode())
 
     outcomes = fuzz(path, copies(), lambda file: load_custom(file, "embedding"))
     assert outcomes["read"] > 0
-
-
-def _places(node: object, way: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:
-    inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in inner:
-        yield (*way, key)
-        yield from _places(value, (*way, key))
 
 
 def test_records(tmp_path: Path, network: keras.Model) -> None:
