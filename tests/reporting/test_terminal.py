@@ -9,7 +9,7 @@ from rich.console import Console
 
 from flprivacy.core.audit import Audit
 from flprivacy.reporting import sentences, words
-from flprivacy.reporting.advice import family
+from flprivacy.reporting.advice import family, release
 from flprivacy.reporting.asides import not_asked, ranking_lines
 from flprivacy.reporting.terminal import headline, summary_table
 
@@ -95,7 +95,7 @@ def test_one_verdict_still_shows_the_utility(small_audit: Audit) -> None:
 
 def test_headline_is_the_pages(audit: Audit) -> None:
     lines = headline(audit)
-    assert lines[0] == sentences.overall(audit)
+    assert lines[:2] == [sentences.overall(audit), release(audit)]
     assert lines[-1] == sentences.conditions(audit)
     assert lines[-3:-1] == [sentences.weak_attacks(audit), family(audit)]
     of_targets = [
@@ -103,7 +103,7 @@ def test_headline_is_the_pages(audit: Audit) -> None:
         for h in sentences.headlines(audit)
         for line in (f"{words.GLYPHS[h.verdict]} {h.advice}", f"  {h.sentences}")
     ]
-    assert lines[1:-3] == [*of_targets, *ranking_lines(audit), not_asked(audit)]
+    assert lines[2:-3] == [*of_targets, *ranking_lines(audit), not_asked(audit)]
     assert "Not asked, so not answered: what the model adds for whoever holds the scan" in lines[-4]
 
 

@@ -19,7 +19,7 @@ def headline(audit: Audit) -> list[str]:
 
     The lines are text, not rich markup: a target may be called ``[red]``.
     """
-    lines = [sentences.overall(audit)]
+    lines = [text for text in (sentences.overall(audit), advice.release(audit)) if text]
     lines += [f"{WARNING} {line}" for line in sentences.failure_lines(audit)]
     lines += membership.lines(audit)
     for found in sentences.headlines(audit):
