@@ -3,7 +3,9 @@
 Each of the four architectures is trained for some epochs to tell the hospital, and once more to tell the disease. What
 is tolerated is nothing of the hospital and much of the sex, so that there are leaks and targets that are cleared.
 Prints how far features of a ``.keras`` file and of its export are apart, the verdicts on every format, and whether
-arrays give exactly the numbers of the network that gave the answers, untrained twin included.
+arrays give exactly the numbers of the network that gave the answers, untrained twin included. Each format draws fresh
+weights of its own, so that verdicts near an edge may differ by chance; that one is a leak and the other is cleared is a
+miss. With the same fresh weights, verdicts are the same (tests/attacks/test_formats.py).
 By environment: FLPRIVACY_BENCH_FORMATS (which architectures; all), FLPRIVACY_BENCH_FORMATS_SCANS (320).
 """
 
@@ -23,7 +25,7 @@ from flprivacy.cohorts.format import open_cohort, read_volumes
 from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.cohorts.preprocessing import test_view
-from flprivacy.core.audit import Audit
+from flprivacy.core.audit import LEAK, NO_LEAK, Audit
 from flprivacy.core.target_source import TargetSource
 from flprivacy.models.registry import ARCHITECTURES, build
 from flprivacy.targets.folder import load_model, load_network, read_target
@@ -32,10 +34,10 @@ from tests.onnx_networks import of_keras
 
 _NAMES = os.environ.get("FLPRIVACY_BENCH_FORMATS", " ".join(ARCHITECTURES)).split()
 _SCANS = int(os.environ.get("FLPRIVACY_BENCH_FORMATS_SCANS", 320))
-_SHAPE, _SITES, _EPOCHS, _INITIALISATIONS = (8, 32, 40), 4, 8, 2
+_SHAPE, _SITES, _EPOCHS, _INITIALISATIONS = (8, 32, 40), 4, 8, 5
 _PRESET = f"""
 targets: {{untrained: {{topology: untrained, initialisations: {_INITIALISATIONS}}}}}
-attack: {{fractions: [0.25], seeds: [0, 1], attributes: [site, sex], accesses: [features, outputs]}}
+attack: {{fractions: [0.25], seeds: [0, 1, 2, 3, 4], attributes: [site, sex], accesses: [features, outputs]}}
 audit:
   bootstrap: 200
   policy: {{rules: {{site: {{threshold: 0.0}}, sex: {{threshold: 0.6}}}}}}
@@ -158,7 +160,8 @@ def _compared(name, other, verdicts) -> bool:
     for key in differ:
         a, b = mine[key], theirs[key]
         print(f"   {key}: {a.verdict} {_numbers(a)} and {b.verdict} {_numbers(b)}")
-    return not differ and mine.keys() == theirs.keys()
+    contradict = [key for key in differ if {mine[key].verdict, theirs[key].verdict} == {LEAK, NO_LEAK}]
+    return not contradict and mine.keys() == theirs.keys()
 
 
 def _numbers(one):
