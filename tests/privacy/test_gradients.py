@@ -71,47 +71,70 @@ def test_each_gradient_is_the_naive_loops_for_every_architecture(architecture):
 
 def test_sum_is_of_clipped_gradients():
     model = network()
-    x, y = batch(7)
-    mask = np.array([1, 0, 1, 1, 0, 1, 1])
-    gradients = naive_gradients(model, x[mask > 0], y[mask > 0])
+    x, y = batch(23)
+    mask = np.arange(23) % 7 != 2  # 20 scans: two groups that go through the network together, and four alone
+    gradients = naive_gradients(model, x[mask], y[mask])
     norms = [np.sqrt(sum(np.square(g).sum() for g in gradient)) for gradient in gradients]
     clip_norm = float(np.median(norms))
     rule = rule_for(model, clip_norm=clip_norm)
     close(summed(rule, x, y, mask), clipped_sum(gradients, clip_norm))
     # Some are clipped and some are not, and clipping the mean (the microbatch mistake) is something else.
     result = rule.step(x, y, mask, key=(0,))
-    assert result.clipped == 2 / 5
+    assert result.clipped == 10 / 20
     mean = [np.mean(parts, axis=0) for parts in zip(*gradients, strict=True)]
     mistaken = clipped_sum([mean], clip_norm)
-    assert np.abs(mistaken[0] * 5 - clipped_sum(gradients, clip_norm)[0]).max() > 1e-3
+    assert np.abs(mistaken[0] * 20 - clipped_sum(gradients, clip_norm)[0]).max() > 1e-3
 
 
-def test_a_patients_scans_are_summed_before_they_are_clipped():
+@pytest.mark.parametrize("gone", [0, 7, 12, 16])
+def test_one_scan_more_moves_the_sum_by_no_more_than_the_clip_norm(gone):
+    """Though it decides which of the others go through the network together."""
+    model, (x, y) = network(), batch(17)
+    rule = rule_for(model, clip_norm=0.3)
+    mask = np.arange(17) != gone
+    pairs = zip(summed(rule, x, y), summed(rule, x, y, mask), strict=True)
+    moved = np.sqrt(sum(np.square(a - b, dtype=np.float64).sum() for a, b in pairs))
+    assert 0.2 < moved <= 0.3 * (1 + 1e-5)
+
+
+# Where patients' scans end: one who fills a group, one on both sides of the group's end, one with a single scan.
+@pytest.mark.parametrize("ends", [[2, 5, 6], [8, 17, 18], [1, 2, 11, 19], [7, 8, 16, 21]])
+def test_a_patients_scans_are_summed_before_they_are_clipped(ends):
     model = network()
-    x, y = batch(6)
-    ends = np.array([0, 1, 0, 0, 1, 1])
+    n = ends[-1]
+    x, y = batch(n)
     gradients = naive_gradients(model, x, y)
-    patients = [[sum(p) for p in zip(*gradients[a:b], strict=True)] for a, b in ((0, 2), (2, 5), (5, 6))]
+    pairs = zip([0, *ends], ends, strict=False)
+    patients = [[sum(p) for p in zip(*gradients[a:b], strict=True)] for a, b in pairs]
+    stops = np.isin(np.arange(1, n + 1), ends).astype(float)
     rule = rule_for(model, clip_norm=0.5, unit="patient")
-    close(summed(rule, x, y, ends=ends), clipped_sum(patients, 0.5))
-    result = rule.step(x, y, np.ones(6), ends=ends, key=(0,))
-    assert (result.scans, result.units) == (6, 3)
+    close(summed(rule, x, y, ends=stops), clipped_sum(patients, 0.5))
+    result = rule.step(x, y, np.ones(n), ends=stops, key=(0,))
+    assert (result.scans, result.units) == (n, len(ends))
 
 
-def test_chunks_give_the_whole_step_bit_for_bit():
-    x, y = batch(8)
-    ends = np.array([1, 0, 0, 1, 0, 1, 1, 1])
-    whole, cut = network(), network()
-    settings = {"unit": "patient", "noise_multiplier": 1.0}
-    expected = rule_for(whole, **settings).step(x, y, np.ones(8), ends=ends, key=(3,))
-    rule = rule_for(cut, **settings)
-    # The second patient's scans lie on both sides of the cut.
-    assert rule.step(x[:3], y[:3], np.ones(3), ends=ends[:3], key=(3,), last=False) is None
-    # Padded to one size in training; another size here only makes another trace.
-    result = rule.step(x[3:], y[3:], np.ones(5), ends=ends[3:], key=(3,))
-    assert result == pytest.approx(expected)
-    for a, b in zip(whole.get_weights(), cut.get_weights(), strict=True):
-        assert np.array_equal(a, b)
+def whole_step(cuts, model):
+    """Take one step over 19 scans of five patients, in chunks that end at ``cuts``."""
+    x, y = batch(19)
+    ends = np.isin(np.arange(19), [0, 7, 9, 15, 18]).astype(float)
+    rule = rule_for(model, unit="patient", noise_multiplier=1.0)
+    for start, stop in zip([0, *cuts], [*cuts, 19], strict=True):
+        part = slice(start, stop)
+        ones = np.ones(stop - start)
+        result = rule.step(x[part], y[part], ones, ends=ends[part], key=(3,), last=stop == 19)
+        assert (result is None) == (stop < 19)
+    return result, model.get_weights()
+
+
+def test_chunks_give_the_whole_step():
+    """Wherever a step is cut; to the last bit at the same cuts, which a resumed run makes again."""
+    expected, weights = whole_step([], network())
+    for cuts in ([3], [8, 16], [1, 5, 14]):  # patients' scans lie on both sides of cuts
+        result, cut = whole_step(cuts, network())
+        assert result == pytest.approx(expected)
+        close(cut, weights, 1e-6)
+        _, again = whole_step(cuts, network())
+        assert all(np.array_equal(a, b) for a, b in zip(cut, again, strict=True))
 
 
 def test_update_divides_by_the_expected_batch_whatever_was_drawn():

@@ -5,9 +5,9 @@ trainable tensors together; the clipped gradients are summed; Gaussian noise is 
 the *expected* batch goes to the optimizer. Dividing by the number that was drawn would make the update's sensitivity
 depend on the data.
 
-Gradients stream: each is computed, clipped and added to the sum inside a loop in one compiled function, and gone before
-the next (on a CPU, one in each core), so that memory is below that of an ordinary step. Norms and sums are float32
-whatever the network computes in; noise is drawn and added in float64.
+Gradients stream: those of a few scans are computed, clipped and added to the sum inside a loop in one compiled
+function, and gone before the next (on a CPU, a few in each core), so that memory is about that of an ordinary step.
+Norms and sums are float32 whatever the network computes in; noise is drawn and added in float64.
 
 The compiled loop is in :mod:`flprivacy.privacy.gradients_tensorflow`.
 """

@@ -1,9 +1,9 @@
-"""The streaming loop on TensorFlow: a compiled function, a scan at a time on each core.
+"""The streaming loop on TensorFlow: a compiled function, a few scans at a time on each core.
 
-A convolution of one small scan is too little work to share among threads. So iterations of the loop overlap, as many as
-there are cores: memory holds that many scans instead of a batch, and the sum is still added up in the order of the
-scans, so that results do not depend on timing. Where the process has just one thread an operation
-(:func:`one_thread_per_scan`), a step takes no longer than an ordinary one.
+A convolution of a few small scans is too little work to share among threads. So iterations of the loop overlap, as
+many as there are cores: memory holds that many groups of scans instead of a batch, and the sum is still added up in
+the order of the scans, so that results do not depend on timing. Where the process has just one thread an operation
+(:func:`one_thread_per_scan`), a step takes about as long as an ordinary one.
 """
 
 import logging
@@ -19,6 +19,7 @@ import tensorflow as tf
 from flprivacy.core.tensorflow_environment import threads
 from flprivacy.privacy.compatibility import is_random_state
 from flprivacy.privacy.events import PATIENT
+from flprivacy.privacy.scan_gradients_tensorflow import scan_gradients
 
 if TYPE_CHECKING:
     from flprivacy.privacy.config import DpSgdConfig
@@ -30,7 +31,7 @@ Noise = npt.NDArray[np.float64]
 Tensor = Any
 
 N_TOTALS = 6
-_MOST_SCANS_AT_ONCE = 8
+_MOST_AT_ONCE = 8  # iterations of the loop
 
 
 def one_thread_per_scan() -> bool:
@@ -63,6 +64,7 @@ class TensorFlowAccumulator:
         self._sizes = [math.prod(shape) for shape in self._shapes]
         # What a forward pass may change is the states of random layers, which each scan brings along.
         self._random = [is_random_state(v) for v in model.non_trainable_variables]
+        self._differentiate = scan_gradients(model, config.loss_scale)
         self._sum: Tensor = None
         self._unit: Tensor = None
         self._totals: Tensor = None
@@ -82,12 +84,13 @@ class TensorFlowAccumulator:
 
     def add(self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, masks: IntArray) -> None:
         """Add a chunk's clipped gradients to the sum; ``masks`` is (scan, random layer, 2)."""
-        positions = np.flatnonzero(mask).astype(np.int32)
-        used = int(positions[-1]) + 1 if len(positions) else 0  # the filling behind is not copied
-        tensors = [tf.convert_to_tensor(a[:used], tf.float32) for a in (x, y, ends)]
+        drawn = np.flatnonzero(mask)
+        if len(drawn) != np.max(drawn, initial=-1) + 1:
+            x, y, ends, masks = (np.asarray(a)[drawn] for a in (x, y, ends, masks))
+        # The filling behind is not copied.
+        tensors = [tf.convert_to_tensor(a[: len(drawn)], tf.float32) for a in (x, y, ends)]
         state = (self._sum, self._unit, self._totals)
-        inputs = (*tensors, tf.constant(masks[:used]), tf.constant(positions))
-        self._sum, self._unit, self._totals = self._add(state, inputs)
+        self._sum, self._unit, self._totals = self._add(state, (*tensors, tf.constant(masks[: len(drawn)])))
 
     def apply(self, noise: Noise, denominator: float) -> Noise:
         """Add (size,) noise to the sum, update the model unless a gradient was not finite, and return the totals."""
@@ -113,65 +116,48 @@ class TensorFlowAccumulator:
         scan, answer = self._model.input_shape[1:], self._model.output_shape[1:]
         masks = tf.TensorSpec((None, self.random_layers, 2), tf.int64)
         scans = (tf.TensorSpec((None, *scan)), tf.TensorSpec((None, *answer)), tf.TensorSpec((None,)), masks)
-        return state, (*scans, tf.TensorSpec((None,), tf.int32))
+        return state, scans
 
     def _update_signature(self) -> tuple[tf.TensorSpec, ...]:
         return tf.TensorSpec((self.size,)), tf.TensorSpec((self.size,), tf.float64), tf.TensorSpec((), tf.float64)
 
-    def _run(self, state: tuple[Tensor, ...], inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Loop over the drawn scans. One trace for any number of them."""
-        *scans, order = inputs
-        count = tf.size(order)
+    def _run(self, state: tuple[Tensor, ...], scans: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Loop over the drawn scans, in groups and then one by one. One trace for any number of them."""
+        count = tf.shape(scans[0])[0]
         weights = [tf.convert_to_tensor(v.value) for v in self._model.trainable_variables]
         others = [tf.convert_to_tensor(v.value) for v in self._model.non_trainable_variables]
+        done = tf.constant(0)
+        for size in sorted({self._differentiate.size, 1}, reverse=True):
+            end = count - (count - done) % size
 
-        def body(i: Tensor, held: tuple[Tensor, ...]) -> tuple[Any, ...]:
-            return i + 1, self._add_scan(weights, held, others, scans, order[i])
+            def body(start: Tensor, held: tuple[Tensor, ...], size: int = size) -> tuple[Any, ...]:
+                group = [tf.ensure_shape(a[start : start + size], [size, *a.shape[1:]]) for a in scans]
+                return start + size, self._add_group(weights, held, others, group)
 
-        _, held = tf.while_loop(
-            lambda i, *_: i < count, body, (tf.constant(0), state), parallel_iterations=_scans_at_once()
-        )
-        return tuple(held)
+            done, state = tf.while_loop(
+                lambda start, *_, end=end: start < end, body, (done, state), parallel_iterations=_groups_at_once()
+            )
+        return tuple(state)
 
-    def _add_scan(
-        self, weights: list[Tensor], held: tuple[Tensor, ...], others: list[Tensor], scans: list[Tensor], at: Tensor
+    def _add_group(
+        self, weights: list[Tensor], held: tuple[Tensor, ...], others: list[Tensor], group: list[Tensor]
     ) -> tuple[Tensor, ...]:
         total, gathered, totals = held
-        # Gathered, not sliced: the shape of one scan is then known when the function is traced.
-        x, y, end, masks = (tf.gather(a, at) for a in scans)
-        states = iter(tf.unstack(masks))
-        others = [next(states) if is_state else value for value, is_state in zip(others, self._random, strict=True)]
-        loss, correct, gradient = self._gradient(weights, others, x[None], y[None])
-        unit = gathered + gradient if self._config.unit == PATIENT else gradient
-        norm = tf.sqrt(2.0 * tf.nn.l2_loss(unit))
-        finite = tf.math.is_finite(norm)
-        clip = tf.minimum(1.0, self._config.clip_norm / tf.maximum(norm, 1e-30))
-        # A sum that a broken gradient entered is never used: the step is not taken.
-        total = total + (clip * end) * unit
+        x, y, ends, masks = group
+        if any(self._random):  # such networks take one scan at a time
+            states = iter(tf.unstack(masks[0]))
+            others = [next(states) if is_state else value for value, is_state in zip(others, self._random, strict=True)]
+        loss, correct, units = self._differentiate(weights, others, x, y)
         if self._config.unit == PATIENT:
-            gathered = tf.where(end > 0.0, 0.0, unit)
-        clipped = tf.cast(norm > self._config.clip_norm, tf.float32) * end
-        broken = (1.0 - tf.cast(finite, tf.float32)) * end
-        totals = totals + tf.stack([loss, correct, 1.0, end, clipped, broken])
-        return total, gathered, totals
-
-    def _gradient(
-        self, weights: list[Tensor], others: list[Tensor], x: Tensor, y: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return loss, whether the scan is classified correctly (0 or 1), and flat float32 gradient.
-
-        Weights are tensors read before the loop: with nothing read or written inside, iterations can overlap.
-        """
-        scale = self._config.loss_scale
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(weights)
-            probabilities, _ = self._model.stateless_call(weights, others, x, training=True)
-            loss = tf.cast(keras.losses.categorical_crossentropy(y, probabilities)[0], tf.float32)
-            scaled = loss * scale if scale != 1.0 else loss
-        parts = tape.gradient(scaled, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        flat = tf.concat([tf.reshape(tf.cast(tf.convert_to_tensor(p), tf.float32), [-1]) for p in parts], axis=0)
-        correct = tf.cast(tf.equal(tf.argmax(probabilities[0]), tf.argmax(y[0])), tf.float32)
-        return loss, correct, flat / scale if scale != 1.0 else flat
+            units, ends, gathered = _by_patient(units, ends, tf.split(gathered, self._sizes))
+        norms = tf.sqrt(tf.add_n([_squared_norms(part) for part in units]))
+        clip = tf.minimum(1.0, self._config.clip_norm / tf.maximum(norms, 1e-30)) * ends
+        # A sum that a broken gradient entered is never used: the step is not taken.
+        total = total + tf.concat([tf.linalg.matvec(part, clip, transpose_a=True) for part in units], axis=0)
+        clipped = tf.cast(norms > self._config.clip_norm, tf.float32) * ends
+        broken = (1.0 - tf.cast(tf.math.is_finite(norms), tf.float32)) * ends
+        sums = [tf.reduce_sum(part) for part in (loss, correct, tf.ones_like(loss), ends, clipped, broken)]
+        return total, gathered, totals + tf.stack(sums)
 
     def _apply(self, total: Tensor, noise: Tensor, denominator: Tensor) -> None:
         """Add the step's noise, divide by the expected batch and update the model."""
@@ -185,8 +171,34 @@ class TensorFlowAccumulator:
         return [tf.reshape(part, shape) for part, shape in parts]
 
 
-def _scans_at_once() -> int:
+def _by_patient(gradients: list[Tensor], ends: Tensor, gathered: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Sum a group's scans by patient.
+
+    Args:
+        gradients: (scan, size) of each variable.
+        ends: (scan,) 1 where a patient's last scan stands.
+        gathered: (size,) of each variable: what the scans before have left of the first patient.
+
+    Returns:
+        (patient, size) of each variable, with as many rows as scans; (patient,) 1 where the patient is complete; and
+        the flat sum of the patient who is not.
+    """
+    scans = ends.shape[0]
+    patient = tf.cast(tf.cumsum(ends, exclusive=True), tf.int32)
+    belongs = tf.transpose(tf.one_hot(patient, scans))  # (patient, scan)
+    first = tf.one_hot(0, scans)[:, None]
+    sums = [tf.matmul(belongs, part) + first * left for part, left in zip(gradients, gathered, strict=True)]
+    left_over = tf.concat([part[patient[-1]] for part in sums], axis=0)
+    return sums, tf.linalg.matvec(belongs, ends), tf.where(ends[-1] > 0.0, 0.0, left_over)
+
+
+def _squared_norms(part: Tensor) -> Tensor:
+    """Return (unit,) squared norms of (unit, size) values, summed up in float32 without a copy of the squares."""
+    return 2.0 * tf.stack([tf.nn.l2_loss(part[i]) for i in range(part.shape[0])])
+
+
+def _groups_at_once() -> int:
     """Return how many iterations may overlap: one a core, and one alone where a GPU's memory is at stake."""
     if tf.config.list_physical_devices("GPU"):
         return 1
-    return min(threads(), _MOST_SCANS_AT_ONCE)
+    return min(threads(), _MOST_AT_ONCE)
