@@ -12,7 +12,7 @@ DESCRIPTIONS = {
     "preset": "Preset whose attack and audit sections are used: demo, paper, or the path of a YAML file.",
     "overrides": 'Configuration fields to replace, as JSON, for example {"attack": {"fractions": [0.1]}}.',
     "preset_digest": 'SHA-256 of the YAML file if preset is one, so that a changed file is read again; "flprivacy run" sets it.',
-    "store": "Location of finished artifacts and checkpoints; what has not changed is not computed again. Empty: the container's default.",
+    "store": "Location of finished artifacts and checkpoints; what has not changed is not computed again. On a cluster an s3:// or gs:// URI, where steps also keep what they tell each other about patients; audits of given cohorts need it. Empty: the container's default.",
     "fail_on_leak": "Fail the run if any target leaks more than the policy tolerates.",
     "fail_on_worse": "Fail the run if any target has changed for the worse since its last audit.",
     "attempt": "Increment to retry targets that failed for a transient reason, such as a lost node: cached results are bypassed, and finished work is taken from the store.",

@@ -38,7 +38,7 @@ def audit_given(
     nodes.cpu(plan, secrets=("objects", "mlflow"))
     file = plan.outputs["plan"]
     cohort = _pulled_cohort(file, store, nodes)
-    pixels = attack_baselines(plan=file, cohort=cohort, store=store)
+    pixels = attack_baselines(plan=file, cohort=cohort, store=store, attempt=attempt)
     nodes.gpu(pixels)
     baselines = plan_baselines(plan=file)
     nodes.cpu(baselines, secrets=())

@@ -10,5 +10,6 @@ def attack_baselines(
     plan: dsl.Input[dsl.Artifact],
     cohort: dsl.Input[dsl.Dataset],
     store: str,
+    attempt: int,
     scores: dsl.Output[dsl.Dataset],
 ): ...

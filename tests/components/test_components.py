@@ -10,6 +10,7 @@ import pytest
 from components.pattern import COMMAND
 from flprivacy import steps
 from flprivacy.execution.container import StepResult
+from flprivacy.execution.passing import Open
 
 COMPONENTS = Path(__file__).parents[2] / "components"
 NAMES = sorted(p.parent.name for p in COMPONENTS.glob("*/component.py"))
@@ -65,6 +66,17 @@ def test_what_a_step_needs_is_what_its_component_asks_for(name: str) -> None:
     for key, parameter in inspect.signature(_step(name)).parameters.items():
         if key in asked and asked[key].optional:
             assert parameter.default is not inspect.Parameter.empty, key
+
+
+def test_what_a_backend_shows_to_all_is_a_short_list() -> None:
+    """docs/store.md says for each why; of every other artifact the backend gets a reference."""
+    shown = set()
+    for name in NAMES:
+        hints, spec = get_type_hints(_step(name), include_extras=True), _spec(name)
+        shown |= {f"{name}.{key}" for key in spec.outputs or {} if hints.get(key) == Open}
+    plans = {f"{name}.plan" for name in ("plan_study", "plan_audit", "plan_dp_check")}
+    pages = {"write_report.report", "write_report.page", "dp_check.check", "dp_check.page"}
+    assert shown == plans | pages | {"find_targets.found", "make_cohort.cohort"}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,10 +7,10 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from components.images import AUDIT_IMAGE
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from components.pattern import AUDIT_IMAGE
 from flprivacy.core.audit import Audit
 from tests.images.step_imports import IMAGES, import_steps_script
 from tests.in_images.backend import Backend
@@ -18,6 +18,7 @@ from tests.in_images.data import COHORT, Published
 from tests.in_images.mlflow_server import Server
 from tests.in_images.objects import Objects
 from tests.in_images.pod import Pod
+from tests.services.artifact_bucket import PUBLIC
 
 # What KFP mounts into a step's pod, and /tmp.
 _MOUNTS = ("/tmp", "/gcs", "/s3", "/minio", "/.local", "/.cache", "/.config")
@@ -112,6 +113,8 @@ def step_checks(backends: Sequence[Backend], values: Sequence[str]) -> Iterator[
             assert not [v for v in values if v in text], f"{step.name}: a secret is in its log"
         objects = backend.objects.keys(f"{backend.root}/{backend.run}/")
         assert len(objects) > 10
+        names = {key.rpartition("/")[2] for key in objects}
+        assert not {name for name in names - PUBLIC if not name.endswith(".png")}, "a patient's in the artifact store"
         for key in objects:
             text = backend.objects.read(f"s3://flprivacy/{key}").decode("latin-1")
             assert not [v for v in values if v in text], f"{key}: a secret is in it"

@@ -5,17 +5,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import yaml
 
 from flprivacy.execution.isolation import RETRIES
+from flprivacy.execution.passing import Open
 from pipelines.cluster import ACCELERATOR, CLAIM_VARIABLE, GPU_TOLERATIONS, QUEUE_LABEL, QUEUES_VARIABLE, SECRETS
 
 COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"  # pipelines.compile is slow to import
 TRAINS = {"train-target", "train-target-2", "attack-attributes", "attack-attributes-2", "attack-baselines"}
+OPEN_ANYWAY = {"plan", "found", "report"}  # outputs that are declared Open, and so are inputs of that name
 FINAL = {"check-policy", "check-dp-policy", "check-change"}
 MLFLOW = {"log-mlflow", "pull-target", "plan-audit", "find-targets", "compare-audits"}
 
@@ -99,6 +102,22 @@ def test_every_step_has_requests_limits_a_deadline_and_no_root(documents: list[d
                 assert f"{kind}_{resource.lower()}" in resources[f"resource{resource}{bound}"], name
         assert 3600 <= int(settings["activeDeadlineSeconds"]) <= 72 * 3600
         assert settings["securityContext"] == {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
+
+
+def test_steps_that_read_or_pass_on_references_may_enter_the_store(documents: list[dict[str, Any]]) -> None:
+    spec, (secret, _) = documents[0], SECRETS["objects"]
+    outsiders = set()
+    for name, task, container, settings in _steps(documents):
+        component = spec["components"][task["componentRef"]["name"]]
+        step = container["args"][0]
+        hints = get_type_hints(getattr(import_module(f"flprivacy.steps.{step}"), step), include_extras=True)
+        sides = (component.get(f"{side}Definitions", {}) for side in ("input", "output"))
+        artifacts = {key for side in sides for key in side.get("artifacts", {}) if key in hints}
+        closed = {key for key in artifacts if hints[key] != Open} - OPEN_ANYWAY
+        if secret not in {entry["secretName"] for entry in settings.get("secretAsEnv", ())}:
+            outsiders.add(step)
+            assert not closed, name
+    assert outsiders <= {"plan_baselines", "check_policy", "check_change", "check_dp_policy", "notify"}
 
 
 def test_failed_pods_are_tried_again_unless_failing_is_the_answer(documents: list[dict[str, Any]]) -> None:

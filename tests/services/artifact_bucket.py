@@ -5,9 +5,10 @@ The bucket is a folder, so that it can be searched.
 """
 
 import json
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -15,11 +16,19 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
+
+from flprivacy.cohorts.format import read_volumes
+from flprivacy.core.cohort import Cohort
 from flprivacy.execution import container
 from flprivacy.execution.container import run_in_container
 from tests.services.compiled_pipelines import Task, Values, run_compiled
+from tests.whole_runs.planted_scans import files_below, search
 
 ROOT = "s3://kfp/pipelines"
+# What may lie in the bucket: sums over patients, settings, and where the rest is. Metrics and confusion are metadata.
+_RECORDS = ("found", "change", "audit", "dp_check", "cohort", "place", "reference")
+PUBLIC = frozenset(f"{name}.json" for name in _RECORDS) | {"plan", "report.html", "page", "metrics", "confusion"}
 
 
 class StepEndedError(Exception):
@@ -36,6 +45,7 @@ class ArtifactBucket:
         environment: variables of every step.
         measured: called before and after each step; what it grew by is kept.
         grown: step, with the loops' items before it -> what ``measured`` grew by.
+        metadata: likewise, name of artifact -> what the step told of it.
     """
 
     folder: Path
@@ -43,6 +53,14 @@ class ArtifactBucket:
     environment: Mapping[str, str]
     measured: Callable[[], int] = int
     grown: dict[str, int] = field(default_factory=dict)
+    metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def make(cls, folder: Path, measured: Callable[[], int] = int, **environment: str) -> "ArtifactBucket":
+        """Return an empty one below a folder."""
+        for name in ("kfp", "disks"):
+            (folder / name).mkdir()
+        return cls(folder=folder / "kfp", disks=folder / "disks", environment=environment, measured=measured)
 
     def run(self, file: Path, arguments: Mapping[str, Any]) -> Values:
         """Run all steps; StepEndedError if one does not end well."""
@@ -55,20 +73,38 @@ class ArtifactBucket:
         request = self._request(task, disk)
         for items in request["inputs"]["artifacts"].values():
             for item in items["artifacts"]:
-                _copy(self._kept(item["uri"]), disk / "s3" / item["uri"].removeprefix("s3://"))
+                _copy(self.path(item["uri"]), disk / "s3" / item["uri"].removeprefix("s3://"))
         self._execute(task, request, disk)
         written = json.loads(Path(request["outputs"]["outputFile"]).read_text())
         outputs = Values(parameters=dict(written.get("parameterValues", {})))
         for name, found in request["outputs"]["artifacts"].items():
             (item,) = found["artifacts"]
             told = written.get("artifacts", {}).get(name, {}).get("artifacts", [{}])[0]
-            _copy(disk / "s3" / item["uri"].removeprefix("s3://"), self._kept(item["uri"]))
+            _copy(disk / "s3" / item["uri"].removeprefix("s3://"), self.path(item["uri"]))
             outputs.artifacts[name] = [item | {"metadata": told.get("metadata", {})}]
         shutil.rmtree(disk)
+        self.metadata[task.name] = {name: items[0]["metadata"] for name, items in outputs.artifacts.items()}
         self.grown[task.name] = self.measured() - before
         return outputs
 
-    def _kept(self, uri: str) -> Path:
+    def strange(self, *, but: Collection[str] = ()) -> set[str]:
+        """Return the names of files that are neither PUBLIC nor figures; those of the steps named are passed over."""
+        files = (path for path in self.folder.rglob("*") if path.is_file() and not self._is_of(path, but))
+        return {path.name for path in files if path.name not in PUBLIC and path.suffix != ".png"}
+
+    def holders(self, words: Collection[bytes], *, but: Collection[str] = ()) -> set[str]:
+        """Return the names of files that hold any of the words, as they are or packed."""
+        pattern = re.compile(b"|".join(map(re.escape, sorted(words))))
+        files = [one for one in files_below(self.folder) if not self._is_of(Path(str(one[0])), but)]
+        assert words
+        assert len(files) > 10
+        return {str(where) for where in search(files, pattern)}
+
+    def _is_of(self, path: Path, steps: Collection[str]) -> bool:
+        return any(part.endswith(f"-{step}") for part in path.relative_to(self.folder).parts for step in steps)
+
+    def path(self, uri: str) -> Path:
+        """Return where an artifact is kept."""
         return self.folder / uri.removeprefix("s3://")
 
     def _request(self, task: Task, disk: Path) -> dict[str, Any]:
@@ -90,9 +126,9 @@ class ArtifactBucket:
         step = getattr(import_module(f"flprivacy.steps.{name}"), name)
         temporary = disk / "tmp"
         temporary.mkdir()
-        variables = {**self.environment, "FLPRIVACY_HOME": str(disk / "home"), "FLPRIVACY_CACHE": ""}
+        variables = {"FLPRIVACY_HOME": str(disk / "home"), **self.environment}
         with (
-            patch.dict("os.environ", variables | self.environment),
+            patch.dict("os.environ", variables),
             patch.object(container, "_MOUNTS", {"s3://": f"{disk}/s3/"}),
             patch.object(tempfile, "tempdir", str(temporary)),
         ):
@@ -110,3 +146,12 @@ def _copy(source: Path, destination: Path) -> None:
     else:
         with suppress(FileNotFoundError):
             shutil.copyfile(source, destination)
+
+
+def traces(cohort: Cohort) -> set[bytes]:
+    """Return what would betray a cohort's patients: pseudonyms of scans and patients, and a piece of every volume."""
+    names = {str(name).encode() for column in ("scan_id", "patient_id") for name in cohort.manifest[column]}
+    volumes = read_volumes(cohort, np.arange(len(cohort.manifest))).reshape(len(cohort.manifest), -1)
+    middle = volumes.shape[1] // 2
+    pieces = {bytes(volume[middle : middle + 200]) for volume in volumes}
+    return names | {piece for piece in pieces if len(set(piece)) > 20}

@@ -9,11 +9,13 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
+from flprivacy.cohorts.format import open_cohort
 from flprivacy.models.registry import ARCHITECTURES
-from flprivacy.study.plan import Plan
 from flprivacy.training.config import CanaryConfig, TargetConfig
 from flprivacy.training.federated import train_federated
 from flprivacy.training.topology import Run
+from pipelines.compile import COMPILED
+from tests.services.artifact_bucket import ArtifactBucket, traces
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -31,7 +33,7 @@ from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.privacy.accounting import account
 from flprivacy.privacy.events import SampledGaussianSteps
 from flprivacy.steps.check_dp_policy import check_dp_policy
-from flprivacy.steps.dp_check import check_target, dp_check
+from flprivacy.steps.dp_check import check_target
 from flprivacy.steps.plan_dp_check import plan_dp_check
 from flprivacy.targets.folder import read_target
 from flprivacy.training import worst_cases
@@ -163,24 +165,24 @@ dp_check:
 
 
 def test_the_steps_train_check_and_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flprivacy.steps.make_cohort import make_cohort
-    from flprivacy.steps.train_target import train_target
-
+    """The compiled pipeline as a backend runs it, in whose bucket nobody's pseudonym is but in the made-up cohort."""
     monkeypatch.setattr(worst_cases, "worst_cases", partial(worst_cases.worst_cases, trials=60))  # to save time
     preset = tmp_path / "mine.yaml"
     preset.write_text(PRESET)
-    plan, store = tmp_path / "plan.json", str(tmp_path / "store")
-    name = plan_dp_check(preset=str(preset), overrides={}, plan=plan)
-    assert Plan.read(plan).command == f"flprivacy run dp_check --preset {preset}"
-    make_cohort(plan=plan, store=store, cohort=tmp_path / "cohort")
-    train_target(plan=plan, cohort=tmp_path / "cohort", target_name=name, store=store, target=tmp_path / "target")
-    check, page = tmp_path / "check", tmp_path / "page.html"
-    result = dp_check(plan=plan, target=tmp_path / "target", store=store, check=check, page=page)
-    found = DpCheck.read(tmp_path / "check" / "dp_check.json")
+    bucket = ArtifactBucket.make(tmp_path, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    given = {"preset": str(preset), "store": f"file://{tmp_path / 'store'}", "gpu_count": "0"}
+    (checked,) = bucket.run(COMPILED / "dp_check.yaml", given).artifacts["check"]
+    check = bucket.path(checked["uri"])
+    ((target,), (cohort,)) = (list((tmp_path / "store" / kind).iterdir()) for kind in ("target", "cohort"))
+    assert bucket.strange(but=["make-cohort"]) == set()
+    assert bucket.holders(traces(open_cohort(cohort)), but=["make-cohort"]) == set()
+    found = DpCheck.read(check / "dp_check.json")
     assert found == from_mapping(DpCheck, to_mapping(found))
-    assert (found.claimed_epsilon, found.verdict) == (read_target(tmp_path / "target").epsilon, NOT_CONTRADICTED)
+    assert (found.claimed_epsilon, found.verdict) == (read_target(target).epsilon, NOT_CONTRADICTED)
+    assert found.provenance["command"] == f"flprivacy run dp_check --preset {preset}"
     shown = {"claimed_epsilon": found.claimed_epsilon, "epsilon_lower": found.epsilon_lower, "contradicted": 0.0}
-    assert result.metadata["metrics"] == shown
+    assert bucket.metadata["dp-check"]["metrics"] == shown
+    page = check.with_name("page")
     assert page.read_text() == (check / "report.html").read_text()
     assert found.n_included + found.n_excluded == 60
     text = page.read_text()
@@ -191,11 +193,11 @@ def test_the_steps_train_check_and_report(tmp_path: Path, monkeypatch: pytest.Mo
     assert "Worst cases, repeated" in text
     assert text.count("<img") == 2
     assert "<script" not in text
-    assert check_dp_policy(check=tmp_path / "check", fail_on_leak=True) == NOT_CONTRADICTED
-    dataclasses.replace(found, verdict=CONTRADICTED).write(tmp_path / "check" / "dp_check.json")
-    assert check_dp_policy(check=tmp_path / "check", fail_on_leak=False) == CONTRADICTED
+    assert check_dp_policy(check=check, fail_on_leak=True) == NOT_CONTRADICTED
+    dataclasses.replace(found, verdict=CONTRADICTED).write(check / "dp_check.json")
+    assert check_dp_policy(check=check, fail_on_leak=False) == CONTRADICTED
     with pytest.raises(PolicyError, match="dp-check: "):
-        check_dp_policy(check=tmp_path / "check", fail_on_leak=True)
+        check_dp_policy(check=check, fail_on_leak=True)
 
 
 def test_a_worst_case_alone_contradicts_and_says_which(tmp_path: Path, scans: Cohort) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import boto3
 import numpy as np
 import pytest
+import yaml
 from botocore.config import Config
 from click.testing import CliRunner
 from mlflow import MlflowClient
@@ -29,7 +30,9 @@ from flprivacy.core.errors import StorageError
 from flprivacy.steps.pull_cohort import pull_cohort
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.train import train_target
+from pipelines.compile import COMPILED
 from tests.audit_plan import audit_plan
+from tests.services.artifact_bucket import ArtifactBucket, traces
 from tests.services.ceph import Gateway
 from tests.services.fixtures import clear_environment, new_bucket, use_ceph
 from tests.whole_runs.commands import TINY, events, flprivacy
@@ -163,6 +166,41 @@ def test_a_re_audit_passes_over_what_was_audited_and_compares_what_was_published
     experiments = [found.experiment_id for found in client.search_experiments()]
     (run,) = client.search_runs(experiments, "tags.`audit.change.mine` != ''")
     assert run.data.tags["audit.change"] == change.verdict
+
+
+@pytest.mark.timeout(900)
+def test_on_a_backend_scans_go_from_their_store_to_the_steps_that_need_them_and_nowhere_else(
+    study: Study, tmp_path: Path
+) -> None:
+    gateway, overrides = study.gateway, yaml.safe_load(_PRESET)
+    overrides["attack"]["attributes"] = ["site"]
+    bucket = ArtifactBucket.make(
+        tmp_path,
+        measured=lambda: gateway.sent_bytes(".npy"),
+        MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path / 'mlflow.db'}",
+    )
+    given = {
+        "cohort": f"{study.bucket}/cohort",
+        "targets": {"mine": f"{study.bucket}/central"},
+        "store": f"{study.bucket}/store",
+        "overrides": overrides,
+        "gpu_count": "0",
+    }
+    bucket.run(COMPILED / "re_audit.yaml", given)
+    cohort = open_cohort(study.cohort)
+    assert bucket.strange() == set()
+    assert bucket.holders(traces(cohort)) == set()
+    exposed = [exposed_rows(cohort, fraction=0.3, seed=seed) for seed in (0, 1)]
+    tested = cohort.rows("test")
+    needed = {"attack": len(np.unique(np.concatenate([*exposed, tested]))), "train": len(tested)}
+    volume, heads = int(np.prod(cohort.meta.shape)), HEAD_BYTES * len(cohort.meta.site_names)
+    for step, moved in bucket.grown.items():
+        kind = next((k for k in needed if f"{k}-" in step and "membership" not in step), "")
+        wanted = needed.get(kind, 0) * volume
+        assert wanted <= moved <= 1.05 * wanted + (heads if kind else 0), step
+    assert sum(moved > 0 for moved in bucket.grown.values()) == 4  # pixels, fresh weights, and attacks on two targets
+    again = bucket.run(COMPILED / "re_audit.yaml", given | {"fail_on_worse": True})
+    assert again.artifacts == {}
 
 
 @pytest.mark.timeout(900)

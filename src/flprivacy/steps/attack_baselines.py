@@ -15,13 +15,14 @@ from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan
 
 
-def attack_baselines(*, plan: Path, cohort: Path, store: str, scores: Path) -> None:
+def attack_baselines(*, plan: Path, cohort: Path, store: str, scores: Path, attempt: int = 1) -> None:
     """Measure what an attacker achieves without any model: from pixels alone, and by guessing the majority.
 
     Args:
         cohort: the cohort that exposed and held-out scans come from.
         scores: folder to write: the score tables and the attack's learning curves.
     """
+    del attempt  # part of the task's key on a cluster; it changes no result
     study = Plan.read(plan).study
     pixels = attacked_pixels(study, cohort, store)
     inputs = _inputs("baselines without a model", study, cohort)
