@@ -386,12 +386,19 @@ def test_slices_of_two_sites_are_refused_by_the_name_of_the_tag(tmp_path: Path) 
         {"ContrastBolusAgent": "iodine"},
         {"ImageType": ["DERIVED", "SECONDARY", "MPR"]},
         {"KVP": "80"},
+        {"SeriesDescription": "Lung"},
     ],
 )
 def test_two_acquisitions_that_cover_one_another_are_refused_by_name(
     tmp_path: Path, change: dict[str, object], offset: float
 ) -> None:
-    usual = {"ConvolutionKernel": "B30f", "AcquisitionNumber": 1, "TemporalPositionIdentifier": 1, "KVP": "140"}
+    usual = {
+        "ConvolutionKernel": "B30f",
+        "AcquisitionNumber": 1,
+        "TemporalPositionIdentifier": 1,
+        "KVP": "140",
+        "SeriesDescription": "Body",
+    }
     usual |= {"ContrastBolusAgent": "none"}
     write_series(tmp_path / "a", replace(SMALL, tags=usual))
     x, y, z = SMALL.centre_mm
@@ -400,6 +407,25 @@ def test_two_acquisitions_that_cover_one_another_are_refused_by_name(
         edit(path, SOPInstanceUID=f"7.7.{number}")
     detail = f"{next(iter(change))} differs: several acquisitions, reconstructions or phases under one series UID"
     assert reasons(tmp_path) == [("mixed series", detail)]
+
+
+@pytest.mark.parametrize("moving", [0.0, 0.5])
+def test_two_passes_are_told_apart_by_their_times_alone(tmp_path: Path, moving: float) -> None:
+    x, y, z = SMALL.centre_mm
+    write_series(tmp_path / "a", replace(SMALL, tags={"AcquisitionTime": "100000"}))
+    write_series(tmp_path / "b", replace(SMALL, centre_mm=(x, y, z + 2.0)))
+    for folder, minute in (("a", 0), ("b", 1)):
+        for number, path in enumerate(sorted((tmp_path / folder).iterdir())):
+            edit(path, AcquisitionTime=f"10{minute:02d}{moving * number:05.2f}", SOPInstanceUID=f"7.{minute}.{number}")
+    detail = "AcquisitionTime runs to and fro: several acquisitions under one series UID"
+    assert reasons(tmp_path) == [("mixed series", detail)]
+
+
+@pytest.mark.parametrize("per_shot", [1, 3, 12])
+def test_times_that_only_run_on_are_of_one_pass(tmp_path: Path, per_shot: int) -> None:
+    for number, path in enumerate(write_series(tmp_path, SMALL)):
+        edit(path, AcquisitionTime=f"1000{59 - number // per_shot:02d}.25")
+    assert only(find(tmp_path)).slices == 12
 
 
 def test_acquisitions_that_follow_each_other_are_one_scan_but_kernels_are_not(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Nothing of pydicom's own words reaches a log or an error: it quotes values.
 
 import io
 import logging
+import math
 import os
 import re
 import stat
@@ -66,6 +67,7 @@ class Slice:
     instance: int = field(repr=False)  # hash of its SOPInstanceUID and frame: the same for a copied file
     stamp: int  # of its file's size and time of change
     storage: Storage = _USUAL
+    seconds: float = math.nan  # AcquisitionTime, in seconds of the day
 
 
 class BoundedFile(io.BufferedReader):

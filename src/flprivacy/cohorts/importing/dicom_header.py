@@ -22,25 +22,24 @@ from pydicom.uid import (
 )
 
 from flprivacy.cohorts.importing.dicom_files import BoundedFile, Slice, Stop, Storage, has_preamble, quiet, read_tags
-from flprivacy.cohorts.importing.dicom_person import age_of_tags
+from flprivacy.cohorts.importing.dicom_times import age_of_tags, seconds_of
 from flprivacy.cohorts.importing.found import ScanError, refusing
 from flprivacy.cohorts.importing.persons import sex_of
 from flprivacy.cohorts.importing.stack import MAX_SLICES, check_frame, check_same_geometry
 
-_BASIC = (
-    "SpecificCharacterSet", "ImageType", "SOPInstanceUID", "StudyDate", "Modality", "PatientID", "PatientBirthDate",
-    "PatientSex", "PatientAge", "GantryDetectorTilt", "PatientPosition", "SliceThickness", "SeriesDate",
-    "AcquisitionDate", "ContentDate", "SeriesNumber", "KVP", "StudyInstanceUID",
-    "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "SamplesPerPixel",
-    "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "PixelSpacing", "BitsAllocated",
-    "PixelRepresentation", "BitsStored", "HighBit", "PixelPaddingValue", "PixelPaddingRangeLimit",
-    "ConvolutionKernel", "AcquisitionNumber", "TemporalPositionIdentifier", "ContrastBolusAgent", "RescaleIntercept",
-    "RescaleSlope", "RescaleType", "ModalityLUTSequence",
-)  # fmt: skip
 # Tags of which one series has one value, or as many as it has stretches: they tell acquisitions and phases apart.
 APART = (
     "ConvolutionKernel", "AcquisitionNumber", "TemporalPositionIdentifier", "ContrastBolusAgent", "ImageType",
-    "SeriesNumber", "KVP",
+    "SeriesNumber", "SeriesDescription", "KVP", "NominalPercentageOfCardiacPhase",
+    "NominalPercentageOfRespiratoryPhase",
+)  # fmt: skip
+_BASIC = (
+    "SpecificCharacterSet", "SOPInstanceUID", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate",
+    "AcquisitionTime", "Modality", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "GantryDetectorTilt",
+    "PatientPosition", "SliceThickness", "StudyInstanceUID", "SeriesInstanceUID", "ImagePositionPatient",
+    "ImageOrientationPatient", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
+    "PixelSpacing", "BitsAllocated", "PixelRepresentation", "BitsStored", "HighBit", "PixelPaddingValue",
+    "PixelPaddingRangeLimit", "RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence", *APART,
 )  # fmt: skip
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
@@ -161,6 +160,7 @@ def _parse(
             instance=_number_of(instance, number),
             stamp=origin.stamp,
             storage=storage,
+            seconds=seconds_of(_text(basic, "AcquisitionTime")) if origin.frames == 1 else math.nan,
         )
         for number, place in enumerate(places)
     )

@@ -86,6 +86,7 @@ def _stack(
     positions = np.array([piece.position for piece in slices])
     _check_one_kind(positions, orientation, [kinds[piece.instance, piece.position] for piece in slices])
     order, along = order_slices(positions, orientation)
+    _check_one_pass([slices[index].seconds for index in order.tolist()])
     ordered = [slices[index] for index in order.tolist()]
     places, affine, tilt = place_slices(positions[order], along, orientation, header.spacing_mm)
     stack = Stack(
@@ -135,3 +136,15 @@ def _check_one_kind(
         if several and (keyword == "ConvolutionKernel" or len(stretches) > len(set(stretches))):
             detail = f"{keyword} differs: several acquisitions, reconstructions or phases under one series UID"
             raise ScanError("mixed series", detail)
+
+
+def _check_one_pass(seconds: Sequence[float]) -> None:
+    """Refuse slices whose times, along the patient, run to and fro: those of two passes, one between the other's.
+
+    Raises:
+        ScanError: they do, at more than half of the slices.
+    """
+    steps = np.diff(np.array(seconds))
+    steps = np.sign(steps[np.isfinite(steps) & (steps != 0.0)])
+    if np.count_nonzero(steps[1:] != steps[:-1]) > len(seconds) / 2:
+        raise ScanError("mixed series", "AcquisitionTime runs to and fro: several acquisitions under one series UID")

@@ -1,11 +1,13 @@
-"""The age of a patient, from the tags that may tell it."""
+"""The age of a patient and the time of a slice, from the tags that may tell them."""
 
 import math
+import re
 from collections.abc import Callable
 
 from flprivacy.cohorts.importing.persons import age_of
 
 _OLDEST_YEARS, _NO_BIRTHDAY = 100, "19000101"  # what anonymisers write
+_TIME = re.compile(r"(\d\d):?(\d\d):?(\d\d(?:\.\d+)?)")
 _DATES = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 
 
@@ -32,3 +34,9 @@ def _day(text_of: Callable[[str], str], *keywords: str) -> str:
     """Return the first of these dates that there is, as YYYYMMDD; files of old write YYYY.MM.DD."""
     found = (text_of(keyword).replace(".", "").replace("-", "") for keyword in keywords)
     return next((day for day in found if len(day) == 8 and day.isdigit()), "")
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds of the day that a DICOM time tells, or NaN."""
+    told = _TIME.fullmatch(text)
+    return math.nan if told is None else int(told[1]) * 3600.0 + int(told[2]) * 60.0 + float(told[3])
