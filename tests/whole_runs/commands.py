@@ -21,11 +21,12 @@ def _environment(home: Path) -> dict[str, str]:
     return kept | {"FLPRIVACY_HOME": str(home), "COLUMNS": "140"}
 
 
-def flprivacy(home: Path, *words: str, **extra: str) -> subprocess.CompletedProcess[str]:
+def flprivacy(home: Path, *words: str, cwd: Path | None = None, **extra: str) -> subprocess.CompletedProcess[str]:
     """Run ``flprivacy`` to its end."""
     return subprocess.run(
         [sys.executable, "-m", "flprivacy.cli", *words],
         env=_environment(home) | extra,
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=_DEADLINE_SECONDS,

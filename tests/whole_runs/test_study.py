@@ -21,6 +21,13 @@ def test_the_terminal_ends_with_the_table_and_the_reports_path(finished: Path) -
     assert last.endswith("report.html")
 
 
+def test_the_wheel_alone_ran_it_and_left_nothing_where_it_was_run(finished: Path) -> None:
+    site = finished.parent / "site"
+    for step in ("make_cohort", "train_target", "attack_attributes", "write_report"):
+        assert list((site / "flprivacy" / "steps" / "__pycache__").glob(f"{step}.*.pyc")), step
+    assert not list((finished.parent / "empty").iterdir())
+
+
 def test_the_first_line_is_of_membership_and_says_why_nobody_is_left_to_ask_about(finished: Path) -> None:
     """The tiny study's attackers of attributes hold scans of everybody."""
     lines = [line for line in (finished / "stdout.txt").read_text().splitlines() if line.startswith("• ")]

@@ -59,6 +59,40 @@ def target_show(location: str) -> None:
     click.echo(json.dumps(show_target(source), indent=2, sort_keys=True))
 
 
+@target.command("list")
+@click.argument("place", default="")
+def target_list(place: str) -> None:
+    """List the target folders below a path or URI, by default those that studies trained here: what and where they are.
+
+    \b
+    Examples:
+      flprivacy target list
+      flprivacy target list s3://models/published
+    """
+    from rich.table import Table
+
+    from flprivacy.launch.progress import console
+    from flprivacy.storage.places import open_store
+    from flprivacy.storage.uris import join
+    from flprivacy.targets.found import find_target_folders
+
+    store = open_store()
+    place = place or (join(store.remote, "target") if store.remote else str(store.root / "target"))
+    found = find_target_folders(place)
+    if not found:
+        click.echo(f"{place}: no target here; 'flprivacy run study' trains some")
+        return
+    table = Table(title=f"targets below {place}", title_justify="left")
+    for column in ("name", "topology", "architecture", "epsilon", "digest", "folder"):
+        table.add_column(column, overflow="fold")
+    for one in found:
+        record = one.record
+        epsilon = "" if record.epsilon is None else f"{record.epsilon:.3g}"
+        below = one.location.removeprefix(place.rstrip("/") + "/")
+        table.add_row(record.name, record.topology or "", record.architecture or "", epsilon, record.digest[:12], below)
+    console().print(table)
+
+
 def _facts(command: Any) -> Any:
     for name, kind, text in reversed(_FACTS):
         command = click.option(name, type=kind, help=text)(command)

@@ -1,0 +1,57 @@
+"""Target folders below a place: found whatever they are called, described by their records."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from flprivacy.cli import main
+from flprivacy.core.errors import TargetError
+from flprivacy.core.parsing import to_mapping
+from flprivacy.core.target import TARGET_FILE, ModelRecord, TargetRecord
+from flprivacy.targets.found import find_target_folders
+
+
+def _folder(place: Path, name: str) -> None:
+    place.mkdir(parents=True)
+    record = TargetRecord(
+        name=name,
+        digest="ab" * 32,
+        role="target",
+        topology="central",
+        architecture="cnn3d_small",
+        shape=(8, 32, 40),
+        n_classes=3,
+        protocol="standard",
+        models=(ModelRecord(name="model", weights="model.weights.h5", sha256="ab" * 32),),
+    )
+    (place / TARGET_FILE).write_text(json.dumps(to_mapping(record)))
+
+
+def test_every_folder_with_a_record_is_found_by_name(tmp_path: Path) -> None:
+    _folder(tmp_path / "target" / "f00", "zebra")
+    _folder(tmp_path / "target" / "aa" / "1", "ape")
+    (tmp_path / "target" / "unfinished").mkdir()
+    found = find_target_folders(str(tmp_path))
+    assert [one.record.name for one in found] == ["ape", "zebra"]
+    assert Path(found[0].location) == tmp_path / "target" / "aa" / "1"
+
+
+def test_a_damaged_record_is_named_where_it_lies(tmp_path: Path) -> None:
+    _folder(tmp_path / "a", "ape")
+    (tmp_path / "a" / TARGET_FILE).write_text("{")
+    with pytest.raises(TargetError, match=f"{tmp_path}/a/target.json"):
+        find_target_folders(str(tmp_path))
+
+
+def test_the_command_lists_what_studies_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLPRIVACY_HOME", str(tmp_path))
+    monkeypatch.delenv("FLPRIVACY_STORE", raising=False)
+    _folder(tmp_path / "store" / "target" / "0123456789", "ape")
+    result = CliRunner().invoke(main, ["target", "list"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    assert all(word in result.output for word in ("ape", "central", "cnn3d_small", "abababababab", "0123456789"))
+    assert str(tmp_path / "store" / "target") in result.output.replace("\n", "")
+    empty = CliRunner().invoke(main, ["target", "list", str(tmp_path / "none")])
+    assert "no target here; 'flprivacy run study' trains some" in empty.output
