@@ -70,7 +70,9 @@ def test_a_policy_does_not_say_whether_a_run_fails() -> None:
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"preset 'dmo' is unknown; choose demo, .*paper, quick or give a \.yaml file"):
+    with pytest.raises(
+        ConfigError, match=r"preset 'dmo' is unknown; choose demo, .*paper, quick or give a \.yaml file"
+    ):
         load_preset("dmo")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_preset("/nowhere/x.yaml")

@@ -28,7 +28,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not (home / "stdout.txt").exists():
             unpack_wheel(shared / "source", shared / "site")
             (shared / "empty").mkdir()
-            result = flprivacy(home, *STUDY, cwd=shared / "empty", PYTHONPATH=str(shared / "site"))
+            wheel = {"PYTHONPATH": str(shared / "site"), "PYTHONDONTWRITEBYTECODE": ""}  # what is run leaves its traces
+            result = flprivacy(home, *STUDY, cwd=shared / "empty", **wheel)
             assert result.returncode == 0, result.stdout + result.stderr
             (home / "stdout.txt").write_text(result.stdout)
     return home
