@@ -8,7 +8,7 @@ from report_page import Page, undrawn
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
 from flprivacy.core.target import Utility
-from flprivacy.reporting.advice import advice, family, remedy, useless
+from flprivacy.reporting.advice import advice, family, release, remedy, useless
 from flprivacy.reporting.figures.utility import utility_leakage
 from flprivacy.reporting.sentences import headlines
 from flprivacy.reporting.tables import telling
@@ -172,6 +172,9 @@ def test_the_first_line_names_whose_range_nothing_confirms(sexes: Audit) -> None
     assert f"Not confirmed: what {name} was shown rests on the owner's word" in first
     assert any(name in line and "Not confirmed: its owner's word." in line for line in lines)
     assert "Not confirmed" not in headline(sexes)[0]
+    cleared = replace(sexes, targets=targets, verdicts=tuple(replace(v, verdict=NO_LEAK) for v in sexes.verdicts))
+    assert f", if {name} saw here what training showed." in release(cleared)
+    assert "saw here" not in release(replace(cleared, targets=sexes.targets))
     assert f"Not confirmed: what {name} was shown" in Page(undrawn(replace(sexes, targets=targets))).text
 
 

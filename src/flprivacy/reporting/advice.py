@@ -52,7 +52,9 @@ def release(audit: Audit) -> str:
         return f"On this audit, {what} be given to anybody."
     someone = {whom: words.listed([who.replace(",", " and") for who in whom], "or") for whom in by_whom}
     given = "; ".join(f"{words.listed(n)} may be given to someone who {someone[whom]}" for whom, n in by_whom.items())
-    return f"On this audit, {given}{'; ' + words.listed(refused, 'or') + ' to nobody' if refused else ''}."
+    unconfirmed = [t.name for t in findings.targets(audit) if t.unconfirmed and t.name not in refused]
+    provided = f", if {words.listed(unconfirmed)} saw here what training showed" if unconfirmed else ""
+    return f"On this audit, {given}{'; ' + words.listed(refused, 'or') + ' to nobody' if refused else ''}{provided}."
 
 
 def _leaking(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
