@@ -145,7 +145,7 @@ def test_any_number_of_workers_gives_the_same_cohort_and_report(
     assert both[1].reasons == {"not in HU": 1, "truncated or damaged pixel data": 1}
     pages = [(tmp_path / f"{name}.import.html").read_text() for name in ("alone", "both")]
     assert pages[0] == pages[1]
-    assert pages[0].count("<figure>") == 5
+    assert pages[0].count("<figure class=") == 5
     with pytest.raises(ConfigError, match="workers is 0"):
         import_cohort("dicom", root, tmp_path / "none", config=CONFIG, pseudonyms=NAMES, workers=0)
 
