@@ -33,6 +33,7 @@ SECRETS = {
     "webhook": ("flprivacy-webhook", ("FLPRIVACY_WEBHOOK_URL",)),
 }
 TARGETS_AT_ONCE = 4
+REFERENCES_AT_ONCE = 4
 GPU_TOLERATIONS = [{"key": ACCELERATOR, "operator": "Exists", "effect": "NoSchedule"}]
 HOUR = 3600
 # Argo counts it from the start of a step's first pod, and kills a later pod when it is over: no step may reach it,

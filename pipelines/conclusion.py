@@ -22,7 +22,7 @@ class Scores:
     Attributes:
         targets: of the attacks on targets, collected.
         pixels: of the attackers without a model.
-        membership: of the attacks on the targets' membership, collected.
+        membership: of the attacks on the targets' membership.
         baselines: of the attacks on untrained models, collected, where these are not among the targets.
     """
 

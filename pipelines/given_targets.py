@@ -7,12 +7,15 @@ from kfp import dsl
 from components.attack_attributes.component import attack_attributes
 from components.attack_baselines.component import attack_baselines
 from components.attack_membership.component import attack_membership
+from components.attack_with_references.component import attack_with_references
 from components.plan_baselines.component import plan_baselines
+from components.plan_references.component import plan_references
 from components.pull_cohort.component import pull_cohort
 from components.pull_target.component import pull_target
 from components.resolve_cohort.component import resolve_cohort
+from components.train_reference.component import train_reference
 from components.train_target.component import train_target
-from pipelines.cluster import TARGETS_AT_ONCE, Nodes
+from pipelines.cluster import REFERENCES_AT_ONCE, TARGETS_AT_ONCE, Nodes
 from pipelines.conclusion import Scores, SinceLast, conclude
 
 
@@ -55,7 +58,7 @@ def audit_given(
         targets=dsl.Collected(target_scores),
         baselines=dsl.Collected(baseline_scores),
         pixels=pixels.outputs["scores"],
-        membership=dsl.Collected(members),
+        membership=with_references(file, cohort, dsl.Collected(members), store, attempt, nodes),
     )
     return conclude(
         plan=file, cohort=cohort, scores=scores, store=store, fail_on_leak=fail_on_leak, nodes=nodes, since=since
@@ -85,6 +88,22 @@ def exposed(cohort: Any, target: dsl.PipelineTask, name: Any, scores: Any, attem
     """Attack the membership of the target that a step gave, from the answers among its scores; return the table."""
     attack = attack_membership(
         cohort=cohort, target=target.outputs["target"], target_name=name, scores=scores, attempt=attempt
+    )
+    nodes.cpu(attack)
+    return attack.outputs["membership"]
+
+
+def with_references(plan: Any, cohort: Any, attacked: Any, store: Any, attempt: Any, nodes: Nodes) -> Any:
+    """Train the reference models of all targets, some at once, and attack with them; return the tables by target."""
+    asked = plan_references(plan=plan)
+    nodes.cpu(asked, secrets=())
+    with dsl.ParallelFor(asked.output, parallelism=REFERENCES_AT_ONCE) as one:
+        trained = train_reference(
+            plan=plan, cohort=cohort, target_name=one.target, index=one.index, store=store, attempt=attempt
+        )
+        nodes.gpu(trained, hours=72)
+    attack = attack_with_references(
+        plan=plan, cohort=cohort, attacked=attacked, references=dsl.Collected(trained.outputs["reference"])
     )
     nodes.cpu(attack)
     return attack.outputs["membership"]

@@ -11,7 +11,7 @@ from components.train_target.component import train_target
 from pipelines.cluster import KEPT, TARGETS_AT_ONCE, Nodes, on_nodes
 from pipelines.conclusion import Scores, conclude
 from pipelines.descriptions import described
-from pipelines.given_targets import attacked, exposed
+from pipelines.given_targets import attacked, exposed, with_references
 
 
 @dsl.pipeline(
@@ -51,7 +51,10 @@ def study(
         nodes.gpu(trained, hours=72)
         scored = attacked(plan.outputs["plan"], cohort.outputs["cohort"], trained, name, store, attempt, nodes)
         members = exposed(cohort.outputs["cohort"], trained, name, scored, attempt, nodes)
-    scores = Scores(targets=dsl.Collected(scored), pixels=pixels.outputs["scores"], membership=dsl.Collected(members))
+    members = with_references(
+        plan.outputs["plan"], cohort.outputs["cohort"], dsl.Collected(members), store, attempt, nodes
+    )
+    scores = Scores(targets=dsl.Collected(scored), pixels=pixels.outputs["scores"], membership=members)
     audit, report = conclude(
         plan=plan.outputs["plan"],
         cohort=cohort.outputs["cohort"],

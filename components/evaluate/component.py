@@ -16,5 +16,5 @@ def evaluate(
     metrics: dsl.Output[dsl.Metrics],
     confusion: dsl.Output[dsl.ClassificationMetrics],
     baseline_scores: dsl.Input[list[dsl.Dataset]] = None,
-    membership: dsl.Input[list[dsl.Dataset]] = None,
+    membership: dsl.Input[dsl.Dataset] = None,
 ): ...

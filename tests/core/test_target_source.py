@@ -8,6 +8,7 @@ WORDS = [
     "s3://bucket/a,b/model.h5",
     "s3://bucket/m.h5,architecture=i3d,shape=24x256x256,classes=3,protocol=flprivacy-2023",
     "gs://bucket/m.keras,feature_layer=on,topology=federated,partition=iid,epsilon=8.0,delta=1e-05",
+    's3://bucket/m.h5,architecture=i3d,training={"topology": "central", "epochs": 50, "privacy": null}',
     "models:/chest@live,allow_partial=true,weights_only=true",
     "runs:/0123/model,role=baseline,topology=pretrained,trunk_layer=i3d_inception,n_train=10,synthetic_share=0.5",
 ]
@@ -37,6 +38,7 @@ def test_facts():
         (True, False, False),
         (True, False, False),
         (True, False, True),
+        (True, False, False),
         (False, True, False),
         (False, True, False),
     ]

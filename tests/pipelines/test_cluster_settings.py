@@ -17,7 +17,14 @@ from flprivacy.execution.passing import Open
 from pipelines.cluster import ACCELERATOR, CLAIM_VARIABLE, GPU_TOLERATIONS, QUEUE_LABEL, QUEUES_VARIABLE, SECRETS
 
 COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"  # pipelines.compile is slow to import
-TRAINS = {"train-target", "train-target-2", "attack-attributes", "attack-attributes-2", "attack-baselines"}
+TRAINS = {
+    "train-target",
+    "train-target-2",
+    "train-reference",
+    "attack-attributes",
+    "attack-attributes-2",
+    "attack-baselines",
+}
 OPEN_ANYWAY = {"plan", "found", "report"}  # outputs that are declared Open, and so are inputs of that name
 FINAL = {"check-policy", "check-dp-policy", "check-change"}
 MLFLOW = {"log-mlflow", "pull-target", "plan-audit", "find-targets", "compare-audits"}
@@ -117,7 +124,14 @@ def test_steps_that_read_or_pass_on_references_may_enter_the_store(documents: li
         if secret not in {entry["secretName"] for entry in settings.get("secretAsEnv", ())}:
             outsiders.add(step)
             assert not closed, name
-    assert outsiders <= {"plan_baselines", "check_policy", "check_change", "check_dp_policy", "notify"}
+    assert outsiders <= {
+        "plan_baselines",
+        "plan_references",
+        "check_policy",
+        "check_change",
+        "check_dp_policy",
+        "notify",
+    }
 
 
 def test_failed_pods_are_tried_again_unless_failing_is_the_answer(documents: list[dict[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """The step attack_membership, and evaluate with what it leaves."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,8 @@ def _attacked(tmp_path: Path, cohort: Cohort, *, memorised: bool) -> Path:
     return tmp_path / "membership"
 
 
-def _evaluated(tmp_path: Path, cohort: Cohort, *membership: Path) -> Audit:
+def _evaluated(tmp_path: Path, cohort: Cohort, membership: Path) -> Audit:
+    shutil.copytree(membership, tmp_path / "of_all" / "central")
     targets = {"central": TargetConfig(topology="central"), "untrained": TargetConfig(topology="untrained")}
     Plan(pipeline="study", command="", study=StudyConfig(name="x", targets=targets)).write(tmp_path / "plan.json")
     folders, tables = (tmp_path / "scores", tmp_path / "pixels"), make_study()
@@ -94,7 +96,7 @@ def _evaluated(tmp_path: Path, cohort: Cohort, *membership: Path) -> Audit:
         cohort=cohort.folder,
         target_scores=folders[:1],
         pixel_scores=folders[1],
-        membership=membership,
+        membership=tmp_path / "of_all",
         store=str(tmp_path / "store"),
         audit=tmp_path / "audit",
     )

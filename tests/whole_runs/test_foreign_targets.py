@@ -79,7 +79,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit, Path]:
         cohort=cohort,
         target_scores=tuple(targets_scores),
         pixel_scores=pixels,
-        membership=tuple(root / "membership" / name for name in names),
+        membership=root / "membership",
         store=store,
         audit=root / "audit",
     )

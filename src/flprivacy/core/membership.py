@@ -189,6 +189,7 @@ class MembershipFinding:
         epsilon_lower: proven by the attacks, at ``delta``; None where nothing was attacked.
         epsilon_claimed: what the training claims for this level at ``delta``; None without a claim.
         delta: at which epsilon is bounded.
+        references: models that were trained as the target, for the attacks that need them.
         caveats: what weakens the finding, in sentences.
     """
 
@@ -205,4 +206,5 @@ class MembershipFinding:
     epsilon_lower: float | None = None
     epsilon_claimed: float | None = None
     delta: float | None = None
+    references: int = 0
     caveats: tuple[str, ...] = ()

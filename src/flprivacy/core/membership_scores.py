@@ -31,6 +31,8 @@ class MembershipScores:
         role: ``target`` or ``baseline``.
         members_from: ``lineage``, or ``split`` where nobody stated the members; empty where nothing was attacked.
         why_not: why nothing was attacked; empty where something was.
+        references: models that were trained as the target, for the attacks that need them.
+        why_no_references: why there are none although they were asked for; empty where nobody asked, or they are there.
         scan_ids: (scan,) pseudonyms.
         patient_ids: (scan,) pseudonyms.
         sites: (scan,) names.
@@ -46,6 +48,8 @@ class MembershipScores:
     role: str
     members_from: str = ""
     why_not: str = ""
+    references: int = 0
+    why_no_references: str = ""
     scan_ids: StrArray = field(default_factory=lambda: np.empty(0, np.str_))
     patient_ids: StrArray = field(default_factory=lambda: np.empty(0, np.str_))
     sites: StrArray = field(default_factory=lambda: np.empty(0, np.str_))
@@ -87,7 +91,7 @@ class MembershipScores:
         return cls(**facts, **(values | texts), scores=scores)
 
 
-_FACTS = ("target", "target_digest", "role", "members_from", "why_not")
+_FACTS = ("target", "target_digest", "role", "members_from", "why_not", "references", "why_no_references")
 _COLUMNS: dict[str, pa.DataType] = {
     "scan_ids": pa.string(),
     "patient_ids": pa.string(),

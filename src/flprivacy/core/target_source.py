@@ -1,5 +1,6 @@
 """Where a target comes from, and what is known of it: one word on a command line, or a small YAML file."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -69,6 +70,9 @@ class TargetSource:
     epsilon: float | None = None  # privacy budget that its owner states; None where not private or not known
     delta: float | None = None
     synthetic_share: float = 0.0  # fraction of synthetic scans in its training data
+    # the recipe that it was trained by, fields of a TargetConfig, for reference models to be trained as it was; None
+    # where unknown. A target folder knows its own
+    training: dict[str, Any] | None = None
     n_train: int = 0  # scans that it was trained on; 0 where unknown
     # path or URI of the private part of a target (:class:`~flprivacy.core.target.Lineage`), which auditors keep apart
     # from it; empty where there is none
@@ -158,7 +162,9 @@ def range_of(text: str, window_hu: tuple[float, float] = HU_WINDOW) -> tuple[flo
     return (low, high) if low < high else None
 
 
-_TEXTS = [one.name for one in fields(TargetSource) if "str" in str(one.type)] + ["shape"]
+_TEXTS = [one.name for one in fields(TargetSource) if "str" in str(one.type) and "dict" not in str(one.type)] + [
+    "shape"
+]
 
 
 def weights_suffix(location: str) -> str:
@@ -240,4 +246,6 @@ def _shape(text: str, where: str) -> list[int]:
 def _word(value: Any) -> str:
     if isinstance(value, list):
         return "x".join(map(str, value))
+    if isinstance(value, dict):
+        return json.dumps(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

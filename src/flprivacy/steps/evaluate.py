@@ -57,7 +57,7 @@ def evaluate(
     store: str,
     audit: Path,
     baseline_scores: tuple[Path, ...] = (),
-    membership: tuple[Path, ...] = (),
+    membership: Path | None = None,
 ) -> StepResult:
     """Turn score tables into metrics with intervals, excess over the baselines, and verdicts.
 
@@ -68,7 +68,7 @@ def evaluate(
         audit: folder to write: ``audit.json``, the score tables without pseudonyms, and who is most exposed, by
             pseudonym.
         baseline_scores: scores of the attacks on untrained models, where these are not among the targets.
-        membership: scores of the attacks on the targets' membership.
+        membership: scores of the attacks on the targets' membership, a folder for each target.
 
     Returns:
         The strength and excess of every attack at the exposed fraction that decides, and the confusion matrix of the
@@ -81,15 +81,16 @@ def evaluate(
     if note := run.study.audit.policy.note():
         emit("note", text=note)
     folders = [*target_scores, *baseline_scores, pixel_scores]
-    failures = _failures(folders, membership, run)
-    members = [MembershipScores.read(one / MEMBERSHIP_FILE) for one in membership if read_failure(one) is None]
+    of_members = [] if membership is None else sorted(membership.iterdir())
+    failures = _failures(folders, of_members, run)
+    members = [MembershipScores.read(one / MEMBERSHIP_FILE) for one in of_members if read_failure(one) is None]
     succeeded = [folder for folder in folders if read_failure(folder) is None]
     tables, curves, records = _gather(succeeded)
     inputs = {
         "plan": to_mapping(run),
         "cohort": read_meta(cohort).digest,
         # By content: another version of the attacks scores the same target on the same cohort differently.
-        "scores": sorted(digest_file(path) for folder in (*folders, *membership) for path in folder.glob("*.parquet")),
+        "scores": sorted(digest_file(path) for folder in (*folders, *of_members) for path in folder.glob("*.parquet")),
         "failures": [to_mapping(f) for f in failures],
         "version": __version__,
     }
@@ -98,14 +99,14 @@ def evaluate(
         del work  # seconds of arithmetic: nothing to resume
         scores = {table.target: _write_scores(table, folder / SCORES_FOLDER) for table in tables}
         found = _audit(run, open_manifest(cohort), tables, curves, records, failures)
-        of_members, exposed = audit_targets(
+        who, exposed = audit_targets(
             members,
             _claims(records),
             rule=run.study.audit.policy.membership,
             confidence=run.study.audit.confidence,
             doubts={table.target: table.doubt for table in tables},
         )
-        found = replace(found, membership=tuple(of_members))
+        found = replace(found, membership=tuple(who))
         write_json(folder / EXPOSED_FILE, _named(exposed))
         more = {"scores": scores, "compute": _compute(succeeded)}
         replace(found, provenance={**found.provenance, **more}).write(folder / AUDIT_FILE)

@@ -10,6 +10,7 @@ from flprivacy.execution.resources import check_resources
 from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.plan import Plan, check_can_work, given_study, repeat_command
+from flprivacy.study.references import recipes_of
 from flprivacy.targets.given import given_record
 from flprivacy.targets.listing import resolve_targets
 
@@ -54,13 +55,17 @@ def plan_audit(
         raise ConfigError("targets is empty; give at least one as name=folder")
     base = load_preset(preset, changes, digest=preset_digest).study
     check_can_work(base, preset=preset, trains=False)
-    architectures = {name: given_record(parse_source(word), store).architecture for name, word in sources.items()}
+    records = {name: given_record(parse_source(word), store) for name, word in sources.items()}
+    study = given_study(base, {name: record.architecture for name, record in records.items()}, sources)
+    recipes, lacking = recipes_of(records, study)
     given = [f"--cohort {shlex.quote(cohort)}", *(f"--target {shlex.quote(f'{k}={v}')}" for k, v in sources.items())]
     Plan(
         pipeline="privacy_audit",
         command=" ".join([repeat_command("privacy_audit", preset, changes), *given]),
-        study=given_study(base, architectures, sources),
+        study=study,
         cohort=cohort,
         sources=sources,
+        recipes=recipes,
+        lacking_recipes=lacking,
     ).write(plan)
     return sorted(sources)

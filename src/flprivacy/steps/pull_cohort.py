@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from flprivacy.cohorts.placed import pulled, write_place
 from flprivacy.cohorts.remote import SourceCohort, audited_rows, bring_rows, look_at_cohort
 from flprivacy.cohorts.selection import selection_digest
@@ -19,8 +21,9 @@ def pull_cohort(*, plan: Path, cohort: Path, resolved: str = "", store: SharedSt
     """Bring the volumes that an audit reads to where the other steps find them, verified; the manifest stays whole.
 
     A cohort that is on the same disk already is linked, whole. From anywhere else only the exposed scans of all
-    seeds and those that attacks are scored on are fetched, by ranged reads. With a store that other machines see,
-    nothing is brought here: the folder names the cohort, and every step reads what it needs where it is published.
+    seeds and those that attacks are scored on are fetched, by ranged reads; all where references are trained. With a
+    store that other machines see, nothing is brought here: the folder names the cohort, and every step reads what it
+    needs where it is published.
 
     Args:
         plan: the run's resolved configuration: where the cohort is, and the exposed fractions and attacker seeds.
@@ -48,6 +51,8 @@ def pull_cohort(*, plan: Path, cohort: Path, resolved: str = "", store: SharedSt
         deliver(local_path(location), cohort)
         return _described(source)
     rows = audited_rows(source.opened(), fraction=max(attack.fractions), seeds=attack.seeds, members=attack.members)
+    if run.recipes:
+        rows = np.arange(len(source.manifest))
     if is_shared(store):
         write_place(cohort, source)
         return _described(source)

@@ -15,6 +15,7 @@ _LIBRARIES = ("jax", "jaxlib", "keras", "numpy", "scikit-learn", "scipy", "tenso
 _CODE_OF_KIND = {
     "cohort": ("core", "cohorts"),
     "target": ("core", "cohorts", "models", "privacy", "targets", "training"),
+    "reference": ("core", "cohorts", "models", "privacy", "training"),
     "scores": ("core", "cohorts", "models", "targets", "attacks"),
     "audit": ("core", "auditing"),
     "report": ("core", "reporting"),

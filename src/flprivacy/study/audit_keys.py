@@ -27,6 +27,7 @@ def audit_key(*, target: str, cohort_digest: str, target_digest: str, architectu
         and config.architecture == architecture
         and (architecture != CUSTOM or name == own_baseline(target))
     )
+    references = study.membership.of(target)
     return digest_json(
         {
             "cohort": cohort_digest,
@@ -36,6 +37,7 @@ def audit_key(*, target: str, cohort_digest: str, target_digest: str, architectu
             "protocol": study.protocol,
             "baselines": baselines,
         }
+        | ({"references": references} if references else {})
     )
 
 

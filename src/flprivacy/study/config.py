@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from flprivacy.attacks.config import AttackConfig
+from flprivacy.attacks.membership.config import MembershipConfig
 from flprivacy.auditing.config import AuditConfig
 from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.core.checks import check
@@ -43,6 +44,7 @@ class StudyConfig:
     # name -> how it is trained; an ``untrained`` one is the baseline of its architecture
     targets: dict[str, TargetConfig]
     attack: AttackConfig = field(default_factory=AttackConfig)  # the grid of attribute attacks
+    membership: MembershipConfig = field(default_factory=MembershipConfig)  # reference models of attacks on membership
     audit: AuditConfig = field(default_factory=AuditConfig)  # intervals and policy
 
     def __post_init__(self) -> None:

@@ -28,6 +28,9 @@ class Plan(JsonRecord):
     cohort: str = ""  # folder or URI of the given cohort, empty where one is made
     # name -> folder or URI of each given target, with facts about it
     sources: dict[str, str] = field(default_factory=dict)
+    # name -> how each given target was trained of which references are asked for, and why others have none
+    recipes: dict[str, TargetConfig] = field(default_factory=dict)
+    lacking_recipes: dict[str, str] = field(default_factory=dict)
 
 
 def check_can_work(study: StudyConfig, *, preset: str, trains: bool) -> None:
@@ -93,7 +96,10 @@ def given_study(base: StudyConfig, architectures: Mapping[str, str], targets: Ma
         for name, config in base.targets.items()
         if config.topology == PRETRAINED and config.architecture in architectures.values()
     }
-    return replace(base, cohort=None, targets={**found, **pretrained})
+    # What a preset says of targets that it trains itself is not meant for a given one of the same name.
+    asked = {name: n for name, n in base.membership.references_of.items() if name not in base.targets}
+    membership = replace(base.membership, references_of=asked)
+    return replace(base, cohort=None, targets={**found, **pretrained}, membership=membership)
 
 
 def own_baseline(name: str) -> str:

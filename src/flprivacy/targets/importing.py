@@ -37,7 +37,15 @@ from flprivacy.targets.folder import read_target
 
 MODEL, OURS = "model", "flprivacy"
 _MOST_LEFT_OVER = 1000
-_STATED = ("topology", "partition", "epsilon", "delta", "synthetic_share", "n_train")  # by its owner, not known here
+_STATED = (
+    "topology",
+    "partition",
+    "epsilon",
+    "delta",
+    "synthetic_share",
+    "n_train",
+    "training",
+)  # by its owner, not known here
 
 
 def import_checkpoint(source: TargetSource, file: Path, *, name: str, out: Path) -> TargetRecord:

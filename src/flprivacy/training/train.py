@@ -1,6 +1,7 @@
 """Train one target: from configuration and cohort to a published target folder."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -40,6 +41,23 @@ TRAINERS: dict[str, Callable[[Run], list[TrainedModel]]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """What a training run ends in.
+
+    Attributes:
+        run: the run.
+        models: that it trained.
+        target: the network to put their weights into.
+        canaries: that were among the training data; None for none.
+    """
+
+    run: Run
+    models: list[TrainedModel]
+    target: TargetModel
+    canaries: Canaries | None
+
+
 def train_target(
     name: str,
     config: TargetConfig,
@@ -74,6 +92,23 @@ def train_target(
             that cannot be trained privately, or a damaged checkpoint. Nothing is published.
         StorageError: ``work`` or ``out`` is not writable.
     """
+    trained = train_models(
+        name, config, cohort, protocol=protocol, work=work, method=method, private_method=private_method
+    )
+    return publish_target(trained.run, trained.models, trained.target, out, trained.canaries)
+
+
+def train_models(
+    name: str,
+    config: TargetConfig,
+    cohort: Cohort,
+    *,
+    protocol: str,
+    work: Path,
+    method: Method = ADAM,
+    private_method: Callable[[PrivateRun, GradientCanaries | None], Method] = dp_sgd,
+) -> Trained:
+    """Train a target's models and publish nothing; arguments and errors are those of :func:`train_target`."""
     check(protocol in PROTOCOLS, "protocol", protocol, f"must be one of {', '.join(PROTOCOLS)}")
     if config.topology != "untrained" and not len(cohort.rows(TRAIN)):
         raise TrainingError(f"{cohort.folder}: no scan in split 'train'; split the patients again")
@@ -102,7 +137,7 @@ def train_target(
         members=canaries.members if canaries else None,
         canaries=canaries.gradient if canaries else None,
     )
-    return publish_target(run, TRAINERS[config.topology](run), target, out, canaries)
+    return Trained(run=run, models=TRAINERS[config.topology](run), target=target, canaries=canaries)
 
 
 def _private_run(

@@ -139,13 +139,13 @@ def population_scores(signals: FloatArray, classes: IntArray, members: BoolArray
         members: (scan,) bool.
         patients: (scan,) pseudonyms.
     """
-    names, index = np.unique(patients, return_inverse=True)
-    half = (np.random.default_rng([_FOLD_STREAM]).permutation(len(names)) % 2)[index]
+    half = halves_of_patients(patients)
     scores = np.empty(len(signals))
     for own in (0, 1):
         mine, others = half == own, (half != own) & ~members
         if not others.any():
-            raise AttackError(f"{len(names)} patient(s) are too few for a population of non-members; give more")
+            n = len(np.unique(patients))
+            raise AttackError(f"{n} patient(s) are too few for a population of non-members; give more")
         counts = np.bincount(classes[others], minlength=int(classes.max()) + 1)
         for common in (True, False):
             asked = mine & ((counts[classes] >= _LEAST_POPULATION) == common)
@@ -153,3 +153,10 @@ def population_scores(signals: FloatArray, classes: IntArray, members: BoolArray
                 groups = {"groups": classes[asked], "population_groups": classes[others]} if common else {}
                 scores[asked] = membership_population(signals[asked], signals[others], **groups)
     return scores
+
+
+def halves_of_patients(patients: StrArray) -> IntArray:
+    """Return (scan,) 0 or 1: which half of the patients, cut in two by chance, a scan's is in."""
+    names, index = np.unique(patients, return_inverse=True)
+    halves: IntArray = (np.random.default_rng([_FOLD_STREAM]).permutation(len(names)) % 2)[index]
+    return halves

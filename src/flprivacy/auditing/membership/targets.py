@@ -14,7 +14,7 @@ from flprivacy.core.membership import LEVELS, PATIENT, AttackExposure, ExposedMe
 from flprivacy.core.membership_scores import SPLIT, MembershipScores
 
 # Above which the attacker calls a scan a member: at an estimated false positive rate of 5%.
-_OWN_THRESHOLDS = {"population": 0.95}
+_OWN_THRESHOLDS = {"population": 0.95, "RMIA": 0.95, "calibrated loss": 0.0, "BaVarIA": 0.0, "LiRA": 0.0}
 _DELTA = 1e-5
 _BY_SPLIT = "nobody stated who was trained on: the cohort's training split is taken for the members"
 _NO_REFERENCES = (
@@ -116,7 +116,7 @@ def _finding(
         level=level,
         groups={"site": table.sites} if level == PATIENT else {"site": table.sites, "class": table.classes},
         names=table.scan_ids,
-        own_thresholds=_OWN_THRESHOLDS,
+        own_thresholds={name: value for name, value in _OWN_THRESHOLDS.items() if name in table.scores},
         delta=claim.delta if claim else _DELTA,
         claimed_epsilon=claim.epsilon if claim else None,
         config=MembershipAudit(
@@ -148,5 +148,15 @@ def _of_result(table: MembershipScores, level: str, claim: Claim | None, result:
         epsilon_lower=result.epsilon.epsilon_lower,
         epsilon_claimed=claim.epsilon if claim else None,
         delta=result.epsilon.delta,
-        caveats=(*broken, *result.caveats, *([_BY_SPLIT] if table.members_from == SPLIT else []), _NO_REFERENCES),
+        references=table.references,
+        caveats=(*broken, *result.caveats, *([_BY_SPLIT] if table.members_from == SPLIT else []), *_missed(table)),
     )
+
+
+def _missed(table: MembershipScores) -> list[str]:
+    """Return what a target without references is not asked, in a sentence."""
+    if table.references:
+        return []
+    return [
+        f"{_NO_REFERENCES}; none were trained: {table.why_no_references}" if table.why_no_references else _NO_REFERENCES
+    ]

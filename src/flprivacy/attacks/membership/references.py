@@ -1,0 +1,126 @@
+"""Membership attacks on a target with its reference models, from the tables that are left of them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.attacks.membership.bavaria import membership_bavaria
+from flprivacy.attacks.membership.calibrated import membership_calibrated_loss
+from flprivacy.attacks.membership.lira import membership_lira
+from flprivacy.attacks.membership.rmia import RmiaConfig, membership_rmia
+from flprivacy.attacks.membership.signals import membership_signal
+from flprivacy.attacks.membership.target import halves_of_patients
+from flprivacy.core.cohort import Cohort
+from flprivacy.core.errors import AttackError
+from flprivacy.core.membership_scores import MembershipScores
+from flprivacy.core.reference_scores import ReferenceScores
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+_LEAST_OF_A_KIND = 2  # references with a scan, and without it, from which LiRA learns how they vary
+
+
+def attack_with_references(
+    found: MembershipScores, cohort: Cohort, references: Sequence[ReferenceScores], *, recipe: str
+) -> MembershipScores:
+    """Score the scans of a target's table by what its references answer for them, beside the scores that are there.
+
+    Of references of several models (siloed ones) each scan is asked of the one that the target is asked of. Where
+    every scan has references that were trained on it, attacks are online, else offline. LiRA needs two of a kind.
+
+    Args:
+        found: the attacks without references, of a target that was attacked.
+        cohort: that the scans come from.
+        references: of the target, at least one.
+        recipe: digest of how the target was trained.
+
+    Returns:
+        The table with more scores and with the number of references.
+
+    Raises:
+        AttackError: references of another recipe, cohort or set of models, one twice, or too few for a scan.
+    """
+    _check_fit(found, cohort, references, recipe)
+    rows = _rows(found, cohort)
+    labels = cohort.manifest["label"].to_numpy(dtype=np.int64)[rows]
+    numbers = {name: number for number, name in enumerate(references[0].models)}
+    asked = np.array([numbers[str(name)] for name in found.models], dtype=np.int64)
+    signals = np.stack(
+        [membership_signal(one.probabilities[asked, rows], labels, kind="probabilities") for one in references]
+    )
+    trained_on = np.stack([one.trained_on[asked, rows] for one in references])
+    more = {
+        "calibrated loss": membership_calibrated_loss(found.signals, signals, trained_on),
+        **_by_counts(found, signals, trained_on),
+    }
+    return replace(found, references=len(references), scores=found.scores | more)
+
+
+def _by_counts(found: MembershipScores, signals: FloatArray, trained_on: BoolArray) -> dict[str, FloatArray]:
+    """Return the scores of the attacks that need some number of references of either kind for every scan."""
+    inside, outside = (int(kind.sum(axis=0).min()) for kind in (trained_on, ~trained_on))
+    online = inside > 0
+    mode = "online" if online else "offline"
+    scores = {"RMIA": _rmia(found, signals, trained_on, mode)}
+    if trained_on.any():
+        scores["BaVarIA"] = membership_bavaria(found.signals, signals, trained_on, mode=mode)
+    if min(inside, outside) >= _LEAST_OF_A_KIND:
+        scores["LiRA"] = membership_lira(found.signals, signals, trained_on)
+    if outside >= _LEAST_OF_A_KIND:
+        scores["LiRA offline"] = membership_lira(found.signals, signals, trained_on, mode="offline")
+    return scores
+
+
+def _rmia(found: MembershipScores, signals: FloatArray, trained_on: BoolArray, mode: str) -> FloatArray:
+    """Compare every scan with the non-members of the other half of the patients, as the population attack does."""
+    half = halves_of_patients(found.patient_ids)
+    scores = np.empty(len(half))
+    for own in (0, 1):
+        mine, others = half == own, (half != own) & ~found.members
+        scores[mine] = membership_rmia(
+            found.signals[mine],
+            signals[:, mine],
+            trained_on[:, mine],
+            found.signals[others],
+            signals[:, others],
+            trained_on[:, others],
+            config=RmiaConfig(mode=mode),
+        )
+    return scores
+
+
+def _rows(found: MembershipScores, cohort: Cohort) -> IntArray:
+    """Return (scan,) rows of the cohort."""
+    row_of = {scan: row for row, scan in enumerate(cohort.manifest["scan_id"].astype(str))}
+    lacking = sum(str(scan) not in row_of for scan in found.scan_ids)
+    if lacking:
+        raise AttackError(
+            f"target {found.target!r}: {lacking} of its scans are not in cohort {cohort.meta.name!r}; give the cohort "
+            "that its membership was attacked with"
+        )
+    return np.array([row_of[str(scan)] for scan in found.scan_ids], dtype=np.int64)
+
+
+def _check_fit(found: MembershipScores, cohort: Cohort, references: Sequence[ReferenceScores], recipe: str) -> None:
+    again = "run the step train_reference again"
+    for one in references:
+        where = f"target {found.target!r}: reference {one.index}"
+        if one.cohort_digest != cohort.meta.digest:
+            raise AttackError(f"{where} was trained on another cohort ({one.cohort_digest[:12]}); {again}")
+        if one.recipe != recipe:
+            raise AttackError(f"{where} was trained by another recipe ({one.recipe[:12]}) than the target; {again}")
+        if set(found.models.tolist()) - set(one.models):
+            models = (
+                f"{', '.join(sorted(set(one.models)))[:200]}, the target {', '.join(sorted(set(found.models)))[:200]}"
+            )
+            raise AttackError(f"{where} has models {models}; state the recipe that the target was trained with")
+        shape = (len(one.models), len(cohort.manifest), len(cohort.meta.class_names))
+        if one.probabilities.shape != shape or one.trained_on.shape != shape[:2]:
+            raise AttackError(f"{where} has answers of shape {one.probabilities.shape}, not {shape}; {again}")
+    indices = [one.index for one in references]
+    if len(set(indices)) < len(indices):
+        raise AttackError(f"target {found.target!r}: a reference is given twice; {again}")

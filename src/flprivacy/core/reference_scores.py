@@ -1,0 +1,71 @@
+"""What one reference model answers for every scan of a cohort: the small table that is left of its training."""
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.core.artifacts import REFERENCE_FILE
+from flprivacy.core.errors import AttackError
+from flprivacy.core.publish import publish_file
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReferenceScores:
+    """Answers of a reference: of models that were trained as a target's, on a random half of the patients.
+
+    Whoever holds it knows who was trained on, so it belongs to the auditors, like a target's private part.
+
+    Attributes:
+        recipe: digest of how it was trained (:func:`flprivacy.training.recipe.recipe_digest`).
+        cohort_digest: of the cohort whose patients were drawn from.
+        index: its number; two that follow each other, an even one first, were trained on complementary halves.
+        models: names of its models, as the target's.
+        probabilities: (model, scan, class) for every row of the cohort, held-out scans too.
+        trained_on: (model, scan) bool.
+    """
+
+    recipe: str
+    cohort_digest: str
+    index: int
+    models: tuple[str, ...]
+    probabilities: npt.NDArray[np.float32]
+    trained_on: npt.NDArray[np.bool_]
+
+    def write(self, folder: Path) -> None:
+        """Write them into a folder."""
+        facts = {"recipe": self.recipe, "cohort_digest": self.cohort_digest, "index": self.index, "models": self.models}
+        with publish_file(folder / REFERENCE_FILE) as partial, partial.open("wb") as stream:
+            np.savez_compressed(
+                stream,
+                facts=np.array(json.dumps(facts)),
+                probabilities=self.probabilities,
+                trained_on=self.trained_on,
+            )
+
+    @classmethod
+    def read(cls, folder: Path) -> "ReferenceScores":
+        """Read what :meth:`write` wrote.
+
+        Raises:
+            AttackError: the file is missing or damaged.
+        """
+        path = folder / REFERENCE_FILE
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                facts = json.loads(str(archive["facts"]))
+                return cls(
+                    recipe=facts["recipe"],
+                    cohort_digest=facts["cohort_digest"],
+                    index=int(facts["index"]),
+                    models=tuple(facts["models"]),
+                    probabilities=archive["probabilities"],
+                    trained_on=archive["trained_on"],
+                )
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise AttackError(
+                f"{path}: no answers of a reference model ({error}); run the step train_reference again"
+            ) from error

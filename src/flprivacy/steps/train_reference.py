@@ -1,0 +1,62 @@
+"""Step ``train_reference``: train one reference model of a target, and keep what it answers."""
+
+from pathlib import Path
+
+import numpy as np
+
+from flprivacy.cohorts.metadata import read_meta
+from flprivacy.cohorts.placed import open_rows
+from flprivacy.core.errors import ConfigError
+from flprivacy.core.publish import publish_folder
+from flprivacy.core.tensorflow_environment import import_keras
+from flprivacy.storage.artifact_store import deliver
+from flprivacy.storage.places import open_store
+from flprivacy.study.plan import Plan
+from flprivacy.study.references import NO_TARGET, recipe_of
+from flprivacy.training.recipe import recipe_digest
+
+
+def train_reference(
+    *, plan: Path, cohort: Path, target_name: str, index: int, store: str, reference: Path, attempt: int = 1
+) -> None:
+    """Train one reference of a target's recipe on a random half of the patients, and ask it for every scan.
+
+    Its answers are kept in the store by recipe, cohort and index, and its weights are not: more references train
+    only the ones that are new, targets that differ in their seed share theirs, and a changed recipe or cohort meets
+    none of another. Training saves a checkpoint in the store after each epoch or round, and resumes from it.
+
+    Args:
+        cohort: the cohort that the target was trained on, with all volumes.
+        target_name: name of the target in the plan; empty: train nothing.
+        index: number of the reference, from 0.
+        reference: folder to write: what it answers for every scan, and which scans it was trained on. It belongs to
+            the auditors.
+
+    Raises:
+        ConfigError: no reference of that target is planned.
+        TrainingError: it cannot be trained on half of the patients.
+    """
+    del attempt  # part of the task's key on a cluster; it changes no result
+    run = Plan.read(plan)
+    if target_name == NO_TARGET:
+        with publish_folder(reference):
+            return
+    config = recipe_of(run, target_name)
+    if config is None:
+        raise ConfigError(f"target {target_name!r}: the plan asks for no references of it")
+    protocol = run.study.protocol
+    inputs = {
+        "recipe": recipe_digest(config),
+        "cohort": read_meta(cohort).digest,
+        "protocol": protocol,
+        "index": index,
+    }
+
+    def make(work: Path, folder: Path) -> None:
+        import_keras()
+        from flprivacy.training.references import train_reference as train  # imports Keras: only when there is work
+
+        opened = open_rows(cohort, lambda found: np.arange(len(found.manifest)))
+        train(config, opened, protocol=protocol, index=index, work=work).write(folder)
+
+    deliver(open_store(store).build("reference", inputs, make), reference)
