@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from flprivacy.cohorts.format import open_cohort
 from flprivacy.core.audit import Audit
-from tests.whole_runs.commands import STUDY, events, flprivacy, kill_when
+from pipelines.compile import COMPILED
+from tests.services.artifact_bucket import ArtifactBucket, traces
+from tests.whole_runs.commands import STUDY, TINY, events, flprivacy, kill_when
 
 _CHANGES = ("targets.siloed=null", "targets.federated=null", "attack.attributes=[site]", "attack.accesses=[features]")
 _PAIR = (*STUDY, *(word for change in _CHANGES for word in ("--set", change)))
@@ -56,3 +59,28 @@ def test_one_failed_target_does_not_lose_the_others(home: Path) -> None:
     assert [f.target for f in audit.failures] == ["broken"]
     assert (audit.metrics, audit.verdicts) == (before.metrics, before.verdicts)
     assert "broken was not audited" in (home / "reports" / "tiny" / "report.html").read_text()
+
+
+def test_a_study_on_a_backend_leaves_nothing_of_a_patient_in_its_bucket(home: Path, tmp_path: Path) -> None:
+    """The same study, from the same store, so that nothing is computed again: what steps pass on is looked at."""
+    overrides: dict[str, Any] = {"targets": {"siloed": None, "federated": None}, "attack": {"batch_size": 24}}
+    overrides["attack"] |= {"attributes": ["site"], "accesses": ["features"]}
+    bucket = ArtifactBucket.make(tmp_path, MLFLOW_TRACKING_URI=f"sqlite:///{home / 'mlflow.db'}")
+    kept = {path for kind in ("target", "scores") for path in (home / "store" / kind).iterdir()}
+    given = {"preset": str(TINY), "overrides": overrides, "store": f"file://{home / 'store'}", "gpu_count": "0"}
+    outputs = bucket.run(COMPILED / "study.yaml", given)
+    assert {path for kind in ("target", "scores") for path in (home / "store" / kind).iterdir()} == kept
+    (audit,) = outputs.artifacts["audit"]
+    found = Audit.read(bucket.path(audit["uri"]) / "audit.json")
+    before = Audit.read(home / "undisturbed.json")
+    assert (found.metrics, found.membership) == (before.metrics, before.membership)
+
+    (cohort,) = (open_cohort(path) for path in (home / "store" / "cohort").iterdir())
+    assert bucket.strange(but=["make-cohort"]) == set()
+    assert bucket.holders(traces(cohort), but=["make-cohort"]) == set()
+    assert bucket.holders(traces(cohort))  # made-up patients, who may be looked for
+    lists = [json.loads(path.read_text()) for path in (home / "store" / "target").glob("*/private/members.json")]
+    members = {name.encode() for models in lists for names in models.values() for name in names}
+    assert len(members) > 20
+    assert bucket.holders(members) == set()
+    assert audit["metadata"]["kept_in"] == given["store"]
