@@ -154,6 +154,18 @@ def test_patients_data_without_a_store_are_refused_where_they_begin(
     assert bucket.names("pull/cohort") == [REFERENCE_FILE]
 
 
+def test_an_empty_folder_arrives_though_an_object_store_has_none(bucket: Bucket) -> None:
+    def empty(*, store: str, scores: Path) -> None:
+        scores.mkdir()
+
+    def look(*, scores: Path) -> int:
+        return len(list(scores.iterdir()))
+
+    bucket.run(empty, {}, ["scores"], store=bucket.store)
+    assert bucket.names("empty/scores") == [REFERENCE_FILE]
+    assert bucket.run(look, {"scores": "s3://kfp/empty/scores"}, [])["parameterValues"] == {"Output": 0}
+
+
 def test_made_up_data_need_no_store(bucket: Bucket) -> None:
     bucket.run(score, {}, ["scores"], store="")
     assert bucket.names("score/scores") == ["audit.json", "inner", "inner/table", "target.json"]

@@ -149,7 +149,7 @@ class Passing:
         with publish_folder(self.outputs[name]) as partial:
             for one in OPEN_FILES & set(names):
                 shutil.copy2(folder / one, partial / one)
-            if parts:
+            if parts or not names:  # an object store has no empty folders
                 Reference(store=location, parts=tuple(part for part, _ in parts)).write(partial / REFERENCE_FILE)
         if parts:
             size = sum((folder / one).stat().st_size for one in hidden)
