@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 _INPUT = re.compile(r"\{\{\$\.inputs\.parameters\['([^']+)'\]\}\}")
+_SELECTOR = re.compile(r"parseJson\(string_value\)\[\"(\w+)\"\]")
 _CONDITION = re.compile(r"(?P<not>!\()?inputs\.parameter_values\['(?P<name>[^']+)'\] == '(?P<value>[^']*)'\)?")
 
 
@@ -99,16 +100,18 @@ class _Dag:
         items = iterator["items"]
         found = given.parameters[items["inputParameter"]] if "inputParameter" in items else json.loads(items["raw"])
         parts = []
-        for item in found:
+        for number, item in enumerate(found):
             within = Values(parameters=given.parameters | {iterator["itemInput"]: item}, artifacts=given.artifacts)
-            parts.append(replace(self, path=f"{self.path}{item}/").run(component, within))
+            parts.append(
+                replace(self, path=f"{self.path}{item if isinstance(item, str) else number}/").run(component, within)
+            )
         return _collected(parts)
 
     def _given(self, task: Mapping[str, Any], inputs: Values, done: Mapping[str, Values]) -> Values:
         wanted = task.get("inputs", {})
         given = Values()
         for name, source in wanted.get("parameters", {}).items():
-            (kind, value) = next((k, v) for k, v in source.items())
+            (kind, value) = next((k, v) for k, v in source.items() if k != "parameterExpressionSelector")
             if kind == "componentInputParameter":
                 if value in inputs.parameters:
                     given.parameters[name] = inputs.parameters[value]
@@ -117,6 +120,10 @@ class _Dag:
             else:
                 assert kind == "runtimeValue", f"{name}: {kind} is not understood here"
                 given.parameters[name] = value["constant"]
+            if "parameterExpressionSelector" in source:
+                selected = _SELECTOR.fullmatch(source["parameterExpressionSelector"])
+                assert selected, f"{name}: {source} is not understood here"
+                given.parameters[name] = given.parameters[name][selected[1]]
         for name, value in given.parameters.items():
             given.parameters[name] = self._filled(value, given.parameters)
         for name, source in wanted.get("artifacts", {}).items():

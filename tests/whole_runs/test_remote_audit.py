@@ -192,12 +192,12 @@ def test_on_a_backend_scans_go_from_their_store_to_the_steps_that_need_them_and_
     assert bucket.holders(traces(cohort)) == set()
     exposed = [exposed_rows(cohort, fraction=0.3, seed=seed) for seed in (0, 1)]
     tested = cohort.rows("test")
-    needed = {"attack": len(np.unique(np.concatenate([*exposed, tested]))), "train": len(tested)}
+    attacks = ("attack-baselines", "attack-attributes", "attack-attributes-2")
+    needed = dict.fromkeys(attacks, len(np.unique(np.concatenate([*exposed, tested])))) | {"train-target": len(tested)}
     volume, heads = int(np.prod(cohort.meta.shape)), HEAD_BYTES * len(cohort.meta.site_names)
     for step, moved in bucket.grown.items():
-        kind = next((k for k in needed if f"{k}-" in step and "membership" not in step), "")
-        wanted = needed.get(kind, 0) * volume
-        assert wanted <= moved <= 1.05 * wanted + (heads if kind else 0), step
+        wanted = needed.get(step.rpartition("/")[2], 0) * volume
+        assert wanted <= moved <= 1.05 * wanted + (heads if wanted else 0), step
     assert sum(moved > 0 for moved in bucket.grown.values()) == 4  # pixels, fresh weights, and attacks on two targets
     again = bucket.run(COMPILED / "re_audit.yaml", given | {"fail_on_worse": True})
     assert again.artifacts == {}
