@@ -20,7 +20,8 @@ from pipelines.given_targets import attacked, exposed, with_references
     pipeline_config=KEPT,
 )
 @described(
-    preset="demo (minutes on a laptop), paper (the reference study's scale, needs a GPU), or the path of a YAML file.",
+    preset="quick (seconds, for first steps), demo (minutes on a laptop), membership (reference models, longer), "
+    "paper (the reference study's scale, needs a GPU), or the path of a YAML file.",
     overrides='Fields of the configuration to replace, as JSON, for example {"cohort": {"scans": 400}}.',
 )
 @on_nodes

@@ -64,7 +64,7 @@ def gaussian(stream: str, seed: int, key: Sequence[int], size: int) -> FloatArra
 
     def fill(number: int) -> None:
         rng, part = generator(stream, seed, (*key, number)), noise[blocks[number]]
-        draw = np.empty_like(part)  # one buffer: new memory for every draw takes as long as drawing
+        draw = np.empty_like(part)
         for _ in range(_DRAWS):
             part += rng.standard_normal(out=draw)
         part /= math.sqrt(_DRAWS)
