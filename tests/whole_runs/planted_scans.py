@@ -90,7 +90,7 @@ def _write_series(folder: Path, number: int, everywhere: Dataset) -> dict[str, o
         _SCAN, uid=f"{UIDS}.{number}", study=f"{UIDS}8.{number}", patient=patient(number), name=f"{SECRET}^N"
     )
     folder.mkdir(parents=True)
-    hu = scan.hu() + 20.0 * number
+    hu = scan.hu() + 5.0 * number
     for place in range(SLICES):
         dataset = dicom_scans.slice_dataset(scan, place, hu)
         if place == number % SLICES and number % 4 == 1:  # thousands of tags, in every fourth scan: they take time
