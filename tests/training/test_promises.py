@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_training import SHAPE, TINY, tiny_manifest
+from tiny_training import GROUPED, SHAPE, TINY, tiny_manifest
 
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.target import TARGET_FILE
@@ -26,8 +26,9 @@ LAST = "patient-9"
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Register the tiny network, which has a random layer."""
+    """Register the tiny network, which has a random layer, and one whose scans go through it together."""
     monkeypatch.setitem(ARCHITECTURES, "tiny", TINY)
+    monkeypatch.setitem(ARCHITECTURES, "grouped", GROUPED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +120,7 @@ def write_cohort(folder: Path, manifest: pd.DataFrame) -> Cohort:
     return build_cohort(folder, manifest, meta, volumes)
 
 
-def private(unit: str, topology: str, partition: str = "natural") -> TargetConfig:
+def private(unit: str, topology: str, partition: str = "natural", architecture: str = "tiny") -> TargetConfig:
     """One noised step of plain gradient descent in which everybody takes part, so that it shows what one unit moves."""
     budget = PrivacyConfig(
         unit=unit,
@@ -133,7 +134,7 @@ def private(unit: str, topology: str, partition: str = "natural") -> TargetConfi
     )
     return TargetConfig(
         topology=topology,
-        architecture="tiny",
+        architecture=architecture,
         partition=partition,
         epochs=1,
         rounds=1,
@@ -155,15 +156,15 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("architecture", "seed"), [*(("tiny", seed) for seed in range(4)), ("grouped", 4)])
 @pytest.mark.parametrize(("unit", "topology", "partition"), CASES)
 def test_what_is_published_differs_in_noised_quantities_alone_and_by_no_more_than_one_unit_may_move(
-    unit: str, topology: str, partition: str, seed: int, tmp_path: Path
+    unit: str, topology: str, partition: str, architecture: str, seed: int, tmp_path: Path
 ) -> None:
     """Neighbours: random cohorts with and without any one unit, the noise held fixed."""
     rng = np.random.default_rng([seed, *map(ord, unit + topology + partition)])
     manifest = random_manifest(int(rng.integers(2**31)))
-    config = private(unit, topology, partition)
+    config = private(unit, topology, partition, architecture)
     whole = write_cohort(tmp_path / "whole", manifest)
     without = write_cohort(tmp_path / "without", without_one(manifest, unit, rng))
     one, other = published(whole, config, tmp_path / "one"), published(without, config, tmp_path / "other")

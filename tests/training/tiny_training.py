@@ -77,6 +77,18 @@ def _tiny_trunk(shape: tuple[int, int, int]) -> keras.Model:
 TINY = Architecture((8, 32, 40), _tiny_trunk, linear_head)
 """Softmax regression on averages, with a random layer, as a registered architecture would be: built in no time."""
 
+
+def _grouped_trunk(shape: tuple[int, int, int]) -> keras.Model:
+    scan = scan_input(shape)
+    x = keras.layers.AveragePooling3D((2, 4, 4))(scan)
+    x = keras.layers.Conv3D(2, 3, padding="same", name="conv")(x)
+    return trunk_model(scan, keras.layers.Flatten()(keras.layers.GroupNormalization(1, name="norm")(x)))
+
+
+GROUPED = Architecture((8, 32, 40), _grouped_trunk, linear_head)
+"""Of layers whose scans go through it together in private training: a convolution, a normalisation, a dense head."""
+
+
 SGD = Method(
     name="sgd",
     compile=lambda model, config: compile_step(model, keras.optimizers.SGD(config.learning_rate)),
