@@ -3,7 +3,8 @@
 Usage: python -m pipelines.compile [--check | --into FOLDER]
 
 With FLPRIVACY_QUEUES=1 in the environment the pods ask Kueue's queues for admission; with FLPRIVACY_CACHE_CLAIM=NAME they
-mount that PersistentVolumeClaim as the cache that they share. Such pipelines go into a folder of their own, which FLPRIVACY_PIPELINES then names to ``flprivacy submit``.
+mount that PersistentVolumeClaim as the cache that they share. Such pipelines go into a folder of their own, which
+FLPRIVACY_PIPELINES then names to ``flprivacy submit``.
 """
 
 import os

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flprivacy.cluster.fit.looked_at import FITS, MEND, NOTE, Asked, Check, Kubernetes, Line
+from flprivacy.cluster.fit.looked_at import FITS, MEND, NOTE, Asked, Check, Kubernetes, Line, containers, variable
 
 _VERSION = re.compile(r":v?(\d+)\.(\d+)")
 _SUPPORTED = (2, 17)
@@ -127,7 +127,7 @@ def _images(_: Kubernetes, asked: Asked) -> Iterator[Line]:
 
 
 def _retries(kubernetes: Kubernetes, asked: Asked) -> Iterator[Line]:
-    patch = _variable(_deployment(kubernetes, asked, "ml-pipeline"), "COMPILED_PIPELINE_SPEC_PATCH")
+    patch = variable(_deployment(kubernetes, asked, "ml-pipeline"), "COMPILED_PIPELINE_SPEC_PATCH")
     if '"Always"' in patch:
         text = "COMPILED_PIPELINE_SPEC_PATCH tries everything again: attempts multiply, verdicts are repeated, too"
         yield Line("retries", NOTE, f"{text} (docs/operations.md, 'Which failures are tried again')")
@@ -160,14 +160,14 @@ def _plugin(kubernetes: Kubernetes, asked: Asked) -> Iterator[Line]:
 
 def _kept(kubernetes: Kubernetes, asked: Asked) -> Iterator[Line]:
     agent = _deployment(kubernetes, asked, "ml-pipeline-persistenceagent")
-    seconds = _variable(agent, "TTL_SECONDS_AFTER_WORKFLOW_FINISH") or str(_DAY)
+    seconds = variable(agent, "TTL_SECONDS_AFTER_WORKFLOW_FINISH") or str(_DAY)
     if not seconds.isdigit() or int(seconds) < _KEPT_DAYS * _DAY:
         hours = f"{int(seconds) / 3600:g} h" if seconds.isdigit() else repr(seconds)
         text = (
             f"{hours} after its end a run's pods and their causes of failure are gone, whatever the pipeline asks for"
         )
-        variable = "TTL_SECONDS_AFTER_WORKFLOW_FINISH of ml-pipeline-persistenceagent"
-        yield Line("time to live", NOTE, f"{text}; raise {variable}")
+        setting = "TTL_SECONDS_AFTER_WORKFLOW_FINISH of ml-pipeline-persistenceagent"
+        yield Line("time to live", NOTE, f"{text}; raise {setting}")
     else:
         yield Line("time to live", FITS, f"{int(seconds) / _DAY:g} days")
 
@@ -185,17 +185,8 @@ def _deployment(kubernetes: Kubernetes, asked: Asked, name: str) -> Mapping[str,
     return kubernetes.find("deployment", name, asked.kfp_namespace) or {}
 
 
-def _containers(deployment: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return list(deployment["spec"]["template"]["spec"]["containers"]) if deployment else []
-
-
 def _image(deployment: Mapping[str, Any]) -> str:
-    return next((str(one["image"]) for one in _containers(deployment)), "")
-
-
-def _variable(deployment: Mapping[str, Any], name: str) -> str:
-    variables = [one for container in _containers(deployment) for one in container.get("env", ())]
-    return next((str(one.get("value", "")) for one in variables if one["name"] == name), "")
+    return next((str(one["image"]) for one in containers(deployment)), "")
 
 
 CHECKS: dict[str, Check] = {

@@ -45,6 +45,17 @@ class Asked:
     audit_memory: str
 
 
+def containers(deployment: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the containers of a deployment; none of an empty one."""
+    return list(deployment["spec"]["template"]["spec"]["containers"]) if deployment else []
+
+
+def variable(deployment: Mapping[str, Any], name: str) -> str:
+    """Return an environment variable of a deployment's containers; empty if none has it."""
+    variables = [one for container in containers(deployment) for one in container.get("env", ())]
+    return next((str(one.get("value", "")) for one in variables if one["name"] == name), "")
+
+
 Check = Callable[[Kubernetes, Asked], Iterator[Line]]
 
 

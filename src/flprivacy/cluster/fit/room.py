@@ -1,29 +1,18 @@
 """Room for the steps: nodes with memory, cores and GPUs that they may use, and quotas that let them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from flprivacy.cluster.fit.looked_at import FITS, MEND, NOTE, Asked, Check, Kubernetes, Line
-from flprivacy.core.errors import ConfigError
+from kubernetes.utils.quantity import parse_quantity
+
+from flprivacy.cluster.fit.looked_at import FITS, MEND, NOTE, Asked, Check, Kubernetes, Line, variable
 
 _GPU = "nvidia.com/gpu"
 _POOL = "flprivacy.io/pool"
 _KEEP_OFF = ("NoSchedule", "NoExecute")
-_UNITS = {unit: Decimal(1024) ** power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi"), 1)}
-_UNITS |= {unit: Decimal(1000) ** power for power, unit in enumerate(("k", "M", "G", "T", "P"), 1)}
-_UNITS |= {"m": Decimal("0.001"), "": Decimal(1)}
+_GIB = 1 << 30
 _USER_NAMESPACES = (1, 33)  # version of a node from which pods may have user namespaces without being asked for
 Node = Mapping[str, Any]
-
-
-def quantity(text: str) -> Decimal:
-    """Return a quantity as Kubernetes writes it, such as ``16Gi`` or ``500m``; ConfigError for anything else."""
-    number = text.rstrip("kKMGTPim")
-    try:
-        return Decimal(number) * _UNITS[text[len(number) :]]
-    except (InvalidOperation, KeyError) as error:
-        raise ConfigError(f"{text!r} is no quantity; write it as Kubernetes does, such as 16Gi or 500m") from error
 
 
 def _cpu_nodes(kubernetes: Kubernetes, asked: Asked) -> Iterator[Line]:
@@ -44,7 +33,7 @@ def _cpu_nodes(kubernetes: Kubernetes, asked: Asked) -> Iterator[Line]:
 
 def _user_namespaces(kubernetes: Kubernetes, asked: Asked, nodes: Sequence[Node]) -> Iterator[Line]:
     server = kubernetes.find("deployment", "ml-pipeline", asked.kfp_namespace) or {}
-    if "'name': 'DEFAULT_SECURITY_CONTEXT_HOST_USERS', 'value': 'false'" not in str(server):
+    if variable(server, "DEFAULT_SECURITY_CONTEXT_HOST_USERS") != "false":
         return
     old = [node["metadata"]["name"] for node in nodes if _node_version(node) < _USER_NAMESPACES]
     if old:
@@ -66,7 +55,7 @@ def _gpu_nodes(kubernetes: Kubernetes, asked: Asked) -> Iterator[Line]:
             yield Line("GPU pool", MEND, f"no node that may train has {wanted}; {_largest(fitting)}. Ask for less")
         return
     chosen = [node for node in _ready(kubernetes) if _chosen(node, asked)]
-    cards = [node for node in chosen if quantity(node["status"]["allocatable"].get(_GPU, "0")) > 0]
+    cards = [node for node in chosen if parse_quantity(node["status"]["allocatable"].get(_GPU, "0")) > 0]
     if not cards:
         which = f" with labels {dict(asked.gpu_node_selector)}" if asked.gpu_node_selector else ""
         text = f"no node{which} has {_GPU} now: right if the pool grows from zero; else label and taint one"
@@ -84,7 +73,7 @@ def _with_cards(cards: Sequence[Node], asked: Asked) -> Line:
     enough = [
         node
         for node in open_to
-        if quantity(node["status"]["allocatable"][_GPU]) >= quantity(asked.gpu_count)
+        if parse_quantity(node["status"]["allocatable"][_GPU]) >= parse_quantity(asked.gpu_count)
         and _holds(node, asked.train_cpu, asked.train_memory)
     ]
     if not enough:
@@ -110,7 +99,7 @@ def _quotas(kubernetes: Kubernetes, asked: Asked) -> Iterator[Line]:
         hard = quota["spec"].get("hard", {})
         name = quota["metadata"]["name"]
         for resource in sorted(wanted.keys() & hard.keys()):
-            if quantity(hard[resource]) < quantity(wanted[resource]):
+            if parse_quantity(hard[resource]) < parse_quantity(wanted[resource]):
                 fits = False
                 text = f"{name} allows {resource} {hard[resource]}, one step asks for {wanted[resource]}"
                 yield Line("quotas", MEND, f"{text}; raise the quota or ask for less")
@@ -118,7 +107,7 @@ def _quotas(kubernetes: Kubernetes, asked: Asked) -> Iterator[Line]:
         for item in limits["spec"]["limits"]:
             most = item.get("max", {}) if item["type"] in ("Container", "Pod") else {}
             for resource, one in (("cpu", asked.train_cpu), ("memory", asked.train_memory)):
-                if resource in most and quantity(most[resource]) < quantity(one):
+                if resource in most and parse_quantity(most[resource]) < parse_quantity(one):
                     fits = False
                     text = f"{limits['metadata']['name']} allows {resource} {most[resource]}, a step asks for {one}"
                     yield Line("quotas", MEND, f"{text}; raise the limit or ask for less")
@@ -155,15 +144,16 @@ def _tolerates(toleration: Mapping[str, str], taint: Mapping[str, str]) -> bool:
 
 def _holds(node: Node, cores: str, memory: str) -> bool:
     has = node["status"]["allocatable"]
-    return quantity(has["cpu"]) >= quantity(cores) and quantity(has["memory"]) >= quantity(memory)
+    wanted = (("cpu", cores), ("memory", memory))
+    return all(bool(parse_quantity(has[name]) >= parse_quantity(one)) for name, one in wanted)
 
 
 def _largest(nodes: Sequence[Node]) -> str:
     if not nodes:
         return "none at all"
-    has = max((node["status"]["allocatable"] for node in nodes), key=lambda one: quantity(one["memory"]))
+    has = max((node["status"]["allocatable"] for node in nodes), key=lambda one: parse_quantity(one["memory"]))
     cards = f", {has[_GPU]} GPUs" if _GPU in has else ""
-    return f"{has['cpu']} cores, {quantity(has['memory']) / _UNITS['Gi']:.1f} GiB{cards}"
+    return f"{has['cpu']} cores, {parse_quantity(has['memory']) / _GIB:.1f} GiB{cards}"
 
 
 def _node_version(node: Node) -> tuple[int, int]:
