@@ -1,11 +1,14 @@
 """Damaged checkpoints: archives with a member changed, descriptions with a value changed; and how they are tried."""
 
 import io
+import json
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from file_mutations import memory_growth, mutations
 
 from flprivacy.core.errors import FlprivacyError
@@ -34,7 +37,7 @@ def fuzz(path: Path, damaged: Iterator[bytes], read: Callable[[Path], object]) -
     """Read damaged copies in a file's place; each is read, or refused in one line of bearable length."""
     outcomes: Counter[str] = Counter()
     texts: list[str] = []
-    before = set(path.parent.iterdir())
+    before = {*path.parent.iterdir(), path}
 
     def run() -> None:
         for content in damaged:
@@ -53,6 +56,17 @@ def fuzz(path: Path, damaged: Iterator[bytes], read: Callable[[Path], object]) -
         assert text.isprintable()
         assert len(text) < 1500
     return outcomes
+
+
+def with_nasty_value(description: bytes, place: Sequence[Any], rng: np.random.Generator) -> bytes:
+    """Return a JSON description with one of NASTY at a place."""
+    changed = json.loads(description)
+    *way, last = place
+    node = changed
+    for step in way:
+        node = node[step]
+    node[last] = NASTY[int(rng.integers(len(NASTY)))]
+    return json.dumps(changed).encode()
 
 
 def rezipped(data: bytes, member: str, count: int, seed: int) -> Iterator[bytes]:

@@ -1,41 +1,16 @@
 """Damaged ONNX files and arrays are read or refused with the project's own errors, in bounded memory and one line."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from file_mutations import memory_growth, mutations
+from checkpoint_mutations import fuzz
+from file_mutations import mutations
 
-from flprivacy.core.errors import FlprivacyError
 from flprivacy.models.graphs.files import read_graph
 from flprivacy.models.graphs.looking import look_at
 from flprivacy.models.graphs.tracing import Graph
 from flprivacy.targets.array_files import read_arrays
 from tests.onnx_networks import monai_resnet
-
-_MEMORY = 250 << 20
-
-
-def fuzz(path: Path, damaged: Iterator[bytes], read: Callable[[Path], object]) -> Counter[str]:
-    """Read damaged copies in a file's place; each is read, or refused in one line of bearable length."""
-    outcomes: Counter[str] = Counter()
-    texts: list[str] = []
-
-    def run() -> None:
-        for content in damaged:
-            path.write_bytes(content)
-            try:
-                read(path)
-                outcomes["read"] += 1
-            except FlprivacyError as error:
-                outcomes["refused"] += 1
-                texts.append(str(error))
-
-    assert memory_growth(run) < _MEMORY
-    assert outcomes["refused"] > 0
-    assert all(text.isprintable() and len(text) < 1500 for text in texts)
-    return outcomes
 
 
 def _network() -> bytes:

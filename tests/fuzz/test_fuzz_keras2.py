@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tf_keras
-from checkpoint_mutations import NASTY, fuzz, places, rezipped, with_member
+from checkpoint_mutations import fuzz, places, rezipped, with_member, with_nasty_value
 from file_mutations import SCALE
 from tf_keras import layers
 
@@ -58,14 +58,9 @@ def test_descriptions_with_other_values(tmp_path: Path, archive: bytes) -> None:
 
     def copies() -> Iterator[bytes]:
         for number in range(30 * SCALE):
-            description = json.loads(config)
             some = changed if number % 2 else known
-            *way, last = some[int(rng.integers(len(some)))]
-            node = description
-            for step in way:
-                node = node[step]
-            node[last] = NASTY[int(rng.integers(len(NASTY)))]
-            yield with_member(archive, "config.json", json.dumps(description).encode())
+            spoiled = with_nasty_value(config, some[int(rng.integers(len(some)))], rng)
+            yield with_member(archive, "config.json", spoiled)
 
     outcomes = fuzz(path, copies(), lambda file: load_custom(file, "embedding"))
     assert outcomes["read"] > 0

@@ -9,7 +9,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from checkpoint_mutations import NASTY, fuzz, places, rezipped, with_member
+from checkpoint_mutations import fuzz, places, rezipped, with_member, with_nasty_value
 from file_mutations import SCALE, mutations
 from keras import layers
 
@@ -119,13 +119,8 @@ def test_descriptions_with_other_values(tmp_path: Path, network: keras.Model) ->
 
     def copies() -> Iterator[bytes]:
         for _ in range(120 * SCALE):
-            changed = json.loads(description)
-            *way, last = found[int(rng.integers(len(found)))]
-            node = changed
-            for step in way:
-                node = node[step]
-            node[last] = NASTY[int(rng.integers(len(NASTY)))]
-            yield with_member(data, "config.json", json.dumps(changed).encode())
+            spoiled = with_nasty_value(description, found[int(rng.integers(len(found)))], rng)
+            yield with_member(data, "config.json", spoiled)
 
     outcomes = fuzz(path, copies(), lambda file: load_custom(file, "embedding"))
     assert outcomes["read"] > 0
