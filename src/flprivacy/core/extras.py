@@ -11,7 +11,7 @@ _LIBRARIES = {
     "onnx": ("onnxruntime", "onnx"),
     "storage": ("boto3", "botocore", "google", "google_crc32c", "requests"),
     "tracking": ("mlflow",),
-    "cluster": ("kfp", "kfp_server_api", "urllib3"),
+    "cluster": ("kfp", "kfp_server_api", "kubernetes", "urllib3"),
     "imaging": ("nibabel", "pydicom"),
     "report": ("jinja2", "matplotlib", "PIL"),
 }
