@@ -7,6 +7,7 @@
     ├── CohortError           a cohort folder is missing, damaged or contradicts itself
     ├── TargetError           a target's weights or target.json cannot be used
     ├── TrainingError         training cannot start or cannot go on
+    ├── GeneratorError        a generator of synthetic scans cannot be used
     ├── AttackError           an attack has nothing to learn from or nothing to score
     ├── AuditError            score tables cannot be turned into honest numbers
     ├── StorageError          a folder or object cannot be read or written
@@ -52,6 +53,10 @@ class TargetError(FlprivacyError):
 
 class TrainingError(FlprivacyError):
     """Training cannot start or cannot go on."""
+
+
+class GeneratorError(FlprivacyError):
+    """A generator's weights or its ``generator.json`` cannot be used."""
 
 
 class AttackError(FlprivacyError):

@@ -1,0 +1,21 @@
+"""Synthetic scans: a conditional 3D GAN, private on request, and what is made with it.
+
+.. code-block:: text
+
+    config         how a generator comes about
+    conditions     what a scan is generated for: site, disease class, sex, age band
+    networks       generator and discriminator
+    augmentation   the differentiable augmentation that both kinds of scans go through
+    losses         what the two networks minimise
+    draws          named random streams
+    train          train_generator: config + cohort -> generator folder
+    folder         the generator's folder: what may be published, and the private part that auditors keep
+    sample         scans from a generator's folder
+
+Only the discriminator sees real scans; it never leaves the private part (LOGAN, arXiv:1705.07663, asks it who was
+among them).
+"""
+
+from flprivacy.core.tensorflow_environment import prepare_tensorflow
+
+prepare_tensorflow()

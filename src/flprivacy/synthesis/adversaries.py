@@ -1,0 +1,107 @@
+"""Generator and discriminator of one run: built, updated, kept and carried on from."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.core.errors import ConfigError, TrainingError
+from flprivacy.models.initialisation import fresh_weights, undisturbed_random
+from flprivacy.synthesis.augmentation import Draws
+from flprivacy.synthesis.config import GeneratorConfig
+from flprivacy.synthesis.draws import DISCRIMINATOR, GENERATOR, weights_seed
+from flprivacy.synthesis.networks import NetworkSize, build_discriminator, build_generator
+
+Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[np.float32]
+
+_MOMENTUM = (0.0, 0.99)
+
+
+class Adversaries:
+    """The two networks with their compiled updates, reused by every client so that nothing is traced twice."""
+
+    def __init__(self, size: NetworkSize, config: GeneratorConfig) -> None:
+        """Build and compile.
+
+        Raises:
+            ConfigError: Keras's backend is another than TensorFlow.
+        """
+        if keras.backend.backend() != "tensorflow":
+            raise ConfigError(
+                f"Keras's backend is {keras.backend.backend()!r}; training a generator needs tensorflow: set "
+                "KERAS_BACKEND"
+            )
+        from flprivacy.synthesis.steps_tensorflow import Networks  # other backends do without it
+
+        with undisturbed_random():
+            self.generator, self.published = build_generator(size), build_generator(size)
+            self.discriminator = build_discriminator(size)
+        self._networks = Networks(
+            self.generator,
+            self.discriminator,
+            self.published,
+            generator_optimizer=_adam(config.generator_learning_rate),
+            discriminator_optimizer=_adam(config.discriminator_learning_rate),
+            remembers=0.5 ** (config.batch_size / config.ema_half_life_scans),
+            penalty=config.r1_weight * config.r1_every,
+        )
+        self._trained = [*self.generator.weights, *self.discriminator.weights, *self.published.weights]
+        self._optimizers = [v for optimizer in self._networks.optimizers for v in optimizer.variables]
+        self._fresh = [v.numpy() for v in self._optimizers]
+
+    def initial(self, seed: int) -> list[Array]:
+        """Return the weights that training starts from: of generator, discriminator and published generator."""
+        generator = fresh_weights(self.generator, weights_seed(seed, GENERATOR))
+        discriminator = fresh_weights(self.discriminator, weights_seed(seed, DISCRIMINATOR))
+        return [*generator, *discriminator, *generator]
+
+    def start(self, weights: Sequence[Array]) -> None:
+        """Set the weights and forget what the optimizers remember."""
+        self.restore([*weights, *self._fresh])
+
+    def weights(self) -> list[Array]:
+        """Return a copy of the weights, as :meth:`initial` orders them."""
+        return [v.numpy() for v in self._trained]
+
+    def state(self) -> list[Array]:
+        """Return a copy of everything that further training depends on."""
+        return [v.numpy() for v in (*self._trained, *self._optimizers)]
+
+    def restore(self, state: Sequence[Array]) -> None:
+        """Set what :meth:`state` returned.
+
+        Raises:
+            TrainingError: the arrays are not those of these networks.
+        """
+        variables = [*self._trained, *self._optimizers]
+        if [tuple(v.shape) for v in variables] != [np.shape(a) for a in state]:
+            raise TrainingError("the checkpoint does not fit the networks; delete it and train again")
+        for variable, value in zip(variables, state, strict=True):
+            variable.assign(value)
+
+    def update_discriminator(
+        self,
+        real: FloatArray,
+        real_condition: FloatArray,
+        noise: FloatArray,
+        condition: FloatArray,
+        draws: Draws,
+        *,
+        penalise: bool,
+    ) -> tuple[float, float, float]:
+        """Update the discriminator; return mean logits of real and of generated scans, and its loss."""
+        found = self._networks.update_discriminator(real, real_condition, noise, condition, draws, penalise=penalise)
+        of_real, of_made, loss = found.numpy().tolist()
+        return of_real, of_made, loss
+
+    def update_generator(self, noise: FloatArray, condition: FloatArray, draws: Draws) -> float:
+        """Update the generator and the running mean that is published; return its loss."""
+        return float(self._networks.update_generator(noise, condition, draws).numpy())
+
+
+def _adam(learning_rate: float) -> keras.optimizers.Optimizer:
+    first, second = _MOMENTUM
+    return keras.optimizers.Adam(learning_rate, beta_1=first, beta_2=second)

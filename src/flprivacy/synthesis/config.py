@@ -1,0 +1,96 @@
+"""Configuration of how a generator is trained."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from flprivacy.core.checks import check
+from flprivacy.core.parsing import to_mapping
+from flprivacy.privacy.config import PrivacyConfig
+from flprivacy.privacy.events import SITE
+
+CONDITIONS = ("site", "label", "sex", "age")
+AUGMENTATIONS = ("shift", "brightness", "contrast", "cutout")
+CENTRAL, FEDERATED = "central", "federated"
+GENERATOR_TOPOLOGIES = (CENTRAL, FEDERATED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig:
+    """How a generator of synthetic scans is trained: a conditional 3D GAN.
+
+    Attributes:
+        conditions: what a scan is generated for, out of ``site``, ``label``, ``sex`` and ``age`` (in bands); whoever is
+            of unknown sex or age is of a category of their own.
+        latent: length of the noise vector that a scan is made from.
+        width: channels at the finest resolution; each coarser one has twice as many, eight times at most.
+        patch: voxels along the edge of the cube at each place of the finest resolution, 2 or 4; 4 takes an eighth of
+            the time and memory, and gives coarser texture.
+        steps: updates of the generator (``central``).
+        rounds: rounds of averaging (``federated``).
+        local_steps: updates of a site's generator in each round (``federated``).
+        discriminator_steps: updates of the discriminator for each of the generator; private training needs more, since
+            each is noisy.
+        batch_size: scans a step, real ones and as many generated ones.
+        generator_learning_rate: Adam's.
+        discriminator_learning_rate: Adam's, or that of the optimizer which ``privacy`` names.
+        r1_weight: weight of the R1 penalty (arXiv:1801.04406) on the discriminator's gradient at real scans; 0 for
+            none. Private training leaves it out: the bound on spectral norms stays.
+        r1_every: discriminator steps from one penalty to the next, each of which then counts so many times.
+        ema_half_life_scans: generated scans after which what is published, a running mean of the generator's weights,
+            remembers half of what they were.
+        augment: what real and generated scans go through before the discriminator sees them (arXiv:2006.10738), out of
+            ``shift``, ``brightness``, ``contrast`` and ``cutout``. Scans are never mirrored: the heart has its side.
+        topology: ``central`` or ``federated``: each site trains generator and discriminator on its own scans, and a
+            server averages their weights after each round.
+        checkpoint_every: generator's updates from one checkpoint to the next (``central``).
+        mixed_precision: whether networks compute in bfloat16, for GPUs that have it; weights stay float32.
+        seed: draws initial weights, batches, noise and augmentation.
+        privacy: differential privacy of the discriminator's gradients; None where training is not private.
+    """
+
+    conditions: tuple[str, ...] = ("site", "label")
+    latent: int = 64
+    width: int = 16
+    patch: int = 2
+    steps: int = 2000
+    rounds: int = 20
+    local_steps: int = 10
+    discriminator_steps: int = 1
+    batch_size: int = 16
+    generator_learning_rate: float = 1e-3
+    discriminator_learning_rate: float = 1e-3
+    r1_weight: float = 1.0
+    r1_every: int = 8
+    ema_half_life_scans: int = 2000
+    augment: tuple[str, ...] = ("shift", "brightness", "contrast", "cutout")
+    topology: str = CENTRAL
+    checkpoint_every: int = 200
+    mixed_precision: bool = False
+    seed: int = 0
+    privacy: PrivacyConfig | None = None
+
+    def __post_init__(self) -> None:
+        for name, known in (("conditions", CONDITIONS), ("augment", AUGMENTATIONS)):
+            value = getattr(self, name)
+            fits = set(value) <= set(known) and len(set(value)) == len(value)
+            check(fits, name, value, f"each must be one of {', '.join(known)}, named once")
+        topologies = ", ".join(GENERATOR_TOPOLOGIES)
+        check(self.topology in GENERATOR_TOPOLOGIES, "topology", self.topology, f"must be one of {topologies}")
+        for name in ("latent", "steps", "rounds", "local_steps", "discriminator_steps", "r1_every"):
+            check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
+        for name in ("batch_size", "ema_half_life_scans", "checkpoint_every"):
+            check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
+        check(self.width >= 4 and self.width % 4 == 0, "width", self.width, "must be a multiple of 4, 4 at least")
+        check(self.patch in (2, 4), "patch", self.patch, "must be 2 or 4")
+        for name in ("generator_learning_rate", "discriminator_learning_rate"):
+            check(getattr(self, name) > 0.0, name, getattr(self, name), "must be positive")
+        check(self.r1_weight >= 0.0, "r1_weight", self.r1_weight, "must not be negative")
+        check(self.seed >= 0, "seed", self.seed, "must not be negative")
+        unit = self.privacy.unit if self.privacy is not None else ""
+        check(unit != SITE, "privacy.unit", unit, "a generator protects scan or patient")
+
+
+def generator_mapping(config: GeneratorConfig) -> dict[str, Any]:
+    """Return a configuration as a mapping, without privacy where there is none."""
+    mapping = to_mapping(config)
+    return {name: value for name, value in mapping.items() if value is not None}

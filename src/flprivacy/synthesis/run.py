@@ -1,0 +1,58 @@
+"""One run of training a generator: what every topology is given and what it gives back."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.core.cohort import Cohort
+from flprivacy.synthesis.adversaries import Adversaries
+from flprivacy.synthesis.conditions import Categories, Conditions
+from flprivacy.synthesis.config import GeneratorConfig
+from flprivacy.training.checkpoint import Checkpoints, History
+from flprivacy.training.pool import Indices, Pool
+
+Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GeneratorRun:
+    """One training run.
+
+    Attributes:
+        pool: the training scans.
+        conditions: of each of them.
+        adversaries: the one pair of networks that everybody trains.
+        samples: folder of the grids of samples that are written as it learns.
+    """
+
+    config: GeneratorConfig
+    cohort: Cohort
+    pool: Pool
+    categories: Categories
+    conditions: Conditions
+    adversaries: Adversaries
+    checkpoints: Checkpoints
+    samples: Path
+
+    def real(self, indices: Indices) -> FloatArray:
+        """Return training scans as the networks see them, float32 (k, depth, height, width, 1) in [-1, 1]."""
+        return self.pool.view(indices, None) * np.float32(2.0) - np.float32(1.0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainedGenerator:
+    """What a topology gives back.
+
+    Attributes:
+        weights: of generator, discriminator and the generator that is published, in this order.
+        history: losses and logits, an entry a checkpoint.
+        steps: client number -> private steps done on its scans.
+    """
+
+    weights: list[Array]
+    history: History
+    steps: dict[int, int] = field(default_factory=dict)

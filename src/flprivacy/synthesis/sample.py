@@ -1,0 +1,133 @@
+"""Scans from a generator's folder, and a discriminator's opinion of scans for auditors."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.core.errors import GeneratorError
+from flprivacy.synthesis.conditions import Categories, Conditions, categories
+from flprivacy.synthesis.config import GeneratorConfig
+from flprivacy.synthesis.draws import latents
+from flprivacy.synthesis.folder import (
+    DISCRIMINATOR_FILE,
+    WEIGHTS_FILE,
+    GeneratorRecord,
+    load_network,
+    read_generator,
+    read_lineage,
+)
+from flprivacy.synthesis.networks import NetworkSize, build_discriminator, build_generator
+
+Volumes = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float64]
+
+_AT_ONCE = 8  # scans
+
+
+class Generator:
+    """A trained generator of synthetic scans."""
+
+    def __init__(self, record: GeneratorRecord, network: keras.Model) -> None:
+        """Use :func:`load_generator`."""
+        self.record = record
+        self._network = network
+        self._categories = categories_of(record)
+
+    def sample(self, conditions: Conditions, *, seed: int, first: int = 0) -> Volumes:
+        """Make one scan for each of n conditions.
+
+        A scan is a function of seed, number and conditions alone: the scans of one long call and of several short ones
+        with the right ``first`` are the same bits.
+
+        Args:
+            conditions: what each scan is to be of.
+            seed: draws the scans.
+            first: number of the first of them.
+
+        Returns:
+            uint8 (n, depth, height, width): 0 and 255 stand for the ends of ``record.window_hu``.
+
+        Raises:
+            ConfigError: a condition that the generator needs is missing, or out of its range.
+        """
+        encoded = self._categories.encode(conditions)
+        noise = latents(np.arange(first, first + len(conditions)), self.record.config.latent, seed)
+        return scans(self._network, noise, encoded)
+
+
+def load_generator(folder: Path) -> Generator:
+    """Load a generator from its folder, of which nothing is taken on trust.
+
+    Raises:
+        GeneratorError: a file is missing, unsafe, damaged or of another generator.
+    """
+    record = read_generator(folder)
+    network = build_generator(size_of(record.config, record.shape, categories_of(record)))
+    load_network(folder, WEIGHTS_FILE, network)
+    return Generator(record, network)
+
+
+def load_discriminator(private: Path) -> Callable[[Volumes, Conditions], Scores]:
+    """Load the discriminator from a generator's private part, for attacks by auditors.
+
+    Returns:
+        (uint8 (n, depth, height, width), their conditions) -> (n,) logits: above 0, a scan looks more like one of its
+        training scans than like a generated one.
+
+    Raises:
+        GeneratorError: a file is missing, unsafe, damaged or of another generator.
+    """
+    record = read_lineage(private).generator
+    known = categories_of(record)
+    network = build_discriminator(size_of(record.config, record.shape, known))
+    load_network(private, DISCRIMINATOR_FILE, network)
+
+    def scores(volumes: Volumes, conditions: Conditions) -> Scores:
+        if volumes.dtype != np.uint8 or volumes.shape[1:] != record.shape:
+            raise GeneratorError(f"scans are {volumes.dtype} of {volumes.shape[1:]}; give uint8 of {record.shape}")
+        encoded = known.encode(conditions)
+        found = np.empty(len(volumes))
+        for start in range(0, len(volumes), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            found[part] = np.asarray(network([as_seen(volumes[part]), encoded[part]], training=False))[:, 0]
+        return found
+
+    return scores
+
+
+def categories_of(record: GeneratorRecord) -> Categories:
+    """Return the categories of a generator's conditions."""
+    return categories(record.conditions, sites=len(record.site_names), classes=len(record.class_names))
+
+
+def size_of(config: GeneratorConfig, shape: tuple[int, int, int], known: Categories) -> NetworkSize:
+    """Return what a configuration's networks are built for."""
+    return NetworkSize(
+        shape=shape,
+        latent=config.latent,
+        conditions=known.width,
+        width=config.width,
+        patch=config.patch,
+        mixed_precision=config.mixed_precision,
+    )
+
+
+def scans(network: keras.Model, noise: FloatArray, encoded: FloatArray) -> Volumes:
+    """Return uint8 (n, depth, height, width): what a generator makes of noise and encoded conditions."""
+    made = np.empty((len(noise), *network.output_shape[1:4]), dtype=np.uint8)
+    for start in range(0, len(noise), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        # Batches of one size, so that the last one's scans are computed as any others are.
+        filled = [np.resize(a[part], (_AT_ONCE, a.shape[1])) for a in (noise, encoded)]
+        values = np.asarray(network(filled, training=False), dtype=np.float32)[..., 0]
+        made[part] = np.rint((values[: len(noise[part])] + 1.0) * 127.5).astype(np.uint8)
+    return made
+
+
+def as_seen(volumes: Volumes) -> FloatArray:
+    """Return scans as networks see them: float32 (n, depth, height, width, 1) in [-1, 1]."""
+    return (volumes.astype(np.float32) / np.float32(127.5) - np.float32(1.0))[..., None]
