@@ -1,6 +1,7 @@
 """The one builder of small cohorts for tests: a table of scans and their voxels become a cohort folder."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from flprivacy.cohorts.format import write_cohort
-from flprivacy.core.cohort import Cohort, CohortMeta
+from flprivacy.core.cohort import Cohort, CohortMeta, SyntheticOrigin
 
 Voxels = npt.NDArray[np.uint8]
 
@@ -52,3 +53,13 @@ def build_cohort(folder: Path, table: pd.DataFrame, meta: CohortMeta, voxels: It
     if isinstance(voxels, int):
         voxels = np.random.default_rng(voxels).integers(0, 256, (len(table), *meta.shape), dtype=np.uint8)
     return write_cohort(folder, meta=meta, manifest=table, volumes=iter(enumerate(voxels)))
+
+
+def build_synthetic(folder: Path, table: pd.DataFrame, meta: CohortMeta, voxels: Iterable[Voxels] | int = 0) -> Cohort:
+    """Write a cohort of synthetic scans, as of some generator of some cohort unless the metadata name them."""
+    meta = (
+        meta
+        if meta.synthetic_from
+        else replace(meta, synthetic_from=SyntheticOrigin(generator="a" * 64, cohort="b" * 64))
+    )
+    return build_cohort(folder, table.assign(split="train", synthetic=True), meta, voxels)

@@ -1,7 +1,8 @@
 """A cohort back as NIfTI files, for looking at it in a viewer.
 
 Stored bytes go out as they are, with the slope and intercept that make them HU; importing the folder again gives the
-same volumes. Files carry row numbers, and no pseudonym unless the table beside them is kept.
+same volumes. Files carry row numbers, and no pseudonym unless the table beside them is kept. Files of synthetic scans
+carry that mark, too, and are not imported as scans of patients.
 """
 
 from pathlib import Path
@@ -13,8 +14,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from flprivacy.cohorts.format import read_volumes
+from flprivacy.cohorts.importing.nifti import SYNTHETIC_MARK
 from flprivacy.cohorts.importing.resample import AXES_LPS, Volume
-from flprivacy.core.cohort import Cohort, CohortMeta
+from flprivacy.core.cohort import SYNTHETIC_COLUMN, Cohort, CohortMeta
 from flprivacy.core.errors import CohortError, StorageError
 from flprivacy.core.progress import track
 from flprivacy.core.publish import publish_folder
@@ -77,6 +79,8 @@ def _write(volume: Volume, meta: CohortMeta, affine: npt.NDArray[np.float64], pa
     image.header.set_qform(affine, code=_SCANNER)
     image.header.set_xyzt_units("mm")
     image.header.set_slope_inter((high - low) / 255.0, low)
+    if meta.synthetic_from is not None:
+        image.header["descrip"] = SYNTHETIC_MARK
     image.to_filename(path)
 
 
@@ -92,4 +96,5 @@ def _table(cohort: Cohort, rows: npt.NDArray[np.int64]) -> pd.DataFrame:
             "sex": scans["sex"].to_numpy(),
             "age_years": ["" if age != age else f"{age:g}" for age in scans["age_years"]],
         }
+        | ({SYNTHETIC_COLUMN: "true"} if SYNTHETIC_COLUMN in scans else {})
     )

@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from flprivacy.cohorts.manifest import (
-    ATTRIBUTE_COLUMNS,
+    LOCATION_COLUMNS,
     MANIFEST_FILE,
     check_manifest,
     cohort_digest,
@@ -30,7 +30,7 @@ from flprivacy.cohorts.manifest import (
 from flprivacy.cohorts.metadata import META_FILE, checked_meta, read_meta, write_meta
 from flprivacy.cohorts.selection import PRESENT_FILE, local_places, read_selection
 from flprivacy.cohorts.volumes import Shard, Volume, append_volume, open_shard, start_shard
-from flprivacy.core.cohort import MANIFEST_COLUMNS, Cohort, CohortMeta
+from flprivacy.core.cohort import Cohort, CohortMeta
 from flprivacy.core.errors import CohortError, StorageError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import progress
@@ -49,7 +49,7 @@ def write_cohort(
     Args:
         folder: where the cohort goes. A cohort already there is replaced; a folder with anything else is refused.
         meta: metadata; its digest is computed here.
-        manifest: one row a scan, columns MANIFEST_COLUMNS without ``shard``, ``row`` and ``sha256``.
+        manifest: one row a scan, columns ``meta.columns`` without ``shard``, ``row`` and ``sha256``.
         volumes: yields (row number, uint8 (depth, height, width)) for rows 0, 1, ... n-1 in that order. It is
             consumed while files are written; whatever it raises leaves nothing behind.
 
@@ -62,7 +62,7 @@ def write_cohort(
     """
     where = f"manifest for {folder}"
     meta = checked_meta(to_mapping(meta), f"metadata for {folder}")
-    rows = conform(manifest, ATTRIBUTE_COLUMNS, where)
+    rows = conform(manifest, tuple(name for name in meta.columns if name not in LOCATION_COLUMNS), where)
     check_manifest(rows, meta, where)
     _check_replaceable(folder)
     sites = rows["site_id"].to_numpy()
@@ -70,22 +70,27 @@ def write_cohort(
     rows["row"] = rows.groupby("shard", sort=False).cumcount()
     with publish_folder(folder) as partial:
         rows["sha256"] = _write_volumes(partial, rows, meta, volumes)
-        rows = conform(rows, MANIFEST_COLUMNS, where)
+        rows = conform(rows, meta.columns, where)
         meta = dataclasses.replace(meta, digest=cohort_digest(rows, meta))
         write_manifest(partial, rows)
         write_meta(partial, meta)
     return Cohort(meta=meta, manifest=rows, folder=folder)
 
 
-def open_cohort(folder: Path) -> Cohort:
+def open_cohort(folder: Path, *, synthetic: bool | None = False) -> Cohort:
     """Open a cohort after every check that needs no volume bytes: schema, values, digest, patient split, shards.
 
     Damage inside a volume is found by :func:`verify_cohort` alone.
 
+    Args:
+        folder: the cohort's.
+        synthetic: whether it must be a synthetic cohort; None: it may be. So nothing that asks for scans of patients
+            is given others without a word.
+
     Raises:
         CohortError: names the file, what is wrong with it and what to do.
     """
-    meta = read_meta(folder)
+    meta = read_meta(folder, synthetic=synthetic)
     manifest = checked_manifest(folder / MANIFEST_FILE, meta, str(folder / MANIFEST_FILE))
     rows = read_selection(folder, meta=meta, scans=len(manifest))
     if rows is None:
@@ -117,13 +122,13 @@ def checked_manifest(source: Path | pa.Buffer, meta: CohortMeta, where: str) -> 
     return manifest
 
 
-def verify_cohort(folder: Path) -> Cohort:
-    """Open a cohort and hash every volume that is here.
+def verify_cohort(folder: Path, *, synthetic: bool | None = False) -> Cohort:
+    """Open a cohort and hash every volume that is here; arguments are those of :func:`open_cohort`.
 
     Raises:
         CohortError: as :func:`open_cohort`, or a volume's bytes are not those written; names its shard and row.
     """
-    cohort = open_cohort(folder)
+    cohort = open_cohort(folder, synthetic=synthetic)
     damaged: list[tuple[Path, int]] = []
     here = cohort.manifest.assign(row=_places(cohort))
     here = here[here["row"] >= 0]

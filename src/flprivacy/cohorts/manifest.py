@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flprivacy.cohorts.metadata import identity
-from flprivacy.core.cohort import MANIFEST_COLUMNS, SEXES, TEST, TRAIN, CohortMeta
+from flprivacy.core.cohort import MANIFEST_COLUMNS, SEXES, SYNTHETIC_COLUMN, TEST, TRAIN, CohortMeta
 from flprivacy.core.errors import CohortError, StorageError
 
 MANIFEST_FILE = "manifest.parquet"
@@ -25,7 +25,7 @@ _MAX_AGE_YEARS = 130.0
 _NULLABLE = ("sex", "age_years")
 _TYPES = {name: pa.string() for name in MANIFEST_COLUMNS}
 _TYPES |= {name: pa.int64() for name in ("site_id", "label", "row")}
-_TYPES |= {"age_years": pa.float64()}
+_TYPES |= {"age_years": pa.float64(), SYNTHETIC_COLUMN: pa.bool_()}
 _REMEDY = "correct the manifest and write the cohort again"
 
 
@@ -33,7 +33,8 @@ def read_manifest(source: Path | pa.Buffer, where: str) -> pd.DataFrame:
     """Read ``manifest.parquet``, a file or its bytes, with columns and types checked, but not yet the values.
 
     Returns:
-        A row a scan, columns MANIFEST_COLUMNS, index 0..n-1; a missing sex or age is NaN.
+        A row a scan, columns MANIFEST_COLUMNS and, if the file has it, SYNTHETIC_COLUMN, index 0..n-1; a missing sex
+        or age is NaN.
 
     Raises:
         CohortError: the file is missing, damaged, too large, or has other columns or types than the schema.
@@ -47,8 +48,8 @@ def read_manifest(source: Path | pa.Buffer, where: str) -> pd.DataFrame:
             if rows > _MAX_ROWS or size > LARGEST_MANIFEST_BYTES:
                 limits = f"at most {_MAX_ROWS} and {LARGEST_MANIFEST_BYTES} can be right"
                 raise CohortError(f"{where}: claims {rows} rows and {size} bytes, {limits}; restore the file")
-            _check_schema(file.schema_arrow, where)
-            table = file.read(columns=list(MANIFEST_COLUMNS))
+            columns = _check_schema(file.schema_arrow, where)
+            table = file.read(columns=list(columns))
             table.validate(full=True)
     except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: names that are no UTF-8
         raise CohortError(f"{where}: not a readable Parquet file; restore it or write the cohort again") from error
@@ -63,7 +64,7 @@ def write_manifest(folder: Path, manifest: pd.DataFrame) -> None:
     """
     path = folder / MANIFEST_FILE
     try:
-        pq.write_table(_table(manifest, MANIFEST_COLUMNS, str(path)), path, compression="zstd")
+        pq.write_table(_table(manifest, tuple(manifest.columns), str(path)), path, compression="zstd")
     except OSError as error:
         raise StorageError(f"{path}: cannot be written ({error}); free space or choose another folder") from error
 
@@ -82,7 +83,8 @@ def check_manifest(manifest: pd.DataFrame, meta: CohortMeta, where: str) -> None
     """Check every row's values; ``shard``, ``row`` and ``sha256`` only where the frame has them.
 
     Raises:
-        CohortError: a value is out of range, a scan id is not unique, or a patient is in both splits.
+        CohortError: a value is out of range, a scan id is not unique, a patient is in both splits, or synthetic scans
+            are flagged in another way than the metadata say.
             The message names row numbers, never identifiers.
     """
     if manifest.empty:
@@ -100,6 +102,7 @@ def check_manifest(manifest: pd.DataFrame, meta: CohortMeta, where: str) -> None
     rule = f"use 0 to {_MAX_AGE_YEARS:g} years, or null where it is not known"
     _refuse(~plausible, "age_years", "not an age", rule, where)
     _check_patients(manifest, where)
+    _check_flags(manifest, meta, where)
     if "sha256" in manifest:
         _check_locations(manifest, where)
 
@@ -111,7 +114,7 @@ def cohort_digest(manifest: pd.DataFrame, meta: CohortMeta) -> str:
     does not count.
     """
     sha = hashlib.sha256(_canonical(identity(meta)))
-    columns = [_plain(manifest[name]) for name in MANIFEST_COLUMNS]
+    columns = [_plain(manifest[name]) for name in meta.columns]
     for row in zip(*columns, strict=True):
         sha.update(_canonical(row))
     return sha.hexdigest()
@@ -137,18 +140,24 @@ def _check_names(found: list[str], wanted: Iterable[str], where: str) -> None:
         raise CohortError(f"{where}: column {name!r} is not in the schema or repeats; remove it")
 
 
-def _check_schema(schema: Any, where: str) -> None:
-    _check_names(schema.names, MANIFEST_COLUMNS, where)
-    for name, wanted in _TYPES.items():
-        found = schema.field(name).type
+def _check_schema(schema: Any, where: str) -> tuple[str, ...]:
+    """Return the columns of a file, in the schema's order."""
+    flagged = (SYNTHETIC_COLUMN,) if SYNTHETIC_COLUMN in schema.names else ()
+    columns = (*MANIFEST_COLUMNS, *flagged)
+    _check_names(schema.names, columns, where)
+    for name in columns:
+        found, wanted = schema.field(name).type, _TYPES[name]
         if not _fits(found, wanted):
             raise CohortError(f"{where}: column {name!r} has type {found}, the schema says {wanted}; {_REMEDY}")
+    return columns
 
 
 def _fits(found: Any, wanted: Any) -> bool:
     """Say whether a column of type ``found`` means what the schema's type does, perhaps in another width."""
     if wanted == pa.string():
         return bool(pa.types.is_string(found) or pa.types.is_large_string(found))
+    if wanted == pa.bool_():
+        return bool(pa.types.is_boolean(found))
     return bool(pa.types.is_integer(found) or (wanted == pa.float64() and pa.types.is_floating(found)))
 
 
@@ -196,6 +205,23 @@ def _check_patients(manifest: pd.DataFrame, where: str) -> None:
             f"{where}: a patient is in both splits (rows {', '.join(map(str, rows[:4]))}"
             f"{' ...' if len(rows) > 4 else ''}); move all scans of a patient to one split and write the cohort again"
         )
+
+
+def _check_flags(manifest: pd.DataFrame, meta: CohortMeta, where: str) -> None:
+    """Refuse a cohort of scans of patients and synthetic ones together."""
+    if SYNTHETIC_COLUMN in manifest:
+        real = ~manifest[SYNTHETIC_COLUMN].astype(bool)
+        rule = "scans of patients and synthetic ones are cohorts of their own: write each into its own folder"
+        _refuse(real, SYNTHETIC_COLUMN, "false, and the column is of synthetic cohorts", rule, where)
+    if (SYNTHETIC_COLUMN in manifest) != (meta.synthetic_from is not None):
+        raise CohortError(
+            f"{where}: column {SYNTHETIC_COLUMN!r} and field synthetic_from of cohort.json belong together, and one is "
+            "missing; restore both files from one copy or make the synthetic cohort again"
+        )
+    if SYNTHETIC_COLUMN in manifest:
+        held_out = manifest["split"] != TRAIN
+        rule = f"nothing is measured on synthetic scans: use {TRAIN!r}"
+        _refuse(held_out, "split", "a held-out one", rule, where)
 
 
 def _check_locations(manifest: pd.DataFrame, where: str) -> None:

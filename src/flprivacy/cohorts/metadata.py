@@ -16,13 +16,25 @@ LARGEST_META_BYTES = 1 << 20
 _MAX_EDGE_VOXELS = 4096
 _SITE_NAME = re.compile(r"\w[\w .+-]{0,99}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_MUST_BE_REAL = (
+    "{}: holds synthetic scans, which nothing is measured on and nobody was a member of; give a cohort of patients' "
+    "scans here. Synthetic ones are for training alone: of a study's targets with 'synthetic'"
+)
+_MUST_BE_SYNTHETIC = (
+    "{}: holds scans of patients; give a synthetic cohort here, as the step synthesize_cohort writes it"
+)
 
 
-def read_meta(folder: Path) -> CohortMeta:
+def read_meta(folder: Path, *, synthetic: bool | None = False) -> CohortMeta:
     """Read and check ``cohort.json``.
 
+    Args:
+        folder: the cohort's.
+        synthetic: whether it must be a synthetic cohort; None: it may be.
+
     Raises:
-        CohortError: the file is missing, unreadable, of another schema version or contradicts itself.
+        CohortError: the file is missing, unreadable, of another schema version or contradicts itself; or the cohort is
+            synthetic and must not be, or the other way round.
     """
     path = folder / META_FILE
     if not path.is_file():
@@ -32,10 +44,10 @@ def read_meta(folder: Path) -> CohortMeta:
             data = stream.read(LARGEST_META_BYTES + 1)
     except OSError as error:
         raise CohortError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
-    return parse_meta(data, str(path))
+    return parse_meta(data, str(path), synthetic=synthetic)
 
 
-def parse_meta(data: bytes, where: str) -> CohortMeta:
+def parse_meta(data: bytes, where: str, *, synthetic: bool | None = False) -> CohortMeta:
     """Read the contents of ``cohort.json``; raises as :func:`read_meta`, naming ``where`` they come from."""
     remedy = "restore the file or write the cohort again"
     if len(data) > LARGEST_META_BYTES:
@@ -55,12 +67,22 @@ def parse_meta(data: bytes, where: str) -> CohortMeta:
     meta = checked_meta(mapping, where)
     if not _DIGEST.fullmatch(meta.digest):
         raise CohortError(f"{where}: digest is {meta.digest!r}, not 64 hexadecimal digits; write the cohort again")
+    if synthetic is not None and synthetic != (meta.synthetic_from is not None):
+        raise CohortError(_MUST_BE_SYNTHETIC.format(where) if synthetic else _MUST_BE_REAL.format(where))
     return meta
 
 
 def write_meta(folder: Path, meta: CohortMeta) -> None:
     """Write ``cohort.json`` atomically."""
-    write_json(folder / META_FILE, to_mapping(meta))
+    write_json(folder / META_FILE, _written(meta))
+
+
+def _written(meta: CohortMeta) -> dict[str, object]:
+    """Return metadata as they are written; those of scans of patients do not say that they are not synthetic."""
+    mapping = to_mapping(meta)
+    if meta.synthetic_from is None:
+        del mapping["synthetic_from"]
+    return mapping
 
 
 def checked_meta(mapping: Mapping[str, object], where: str) -> CohortMeta:
@@ -98,11 +120,15 @@ def _check_ranges(meta: CohortMeta, where: str) -> None:
     for name in meta.site_names:
         rule = "shards are named after sites: use letters, digits, spaces and . + - _, at most 100"
         need(_SITE_NAME.fullmatch(name) is not None, "site name", name, rule)
+    if (origin := meta.synthetic_from) is not None:
+        for field, digest in (("generator", origin.generator), ("cohort", origin.cohort)):
+            named = _DIGEST.fullmatch(digest) is not None
+            need(named, f"synthetic_from.{field}", digest, "must be a digest of 64 hexadecimal digits")
 
 
 def identity(meta: CohortMeta) -> dict[str, object]:
     """Return what the digest covers of the metadata: all but the cohort's own name and the digest."""
-    mapping = to_mapping(checked_meta(to_mapping(meta), "metadata"))
+    mapping = _written(checked_meta(to_mapping(meta), "metadata"))
     return {name: value for name, value in mapping.items() if name not in ("name", "digest")}
 
 

@@ -238,16 +238,17 @@ def _first_bytes(path: Path) -> bytes:
         return stream.read(HEAD_BYTES)
 
 
-def push_cohort(*, folder: Path, uri: str) -> int:
+def push_cohort(*, folder: Path, uri: str, synthetic: bool = False) -> int:
     """Publish a cohort below a URI, whole or not at all, and return the bytes sent.
 
     Every volume is hashed first. An interrupted call carries on; a cohort that is there already is never changed.
+    One of synthetic scans is published only where ``synthetic`` says so, and readers there refuse it as they do here.
 
     Raises:
         CohortError: the cohort is damaged, or was itself pulled in part.
         StorageError: another cohort is published there; or it may not be written.
     """
-    cohort = verify_cohort(folder)
+    cohort = verify_cohort(folder, synthetic=synthetic)
     if cohort.places is not None:
         raise CohortError(f"{folder}: holds only the volumes that were pulled; publish the whole cohort")
     names = [META_FILE, MANIFEST_FILE, *map(str, cohort.manifest["shard"].unique())]

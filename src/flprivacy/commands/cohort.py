@@ -59,7 +59,7 @@ def cohort_show(folder: Path) -> None:
     from flprivacy.cohorts.format import open_cohort
     from flprivacy.launch.progress import console
 
-    console().print(_cohort_table(open_cohort(folder)))
+    console().print(_cohort_table(open_cohort(folder, synthetic=None)))
 
 
 @cohort.command("verify")
@@ -75,8 +75,9 @@ def cohort_verify(folder: Path) -> None:
     from flprivacy.launch.progress import drawing_here
 
     with drawing_here():
-        checked = verify_cohort(folder)
-    click.echo(f"{folder}: valid, {len(checked.manifest)} scans, digest {checked.meta.digest}")
+        checked = verify_cohort(folder, synthetic=None)
+    kind = "scans" if checked.meta.synthetic_from is None else "synthetic scans"
+    click.echo(f"{folder}: valid, {len(checked.manifest)} {kind}, digest {checked.meta.digest}")
 
 
 def _numbers(kind: type[int] | type[float], count: int, names: str) -> Any:
@@ -231,14 +232,17 @@ def cohort_export(folder: Path, out: Path, rows: tuple[int, ...]) -> None:
     from flprivacy.launch.progress import drawing_here
 
     with drawing_here():
-        count = export_nifti(open_cohort(folder), out, rows=np.array(rows) if rows else None)
+        count = export_nifti(open_cohort(folder, synthetic=None), out, rows=np.array(rows) if rows else None)
     click.echo(f"{out}: {count} scans as NIfTI, and scans.csv")
 
 
 @cohort.command("push")
 @_FOLDER
 @click.argument("uri")
-def cohort_push(folder: Path, uri: str) -> None:
+@click.option(
+    "--synthetic", is_flag=True, help="FOLDER holds synthetic scans: made from those of patients, and maybe alike."
+)
+def cohort_push(folder: Path, uri: str, synthetic: bool) -> None:
     """Publish a cohort where others can pull it: s3://, gs:// or a folder.
 
     Every volume is hashed first. A cohort is published completely or not at all, and never changes afterwards; an
@@ -252,7 +256,7 @@ def cohort_push(folder: Path, uri: str) -> None:
     from flprivacy.launch.progress import drawing_here
 
     with drawing_here():
-        sent = push_cohort(folder=folder, uri=uri)
+        sent = push_cohort(folder=folder, uri=uri, synthetic=synthetic)
     click.echo(f"{uri}: published, {sent} bytes sent")
 
 
@@ -267,9 +271,12 @@ def _cohort_table(found: "Cohort") -> "Table":
     from rich.table import Table
 
     meta, manifest = found.meta, found.manifest
+    kind = "scans" if meta.synthetic_from is None else "SYNTHETIC scans"
     title = (
-        f"{meta.name}: {len(manifest)} scans of {' x '.join(map(str, meta.shape))} voxels, digest {meta.digest[:12]}"
+        f"{meta.name}: {len(manifest)} {kind} of {' x '.join(map(str, meta.shape))} voxels, digest {meta.digest[:12]}"
     )
+    if (origin := meta.synthetic_from) is not None:
+        title += f", made by generator {origin.generator[:12]} of cohort {origin.cohort[:12]}"
     table = Table("site", title=title, title_justify="left")
     for column in ("train", "test", "patients", *meta.class_names, "female", "male", "mean age"):
         table.add_column(column, justify="right")

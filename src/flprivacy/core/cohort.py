@@ -25,6 +25,15 @@ MANIFEST_COLUMNS = (
     "row",  # int, index of the scan in its shard
     "sha256",  # str, of the volume's bytes
 )
+SYNTHETIC_COLUMN = "synthetic"  # bool, true in every row of a synthetic cohort, whose manifest alone has it
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticOrigin:
+    """Where the scans of a synthetic cohort come from, by digests."""
+
+    generator: str  # of the generator that made them
+    cohort: str  # of the cohort that the generator was trained on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +47,13 @@ class CohortMeta:
     site_names: tuple[str, ...]  # name of each site; ``site_id`` indexes it
     class_names: tuple[str, ...]  # name of each disease class; ``label`` indexes it
     digest: str = ""  # SHA-256 over every row's content hash and attributes
+    synthetic_from: SyntheticOrigin | None = None  # of a synthetic cohort; None: its scans are of patients
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns of its manifest."""
+        return MANIFEST_COLUMNS if self.synthetic_from is None else (*MANIFEST_COLUMNS, SYNTHETIC_COLUMN)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,7 +61,7 @@ class Cohort:
     """An opened cohort: metadata, manifest and where its volumes are. Volumes are read by flprivacy.cohorts."""
 
     meta: CohortMeta  # contents of ``cohort.json``
-    # one row a scan, columns MANIFEST_COLUMNS, index 0..n-1. A scan's position in it is its *row number*, the way that
+    # one row a scan, columns ``meta.columns``, index 0..n-1. A scan's position in it is its *row number*, the way that
     # every other part refers to scans
     manifest: "pd.DataFrame"
     folder: Path

@@ -41,6 +41,7 @@ _TYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")
 _MAX_OFFSET = 64 << 20
 _CHUNK = 1 << 20
 _HEADER_BYTES = 540
+SYNTHETIC_MARK = b"flprivacy synthetic"  # how the header's description begins of a synthetic scan that was exported
 _FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI's x and y point the other way than DICOM's
 
 
@@ -112,6 +113,8 @@ def read_nifti(path: Path, *, form: str = SFORM) -> Stack:
         with _opened(path) as stream:
             data = stream.read(_HEADER_BYTES)
         header = _header(data)
+        if header["descrip"].tobytes().startswith(SYNTHETIC_MARK):
+            raise ScanError("synthetic scan", "a generator made it, and it is of no patient")
         layout = _layout(header, path)
         affine, notes = _affine(header, form)
         affine[:3] *= _MM.get(header.get_xyzt_units()[0], 1.0)

@@ -21,12 +21,13 @@ import pyarrow.parquet as pq
 
 from flprivacy.cohorts.importing.found import DAMAGE
 from flprivacy.cohorts.importing.persons import MAX_AGE_YEARS, age_of, age_unit, means_sex, sex_of
-from flprivacy.core.cohort import TEST, TRAIN
+from flprivacy.core.cohort import SYNTHETIC_COLUMN, TEST, TRAIN
 from flprivacy.core.errors import CohortError
 
 DICOM_KEYS = ("series_uid", "study_uid", "patient_id")
 NIFTI_KEYS = ("file",)
-_VALUES = ("patient_id", "site", "sex", "age_years", "label", "split")
+_VALUES = ("patient_id", "site", "sex", "age_years", "label", "split", SYNTHETIC_COLUMN)
+_NO = ("", "0", "0.0", "f", "false", "n", "no")
 _ALIASES = {
     **dict.fromkeys(("patient", "patientid", "subject", "subject_id", "participant_id"), "patient_id"),
     **dict.fromkeys(("seriesinstanceuid", "series_instance_uid"), "series_uid"),
@@ -126,6 +127,11 @@ def _row(values: Mapping[str, str], number: int, path: Path, unit: str) -> Table
     def wrong(column: str, rule: str) -> CohortError:
         return CohortError(f"{path}: {column!r} of row {number} is not understood; {rule}")
 
+    if values.get(SYNTHETIC_COLUMN, "").lower() not in _NO:
+        raise CohortError(
+            f"{path}: row {number} names a synthetic scan by column {SYNTHETIC_COLUMN!r}; a cohort that is imported is "
+            "of patients: leave such rows out"
+        )
     split = _SPLITS.get(values.get("split", "").lower())
     if split is None:
         raise wrong("split", f"use {TRAIN!r} or {TEST!r}")
@@ -214,7 +220,8 @@ def _read_parquet(path: Path) -> tuple[list[str], Iterator[list[str]]]:
             known = _known_names(names)
             used = [name for name, meant in zip(names, known, strict=True) if meant in wanted]
             for name in used:
-                if not _readable(schema.field(name).type):
+                flag = name.lower() == SYNTHETIC_COLUMN and pa.types.is_boolean(schema.field(name).type)
+                if not (flag or _readable(schema.field(name).type)):
                     kind = schema.field(name).type
                     raise CohortError(f"{path}: column {name!r} has type {kind}; use text or numbers")
             table = file.read(columns=used)
