@@ -14,4 +14,5 @@ def train_target(
     attempt: int,
     target: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
+    synthetic: dsl.Input[dsl.Dataset] = None,
 ): ...

@@ -19,7 +19,7 @@ from flprivacy.models.weights import weights_digest
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.targets.folder import load_model, read_target, verify_target
 from flprivacy.targets.lineage import audited_record, private_part, released_training
-from flprivacy.training.config import CanaryConfig, TargetConfig, training_mapping
+from flprivacy.training.config import CanaryConfig, SyntheticConfig, TargetConfig, training_mapping
 from flprivacy.training.draws import weights_seed
 from flprivacy.training.method import ADAM
 from flprivacy.training.pool import scan_pool
@@ -242,6 +242,7 @@ CHANGES = {
     "seed": 1,
     "privacy": PrivacyConfig(adjacency="zero-out", noise_multiplier=1.0, optimizer="sgd"),
     "canaries": CanaryConfig(kind="mislabelled"),
+    "synthetic": SyntheticConfig(),
 }
 ELSEWHERE = {"weights"}  # of baselines that are not trained here
 

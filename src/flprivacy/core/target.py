@@ -137,6 +137,7 @@ class Lineage:
     utility: Utility | None = None  # of the target, on them
     history: str = ""  # file of losses and accuracies on the training scans; empty where there is none
     canaries: str = ""  # file of canary scores; empty where none were inserted
+    synthetic_digest: str = ""  # of the cohort of synthetic scans that it was trained on as well; empty for none
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -1,18 +1,25 @@
 """Step ``train_reference``: train one reference model of a target, and keep what it answers."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from flprivacy.cohorts.metadata import read_meta
 from flprivacy.cohorts.placed import open_rows
+from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.errors import ConfigError
+from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import publish_folder
 from flprivacy.core.tensorflow_environment import import_keras
 from flprivacy.storage.artifact_store import deliver
+from flprivacy.storage.code_fingerprint import fingerprint_of_kind
 from flprivacy.storage.places import open_store
+from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan
 from flprivacy.study.references import NO_TARGET, recipe_of
+from flprivacy.training.config import SyntheticConfig
 from flprivacy.training.recipe import recipe_digest
 
 
@@ -23,7 +30,8 @@ def train_reference(
 
     Its answers are kept in the store by recipe, cohort and index, and its weights are not: more references train
     only the ones that are new, targets that differ in their seed share theirs, and a changed recipe or cohort meets
-    none of another. Training saves a checkpoint in the store after each epoch or round, and resumes from it.
+    none of another. Where the target was trained on synthetic scans, a generator is trained first, on the same half.
+    Training saves a checkpoint in the store after each epoch or round, and resumes from it.
 
     Args:
         cohort: the cohort that the target was trained on, with all volumes.
@@ -51,12 +59,26 @@ def train_reference(
         "protocol": protocol,
         "index": index,
     }
+    if config.synthetic is not None:
+        made_by = [to_mapping(run.study.generator), to_mapping(run.study.synthesis), fingerprint_of_kind("synthetic")]
+        inputs["generator"] = made_by
 
     def make(work: Path, folder: Path) -> None:
         import_keras()
         from flprivacy.training.references import train_reference as train  # imports Keras: only when there is work
 
         opened = open_rows(cohort, lambda found: np.arange(len(found.manifest)))
-        train(config, opened, protocol=protocol, index=index, work=work).write(folder)
+        synthesise = None if config.synthetic is None else partial(_synthesised, run.study, config.synthetic)
+        train(config, opened, protocol=protocol, index=index, work=work, synthesise=synthesise).write(folder)
 
     deliver(open_store(store).build("reference", inputs, make), reference)
+
+
+def _synthesised(study: StudyConfig, asked: SyntheticConfig, half: Cohort, number: int, work: Path) -> Cohort:
+    """Return synthetic scans of a generator that is trained on a half of the patients as the study's is on all."""
+    from flprivacy.synthesis.again import synthesise_again  # imports Keras
+
+    if study.generator is None:
+        raise ConfigError("the plan has no generator to train references with; add a 'generator' to the study")
+    scans = asked.count(len(half.rows(TRAIN)))
+    return synthesise_again(study.generator, replace(study.synthesis, scans=scans), half, number=number, work=work)

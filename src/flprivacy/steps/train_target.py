@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from flprivacy.cohorts.format import open_cohort
 from flprivacy.cohorts.metadata import read_meta
 from flprivacy.cohorts.placed import open_rows
 from flprivacy.cohorts.remote import Rows
@@ -24,9 +25,18 @@ from flprivacy.training.given_baseline import make_baseline
 
 
 def train_target(
-    *, plan: Path, cohort: Path, target_name: str, store: str, target: Path, attempt: int = 1
+    *,
+    plan: Path,
+    cohort: Path,
+    target_name: str,
+    store: str,
+    target: Path,
+    attempt: int = 1,
+    synthetic: Path | None = None,
 ) -> StepResult:
-    """Train one target: siloed, central or federated, with or without differential privacy, or an untrained baseline.
+    """Train one target: siloed, central or federated, with or without differential privacy or synthetic scans.
+
+    Or make an untrained or pretrained baseline.
 
     Training saves a checkpoint in the store after each epoch or round, and resumes from it after an interruption.
 
@@ -34,6 +44,7 @@ def train_target(
         cohort: the cohort to train on.
         target_name: name of the target in the plan.
         target: folder to write: weights, ``target.json``, and the private part that auditors keep.
+        synthetic: synthetic scans of the study's generator, for targets that are trained on some.
 
     Returns:
         Utility on held-out patients, and epsilon where training was private.
@@ -47,7 +58,7 @@ def train_target(
     if target_name not in study.targets:
         raise ConfigError(f"target {target_name!r} is not in the plan; it has {', '.join(sorted(study.targets))}")
     config = study.targets[target_name]
-    meta = read_meta(cohort)
+    meta, made_with = read_meta(cohort), synthetic if config.synthetic is not None else None
     if config.weights:
         return _described(make_baseline(target_name, config, meta, protocol=study.protocol, store=store, out=target))
     inputs = {
@@ -57,12 +68,16 @@ def train_target(
         "protocol": study.protocol,
     }
 
+    if made_with is not None:
+        inputs["synthetic"] = read_meta(made_with, synthetic=True).digest
+
     def make(work: Path, folder: Path) -> None:
         import_keras()
         from flprivacy.training.train import train_target as train  # imports Keras: only when there is work
 
         opened = open_rows(cohort, lambda found: _rows(config, found))
-        train(target_name, config, opened, protocol=study.protocol, work=work, out=folder)
+        added = None if made_with is None else open_cohort(made_with, synthetic=True)
+        train(target_name, config, opened, protocol=study.protocol, work=work, out=folder, synthetic=added)
 
     deliver(open_store(store).build("target", inputs, make), target)
     record = read_target(target)

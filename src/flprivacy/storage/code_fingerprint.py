@@ -16,6 +16,7 @@ _CODE_OF_KIND = {
     "cohort": ("core", "cohorts"),
     "target": ("core", "cohorts", "models", "privacy", "targets", "training"),
     "reference": ("core", "cohorts", "models", "privacy", "training"),
+    "synthetic": ("core", "cohorts", "models", "synthesis"),
     "scores": ("core", "cohorts", "models", "targets", "attacks"),
     "audit": ("core", "auditing"),
     "report": ("core", "reporting"),

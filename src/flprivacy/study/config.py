@@ -9,6 +9,8 @@ from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.core.checks import check
 from flprivacy.core.vocabulary import PROTOCOLS
 from flprivacy.privacy.config import PrivacyConfig
+from flprivacy.synthesis.config import GeneratorConfig
+from flprivacy.synthesis.mix import SynthesisConfig
 from flprivacy.training.config import CanaryConfig, TargetConfig
 
 
@@ -36,13 +38,15 @@ class DpCheckConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """A whole study: a phantom cohort, targets trained on it, the attacks and the audit."""
+    """A whole study: a phantom cohort, a generator and targets trained on it, the attacks and the audit."""
 
     name: str  # name of the preset or file
     cohort: PhantomConfig | None = None  # the phantom cohort to make; None where a cohort is given
     protocol: str = "standard"  # preprocessing, ``standard`` or ``flprivacy-2023``
     # name -> how it is trained; an ``untrained`` one is the baseline of its architecture
     targets: dict[str, TargetConfig]
+    generator: GeneratorConfig | None = None  # of synthetic scans, trained on the cohort; None for none
+    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)  # which scans it makes
     attack: AttackConfig = field(default_factory=AttackConfig)  # the grid of attribute attacks
     membership: MembershipConfig = field(default_factory=MembershipConfig)  # reference models of attacks on membership
     audit: AuditConfig = field(default_factory=AuditConfig)  # intervals and policy
@@ -52,9 +56,19 @@ class StudyConfig:
         check(bool(self.targets), "targets", self.targets, "name at least one target")
         reserved = {"pixels", "majority"} & set(self.targets)
         check(not reserved, "targets", sorted(reserved), "these names belong to baselines; choose others")
-        for name in self.targets:
+        for name, target in self.targets.items():
             fits = name.replace("-", "").replace("_", "").isalnum() and name == name.lower()
             check(fits, "target name", name, "use lower-case letters, digits, '-' and '_'")
+            made = target.synthetic is None or self.generator is not None
+            check(made, "generator", None, f"target {name!r} is trained on synthetic scans; say what makes them")
+
+    def synthetic_scans(self, n_train: int) -> int:
+        """Return how many synthetic scans to make of a generator of ``n_train`` scans: as many as a target asks for.
+
+        Where none asks, and nobody said how many, it is as many.
+        """
+        asked = [t.synthetic.count(n_train) for t in self.targets.values() if t.synthetic is not None]
+        return self.synthesis.scans or max(asked, default=n_train)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@
     topology           Run and TrainedModel: what a topology is given and gives back
     alone, federated   the topologies: central, siloed and untrained; FedAvg
     pool               the scans, and who holds which: a client's data is a set of indices into them
+    synthetic          synthetic scans in the pool, and which client each joins
     draws              named random streams, and where in a run a pass stands
     method             what one optimisation step does: the seam for differential privacy; Adam on shuffled batches
     dp_sgd             the private method
@@ -19,8 +20,8 @@
     publication        the target folder: weights and target.json, and the private part that auditors keep
     given_baseline     baselines made from given files
 
-Synthetic scans enter by a larger :class:`~flprivacy.training.pool.Pool` and clients that hold indices into its added
-part; differential privacy by another :class:`~flprivacy.training.method.Method`. Neither touches a topology.
+Synthetic scans enter by a larger :class:`~flprivacy.training.pool.Pool` and clients that train on indices into its
+added part; differential privacy by another :class:`~flprivacy.training.method.Method`. No topology knows either.
 """
 
 from flprivacy.core.tensorflow_environment import prepare_tensorflow

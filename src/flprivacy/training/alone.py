@@ -1,5 +1,7 @@
 """Topologies whose models learn nothing from each other: central (all scans), siloed (a site's), untrained (none)."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from flprivacy.core.progress import Progress, progress, track
@@ -20,10 +22,12 @@ def initialise_untrained(run: Run) -> list[TrainedModel]:
 
 def train_central(run: Run) -> list[TrainedModel]:
     """Return the one model, trained for ``config.epochs`` passes over the whole pool."""
-    everyone = np.arange(len(run.pool.labels)) if run.members is None else run.members
-    steps = run.epochs * run.learner.steps(len(everyone), 0)
+    everyone = run.real if run.members is None else run.members
+    (scans,) = run.trained_on((everyone,))
+    steps = run.epochs * run.learner.steps(len(scans), 0)
     with progress(f"training {run.name}", steps) as counter:
-        return [train_alone(run, model="model", number=0, members=everyone, counter=counter)]
+        trained = train_alone(run, model="model", number=0, scans=scans, counter=counter)
+    return [replace(trained, members=everyone)]
 
 
 def train_siloed(run: Run) -> list[TrainedModel]:
@@ -33,15 +37,17 @@ def train_siloed(run: Run) -> list[TrainedModel]:
         TrainingError: a site has no training scan, or a loss is no longer finite.
     """
     sites = natural_partition(run.cohort)
-    steps = run.epochs * sum(run.learner.steps(len(s), number) for number, s in enumerate(sites))
+    held = run.trained_on(sites)
+    steps = run.epochs * sum(run.learner.steps(len(s), number) for number, s in enumerate(held))
     with progress(f"training {run.name}", steps) as counter:
-        return [
-            train_alone(run, model=f"site-{number:02d}", number=number, members=members, counter=counter)
-            for number, members in enumerate(sites)
+        trained = [
+            train_alone(run, model=f"site-{number:02d}", number=number, scans=scans, counter=counter)
+            for number, scans in enumerate(held)
         ]
+    return [replace(one, members=members) for one, members in zip(trained, sites, strict=True)]
 
 
-def train_alone(run: Run, *, model: str, number: int, members: Indices, counter: Progress) -> TrainedModel:
+def train_alone(run: Run, *, model: str, number: int, scans: Indices, counter: Progress) -> TrainedModel:
     """Train one model on its own scans (indices into the pool) from fresh weights, or carry on from its checkpoint.
 
     With the seed, ``number`` draws weights, batches and random layers.
@@ -53,7 +59,7 @@ def train_alone(run: Run, *, model: str, number: int, members: Indices, counter:
     saved = run.checkpoints.load(model)
     done, arrays, history, steps = (saved.done, saved.arrays, saved.history, saved.steps) if saved else (0, [], [], {})
     if saved:
-        counter.resume(counter.done + done * learner.steps(len(members), number))
+        counter.resume(counter.done + done * learner.steps(len(scans), number))
     else:
         learner.start(run.initial_weights(number), layer_generator(config.seed, number, 0))
     if 0 < done < run.epochs:
@@ -62,7 +68,7 @@ def train_alone(run: Run, *, model: str, number: int, members: Indices, counter:
         place = Place(client=number, epoch=epoch)
         result = learner.train_epoch(
             run.pool,
-            members,
+            scans,
             view=epoch,
             generator=batch_generator(config.seed, *place),
             advance=counter.advance,
@@ -74,4 +80,4 @@ def train_alone(run: Run, *, model: str, number: int, members: Indices, counter:
         arrays = learner.state() if epoch + 1 < run.epochs else [*learner.weights(), *learner.memory()]
         run.checkpoints.save(model, Checkpoint(done=epoch + 1, arrays=arrays, history=history, steps=steps))
     weights, memory = arrays[: (size := len(learner.weights()))], arrays[size:]
-    return TrainedModel(name=model, weights=weights, members=members, history=history, steps=steps, memory=memory)
+    return TrainedModel(name=model, weights=weights, members=scans, history=history, steps=steps, memory=memory)

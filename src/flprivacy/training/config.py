@@ -9,6 +9,7 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.vocabulary import BASELINE_TOPOLOGIES, PARTITIONS, PRETRAINED, TOPOLOGIES
 from flprivacy.privacy.config import PrivacyConfig
 
+MOST_SYNTHETIC = 20.0  # scans for each real one
 CANARY_KINDS = ("gradient", "mislabelled", "blank-pattern")
 
 
@@ -37,6 +38,36 @@ class CanaryConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SyntheticConfig:
+    """Synthetic scans among those that a target is trained on, out of a cohort that a generator made.
+
+    Attributes:
+        multiple: synthetic scans for each real training scan, above 0 and at most 20: a generator knows no more than
+            the scans that it was trained on, and beyond that its scans take time and show nothing new.
+        alone: whether the target is trained on them and on no real scan.
+        seed: draws them where the cohort holds more.
+    """
+
+    multiple: float = 1.0
+    alone: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        rule = f"must be above 0 and at most {MOST_SYNTHETIC:g}; more of one generator show nothing new"
+        check(0.0 < self.multiple <= MOST_SYNTHETIC, "multiple", self.multiple, rule)
+        check(self.seed >= 0, "seed", self.seed, "must not be negative")
+
+    @property
+    def share(self) -> float:
+        """Fraction of synthetic scans in the training data, in (0, 1]."""
+        return 1.0 if self.alone else self.multiple / (1.0 + self.multiple)
+
+    def count(self, real: int) -> int:
+        """Return how many synthetic scans come with ``real`` training scans."""
+        return max(1, round(self.multiple * real))
+
+
+@dataclass(frozen=True, kw_only=True)
 class TargetConfig:
     """How one target (a model under investigation, or the untrained baseline) comes about.
 
@@ -61,6 +92,8 @@ class TargetConfig:
         privacy: differential privacy; None where training is not private.
         canaries: records to insert and score; None for none. A model trained with canaries is for
             checking its training, not for use.
+        synthetic: synthetic scans to train on; None for none. Each joins the client of the site that it was made for,
+            or the whole. Not together with privacy, whose epsilon would say nothing of how the generator was trained.
     """
 
     topology: str
@@ -78,6 +111,7 @@ class TargetConfig:
     privacy: PrivacyConfig | None = None
     canaries: CanaryConfig | None = None
     weights: str = ""
+    synthetic: SyntheticConfig | None = None
 
     def __post_init__(self) -> None:
         known = (*TOPOLOGIES, PRETRAINED)
@@ -93,6 +127,7 @@ class TargetConfig:
         check(self.learning_rate > 0.0, "learning_rate", self.learning_rate, "must be positive")
         check(self.seed >= 0, "seed", self.seed, "must not be negative")
         self._check_privacy()
+        self._check_synthetic()
 
     def _check_privacy(self) -> None:
         if self.privacy is not None:
@@ -117,11 +152,27 @@ class TargetConfig:
                 "gradient canaries need privacy with optimizer sgd, whose updates show the noised gradient as it is",
             )
 
+    def _check_synthetic(self) -> None:
+        if self.synthetic is None:
+            return
+        trained = self.topology not in BASELINE_TOPOLOGIES
+        check(trained, "synthetic", self.topology, "a baseline is trained on nothing; leave it out")
+        check(
+            self.privacy is None,
+            "synthetic",
+            self.synthetic.multiple,
+            "epsilon of a private target would not cover what synthetic scans tell of those that their generator was "
+            "trained on; train the generator privately and the target, without privacy, on its scans alone",
+        )
+        check(
+            self.canaries is None, "synthetic", self.synthetic.multiple, "canaries check training on real scans alone"
+        )
+
 
 def training_mapping(config: TargetConfig) -> dict[str, Any]:
-    """Return a configuration as a mapping, without privacy, canaries and given weights where there are none.
+    """Return a configuration as a mapping, without privacy, canaries, given weights and synthetic scans if it has none.
 
     So keys and digests of training that is not private are what they were before it could be.
     """
     mapping = to_mapping(config)
-    return {k: v for k, v in mapping.items() if v or k not in ("privacy", "canaries", "weights")}
+    return {k: v for k, v in mapping.items() if v or k not in ("privacy", "canaries", "weights", "synthetic")}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-_WEIGHTS, _BATCHES, _LAYERS, _CLIENTS = range(4)
+_WEIGHTS, _BATCHES, _LAYERS, _CLIENTS, _SYNTHETIC = range(5)
 
 
 class Place(NamedTuple):
@@ -44,6 +44,11 @@ def draw_clients(n_clients: int, fraction: float, seed: int, round_: int) -> npt
     """Draw one round's clients: ``fraction`` of them rounded to the nearest, at least one; ascending."""
     count = max(1, round(fraction * n_clients))
     return np.sort(np.random.default_rng([_CLIENTS, seed, round_]).choice(n_clients, size=count, replace=False))
+
+
+def synthetic_generator(seed: int) -> np.random.Generator:
+    """Return the generator that draws a target's synthetic scans."""
+    return np.random.default_rng([_SYNTHETIC, seed])
 
 
 def patient_client(patient: str, n_clients: int, seed: int) -> int:

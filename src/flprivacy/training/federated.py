@@ -36,7 +36,7 @@ def train_federated(run: Run) -> list[TrainedModel]:
     """
     config = run.config
     parts = partition(run.cohort, kind=config.partition, seed=config.seed)
-    clients = tuple(_with_canaries(run, number, part) for number, part in enumerate(parts))
+    clients = tuple(_with_canaries(run, number, part) for number, part in enumerate(run.trained_on(parts)))
     drawn = [_draw(run, len(clients), round_) for round_ in range(run.rounds)]
     steps = [run.learner.steps(len(c), number) * config.local_epochs for number, c in enumerate(clients)]
     members = np.sort(np.concatenate([parts[c] for c in _ever_drawn(run, drawn, len(clients))]))

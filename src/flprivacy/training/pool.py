@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -53,13 +53,40 @@ def scan_pool(cohort: Cohort, *, protocol: str, split: str = TRAIN, preload_byte
 
     Volumes are held in memory up to ``preload_bytes`` together, else read when needed.
     """
-    rows = cohort.rows(split)
+    return rows_pool(cohort, cohort.rows(split), protocol=protocol, preload_bytes=preload_bytes)
+
+
+def rows_pool(cohort: Cohort, rows: Indices, *, protocol: str, preload_bytes: int = PRELOAD_BYTES) -> Pool:
+    """Return the scans of some rows as :func:`scan_pool` does those of a split."""
     return Pool(
         read=_volume_reader(cohort, rows, preload_bytes),
         labels=cohort.manifest["label"].to_numpy(dtype=np.int64)[rows],
         keys=view_keys(cohort, rows),
         n_classes=len(cohort.meta.class_names),
         protocol=protocol,
+    )
+
+
+def joined(pool: Pool, more: Pool) -> Pool:
+    """Return the scans of two pools as one, those of the second behind those of the first."""
+    n = len(pool.labels)
+
+    def read(indices: Indices) -> Volumes:
+        if (indices < n).all():
+            return pool.read(indices)
+        behind = indices >= n
+        added = more.read(indices[behind] - n)
+        volumes = np.empty((len(indices), *added.shape[1:]), dtype=np.uint8)
+        volumes[behind] = added
+        if not behind.all():
+            volumes[~behind] = pool.read(indices[~behind])
+        return volumes
+
+    return replace(
+        pool,
+        read=read,
+        labels=np.concatenate([pool.labels, more.labels]),
+        keys=np.concatenate([pool.keys, more.keys]),
     )
 
 

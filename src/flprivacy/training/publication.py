@@ -103,6 +103,7 @@ def _write_private_part(
         utility=mean_utility(list(utilities.values()), sizes) if utilities else None,
         history=HISTORY_FILE,
         canaries=CANARIES_FILE if canaries else "",
+        synthetic_digest=run.synthetic.digest if run.synthetic is not None else "",
     )
     write_json(folder / LINEAGE_FILE, to_mapping(lineage))
     for file in folder.iterdir():
@@ -140,7 +141,7 @@ def _record(
     run: Run, target: TargetModel, models: Sequence[ModelRecord], digests: dict[str, str], match: MatchReport
 ) -> TargetRecord:
     untrained = run.config.topology == "untrained"
-    training = released_training(training_mapping(run.config))
+    training, synthetic = released_training(training_mapping(run.config)), run.config.synthetic
     return TargetRecord(
         name=run.name,
         role="baseline" if untrained else "target",
@@ -153,6 +154,7 @@ def _record(
         models=tuple(models),
         training=training,
         partition=run.config.partition if run.config.topology == "federated" else None,
+        synthetic_share=0.0 if synthetic is None else synthetic.share,
         tensors_matched=match.matched,
         tensors_total=match.total,
     )

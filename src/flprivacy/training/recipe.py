@@ -58,7 +58,9 @@ def reference_config(config: TargetConfig, number: int) -> TargetConfig:
 
     Noise that a test fixed is drawn anew, too; otherwise it stays a secret of the reference.
     """
-    privacy = config.privacy
+    privacy, synthetic = config.privacy, config.synthetic
     if privacy is not None and privacy.noise_seed is not None:
         privacy = replace(privacy, noise_seed=number)
-    return replace(config, seed=number, privacy=privacy)
+    if synthetic is not None:
+        synthetic = replace(synthetic, seed=number)
+    return replace(config, seed=number, privacy=privacy, synthetic=synthetic)

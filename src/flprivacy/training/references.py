@@ -1,5 +1,6 @@
 """Reference models: what models trained as a target, on a random half of the patients, answer for every scan."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,13 +23,26 @@ from flprivacy.training.utility import class_probabilities
 BoolArray = npt.NDArray[np.bool_]
 
 
-def train_reference(config: TargetConfig, cohort: Cohort, *, protocol: str, index: int, work: Path) -> ReferenceScores:
+# (half of the patients, what to draw from, folder of checkpoints) -> synthetic scans made from those of the half
+Synthesise = Callable[[Cohort, int, Path], Cohort]
+
+
+def train_reference(
+    config: TargetConfig,
+    cohort: Cohort,
+    *,
+    protocol: str,
+    index: int,
+    work: Path,
+    synthesise: Synthesise | None = None,
+) -> ReferenceScores:
     """Train one reference and ask it for every scan of the cohort; its weights are not kept.
 
     A whole target is trained: a federation, or a model for every site, where the target is one. Halves are drawn from
     all patients, those that the target held out among them, so that for a scan it makes no difference to the draw
     whether it is a member of the target: of the patients at each site, a random half, and the other half for the
-    reference that follows an even ``index``.
+    reference that follows an even ``index``. Of a target that is trained on synthetic scans, too, the generator is part
+    of the recipe: the reference has one of its own, which has seen its half alone.
 
     Args:
         config: how the target is trained.
@@ -36,16 +50,22 @@ def train_reference(config: TargetConfig, cohort: Cohort, *, protocol: str, inde
         protocol: preprocessing, ``standard`` or ``flprivacy-2023``.
         index: number of the reference; with recipe and cohort it draws patients, weights and batches.
         work: folder of checkpoints; the caller removes it. A killed call that is repeated carries on from there.
+        synthesise: trains a generator as the target's was trained, and makes as many scans.
 
     Raises:
         TrainingError: a site has a single patient, who cannot be in one half and not in the other; volumes are missing;
-            or as :func:`flprivacy.training.train.train_target`.
+            synthetic scans are asked for, and nobody makes them; or as
+            :func:`flprivacy.training.train.train_target`.
     """
     recipe = recipe_digest(config)
     half = reference_cohort(cohort, recipe=recipe, index=index)
     number = _number("reference", recipe, cohort.meta.digest, index)
     name = f"reference {index}"
-    trained = train_models(name, reference_config(config, number), half, protocol=protocol, work=work)
+    synthetic = None
+    if config.synthetic is not None and synthesise is not None:
+        synthetic = synthesise(half, number, work / "synthetic")
+    own = reference_config(config, number)
+    trained = train_models(name, own, half, protocol=protocol, work=work, synthetic=synthetic)
     return ReferenceScores(
         recipe=recipe,
         cohort_digest=cohort.meta.digest,

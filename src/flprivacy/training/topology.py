@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from flprivacy.core.cohort import Cohort
@@ -13,6 +14,7 @@ from flprivacy.training.gradient_canaries import GradientCanaries
 from flprivacy.training.local import Learner, Pass
 from flprivacy.training.pool import Indices, Pool
 from flprivacy.training.private_run import PrivateRun
+from flprivacy.training.synthetic import SyntheticScans
 
 Weights = list[npt.NDArray[Any]]
 
@@ -28,6 +30,7 @@ class Run:
         private: the plan of private training; None where training is not private.
         members: indices into the pool that central training is on; None for all (canaries leave some out).
         canaries: gradient canaries among the units; None for none.
+        synthetic: synthetic scans behind the real ones in the pool; None for none.
     """
 
     name: str
@@ -40,6 +43,22 @@ class Run:
     private: PrivateRun | None = None
     members: Indices | None = None
     canaries: GradientCanaries | None = None
+    synthetic: SyntheticScans | None = None
+
+    @property
+    def real(self) -> Indices:
+        """Indices into the pool of all real training scans."""
+        return np.arange(len(self.pool.labels) if self.synthetic is None else self.synthetic.first)
+
+    def trained_on(self, parts: tuple[Indices, ...]) -> tuple[Indices, ...]:
+        """Return the scans that each client trains on, for the real ones that it holds; both index into the pool.
+
+        Raises:
+            TrainingError: a client has none.
+        """
+        if self.synthetic is None:
+            return parts
+        return self.synthetic.beside(parts, self.config)
 
     @property
     def site_level(self) -> bool:
@@ -73,7 +92,8 @@ class TrainedModel:
 
     Attributes:
         weights: in the order of the Keras model's weights.
-        members: indices into the pool of the scans that it was trained on, ascending.
+        members: indices into the pool of the real scans that it was trained on, ascending; of one trained on synthetic
+            scans alone those of whom its generator learnt what its clients hold.
         history: loss and accuracy, one entry an epoch or round.
         steps: client number -> optimisation steps done on its scans.
         memory: what the method remembers beside the weights (canary scores); empty for plain training.

@@ -31,6 +31,7 @@ from flprivacy.training.method import ADAM, Method
 from flprivacy.training.pool import scan_pool
 from flprivacy.training.private_run import PrivateRun, noise_seed, plan_private_run
 from flprivacy.training.publication import publish_target
+from flprivacy.training.synthetic import with_synthetic
 from flprivacy.training.topology import Run, TrainedModel
 
 TRAINERS: dict[str, Callable[[Run], list[TrainedModel]]] = {
@@ -68,6 +69,7 @@ def train_target(
     out: Path,
     method: Method = ADAM,
     private_method: Callable[[PrivateRun, GradientCanaries | None], Method] = dp_sgd,
+    synthetic: Cohort | None = None,
 ) -> TargetRecord:
     """Train a target and publish its folder, or carry on where a killed call with the same arguments stopped.
 
@@ -84,16 +86,26 @@ def train_target(
         out: the target folder; one already there is replaced.
         method: what one optimisation step does where no scan or patient is protected.
         private_method: what it does where one is: (plan, gradient canaries) -> method.
+        synthetic: an opened cohort of synthetic scans, made from this cohort, where ``config`` asks for some. Utility
+            is measured on real scans all the same.
 
     Raises:
         ConfigError: an unknown protocol or architecture, a privacy budget that cannot be met, or a private batch
             larger than the data.
         TrainingError: nothing to train on, a site without training scans, a loss that is no longer finite, a network
-            that cannot be trained privately, or a damaged checkpoint. Nothing is published.
+            that cannot be trained privately, a damaged checkpoint, or synthetic scans that are too few, missing, or of
+            another cohort. Nothing is published.
         StorageError: ``work`` or ``out`` is not writable.
     """
     trained = train_models(
-        name, config, cohort, protocol=protocol, work=work, method=method, private_method=private_method
+        name,
+        config,
+        cohort,
+        protocol=protocol,
+        work=work,
+        method=method,
+        private_method=private_method,
+        synthetic=synthetic,
     )
     return publish_target(trained.run, trained.models, trained.target, out, trained.canaries)
 
@@ -107,6 +119,7 @@ def train_models(
     work: Path,
     method: Method = ADAM,
     private_method: Callable[[PrivateRun, GradientCanaries | None], Method] = dp_sgd,
+    synthetic: Cohort | None = None,
 ) -> Trained:
     """Train a target's models and publish nothing; arguments and errors are those of :func:`train_target`."""
     check(protocol in PROTOCOLS, "protocol", protocol, f"must be one of {', '.join(PROTOCOLS)}")
@@ -115,10 +128,10 @@ def train_models(
     if config.privacy is not None and config.privacy.unit != SITE:
         prepare_process()
     _require_deterministic_kernels()
+    pool, added = with_synthetic(scan_pool(cohort, protocol=protocol), config, cohort, synthetic)
     target = _build(config, cohort)
-    key = run_key(config, cohort, protocol=protocol, method=method)
+    key = run_key(config, cohort, protocol=protocol, method=method, synthetic=synthetic)
     checkpoints = Checkpoints(folder=work, key=key)
-    pool = scan_pool(cohort, protocol=protocol)
     canaries = insert_canaries(config, pool, target.model, sites=len(cohort.meta.site_names))
     private = _private_run(config, cohort, canaries, checkpoints)
     if private is not None and private.site_level:
@@ -136,6 +149,7 @@ def train_models(
         private=private,
         members=canaries.members if canaries else None,
         canaries=canaries.gradient if canaries else None,
+        synthetic=added,
     )
     return Trained(run=run, models=TRAINERS[config.topology](run), target=target, canaries=canaries)
 
@@ -166,7 +180,9 @@ def _weights_seed(config: TargetConfig, model: int) -> int:
     return weights_seed(config.seed, model, baseline=config.topology == "untrained")
 
 
-def run_key(config: TargetConfig, cohort: Cohort, *, protocol: str, method: Method) -> str:
+def run_key(
+    config: TargetConfig, cohort: Cohort, *, protocol: str, method: Method, synthetic: Cohort | None = None
+) -> str:
     """Return the digest of all that the trained weights depend on, which checkpoints are kept under."""
     versions = {"keras": keras.__version__, "backend": keras.backend.backend()}
     return digest_json(
@@ -176,6 +192,7 @@ def run_key(config: TargetConfig, cohort: Cohort, *, protocol: str, method: Meth
             "protocol": protocol,
             "method": method.name,
             "settings": numeric_settings(),
+            **({} if synthetic is None else {"synthetic": synthetic.meta.digest}),
             **versions,
         }
     )
