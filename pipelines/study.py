@@ -12,6 +12,7 @@ from pipelines.cluster import KEPT, TARGETS_AT_ONCE, Nodes, on_nodes
 from pipelines.conclusion import Scores, conclude
 from pipelines.descriptions import described
 from pipelines.given_targets import attacked, exposed, with_references
+from pipelines.synthesis import synthesised
 
 
 @dsl.pipeline(
@@ -39,6 +40,7 @@ def study(
     nodes.cpu(plan)
     cohort = make_cohort(plan=plan.outputs["plan"], store=store)
     nodes.cpu(cohort, hours=6)
+    synthetic = synthesised(plan.outputs["plan"], cohort.outputs["cohort"], store, attempt, nodes)
     pixels = attack_baselines(plan=plan.outputs["plan"], cohort=cohort.outputs["cohort"], store=store, attempt=attempt)
     nodes.gpu(pixels)
     with dsl.ParallelFor(plan.outputs["Output"], parallelism=TARGETS_AT_ONCE) as name:
@@ -48,6 +50,7 @@ def study(
             target_name=name,
             store=store,
             attempt=attempt,
+            synthetic=synthetic,
         )
         nodes.gpu(trained, hours=72)
         scored = attacked(plan.outputs["plan"], cohort.outputs["cohort"], trained, name, store, attempt, nodes)

@@ -18,6 +18,8 @@ from pipelines.cluster import ACCELERATOR, CLAIM_VARIABLE, GPU_TOLERATIONS, QUEU
 
 COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"  # pipelines.compile is slow to import
 TRAINS = {
+    "train-generator",
+    "synthesize-cohort",
     "train-target",
     "train-target-2",
     "train-reference",

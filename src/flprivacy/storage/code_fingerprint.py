@@ -11,12 +11,13 @@ from flprivacy.core.digests import digest_json
 
 _PACKAGE = Path(flprivacy.__file__).parent
 _LIBRARIES = ("jax", "jaxlib", "keras", "numpy", "scikit-learn", "scipy", "tensorflow", "tensorflow-cpu")
-# Kind of artifact -> subpackages whose sources make it.
+# Kind of artifact -> subpackages whose sources make it; "/*": their own modules, without those of subpackages.
 _CODE_OF_KIND = {
     "cohort": ("core", "cohorts"),
     "target": ("core", "cohorts", "models", "privacy", "targets", "training"),
     "reference": ("core", "cohorts", "models", "privacy", "training"),
-    "synthetic": ("core", "cohorts", "models", "synthesis"),
+    "generator": ("core", "cohorts", "models", "privacy", "targets", "training", "synthesis/*"),
+    "synthetic": ("core", "cohorts", "models", "synthesis/*"),
     "scores": ("core", "cohorts", "models", "targets", "attacks"),
     "audit": ("core", "auditing"),
     "report": ("core", "reporting"),
@@ -38,6 +39,9 @@ def fingerprint(parts: tuple[str, ...]) -> str:
     """Return a digest of the sources of parts of flprivacy, such as ``("core", "cohorts")``, and of the libraries."""
     files: list[Path] = []
     for part in parts:
+        if part.endswith("/*"):
+            files += sorted((_PACKAGE / part[:-2]).glob("*.py"))
+            continue
         folder = _PACKAGE / part
         files += sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
     sources = {str(f.relative_to(_PACKAGE)): f.read_text() for f in files}

@@ -1,0 +1,50 @@
+"""Step ``train_generator``: train the generator of a plan."""
+
+from pathlib import Path
+
+from flprivacy.cohorts.metadata import read_meta
+from flprivacy.cohorts.placed import open_rows
+from flprivacy.core.cohort import TRAIN
+from flprivacy.core.publish import publish_folder
+from flprivacy.core.tensorflow_environment import import_keras
+from flprivacy.execution.container import StepResult
+from flprivacy.storage.artifact_store import deliver
+from flprivacy.storage.places import open_store
+from flprivacy.study.plan import Plan
+from flprivacy.synthesis.config import generator_mapping
+from flprivacy.synthesis.folder import read_generator
+
+
+def train_generator(*, plan: Path, cohort: Path, store: str, generator: Path, attempt: int = 1) -> StepResult:
+    """Train a conditional 3D generator of synthetic scans on a cohort's training scans.
+
+    Training saves checkpoints in the store as it goes on, and resumes from the last one after an interruption.
+
+    Args:
+        cohort: the cohort to train on.
+        generator: folder to write: weights, ``generator.json``, grids of samples, and the private part that auditors
+            keep, the discriminator in it; empty where the plan asks for no generator.
+
+    Returns:
+        The generator's digest, and epsilon where training was private.
+
+    Raises:
+        TrainingError: a site or class without training scans, or training that diverges or collapses.
+    """
+    del attempt  # part of the task's key on a cluster; it changes no result
+    config = Plan.read(plan).study.generator
+    if config is None:
+        with publish_folder(generator):
+            return StepResult()
+    inputs = {"config": generator_mapping(config), "cohort": read_meta(cohort).digest}
+
+    def make(work: Path, folder: Path) -> None:
+        import_keras()
+        from flprivacy.synthesis.train import train_generator as train  # imports Keras: only when there is work
+
+        train(config, open_rows(cohort, lambda found: found.rows(TRAIN)), work=work, out=folder)
+
+    deliver(open_store(store).build("generator", inputs, make), generator)
+    record = read_generator(generator)
+    epsilon = {} if record.epsilon is None else {"epsilon": record.epsilon, "delta": record.delta}
+    return StepResult(metadata={"generator": {"digest": record.digest, **epsilon}})
