@@ -43,15 +43,17 @@ def attacked(cohort, target, tmp_path_factory):
     return attack_attributes(CONFIG, cohort, target, protocol="standard", work=tmp_path_factory.mktemp("work"))
 
 
-def test_fine_tuning_starts_where_the_frozen_attack_ends_and_improves_on_it(attacked):
-    curves = attacked[1]
-    years = curves[curves["attribute"] == "age_years"]
-    frozen = years[(years["access"] == "features") & (years["epoch"] == CONFIG.epochs)].set_index("seed")["value"]
+def test_fine_tuning_starts_where_the_frozen_attack_ends_and_improves_on_it(cohort, target, tmp_path):
+    """The mean error falls by some 3.5 years, under the kernels of every kind of CPU that was tried."""
+    config = replace(CONFIG, attributes=("age",), finetune_epochs=12)
+    years = attack_attributes(config, cohort, target, protocol="standard", work=tmp_path)[1]
+    years = years[years["attribute"] == "age_years"]
+    frozen = years[(years["access"] == "features") & (years["epoch"] == config.epochs)].set_index("seed")["value"]
     tuned = years[years["access"] == "finetune"]
     start = tuned[tuned["epoch"] == 0].set_index("seed")["value"]
-    end = tuned[tuned["epoch"] == CONFIG.finetune_epochs].set_index("seed")["value"]
+    end = tuned[tuned["epoch"] == config.finetune_epochs].set_index("seed")["value"]
     np.testing.assert_allclose(start, frozen, rtol=1e-3)
-    assert end.mean() < start.mean() - 0.5
+    assert end.mean() < start.mean() - 1.5
 
 
 def test_fine_tuning_has_a_block_for_every_seed_and_attribute(attacked):

@@ -14,13 +14,13 @@ from flprivacy.core.errors import ConfigError, StorageError, TrainingError
 from flprivacy.core.parsing import from_mapping
 from flprivacy.core.target import TargetRecord
 from flprivacy.core.vocabulary import TOPOLOGIES
+from flprivacy.models.initialisation import weights_seed
 from flprivacy.models.registry import TargetModel, build
 from flprivacy.models.weights import weights_digest
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.targets.folder import load_model, read_target, verify_target
 from flprivacy.targets.lineage import audited_record, private_part, released_training
 from flprivacy.training.config import CanaryConfig, SyntheticConfig, TargetConfig, training_mapping
-from flprivacy.training.draws import weights_seed
 from flprivacy.training.method import ADAM
 from flprivacy.training.pool import scan_pool
 from flprivacy.training.train import TRAINERS, run_key, train_target

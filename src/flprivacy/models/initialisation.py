@@ -16,6 +16,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+_WEIGHTS = 0  # the first of the streams of a run (:mod:`flprivacy.training.draws`)
+
 
 def initialise(model: keras.Model, seed: int) -> None:
     """Set every weight, as :func:`fresh_weights` draws it, and every dropout generator of ``model`` from ``seed``.
@@ -46,6 +48,16 @@ def fresh_weights(model: keras.Model, seed: int) -> list[npt.NDArray[np.float32]
         for weight in layer.weights
     }
     return [drawn[weight.path] for weight in model.weights]
+
+
+def weights_seed(seed: int, model: int, *, baseline: bool) -> int:
+    """Return the seed of a model's initial weights.
+
+    Trained topologies share their start (a siloed target's model 0 starts as the central one), which makes them
+    comparable; the untrained baseline's weights are drawn apart from it, so that it is independent of every target.
+    """
+    sequence = np.random.SeedSequence([_WEIGHTS, seed, int(baseline), model])
+    return int(sequence.generate_state(1)[0] >> 1)
 
 
 @contextmanager

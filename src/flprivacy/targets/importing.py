@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import TargetError
 from flprivacy.core.parsing import to_mapping
@@ -28,6 +26,7 @@ from flprivacy.models.foreign.answers import NONE
 from flprivacy.models.foreign.checkpoint import open_checkpoint
 from flprivacy.models.foreign.custom import SUFFIX, fresh_custom, load_custom, save_custom
 from flprivacy.models.foreign.loading import Loaded, load_checkpoint
+from flprivacy.models.initialisation import weights_seed
 from flprivacy.models.registry import build
 from flprivacy.models.weights import SUFFIX as WEIGHTS_SUFFIX
 from flprivacy.models.weights import header_of, load_weights, save_weights, weights_digest
@@ -239,7 +238,7 @@ def fresh_target(network: Path, *, initialisations: int, seed: int, protocol: st
     with publish_folder(out) as folder:
         for number in track(range(initialisations), "drawing fresh weights"):
             weights = folder / f"init-{number}{path.suffix}"
-            drawn = int(np.random.default_rng([seed, number]).integers(2**31))
+            drawn = weights_seed(seed, number, baseline=True)
             digests[f"init-{number}"] = _FRESH[path.suffix](path, origin, number, drawn, weights)
             models.append(
                 ModelRecord(name=f"init-{number}", weights=weights.name, sha256=digest_file(weights), n_train=0)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-_WEIGHTS, _BATCHES, _LAYERS, _CLIENTS, _SYNTHETIC = range(5)
+_BATCHES, _LAYERS, _CLIENTS, _SYNTHETIC = range(1, 5)  # 0: initial weights
 
 
 class Place(NamedTuple):
@@ -18,16 +18,6 @@ class Place(NamedTuple):
     client: int = 0
     round_: int = 0
     epoch: int = 0
-
-
-def weights_seed(seed: int, model: int, *, baseline: bool) -> int:
-    """Return the seed of a model's initial weights.
-
-    Trained topologies share their start (a siloed target's model 0 starts as the central one), which makes them
-    comparable; the untrained baseline's weights are drawn apart from it, so that it is independent of every target.
-    """
-    sequence = np.random.SeedSequence([_WEIGHTS, seed, int(baseline), model])
-    return int(sequence.generate_state(1)[0] >> 1)
 
 
 def batch_generator(seed: int, client: int, round_: int, epoch: int) -> np.random.Generator:

@@ -13,7 +13,7 @@ from flprivacy.core.errors import TrainingError
 from flprivacy.core.target import TargetRecord
 from flprivacy.core.tensorflow_environment import numeric_settings
 from flprivacy.core.vocabulary import PROTOCOLS
-from flprivacy.models.initialisation import fresh_weights
+from flprivacy.models.initialisation import fresh_weights, weights_seed
 from flprivacy.models.registry import TargetModel, build
 from flprivacy.privacy.compatibility import refuse_batch_statistics
 from flprivacy.privacy.events import SITE
@@ -23,7 +23,6 @@ from flprivacy.training.canaries import Canaries, insert_canaries
 from flprivacy.training.checkpoint import Checkpoints
 from flprivacy.training.config import TargetConfig, training_mapping
 from flprivacy.training.dp_sgd import dp_sgd
-from flprivacy.training.draws import weights_seed
 from flprivacy.training.federated import train_federated
 from flprivacy.training.gradient_canaries import GradientCanaries
 from flprivacy.training.local import Learner

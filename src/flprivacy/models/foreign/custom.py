@@ -21,6 +21,7 @@ from flprivacy.core.errors import TargetError
 from flprivacy.core.publish import publish_file
 from flprivacy.core.target_source import AXES, CUSTOM, HU_WINDOW, UNIT, range_of
 from flprivacy.models.architecture import Shape, TargetModel, trunk_model
+from flprivacy.models.familiar import familiar_kernels, kernels_of
 from flprivacy.models.foreign.allowed import check_allowed, plain
 from flprivacy.models.foreign.answers import NONE
 from flprivacy.models.foreign.archive import CONFIG, METADATA, WEIGHTS, unpacked
@@ -87,10 +88,16 @@ def load_custom(
 
 
 def fresh_custom(path: Path, feature_layer: str, *, seed: int, **stated: str) -> CustomModel:
-    """Build the network of a ``.keras`` file with fresh weights, as its own initializers draw them from ``seed``."""
+    """Build the network of a ``.keras`` file with fresh weights, as its own initializers draw them from ``seed``.
+
+    One of our own architectures gets the fresh weights that ours has of that seed.
+    """
     with _unpacked(path) as (config, _, numbers, _), undisturbed_random():
         random.seed(seed)  # Keras draws the seed of every initializer from here
         network = _network(config, path, most_numbers=numbers)
+    kernels = kernels_of(network)
+    for kernel, values in zip(kernels, familiar_kernels([k.shape for k in kernels], seed=seed) or (), strict=False):
+        kernel.assign(values)
     return _custom(network, config, path, feature_layer, stated, HU_WINDOW)
 
 

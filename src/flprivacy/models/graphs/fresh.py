@@ -18,12 +18,14 @@ import onnx
 from onnx import helper, numpy_helper, shape_inference
 
 from flprivacy.core.errors import TargetError
+from flprivacy.models.familiar import familiar_kernels
 from flprivacy.models.graphs.files import array_of, read_graph
 from flprivacy.models.graphs.tracing import Graph
 from flprivacy.models.hdf5 import one_line, printable
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
+_Purpose = tuple[str, Shape | None, onnx.NodeProto]  # what it is for, its shape there, and the operator that takes it
 
 KERNEL, DENSE, ZERO, ONE, SLOPE, EMBEDDING, KEPT, SHUFFLED = (
     "kernel",
@@ -72,7 +74,8 @@ _MOST_CHANNELS = 3
 def fresh_graph(path: Path, *, seed: int) -> onnx.ModelProto:
     """Return the network of an ONNX file with every weight drawn from ``seed``.
 
-    Each tensor is drawn from a generator of its own, seeded with ``seed`` and the tensor's name.
+    Each tensor is drawn from a generator of its own, seeded with ``seed`` and the tensor's name. One of our own
+    architectures gets the fresh weights that ours has of that seed (:mod:`flprivacy.models.familiar`).
 
     Raises:
         TargetError: the file is refused, or computes with weights that are whole numbers.
@@ -80,6 +83,7 @@ def fresh_graph(path: Path, *, seed: int) -> onnx.ModelProto:
     model = read_graph(path)
     graph = Graph(model, path)
     purposes = _Purposes(graph, _shapes(model, path)).found
+    familiar = _familiar(purposes, graph, seed)
     for tensor in model.graph.initializer:
         values = array_of(tensor, path)
         if values.dtype.kind != "f" or values.size < 2:
@@ -87,7 +91,9 @@ def fresh_graph(path: Path, *, seed: int) -> onnx.ModelProto:
         role, shape, node = purposes.get(tensor.name, (SHUFFLED, None, None))
         if role == KEPT:
             continue
-        drawn = _drawn(values, role, _deviation(role, shape, node, graph), _generator(seed, tensor.name))
+        drawn = familiar.get(tensor.name)
+        if drawn is None:
+            drawn = _drawn(values, role, _deviation(role, shape, node, graph), _generator(seed, tensor.name))
         tensor.CopyFrom(numpy_helper.from_array(drawn.astype(values.dtype), tensor.name))
     return model
 
@@ -115,7 +121,7 @@ class _Purposes:
 
     def __init__(self, graph: Graph, shapes: dict[str, Shape]) -> None:
         self._graph, self._shapes = graph, shapes
-        self.found: dict[str, tuple[str, Shape | None, onnx.NodeProto]] = {}
+        self.found: dict[str, _Purpose] = {}
         behind: set[str] = set()  # tensors behind a layer with weights
         for node in graph.nodes:
             if graph.fixed.issuperset(name for name in node.input if name):
@@ -155,6 +161,33 @@ class _Purposes:
         if arithmetic and not deep and math.prod(tensor.dims) <= _MOST_CHANNELS:
             role = KEPT  # normalises the scan
         self.found.setdefault(source, (role, shape, node))
+
+
+def _familiar(purposes: dict[str, _Purpose], graph: Graph, seed: int) -> dict[str, Array]:
+    """Return the kernels of our own network by name; nothing where the graph is another."""
+    kernels: dict[str, tuple[int, ...]] = {}  # name -> our axes as places among the tensor's
+    for name, (role, shape, node) in purposes.items():
+        if role not in (KERNEL, DENSE):
+            continue
+        own = _our_axes(node, len(graph.constants[name].dims))
+        if own is None or shape != tuple(graph.constants[name].dims):
+            return {}
+        kernels[name] = own
+    shapes = [tuple(graph.constants[name].dims[axis] for axis in axes) for name, axes in kernels.items()]
+    drawn = familiar_kernels(shapes, seed=seed) or []
+    pairs = zip(kernels.items(), drawn, strict=False)
+    return {name: values.transpose(np.argsort(axes)) for (name, axes), values in pairs}
+
+
+def _our_axes(node: onnx.NodeProto, axes: int) -> tuple[int, ...] | None:
+    """Return where (*window, inputs, outputs) lie in a weight; None for an operator that our networks do not have."""
+    flags = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+    if node.op_type == "Conv":
+        # (output, input of its group, *window); one input a group is a depthwise kernel, (*window, input, 1) in ours
+        return (*range(2, axes), *((0, 1) if flags.get("group", 1) > 1 else (1, 0)))
+    if node.op_type in ("Gemm", "MatMul") and axes == 2:
+        return (1, 0) if flags.get("transB") else (0, 1)
+    return None
 
 
 def _deviation(role: str, shape: Shape | None, node: onnx.NodeProto | None, graph: Graph) -> float | None:
