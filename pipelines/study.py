@@ -22,7 +22,7 @@ from pipelines.synthesis import synthesised
 )
 @described(
     preset="quick (seconds, for first steps), demo (minutes on a laptop), membership (reference models, longer), "
-    "paper (the reference study's scale, needs a GPU), or the path of a YAML file.",
+    "synthesis (are synthetic scans a defence? an hour), paper (the reference study's scale, needs a GPU), or the path of a YAML file.",
     overrides='Fields of the configuration to replace, as JSON, for example {"cohort": {"scans": 400}}.',
 )
 @on_nodes

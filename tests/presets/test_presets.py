@@ -1,5 +1,6 @@
 """Presets: the ones that come along are valid, a file of one's own works, a wrong one is named."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError
 from flprivacy.presets import load_preset, preset_names
 from flprivacy.study.config import DpCheckConfig
+from flprivacy.training.config import TargetConfig
+from flprivacy.training.recipe import recipe_digest
 
 
 def test_every_preset_is_valid_and_has_its_baseline() -> None:
@@ -16,7 +19,7 @@ def test_every_preset_is_valid_and_has_its_baseline() -> None:
         study = load_preset(name).study
         assert study.name == name
         topologies = {t.topology for t in study.targets.values()}
-        assert {"untrained", "central"} <= topologies
+        assert {"untrained", "federated"} <= topologies or {"untrained", "central"} <= topologies
         assert name not in ("demo", "paper") or {"siloed", "federated"} <= topologies
 
 
@@ -25,6 +28,28 @@ def test_the_demo_is_the_grid_that_make_audit_promises() -> None:
     assert set(study.attack.attributes) == {"site", "sex", "age"}
     assert len(study.attack.fractions) >= 2
     assert len(study.attack.seeds) >= 5
+
+
+def test_synthesis_holds_synthetic_scans_against_what_they_are_compared_with_over_three_seeds() -> None:
+    study = load_preset("synthesis").study
+    assert study.generator is not None
+    recipes: dict[str, list[TargetConfig]] = {}
+    for name, target in study.targets.items():
+        recipes.setdefault(name.rpartition("-")[0], []).append(target)
+    (untrained,) = recipes.pop("")
+    assert untrained.topology == "untrained"
+    for name, targets in recipes.items():
+        assert len({recipe_digest(target) for target in targets}) == 1, name
+        assert [target.seed for target in targets] == [0, 1, 2], name
+    shares = {name: targets[0].synthetic and targets[0].synthetic.share for name, targets in recipes.items()}
+    assert shares == {
+        "siloed": None, "siloed-synthetic": 0.5, "federated": None, "federated-synthetic": 0.5,
+        "synthetic-alone": 1.0, "federated-dp": None,
+    }  # fmt: skip
+    for name in ("siloed", "federated"):
+        with_synthetic = recipes[f"{name}-synthetic"][0]
+        assert replace(with_synthetic, synthetic=None) == recipes[name][0], "nothing else may differ"
+    assert recipes["federated-dp"][0].privacy is not None
 
 
 def test_overrides_replace_single_fields_and_null_removes_a_target() -> None:
@@ -71,7 +96,7 @@ def test_a_policy_does_not_say_whether_a_run_fails() -> None:
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
     with pytest.raises(
-        ConfigError, match=r"preset 'dmo' is unknown; choose demo, .*paper, quick or give a \.yaml file"
+        ConfigError, match=r"preset 'dmo' is unknown; choose demo, .*paper, quick, synthesis or give a \.yaml file"
     ):
         load_preset("dmo")
     with pytest.raises(ConfigError, match="cannot be read"):

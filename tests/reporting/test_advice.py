@@ -8,7 +8,7 @@ from report_page import Page, undrawn
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
 from flprivacy.core.target import Utility
-from flprivacy.reporting.advice import advice, family, release, remedy, useless
+from flprivacy.reporting.advice import advice, family, release, remedy, topology_meaning, useless
 from flprivacy.reporting.figures.utility import utility_leakage
 from flprivacy.reporting.sentences import headlines
 from flprivacy.reporting.tables import telling
@@ -46,6 +46,20 @@ def judged(audit: Audit, **words: str) -> Audit:
         audit,
         verdicts=tuple(replace(v, verdict=words[v.attack.attribute]) for v in chosen if v.attack.attribute in words),
     )
+
+
+@pytest.mark.parametrize(
+    ("share", "ending"),
+    [
+        (0.0, "all hospitals' scans."),
+        (0.5, "50% of the scans that it was trained on are synthetic; its members are the others."),
+        (1.0, "are synthetic; its members are those that their generator learnt from."),
+    ],
+)
+def test_what_a_target_is_says_how_much_of_it_is_synthetic(audit: Audit, share: float, ending: str) -> None:
+    meaning = topology_meaning(replace(of("central", audit), synthetic_share=share))
+    assert meaning.startswith("One model, trained in one place")
+    assert meaning.endswith(ending)
 
 
 def test_a_leak_says_what_to_whom_and_what_to_do(audit: Audit) -> None:

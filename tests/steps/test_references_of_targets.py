@@ -192,6 +192,7 @@ def test_given_targets_are_followed_where_their_recipe_is_stated(tmp_path: Path)
         "foreign": foreign,
         "stated": replace(foreign, training={"topology": "central", "training": training}),
         "own": replace(foreign, architecture="custom", training={"training": training}),
+        "mixed": replace(ours, training=training | {"synthetic": {"multiple": 1.0}}),
     }
     study = given_study(base, dict.fromkeys(records, "tiny"), dict.fromkeys(records, ""))
     assert study.membership.of("central") == 2  # the preset's 8 were for the target that it trains itself
@@ -199,6 +200,7 @@ def test_given_targets_are_followed_where_their_recipe_is_stated(tmp_path: Path)
     assert {name: one.epochs for name, one in recipes.items()} == {"central": 4, "stated": 4}
     assert "nobody stated how it was trained (training=...)" in lacking["foreign"]
     assert "user's own" in lacking["own"]
+    assert "has to train a generator as theirs was trained, which its record does not say" in lacking["mixed"]
     plan = Plan(
         pipeline="privacy_audit", command="", study=study, sources=dict.fromkeys(records, "x"), recipes=recipes,
         lacking_recipes=lacking,

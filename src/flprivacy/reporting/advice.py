@@ -140,8 +140,18 @@ def _rounded(count: float) -> int:
 
 
 def topology_meaning(target: TargetSummary) -> str:
-    """Return in a sentence what a target is; empty where that is not known."""
-    return _TOPOLOGIES.get(target.topology or "", "")
+    """Return in a sentence or two what a target is; empty where that is not known."""
+    share = target.synthetic_share
+    synthetic = ""
+    if share == 1.0:
+        synthetic = (
+            "All scans that it was trained on are synthetic; its members are those that their generator learnt from."
+        )
+    elif share:
+        synthetic = (
+            f"{words.percent(share)} of the scans that it was trained on are synthetic; its members are the others."
+        )
+    return " ".join(filter(None, [_TOPOLOGIES.get(target.topology or "", ""), synthetic]))
 
 
 def useless(audit: Audit) -> dict[str, str]:

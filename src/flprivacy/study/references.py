@@ -12,6 +12,10 @@ from flprivacy.training.config import TargetConfig
 from flprivacy.training.recipe import OWN_NETWORK, recipe_digest, stated_recipe, why_no_recipe
 
 _UNSTATED = "nobody stated how it was trained (training=...), so no reference can be trained as it was"
+_UNKNOWN_GENERATOR = (
+    "it was trained on synthetic scans, and a reference has to train a generator as theirs was trained, which its "
+    "record does not say; ask for references in the study that trains it"
+)
 # Kubeflow goes once through a loop at least: where no reference is asked for, through a step that does nothing.
 NO_TARGET = ""
 
@@ -40,6 +44,8 @@ def recipes_of(
         recipe = stated_recipe(training, architecture=record.architecture, where=f"target {name!r}")
         if reason := why_no_recipe(recipe):
             lacking[name] = reason
+        elif recipe.synthetic is not None:
+            lacking[name] = _UNKNOWN_GENERATOR
         else:
             recipes[name] = recipe
     return recipes, lacking
