@@ -158,19 +158,19 @@ REFUSED: dict[str, tuple[StudyConfig, Callable[[Cohort, Path], Path], type[Excep
         replace(STUDY, synthesis=SynthesisConfig(sites={"z": 1.0})),
         lambda scans, _: scans.folder,
         ConfigError,
-        "the generator knows no site 'z'; it was trained on a, b, c",
+        "the generator knows no site 'z'; it is trained on a, b, c",
     ),
     "too many": (
         replace(STUDY, synthesis=SynthesisConfig(scans=441)),
         lambda scans, _: scans.folder,
         ConfigError,
-        "441 synthetic scans of a generator that was trained on 22: at most 440 make sense",
+        "441 synthetic scans of a generator that is trained on 22: at most 440 make sense",
     ),
     "too few": (
         replace(STUDY, synthesis=SynthesisConfig(scans=20)),
         lambda scans, _: scans.folder,
         ConfigError,
-        "synthesis.scans is 20, and target 'mixed' is trained on 33",
+        "synthesis.scans is 20; target 'mixed' is trained on 33; raise it",
     ),
 }
 
@@ -185,6 +185,17 @@ def test_what_does_not_fit_gets_one_clear_error(run: Path, scans: Cohort, tmp_pa
         )  # fmt: skip
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "synthetic").exists()
+
+
+@pytest.mark.parametrize("what", ["an unknown site", "too many", "too few"])
+def test_what_no_generator_could_make_is_refused_before_it_is_trained(scans: Cohort, tmp_path: Path, what: str) -> None:
+    study, _, error, message = REFUSED[what]
+    with pytest.raises(error, match=message):
+        train_generator(
+            plan=plan_of(tmp_path, study), cohort=scans.folder, store=str(tmp_path / "store"),
+            generator=tmp_path / "generator",
+        )  # fmt: skip
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_generator_with_another_ones_private_part_is_refused(run: Path, scans: Cohort, tmp_path: Path) -> None:

@@ -84,8 +84,8 @@ def test_people_are_those_of_the_training_scans_of_that_site_and_class() -> None
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (SynthesisConfig(sites={"c": 1}), "the generator knows no site 'c'; it was trained on a, b"),
-        (SynthesisConfig(classes={"z": 1}), "the generator knows no class 'z'; it was trained on x, y"),
+        (SynthesisConfig(sites={"c": 1}), "the generator knows no site 'c'; it is trained on a, b"),
+        (SynthesisConfig(classes={"z": 1}), "the generator knows no class 'z'; it is trained on x, y"),
         (SynthesisConfig(scans=401), "at most 400 make sense, 20 for each"),
     ],
 )

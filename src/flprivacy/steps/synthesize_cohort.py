@@ -1,10 +1,8 @@
 """Step ``synthesize_cohort``: make the synthetic scans of a plan's generator."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from flprivacy.cohorts.metadata import read_meta
-from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import publish_folder
 from flprivacy.core.tensorflow_environment import import_keras
@@ -41,14 +39,7 @@ def synthesize_cohort(
         with publish_folder(synthetic):
             return StepResult()
     meta, record = read_meta(cohort), read_generator(generator)
-    n_train = read_lineage(generator / PRIVATE_FOLDER).n_train
-    config = replace(study.synthesis, scans=study.synthetic_scans(n_train))
-    for name, target in study.targets.items():
-        if target.synthetic is not None and (asked := target.synthetic.count(n_train)) > config.scans:
-            raise ConfigError(
-                f"synthesis.scans is {config.scans}, and target {name!r} is trained on {asked}; raise it, or leave it "
-                "out to make as many as are needed"
-            )
+    config = study.scans_to_make(read_lineage(generator / PRIVATE_FOLDER).n_train)
     inputs = {"generator": record.digest, "cohort": meta.digest, "scans": to_mapping(config)}
 
     def make(work: Path, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flprivacy.cohorts.metadata import read_meta
-from flprivacy.cohorts.placed import open_rows
+from flprivacy.cohorts.placed import open_manifest, open_rows
 from flprivacy.core.cohort import TRAIN
 from flprivacy.core.publish import publish_folder
 from flprivacy.core.tensorflow_environment import import_keras
@@ -13,6 +13,7 @@ from flprivacy.storage.places import open_store
 from flprivacy.study.plan import Plan
 from flprivacy.synthesis.config import generator_mapping
 from flprivacy.synthesis.folder import read_generator
+from flprivacy.synthesis.requested import check_request
 
 
 def train_generator(*, plan: Path, cohort: Path, store: str, generator: Path, attempt: int = 1) -> StepResult:
@@ -29,14 +30,19 @@ def train_generator(*, plan: Path, cohort: Path, store: str, generator: Path, at
         The generator's digest, and epsilon where training was private.
 
     Raises:
+        ConfigError: the plan asks for scans that the generator could not make: of a site or class that there is not, or
+            more or fewer than make sense.
         TrainingError: a site or class without training scans, or training that diverges or collapses.
     """
     del attempt  # part of the task's key on a cluster; it changes no result
-    config = Plan.read(plan).study.generator
+    study = Plan.read(plan).study
+    config, meta = study.generator, read_meta(cohort)
     if config is None:
         with publish_folder(generator):
             return StepResult()
-    inputs = {"config": generator_mapping(config), "cohort": read_meta(cohort).digest}
+    n_train = len(open_manifest(cohort).rows(TRAIN))
+    check_request(study.scans_to_make(n_train), config, meta, n_train=n_train)  # before hours of training
+    inputs = {"config": generator_mapping(config), "cohort": meta.digest}
 
     def make(work: Path, folder: Path) -> None:
         import_keras()

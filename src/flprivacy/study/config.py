@@ -1,6 +1,6 @@
 """Configuration of a whole study: frozen, keyword-only, validated when built, JSON-able."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.membership.config import MembershipConfig
@@ -62,13 +62,20 @@ class StudyConfig:
             made = target.synthetic is None or self.generator is not None
             check(made, "generator", None, f"target {name!r} is trained on synthetic scans; say what makes them")
 
-    def synthetic_scans(self, n_train: int) -> int:
-        """Return how many synthetic scans to make of a generator of ``n_train`` scans: as many as a target asks for.
+    def scans_to_make(self, n_train: int) -> SynthesisConfig:
+        """Return which synthetic scans to make of a generator of ``n_train`` scans, their number filled in.
 
-        Where none asks, and nobody said how many, it is as many.
+        It is the largest that a target asks for; ``n_train`` where none asks.
+
+        Raises:
+            ConfigError: a target asks for more than the configuration does.
         """
-        asked = [t.synthetic.count(n_train) for t in self.targets.values() if t.synthetic is not None]
-        return self.synthesis.scans or max(asked, default=n_train)
+        asked = {name: t.synthetic.count(n_train) for name, t in self.targets.items() if t.synthetic is not None}
+        scans = self.synthesis.scans or max(asked.values(), default=n_train)
+        for name, count in asked.items():
+            rule = f"target {name!r} is trained on {count}; raise it, or leave it out to make as many as are needed"
+            check(count <= scans, "synthesis.scans", scans, rule)
+        return replace(self.synthesis, scans=scans)
 
 
 @dataclass(frozen=True, kw_only=True)

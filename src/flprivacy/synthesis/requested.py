@@ -1,12 +1,15 @@
 """Which scans a generator is asked for, one by one: the conditions of each."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.cohort import CohortMeta
 from flprivacy.core.errors import ConfigError
 from flprivacy.synthesis.conditions import AGE_BANDS, SEX_CATEGORIES, Conditions
+from flprivacy.synthesis.config import GeneratorConfig
 from flprivacy.synthesis.folder import GeneratorLineage, GeneratorRecord
 from flprivacy.synthesis.mix import DEFAULT, TRAINING, UNIFORM, SynthesisConfig
 from flprivacy.training.config import MOST_SYNTHETIC
@@ -28,13 +31,13 @@ def requested(config: SynthesisConfig, lineage: GeneratorLineage) -> Conditions:
             scans have no class, or a private generator that is asked for the mix of its training scans.
     """
     record = lineage.generator
-    n = config.scans or lineage.n_train
-    _check(config, record, lineage, n)
+    asked = config if config.scans else replace(config, scans=lineage.n_train)
+    check_request(asked, record.config, record, n_train=lineage.n_train)
     known = np.array(lineage.histogram, dtype=np.int64).reshape(-1, 5)
-    private = is_private(record)
+    private = record.config.privacy is not None
     uniform = config.mix == UNIFORM or (config.mix == DEFAULT and private)
     shares = _shares(config, record, known, uniform=uniform)
-    counts = _rounded(shares.ravel() / shares.sum(), n).reshape(shares.shape)
+    counts = _rounded(shares.ravel() / shares.sum(), asked.scans).reshape(shares.shape)
     site, label = (np.repeat(index.ravel(), counts.ravel()) for index in np.indices(counts.shape))
     rng = np.random.default_rng([_STREAM, config.seed])
     people = _people(site, label, known, rng, uniform=uniform or private)
@@ -46,29 +49,37 @@ def requested(config: SynthesisConfig, lineage: GeneratorLineage) -> Conditions:
     )
 
 
-def is_private(record: GeneratorRecord) -> bool:
-    """Return whether a generator was trained with differential privacy."""
-    return record.config.privacy is not None
+def check_request(
+    config: SynthesisConfig, generator: GeneratorConfig, known: CohortMeta | GeneratorRecord, *, n_train: int
+) -> None:
+    """Refuse scans that a generator cannot make, or that make no sense; also before it is trained.
 
+    Args:
+        config: the scans, with their number.
+        generator: how the generator is trained.
+        known: what names its sites and classes.
+        n_train: scans that it is trained on.
 
-def _check(config: SynthesisConfig, record: GeneratorRecord, lineage: GeneratorLineage, n: int) -> None:
+    Raises:
+        ConfigError: what is wrong, and what to do.
+    """
     for kind, shares, names in (
-        ("site", config.sites, record.site_names),
-        ("class", config.classes, record.class_names),
+        ("site", config.sites, known.site_names),
+        ("class", config.classes, known.class_names),
     ):
         unknown = sorted(set(shares) - set(names))
         if unknown:
-            raise ConfigError(f"the generator knows no {kind} {unknown[0]!r}; it was trained on {', '.join(names)}")
-    if "label" not in record.conditions:
+            raise ConfigError(f"the generator knows no {kind} {unknown[0]!r}; it is trained on {', '.join(names)}")
+    if "label" not in generator.conditions:
         raise ConfigError("the generator's scans have no class to train on; train it with 'label' among its conditions")
-    most = int(MOST_SYNTHETIC * lineage.n_train)
-    if n > most:
+    most = int(MOST_SYNTHETIC * n_train)
+    if config.scans > most:
         raise ConfigError(
-            f"{n} synthetic scans of a generator that was trained on {lineage.n_train}: at most {most} make sense, "
+            f"{config.scans} synthetic scans of a generator that is trained on {n_train}: at most {most} make sense, "
             f"{MOST_SYNTHETIC:g} for each; it knows no more than those that it was trained on, so further ones show "
             "nothing new and are as many more chances that one repeats a patient's; ask for fewer"
         )
-    if config.mix == TRAINING and is_private(record):
+    if config.mix == TRAINING and generator.privacy is not None:
         raise ConfigError(
             "the generator is private, and its epsilon does not cover how many training scans each site and class has; "
             "ask for mix 'uniform', or for shares that are public"
