@@ -24,12 +24,14 @@ class Scores:
         pixels: of the attackers without a model.
         membership: of the attacks on the targets' membership.
         baselines: of the attacks on untrained models, collected, where these are not among the targets.
+        generator: what the checks of a generator found, where the pipeline may train one.
     """
 
     targets: Any
     pixels: Any
     membership: Any
     baselines: Any = None
+    generator: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,7 @@ def conclude(
     since: SinceLast | None = None,
 ) -> tuple[Any, Any]:
     """Evaluate, compare, report, file in MLflow, tell, check the policy; return the audit and the report."""
-    collected = {} if scores.baselines is None else {"baseline_scores": scores.baselines}
+    asked = {"baseline_scores": scores.baselines, "generator_audit": scores.generator}
     audit = evaluate(
         plan=plan,
         cohort=cohort,
@@ -64,7 +66,7 @@ def conclude(
         pixel_scores=scores.pixels,
         membership=scores.membership,
         store=store,
-        **collected,
+        **{name: found for name, found in asked.items() if found is not None},
     )
     nodes.cpu(audit)
     result = audit.outputs["audit"]

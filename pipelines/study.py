@@ -40,7 +40,7 @@ def study(
     nodes.cpu(plan)
     cohort = make_cohort(plan=plan.outputs["plan"], store=store)
     nodes.cpu(cohort, hours=6)
-    synthetic = synthesised(plan.outputs["plan"], cohort.outputs["cohort"], store, attempt, nodes)
+    made = synthesised(plan.outputs["plan"], cohort.outputs["cohort"], store, attempt, nodes)
     pixels = attack_baselines(plan=plan.outputs["plan"], cohort=cohort.outputs["cohort"], store=store, attempt=attempt)
     nodes.gpu(pixels)
     with dsl.ParallelFor(plan.outputs["Output"], parallelism=TARGETS_AT_ONCE) as name:
@@ -50,7 +50,7 @@ def study(
             target_name=name,
             store=store,
             attempt=attempt,
-            synthetic=synthetic,
+            synthetic=made.synthetic,
         )
         nodes.gpu(trained, hours=72)
         scored = attacked(plan.outputs["plan"], cohort.outputs["cohort"], trained, name, store, attempt, nodes)
@@ -58,7 +58,12 @@ def study(
     members = with_references(
         plan.outputs["plan"], cohort.outputs["cohort"], dsl.Collected(members), store, attempt, nodes
     )
-    scores = Scores(targets=dsl.Collected(scored), pixels=pixels.outputs["scores"], membership=members)
+    scores = Scores(
+        targets=dsl.Collected(scored),
+        pixels=pixels.outputs["scores"],
+        membership=members,
+        generator=made.generator_audit,
+    )
     audit, report = conclude(
         plan=plan.outputs["plan"],
         cohort=cohort.outputs["cohort"],

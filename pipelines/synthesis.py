@@ -1,21 +1,37 @@
-"""Synthetic scans, from a cohort to a cohort of them: the steps that every pipeline with a generator shares.
-
-Where the plan asks for no generator, each leaves an empty folder.
+"""Synthetic scans, from a cohort to a cohort of them and to what the generator gives away: the steps that every pipeline
+with a generator shares. Where the plan asks for no generator, each leaves an empty folder.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
+from components.evaluate_generator.component import evaluate_generator
 from components.synthesize_cohort.component import synthesize_cohort
 from components.train_generator.component import train_generator
 from pipelines.cluster import Nodes
 
 
-def synthesised(plan: Any, cohort: Any, store: Any, attempt: Any, nodes: Nodes) -> Any:
-    """Train the plan's generator on a cohort, and return the synthetic cohort that it makes."""
+class Synthesised(NamedTuple):
+    """Outputs: the synthetic cohort, and what the checks of the generator found."""
+
+    synthetic: Any
+    generator_audit: Any
+
+
+def synthesised(plan: Any, cohort: Any, store: Any, attempt: Any, nodes: Nodes) -> Synthesised:
+    """Train the plan's generator on a cohort, make its synthetic cohort, and check it."""
     trained = train_generator(plan=plan, cohort=cohort, store=store, attempt=attempt)
     nodes.gpu(trained, hours=72)
     made = synthesize_cohort(
         plan=plan, cohort=cohort, generator=trained.outputs["generator"], store=store, attempt=attempt
     )
     nodes.gpu(made)
-    return made.outputs["synthetic"]
+    checked = evaluate_generator(
+        plan=plan,
+        cohort=cohort,
+        generator=trained.outputs["generator"],
+        synthetic=made.outputs["synthetic"],
+        store=store,
+        attempt=attempt,
+    )
+    nodes.gpu(checked)
+    return Synthesised(synthetic=made.outputs["synthetic"], generator_audit=checked.outputs["generator_audit"])

@@ -17,4 +17,5 @@ def evaluate(
     confusion: dsl.Output[dsl.ClassificationMetrics],
     baseline_scores: dsl.Input[list[dsl.Dataset]] = None,
     membership: dsl.Input[dsl.Dataset] = None,
+    generator_audit: dsl.Input[dsl.Artifact] = None,
 ): ...

@@ -20,6 +20,7 @@ COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"  # pipelines.com
 TRAINS = {
     "train-generator",
     "synthesize-cohort",
+    "evaluate-generator",
     "train-target",
     "train-target-2",
     "train-reference",

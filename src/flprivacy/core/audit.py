@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flprivacy.core.attributes import AGE_YEARS, AttackKey
+from flprivacy.core.generator_audit import GeneratorAudit
 from flprivacy.core.json_record import JsonRecord
 from flprivacy.core.membership import MembershipFinding
 from flprivacy.core.parsing import inline
@@ -251,6 +252,7 @@ class Audit(JsonRecord):
     # targets set against each other: the more exposed one, with the other in place of the baseline
     comparisons: tuple[ExcessEstimate, ...] = ()
     membership: tuple[MembershipFinding, ...] = ()  # of every target, by scan and by patient
+    generator: GeneratorAudit | None = None  # of synthetic scans, where the study has one; without a patient's picture
     failures: tuple[TargetFailure, ...] = ()  # targets without numbers, because a step on them failed
     left_out: dict[str, int] = field(default_factory=dict)  # attribute -> held-out scans without a known value
     # digests, seeds, versions, commands, processors and settings of TensorFlow

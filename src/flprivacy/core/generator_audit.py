@@ -1,10 +1,10 @@
-"""What the checks of a generator of synthetic scans found, as steps write it and reporting and tracking read it.
+"""What the checks of a generator of synthetic scans found, as a step writes it and reporting and tracking read it.
 
-Every record says in its last field, or in :mod:`flprivacy.reporting.generator`, what it means; none of fidelity,
-diversity, agreement and anatomy says anything about privacy: returning the training scans is perfect in all of them.
+Of all checks memorisation and membership alone are about privacy: whoever returns the training scans is perfect in the
+others. :mod:`flprivacy.reporting.generator` says in words what each number means.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flprivacy.core.json_record import JsonRecord
@@ -164,24 +164,70 @@ class AnatomyCheck:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SamplePicture:
+    """The middle slice of a synthetic scan, and of a real one of the same hospital and class.
+
+    Attributes:
+        site: name of the hospital.
+        label: name of the class.
+        synthetic: the picture, as a data URI.
+        real: likewise; empty where it is a patient's, or where there is none.
+    """
+
+    site: str
+    label: str
+    synthetic: str
+    real: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearestPair:
+    """A synthetic scan that is suspiciously near to a patient, and that patient's scan.
+
+    Attributes:
+        synthetic: its middle slice, as a data URI.
+        real: the patient's.
+        closeness: 1 for a copy, 0 where the nearest patient is no nearer than the second nearest.
+        trained_on: whether the patient was.
+    """
+
+    synthetic: str
+    real: str
+    closeness: float
+    trained_on: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class GeneratorAudit(JsonRecord):
     """Everything that the checks of one generator found."""
 
     _kind, _step = "an audit of a generator", "evaluate_generator"
 
-    name: str
     generator_digest: str
     cohort_name: str
     cohort_digest: str  # of the cohort that it was trained on
     synthetic_digest: str  # of the synthetic cohort that was looked at
     n_training: int  # real scans
     n_held_out: int
-    n_synthetic: int
+    n_synthetic: int  # that were looked at
     memorisation: Memorisation
     membership: tuple[MembershipFinding, ...]
     fidelity: Fidelity
-    diversity: tuple[Diversity, ...]  # of synthetic scans, then of as many training scans in their place
+    diversity: Diversity  # of synthetic scans
+    diversity_of_real: Diversity  # of training scans in their place
     agreement: tuple[Agreement, ...]
     anatomy: tuple[AnatomyCheck, ...]
+    samples: tuple[SamplePicture, ...] = ()
+    nearest: tuple[NearestPair, ...] = ()  # the nearest first; none where the scans are of patients
+    phantoms: bool = False  # whether the real scans are of nobody
     epsilon: float | None = None  # that the generator's training claims; None: not private
+    delta: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    def without_patients(self) -> "GeneratorAudit":
+        """Return it as it may leave the auditors: without a picture of a patient, or of what may be a copy of one."""
+        if self.phantoms:
+            return self
+        clear = self.memorisation.verdict == NO_COPIES
+        samples = tuple(replace(one, real="") for one in self.samples) if clear else ()
+        return replace(self, samples=samples, nearest=())

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
-from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE
+from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, GENERATOR_AUDIT_FILE
 from flprivacy.core.checks import check
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError, StorageError
@@ -31,7 +31,7 @@ from flprivacy.storage.places import STORE_VARIABLE, is_shared, open_store, stor
 R = TypeVar("R")
 REFERENCE_FILE = "reference.json"
 # Sums over many patients, why a target failed, and where a cohort is.
-OPEN_FILES = frozenset({AUDIT_FILE, CHANGE_FILE, FAILURE_FILE, "cohort.json", "place.json"})
+OPEN_FILES = frozenset({AUDIT_FILE, CHANGE_FILE, GENERATOR_AUDIT_FILE, FAILURE_FILE, "cohort.json", "place.json"})
 _OPEN, _SHARED = "open", "shared"
 Open = Annotated[Path, _OPEN]
 SharedStore = Annotated[str, _SHARED]  # a parameter that on a cluster must name a store which all steps see

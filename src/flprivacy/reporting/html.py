@@ -15,8 +15,9 @@ from flprivacy.core.audit import HONEST_SEEDS, INCONCLUSIVE, LEAK, NO_LEAK, Audi
 from flprivacy.core.change import AuditChange
 from flprivacy.core.publish import publish_file
 from flprivacy.reporting import advice, asides, changes, findings, membership, sentences, tables, words
+from flprivacy.reporting import generator as generators
 from flprivacy.reporting.figures.embed import data_uri
-from flprivacy.reporting.figures.plates import Plate, plates
+from flprivacy.reporting.figures.plates import GENERATOR, Plate, plates
 from flprivacy.reporting.provenance import as_yaml, entries, flat
 
 _FILTERS = {
@@ -63,6 +64,7 @@ def render(
 ) -> str:
     """Return the report as HTML, with the date that it was ``written``. What comes from the audit is escaped."""
     known = findings.summaries(audit)
+    drawn = _drawn(plates(audit), images)
     context: dict[str, object] = {
         "audit": audit,
         "change": change,
@@ -74,7 +76,9 @@ def render(
         "meanings": {t.name: text for t in findings.targets(audit) if (text := advice.topology_meaning(t))},
         "facts": _facts(audit),
         "seeds": sorted({m.n_seeds for m in audit.metrics}),
-        "drawn": _drawn(plates(audit), images),
+        "drawn": drawn,
+        "generator": audit.generator.without_patients() if audit.generator is not None else None,
+        "generator_pictures": [(plate.title, image) for plate, image in drawn.get(GENERATOR, [])],
     }
     return render_page("report.html.j2", context)
 
@@ -92,7 +96,8 @@ def render_page(template: str, context: dict[str, object]) -> str:
     environment.globals.update(
         advice=advice,
         asides=asides,
-        changes=changes, findings=findings, membership=membership, sentences=sentences, tables=tables, words=words,
+        changes=changes, findings=findings, generators=generators, membership=membership,
+        sentences=sentences, tables=tables, words=words,
         honest_seeds=HONEST_SEEDS,
         as_yaml=as_yaml, entries=entries, flat=flat, interval=words.interval, glyphs=words.GLYPHS,
         verdict_class=_verdict_class,

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetSummary, Verdict
-from flprivacy.reporting import advice, asides, membership, sentences, words
+from flprivacy.reporting import advice, asides, generator, membership, sentences, words
 from flprivacy.reporting.findings import decided, summaries, targets, utilities
 from flprivacy.reporting.words import WARNING
 
@@ -22,6 +22,7 @@ def headline(audit: Audit) -> list[str]:
     lines = [text for text in (sentences.overall(audit), advice.release(audit)) if text]
     lines += [f"{WARNING} {line}" for line in sentences.failure_lines(audit)]
     lines += membership.lines(audit)
+    lines += [generator.first_line(audit.generator)] if audit.generator is not None else []
     for found in sentences.headlines(audit):
         glyph = words.GLYPHS.get(found.verdict, "\N{MIDDLE DOT}")
         lines += [f"{glyph} {found.advice}", f"  {found.sentences}"]

@@ -19,6 +19,7 @@ from flprivacy.core.artifacts import (
     AUDIT_FILE,
     COMPUTE_FILE,
     EXPOSED_FILE,
+    GENERATOR_AUDIT_FILE,
     MEMBERSHIP_FILE,
     SCORES_FILE,
     SCORES_FOLDER,
@@ -28,6 +29,7 @@ from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import AuditError
 from flprivacy.core.events import emit
+from flprivacy.core.generator_audit import GeneratorAudit
 from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import write_json
@@ -58,6 +60,7 @@ def evaluate(
     audit: Path,
     baseline_scores: tuple[Path, ...] = (),
     membership: Path | None = None,
+    generator_audit: Path | None = None,
 ) -> StepResult:
     """Turn score tables into metrics with intervals, excess over the baselines, and verdicts.
 
@@ -69,6 +72,7 @@ def evaluate(
             pseudonym.
         baseline_scores: scores of the attacks on untrained models, where these are not among the targets.
         membership: scores of the attacks on the targets' membership, a folder for each target.
+        generator_audit: what the checks of the study's generator found; an empty folder where it has none.
 
     Returns:
         The strength and excess of every attack at the exposed fraction that decides, and the confusion matrix of the
@@ -94,6 +98,9 @@ def evaluate(
         "failures": [to_mapping(f) for f in failures],
         "version": __version__,
     }
+    of_generator = generator_audit / GENERATOR_AUDIT_FILE if generator_audit is not None else None
+    if of_generator is not None and of_generator.is_file():
+        inputs["generator"] = digest_file(of_generator)
 
     def make(work: Path, folder: Path) -> None:
         del work  # seconds of arithmetic: nothing to resume
@@ -106,7 +113,8 @@ def evaluate(
             confidence=run.study.audit.confidence,
             doubts={table.target: table.doubt for table in tables},
         )
-        found = replace(found, membership=tuple(who))
+        generator = GeneratorAudit.read(of_generator) if of_generator is not None and "generator" in inputs else None
+        found = replace(found, membership=tuple(who), generator=generator)
         write_json(folder / EXPOSED_FILE, _named(exposed))
         more = {"scores": scores, "compute": _compute(succeeded)}
         replace(found, provenance={**found.provenance, **more}).write(folder / AUDIT_FILE)

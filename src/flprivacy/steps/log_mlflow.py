@@ -19,7 +19,8 @@ def log_mlflow(*, audit: Path, report: Path | None = None, kfp_run: str = "", st
     same store - this step of a later run, or ``flprivacy mlflow sync`` - logs it too, once.
 
     Args:
-        audit: folder of ``audit.json``, its scores, and ``change.json`` where there is one; or of ``dp_check.json``.
+        audit: folder of ``audit.json``, its scores, and ``change.json`` where there is one; or of ``dp_check.json``
+            or ``generator_audit.json``.
         report: folder of the report and its figures; None: that of the result, as for a check of private training.
         kfp_run: id of the pipeline run, for the tags.
         store: location of finished artifacts; its spool keeps what cannot be filed now, and is filed too when it can.

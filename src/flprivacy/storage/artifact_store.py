@@ -29,7 +29,7 @@ from flprivacy.storage.remote_artifacts import RemoteArtifact
 from flprivacy.storage.uris import FILE, scheme_of, split_bucket
 
 LOGGER = logging.getLogger(__name__)
-_KINDS_OF_KERAS = ("target", "reference", "generator", "synthetic", "scores")
+_KINDS_OF_KERAS = ("target", "reference", "generator", "synthetic", "generator_audit", "scores")
 # Cohorts stay on this machine: they are pulled from where they are published, or generated in less time than they
 # are sent, and copies of scans are not made without being asked for.
 _LOCAL_KINDS = ("cohort",)
@@ -61,7 +61,7 @@ class Store:
 
         Args:
             kind: what it is: ``cohort``, ``generator``, ``synthetic``, ``target``, ``reference``, ``scores``,
-                ``audit``, ``report`` or ``dp_check``.
+                ``audit``, ``report``, ``generator_audit`` or ``dp_check``.
             inputs: JSON-able; everything that the artifact's content depends on, other artifacts by digest.
             make: called with a folder for checkpoints (kept until the artifact is finished, so that an interrupted
                 call carries on; copied to the remote location when announced) and an empty folder to fill.

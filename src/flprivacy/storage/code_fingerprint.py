@@ -21,6 +21,7 @@ _CODE_OF_KIND = {
     "scores": ("core", "cohorts", "models", "targets", "attacks"),
     "audit": ("core", "auditing"),
     "report": ("core", "reporting"),
+    "generator_audit": ("core", "cohorts", "models", "attacks", "auditing", "synthesis", "reporting"),
     "dp_check": ("core", "privacy", "training", "auditing", "reporting"),
 }
 

@@ -22,11 +22,11 @@ from flprivacy.core.audit import (
     Verdict,
 )
 from flprivacy.core.change import AuditChange
-from flprivacy.core.membership import MembershipFinding
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import track
 from flprivacy.tracking.attempts import open_run
 from flprivacy.tracking.filing import Filing, LoggedRun, log_once
+from flprivacy.tracking.generators import generator_metrics, membership_metrics
 from flprivacy.tracking.server import moving_artifacts
 
 KEY_TAG, TARGET_TAG = "audit.key", "audit.target_digest"  # each followed by a target's name
@@ -90,6 +90,8 @@ def _parent_tags(audit: Audit, change: AuditChange | None) -> dict[str, str]:
     for target in audit.targets:
         if target.role == "target" and target.name in keys:
             tags |= {f"{KEY_TAG}.{target.name}": keys[target.name], f"{TARGET_TAG}.{target.name}": target.digest}
+    if audit.generator is not None:
+        tags["audit.generator.memorisation"] = audit.generator.memorisation.verdict
     if change is not None:
         tags |= {"audit.change": change.verdict, "mlflow.note.content": f"{change.verdict}: {change.reason}"}
         tags |= {f"audit.change.{one.target}": one.verdict for one in change.targets}
@@ -113,7 +115,8 @@ def _log_parent(
             f"{stem}.excess_{METRICS[verdict.metric].key}": verdict.excess,
         }
     for finding in audit.membership:
-        metrics |= _membership_metrics(finding)
+        metrics |= membership_metrics(finding)
+    metrics |= generator_metrics(audit.generator) if audit.generator is not None else {}
     for one in change.targets if change is not None else ():
         for c in one.attacks:
             stem = f"{c.attack.target}.{c.attack.attribute}.{c.attack.access}.change_{METRICS[c.metric].key}"
@@ -140,22 +143,6 @@ def _log_parent(
         client.log_artifacts(run, str(report))
         if change is not None:
             client.log_dict(run, to_mapping(change), CHANGE_FILE)
-
-
-def _membership_metrics(finding: MembershipFinding) -> dict[str, float]:
-    """Return the metrics of the members of a target at one level, such as ``central.membership.scan.loss.auc``."""
-    metrics: dict[str, float] = {}
-    stem = f"{finding.target}.membership.{finding.level}"
-    for attack in finding.attacks:
-        for rate in attack.rates:
-            key = f"{stem}.{attack.attack}.tpr_at_fpr_{rate.fpr:g}"
-            metrics |= {key: rate.tpr, f"{key}.ci_low": rate.tpr_low, f"{key}.ci_high": rate.tpr_high}
-            metrics[f"{key}.realised_fpr"] = rate.realised_fpr
-        key = f"{stem}.{attack.attack}.auc"
-        metrics |= {key: attack.auc.value, f"{key}.ci_low": attack.auc.low, f"{key}.ci_high": attack.auc.high}
-    if finding.epsilon_lower is not None:
-        metrics[f"{stem}.epsilon_lower"] = finding.epsilon_lower
-    return metrics
 
 
 def _dataset(audit: Audit) -> DatasetInput:

@@ -8,7 +8,7 @@ from pathlib import Path
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 
-from flprivacy.core.artifacts import AUDIT_FILE, CHECK_FILE, SCORES_FOLDER
+from flprivacy.core.artifacts import AUDIT_FILE, CHECK_FILE, GENERATOR_AUDIT_FILE, SCORES_FOLDER
 from flprivacy.core.change import PreviousAudit
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import AuditError, TrackingError
@@ -73,7 +73,7 @@ def check_filed(run_id: str, folder: Path) -> None:
 
     TrackingError if they are not, or cannot be read.
     """
-    names = [name for name in (AUDIT_FILE, CHECK_FILE, SCORES_FOLDER) if (folder / name).exists()]
+    names = [name for name in (AUDIT_FILE, CHECK_FILE, GENERATOR_AUDIT_FILE, SCORES_FOLDER) if (folder / name).exists()]
     with tempfile.TemporaryDirectory() as place:
         with connected(about=f"run {run_id}") as (_, server), moving_artifacts(f"run {run_id}"):
             for name in names:

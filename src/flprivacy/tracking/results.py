@@ -5,16 +5,18 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, CHECK_FILE
+from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, CHECK_FILE, GENERATOR_AUDIT_FILE
 from flprivacy.core.audit import Audit
 from flprivacy.core.change import AuditChange
 from flprivacy.core.dp_check import DpCheck
 from flprivacy.core.errors import AuditError, ConfigError
+from flprivacy.core.generator_audit import GeneratorAudit
 from flprivacy.storage.uris import is_remote
 from flprivacy.tracking import spool
 from flprivacy.tracking.audits import log_audit
 from flprivacy.tracking.checks import log_check
 from flprivacy.tracking.filing import Filing, LoggedRun
+from flprivacy.tracking.generators import log_generator
 from flprivacy.tracking.history import check_filed
 from flprivacy.tracking.server import URI_VARIABLE, is_on_this_machine
 
@@ -22,13 +24,16 @@ LOGGER = logging.getLogger(__name__)
 
 
 def sync(*, audit: Path, report: Path, filing: Filing | None = None) -> LoggedRun:
-    """Log an audit, or a check of private training, once; a second call with the same finds the first one's run.
+    """Log an audit, or a check of private training or of a generator, once; a second call finds the first one's run.
 
     AuditError if there is none in the folder.
     """
     digest = spool.result_digest(audit) if audit.is_dir() else ""
     if (audit / CHECK_FILE).exists():
         return log_check(DpCheck.read(audit / CHECK_FILE), digest=digest, folder=audit, filing=filing)
+    if not (audit / AUDIT_FILE).exists() and (audit / GENERATOR_AUDIT_FILE).exists():
+        found_of = GeneratorAudit.read(audit / GENERATOR_AUDIT_FILE)
+        return log_generator(found_of, digest=digest, folder=audit, filing=filing)
     found = Audit.read(audit / AUDIT_FILE)
     change = AuditChange.read(audit / CHANGE_FILE) if (audit / CHANGE_FILE).exists() else None
     return log_audit(found, digest=digest, folder=audit, report=report, change=change, filing=filing)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from flprivacy.core.artifacts import AUDIT_FILE, CHECK_FILE
+from flprivacy.core.artifacts import AUDIT_FILE, CHECK_FILE, GENERATOR_AUDIT_FILE, PATIENTS_PAGE
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import ConfigError, StorageError
 from flprivacy.core.parsing import from_mapping, to_mapping
@@ -53,9 +53,9 @@ def spool_uri(store: str = "") -> str:
 
 
 def result_digest(folder: Path) -> str:
-    """Return the SHA-256 of an audit's file, or of a check's; the key under which it is filed."""
-    audit = folder / AUDIT_FILE
-    return digest_file(audit if audit.exists() else folder / CHECK_FILE)
+    """Return the SHA-256 of an audit's file, or of a check's or a generator's; the key under which it is filed."""
+    files = [folder / name for name in (AUDIT_FILE, CHECK_FILE, GENERATOR_AUDIT_FILE)]
+    return digest_file(next((file for file in files if file.exists()), files[0]))
 
 
 def put(*, audit: Path, report: Path, filing: Filing, store: str = "") -> str:
@@ -67,7 +67,7 @@ def put(*, audit: Path, report: Path, filing: Filing, store: str = "") -> str:
         f"{part}/{file.relative_to(folder).as_posix()}": file
         for part, folder in (("audit", audit), ("report", report))
         for file in folder.rglob("*")
-        if file.is_file()
+        if file.is_file() and file.name != PATIENTS_PAGE
     }
     with tempfile.TemporaryDirectory() as name:
         record = Path(name) / _FILING

@@ -14,6 +14,7 @@ from flprivacy.reporting.figures.confusion import FEW_CLASSES, confusion_matrix,
 from flprivacy.reporting.figures.curves import attack_curves, curves_of
 from flprivacy.reporting.figures.embed import data_uri
 from flprivacy.reporting.figures.forest import excess_forest
+from flprivacy.reporting.figures.generator import figures_of
 from flprivacy.reporting.figures.membership import curves_of as membership_curves_of
 from flprivacy.reporting.figures.membership import membership_roc
 from flprivacy.reporting.figures.scatter import age_scatter, scatters_of
@@ -34,7 +35,7 @@ from flprivacy.reporting.words import (
 )
 
 _DOTS_PER_INCH = 120
-MEMBERSHIP, FOREST, UTILITY = "membership", "forest", "utility"
+MEMBERSHIP, FOREST, UTILITY, GENERATOR = "membership", "forest", "utility", "generator"
 CURVES, CONFUSIONS, AGES = "curves", "confusions", "ages"
 
 
@@ -54,7 +55,7 @@ def plates(audit: Audit) -> tuple[Plate, ...]:
     """Return every figure that the audit has data for, in the report's order; none is empty."""
     attacks = [(attribute, access) for attribute in attributes(audit) for access in accesses(audit, attribute)]
     of_attacks = [plate for draw in (_curves, _confusions, _ages) for one in attacks for plate in draw(audit, *one)]
-    return (*_membership(audit), *_forest(audit), *_utility(audit), *of_attacks)
+    return (*_membership(audit), *_generator(audit), *_forest(audit), *_utility(audit), *of_attacks)
 
 
 def draw_figures(audit: Audit, folder: Path, *, part: int = 0, parts: int = 1) -> dict[str, str]:
@@ -80,6 +81,15 @@ def _membership(audit: Audit) -> list[Plate]:
     alt = f"ROC curves of the membership attacks on logarithmic axes. {known}."
     draw = partial(membership_roc, audit)
     return [Plate(name="membership", section=MEMBERSHIP, title=title, alt=alt, prominent=True, draw=draw)]
+
+
+def _generator(audit: Audit) -> list[Plate]:
+    if audit.generator is None:
+        return []
+    return [
+        Plate(name=name, section=GENERATOR, title=title, alt=f"{title}.", prominent=True, draw=draw)
+        for name, (title, draw) in figures_of(audit.generator.without_patients()).items()
+    ]
 
 
 def _forest(audit: Audit) -> list[Plate]:

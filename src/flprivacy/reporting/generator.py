@@ -1,0 +1,237 @@
+"""What the checks of a generator found, in sentences and rows that the report and its own page share."""
+
+from dataclasses import dataclass
+
+from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetSummary
+from flprivacy.core.generator_audit import (
+    COPIES,
+    NO_COPIES,
+    Agreement,
+    AnatomyCheck,
+    Diversity,
+    GeneratorAudit,
+    Measured,
+)
+from flprivacy.core.membership import SCAN
+from flprivacy.reporting import membership, words
+
+PRIVACY, QUALITY = "Privacy", "Quality, which says nothing about privacy"
+_DASH = "\N{EN DASH}"
+_STATISTICS = {
+    "nearer": "how much nearer synthetic scans are to training patients than to held-out ones (logarithm)",
+    "data copying": "whether synthetic scans are nearer to training patients than held-out scans are (standard score)",
+    "authenticity": "share of synthetic scans that are further from their nearest training patient than this one is "
+    "from the next",
+    "single patients": "share of the evidence for copies of single patients that is about training patients, negated",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckRow:
+    """One check of a generator.
+
+    Attributes:
+        group: PRIVACY or QUALITY.
+        name: what was checked.
+        found: the number with its interval.
+        against: what it is held against.
+        verdict: where the check has one.
+        meaning: what it says, and what it does not prove, in a sentence each.
+    """
+
+    group: str
+    name: str
+    found: str
+    against: str
+    meaning: str
+    verdict: str = ""
+
+
+def first_line(audit: GeneratorAudit) -> str:
+    """Return whether a generator copies patients, and whether it tells who was trained on."""
+    verdict = audit.memorisation.verdict
+    who = {one.verdict for one in audit.membership}
+    said = {
+        COPIES: "This generator copies patients it was trained on: do not hand out its scans, nor the generator",
+        NO_COPIES: "This generator was not found to copy patients it was trained on",
+    }.get(verdict, "Whether this generator copies patients it was trained on could not be settled")
+    tells = ""
+    if LEAK in who:
+        beside = ", and" if verdict == COPIES else ", but"
+        tells = f"{beside} attacks on it tell who was trained on{'' if verdict == COPIES else ': do not hand it out'}"
+    elif INCONCLUSIVE in who:
+        tells = (
+            "; whether attacks on it tell who was trained on is not settled either"
+            if verdict
+            not in (
+                COPIES,
+                NO_COPIES,
+            )
+            else "; whether attacks on it tell who was trained on is not settled"
+        )
+    elif NO_LEAK in who and verdict != COPIES:
+        tells = ", and no attack on it tells who was trained on"
+    return f"{said}{tells}."
+
+
+def css_class(verdict: str) -> str:
+    """Return the CSS class of a verdict on copies or members; none of the three where there is no verdict."""
+    return {COPIES: "leak", LEAK: "leak", NO_COPIES: "none", NO_LEAK: "none", "": "unjudged"}.get(verdict, "open")
+
+
+def rows(audit: GeneratorAudit) -> tuple[CheckRow, ...]:
+    """Return every check, those of privacy first."""
+    agreement = [_agreement(one) for one in audit.agreement]
+    return (
+        _copies(audit),
+        _suspects(audit),
+        *_members(audit),
+        _fidelity(audit),
+        *_diversity(audit),
+        *agreement,
+        *(_anatomy(one) for one in audit.anatomy),
+    )
+
+
+def statistics(audit: GeneratorAudit) -> tuple[tuple[str, str, str, str, str], ...]:
+    """Return (name, what it is, value, expected, p) of each statistic of the test for copies."""
+    return tuple(
+        (one.name, _STATISTICS[one.name], f"{one.value:.3f}", f"{one.expected:.3f}", words.p_value(one.p_value))
+        for one in audit.memorisation.tests
+    )
+
+
+def targets(audit: Audit) -> tuple[TargetSummary, ...]:
+    """Return the targets, those that were trained on synthetic scans first; none where no target was."""
+    found = [one for one in audit.targets if one.role == "target"]
+    if not any(one.synthetic_share for one in found):
+        return ()
+    return tuple(sorted(found, key=lambda one: -one.synthetic_share))
+
+
+def trade(audit: Audit, target: TargetSummary) -> tuple[str, str, str]:
+    """Return a target's utility, the AUC of the attack on its members, and its gravest verdict on attributes."""
+    utility = _DASH if target.utility is None else f"{target.utility.accuracy:.3f}"
+    exposed = _DASH
+    for finding in audit.membership:
+        if finding.target == target.name and finding.level == SCAN and finding.attacks:
+            attack = next((row.attack for row in membership.rows_of(finding) if row.decides), finding.attacks[0])
+            exposed = membership.area(attack.auc)
+    verdicts = [v.verdict for v in audit.verdicts if v.attack.target == target.name]
+    leaks = verdicts.count(LEAK)
+    return utility, exposed, f"{leaks} of {len(verdicts)}" if verdicts else _DASH
+
+
+def of_real(audit: GeneratorAudit) -> str:
+    """Return what pictures of real scans are there, or why there are none."""
+    if audit.phantoms:
+        return "The real scans are phantoms of nobody, so they are shown."
+    hidden = "" if audit.samples else " Synthetic scans are not shown either: they may be copies."
+    return (
+        "This page holds no picture of a patient. The auditors' copy has them, real scans beside synthetic ones and "
+        "the nearest pairs: patients.html in the folder of the step evaluate_generator, which is neither filed nor "
+        f"sent.{hidden}"
+    )
+
+
+def _copies(audit: GeneratorAudit) -> CheckRow:
+    found = audit.memorisation
+    rates = ", ".join(f"{float(share):.0%} of samples {rate:.0%}" for share, rate in found.found_rates.items())
+    meaning = f"{found.reason[0].upper()}{found.reason[1:]}."
+    if rates:
+        meaning += f" How often planted copies would be found: {rates}."
+    return CheckRow(
+        group=PRIVACY,
+        name="Copies of patients",
+        found=f"p = {words.p_value(found.p_value)}",
+        against=f"flagged at {found.error_rate:g}: so many generators that copy nobody would be",
+        verdict=found.verdict,
+        meaning=f"{meaning} Copies that were turned, warped or put together from several patients may go unseen.",
+    )
+
+
+def _suspects(audit: GeneratorAudit) -> CheckRow:
+    found = audit.memorisation
+    return CheckRow(
+        group=PRIVACY,
+        name="Suspicious scans",
+        found=f"{found.suspects} of {found.n_synthetic}",
+        against=f"{found.suspects_expected:.0f} expected of held-out scans",
+        meaning="So many synthetic scans are nearer to one patient, relative to all others, than 99% of held-out scans "
+        f"are; of {found.suspects_of_training} the patient was trained on. One proves nothing: look at the pairs.",
+    )
+
+
+def _members(audit: GeneratorAudit) -> list[CheckRow]:
+    made = []
+    for finding in audit.membership:
+        chosen = [row for row in membership.rows_of(finding) if row.decides] or list(membership.rows_of(finding))[:1]
+        area = membership.area(chosen[0].attack.auc) if chosen else _DASH
+        name = f"attack {chosen[0].attack.attack}" if chosen else "not attacked"
+        reason = f"{finding.reason[:1].upper()}{finding.reason[1:]}."
+        made.append(
+            CheckRow(
+                group=PRIVACY,
+                name=f"Membership of a {finding.level}",
+                found=f"AUC {area}",
+                against="0.5 by chance",
+                verdict=finding.verdict,
+                meaning=f"By {name}. {reason} The discriminator, which is among the attacks, stays with the auditors.",
+            )
+        )
+    return made
+
+
+def _fidelity(audit: GeneratorAudit) -> CheckRow:
+    found = audit.fidelity
+    times = found.distance.value / max(found.floor.value, 1e-9)
+    return CheckRow(
+        group=QUALITY,
+        name="Frechet distance",
+        found=_measured(found.distance, 2),
+        against=f"{_measured(found.floor, 2)} for training scans in their place",
+        meaning=f"Synthetic scans are {times:.3g} times as far from held-out ones as real scans are, in "
+        f"{found.features} ({found.n} scans a side). Copies would be as near as real scans.",
+    )
+
+
+def _diversity(audit: GeneratorAudit) -> list[CheckRow]:
+    def row(name: str, value: str, of_real: Diversity, meaning: str, ideal: float) -> CheckRow:
+        real = of_real.density if name == "Density" else of_real.coverage
+        against = f"{ideal:.2f} ideally, {real:.2f} for training scans"
+        return CheckRow(group=QUALITY, name=name, found=value, against=against, meaning=meaning)
+
+    ours, real = audit.diversity, audit.diversity_of_real
+    return [
+        row("Density", f"{ours.density:.2f}", real, "Whether synthetic scans lie where real ones are; far below 1 they "
+            "lie elsewhere, above it they crowd where real ones are dense.", 1.0),
+        row("Coverage", f"{ours.coverage:.2f}", real, "Share of held-out scans with a synthetic one in their "
+            "neighbourhood: low where samples are all alike. Perfect copies are perfect in both.", ours.ideal_coverage),
+    ]  # fmt: skip
+
+
+def _agreement(one: Agreement) -> CheckRow:
+    told = "The asked is seen" if one.synthetic.low > one.chance else "That the asked is seen is not shown"
+    return CheckRow(
+        group=QUALITY,
+        name=f"Agreement, {one.condition}",
+        found=_measured(one.synthetic, 2),
+        against=f"{one.chance:.2f} by chance, {one.real.value:.2f} on held-out scans",
+        meaning=f"{told}: share of synthetic scans in which {one.classifier}, trained on real scans, sees the "
+        f"{one.condition} that was asked for.",
+    )
+
+
+def _anatomy(one: AnatomyCheck) -> CheckRow:
+    return CheckRow(
+        group=QUALITY,
+        name=one.name[0].upper() + one.name[1:],
+        found=_measured(one.distance, 2),
+        against=f"{_measured(one.floor, 2)} for training scans",
+        meaning="Wasserstein distance from held-out scans in their standard deviations; on average "
+        f"{one.mean_synthetic:.3f} {one.unit}, and {one.mean_real:.3f} in held-out scans. Nobody conditioned on it.",
+    )
+
+
+def _measured(one: Measured, decimals: int) -> str:
+    return f"{one.value:.{decimals}f} [{one.low:.{decimals}f}, {one.high:.{decimals}f}]"

@@ -1,0 +1,167 @@
+"""The checks that are about quality: fidelity, diversity, agreement with the conditions, anatomy."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.attacks.arrays import attack_features
+from flprivacy.attacks.baselines import pixel_forward
+from flprivacy.core.generator_audit import Agreement, AnatomyCheck, Diversity, Fidelity
+from flprivacy.synthesis.checks.agreement import measure_agreement
+from flprivacy.synthesis.checks.anatomy import compare_anatomy, measure_anatomy
+from flprivacy.synthesis.checks.diversity import density_and_coverage
+from flprivacy.synthesis.checks.fidelity import measure_fidelity, principal_components
+from flprivacy.synthesis.checks.judge import ARCHITECTURE, Seen, train_judge
+from flprivacy.synthesis.checks.resampling import even_samples
+from flprivacy.synthesis.checks.subject import Subject
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Volumes = npt.NDArray[np.uint8]
+
+COLUMNS = {"site": "site_id", "class": "label"}  # condition -> column of the manifest
+BY_NETWORK, BY_STATISTICS = f"a {ARCHITECTURE}", "learners from image statistics"
+_FEATURES = f"principal components of the features of a {ARCHITECTURE} that learnt site and class from other patients"
+_MOST_COMPARED, _MOST_LEARNT = 400, 600  # scans
+_SCANS_PER_COMPONENT, _COMPONENTS, _NEIGHBOURS = 8, 32, 5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Appearance:
+    """What the checks of quality found."""
+
+    fidelity: Fidelity
+    diversity: Diversity
+    diversity_of_real: Diversity
+    agreement: tuple[Agreement, ...]
+    anatomy: tuple[AnatomyCheck, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Sides:
+    """Real scans to learn from, others that were trained on, held-out ones, and samples, with their volumes."""
+
+    learnt: IntArray  # rows
+    trained: IntArray  # rows, of other patients
+    held_out: IntArray  # rows
+    places: IntArray  # among the samples
+    volumes: dict[str, Volumes]
+
+
+def measure_appearance(subject: Subject, *, seed: int) -> Appearance:
+    """Compare samples with held-out scans, by a network that learnt from half of the training patients and by eye."""
+    sides = _sides(subject, seed)
+    classes = {"site": len(subject.cohort.meta.site_names), "class": len(subject.cohort.meta.class_names)}
+    known = {name: subject.truth(column)[sides.learnt] for name, column in COLUMNS.items()}
+    judge = train_judge(sides.volumes["learnt"], known, classes, seed=seed)
+    seen = {name: judge.look(sides.volumes[name]) for name in ("trained", "held_out", "samples")}
+    theirs, others = subject.patients[sides.held_out], subject.patients[sides.trained]
+    fidelity = measure_fidelity(
+        seen["samples"].features,
+        seen["held_out"].features,
+        seen["trained"].features,
+        held_out_patients=theirs,
+        training_patients=others,
+        features=_FEATURES,
+        seed=seed,
+    )
+    near, near_real = _diversity(seen)
+    shapes = {
+        name: measure_anatomy(sides.volumes[name], subject.cohort.meta.window_hu)
+        for name in ("samples", "held_out", "trained")
+    }
+    return Appearance(
+        fidelity=fidelity,
+        diversity=near,
+        diversity_of_real=near_real,
+        agreement=(
+            *_agreement(subject, sides, BY_NETWORK, seen["samples"].classes, seen["held_out"].classes),
+            *_agreement(subject, sides, BY_STATISTICS, *_by_statistics(sides, known, classes, subject, seed)),
+        ),
+        anatomy=compare_anatomy(
+            shapes["samples"],
+            shapes["held_out"],
+            shapes["trained"],
+            held_out_patients=theirs,
+            training_patients=others,
+            seed=seed,
+        ),
+    )
+
+
+def _sides(subject: Subject, seed: int) -> _Sides:
+    rng = np.random.default_rng([seed, 5])
+    members = np.unique(subject.patients[subject.training])
+    half = np.zeros(subject.patients.max() + 1, dtype=bool)
+    half[rng.permutation(members)[: len(members) // 2]] = True
+    of_half = half[subject.patients]
+    learnt, trained, held_out = (
+        _some(subject, np.flatnonzero(chosen), most, seed)
+        for chosen, most in (
+            (of_half & subject.training, _MOST_LEARNT),
+            (~of_half & subject.training, _MOST_COMPARED),
+            (~subject.training, _MOST_COMPARED),
+        )
+    )
+    places = np.sort(rng.permutation(len(subject.samples))[:_MOST_COMPARED])
+    volumes = {
+        "learnt": subject.real_volumes(learnt),
+        "trained": subject.real_volumes(trained),
+        "held_out": subject.real_volumes(held_out),
+        "samples": subject.sample_volumes(places),
+    }
+    return _Sides(learnt=learnt, trained=trained, held_out=held_out, places=places, volumes=volumes)
+
+
+def _some(subject: Subject, rows: IntArray, most: int, seed: int) -> IntArray:
+    return rows[even_samples(subject.patients[rows], most, seed)]
+
+
+def _diversity(seen: dict[str, Seen]) -> tuple[Diversity, Diversity]:
+    """Return the density and coverage of samples among held-out scans, and of as many training scans."""
+    n = min(len(one.features) for one in seen.values())
+    real = np.concatenate([seen[name].features for name in ("held_out", "trained")]).astype(np.float64)
+    project = principal_components(real, min(_COMPONENTS, max(2, n // _SCANS_PER_COMPONENT)))
+    held_out, made, trained = (
+        project(seen[name].features[:n].astype(np.float64)) for name in ("held_out", "samples", "trained")
+    )
+    k = min(_NEIGHBOURS, n - 1)
+    return density_and_coverage(held_out, made, k=k), density_and_coverage(held_out, trained, k=k)
+
+
+def _by_statistics(
+    sides: _Sides, known: dict[str, IntArray], classes: dict[str, int], subject: Subject, seed: int
+) -> tuple[dict[str, IntArray], dict[str, IntArray]]:
+    """Return what learners from fixed image statistics see in samples and in held-out scans, by condition."""
+    statistics = {
+        name: pixel_forward(volumes[..., None].astype(np.float32) / np.float32(255.0))["features"]
+        for name, volumes in sides.volumes.items()
+        if name != "trained"
+    }
+    both = np.concatenate([statistics["samples"], statistics["held_out"]])
+    patients = subject.patients[sides.learnt]
+    samples, held_out = {}, {}
+    for name, truth in known.items():
+        said = attack_features(statistics["learnt"], truth, both, (seed,), n_classes=classes[name], patients=patients)[
+            0
+        ].argmax(axis=1)
+        samples[name], held_out[name] = said[: len(sides.places)], said[len(sides.places) :]
+    return samples, held_out
+
+
+def _agreement(
+    subject: Subject, sides: _Sides, classifier: str, samples: dict[str, IntArray], held_out: dict[str, IntArray]
+) -> list[Agreement]:
+    return [
+        measure_agreement(
+            name,
+            classifier,
+            seen=samples[name],
+            asked=subject.asked(column)[sides.places],
+            seen_in_real=held_out[name],
+            real=subject.truth(column)[sides.held_out],
+            real_patients=subject.patients[sides.held_out],
+        )
+        for name, column in COLUMNS.items()
+    ]

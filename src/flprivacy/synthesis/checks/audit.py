@@ -1,0 +1,94 @@
+"""All checks of a generator: from its folder, the cohort that it was trained on and a cohort of its samples."""
+
+from pathlib import Path
+
+from flprivacy.auditing.membership.config import MembershipRule
+from flprivacy.auditing.membership.targets import Claim
+from flprivacy.core.cohort import Cohort
+from flprivacy.core.generator_audit import GeneratorAudit
+from flprivacy.core.membership import MembershipFinding
+from flprivacy.synthesis.checks.appearance import measure_appearance
+from flprivacy.synthesis.checks.closeness import Closeness, measure_closeness
+from flprivacy.synthesis.checks.membership import audit_generator_members
+from flprivacy.synthesis.checks.pictures import nearest_pairs, sample_pictures
+from flprivacy.synthesis.checks.subject import Subject, subject_of
+from flprivacy.synthesis.folder import PRIVATE_FOLDER, GeneratorRecord, read_generator
+from flprivacy.synthesis.sample import load_discriminator
+
+_MOST_SAMPLES = 1000
+ERROR_RATE = 0.01  # of the test for copies
+
+
+def audit_generator(
+    generator: Path,
+    cohort: Cohort,
+    synthetic: Cohort,
+    *,
+    phantoms: bool,
+    rule: MembershipRule | None,
+    confidence: float,
+    seed: int = 0,
+) -> GeneratorAudit:
+    """Check a generator: does it copy patients, does it tell who was trained on, and are its scans any good?
+
+    Args:
+        generator: its folder, with the private part.
+        cohort: that it was trained on, with all volumes.
+        synthetic: cohort of its samples.
+        phantoms: whether the real scans are of nobody, so that pictures of them may be shown.
+        rule: what is a leak of membership; None: there are numbers and no verdicts.
+        confidence: of intervals and verdicts.
+        seed: draws everything.
+
+    Returns:
+        What was found, with pictures: see :meth:`GeneratorAudit.without_patients`.
+
+    Raises:
+        AuditError: too few scans or patients to compare.
+        GeneratorError: the generator's folder is damaged.
+    """
+    record = read_generator(generator)
+    subject = subject_of(cohort, synthetic, most=_MOST_SAMPLES, seed=seed)
+    discriminator = load_discriminator(generator / PRIVATE_FOLDER)
+    near = measure_closeness(subject, discriminator, record.conditions, error_rate=ERROR_RATE, seed=seed)
+    look = measure_appearance(subject, seed=seed)
+    return GeneratorAudit(
+        generator_digest=record.digest,
+        cohort_name=cohort.meta.name,
+        cohort_digest=cohort.meta.digest,
+        synthetic_digest=synthetic.meta.digest,
+        n_training=int(subject.training.sum()),
+        n_held_out=int((~subject.training).sum()),
+        n_synthetic=len(subject.samples),
+        memorisation=near.memorisation,
+        membership=_members(subject, near, record, rule, confidence),
+        fidelity=look.fidelity,
+        diversity=look.diversity,
+        diversity_of_real=look.diversity_of_real,
+        agreement=look.agreement,
+        anatomy=look.anatomy,
+        samples=sample_pictures(cohort, synthetic),
+        nearest=nearest_pairs(cohort, synthetic, subject.samples, near.neighbours, near.to_real),
+        phantoms=phantoms,
+        epsilon=record.epsilon,
+        delta=record.delta,
+    )
+
+
+def _members(
+    subject: Subject, near: Closeness, record: GeneratorRecord, rule: MembershipRule | None, confidence: float
+) -> tuple[MembershipFinding, ...]:
+    manifest, meta = subject.cohort.manifest, subject.cohort.meta
+    stated = record.privacy
+    return audit_generator_members(
+        near.scores,
+        members=subject.training,
+        scan_ids=manifest["scan_id"].to_numpy(),
+        patient_ids=manifest["patient_id"].to_numpy(),
+        sites=[meta.site_names[one] for one in subject.truth("site_id")],
+        classes=[meta.class_names[one] for one in subject.truth("label")],
+        digest=record.digest,
+        rule=rule,
+        confidence=confidence,
+        claim=Claim(unit=stated.unit, epsilon=stated.epsilon, delta=stated.delta) if stated is not None else None,
+    )

@@ -1,0 +1,96 @@
+"""How the audit of a generator is filed: as one run, or as metrics of the audit that it belongs to."""
+
+import time
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+
+from flprivacy.core.artifacts import FIGURES_FOLDER, GENERATOR_AUDIT_FILE, REPORT_FILE
+from flprivacy.core.generator_audit import GeneratorAudit
+from flprivacy.core.membership import MembershipFinding
+from flprivacy.tracking.filing import Filing, LoggedRun, log_once
+from flprivacy.tracking.server import moving_artifacts
+
+
+def log_generator(audit: GeneratorAudit, *, digest: str, folder: Path, filing: Filing | None = None) -> LoggedRun:
+    """Log the audit of a generator once, keyed by the digest of its file: its numbers, its page and its figures.
+
+    Pictures of patients, which the folder holds too, are left where they are.
+    """
+    verdict = audit.memorisation.verdict
+    tags = {
+        "audit.kind": "generator",
+        "audit.cohort": audit.cohort_name,
+        "audit.cohort_digest": audit.cohort_digest,
+        "audit.generator_digest": audit.generator_digest,
+        "audit.verdict": verdict,
+        "audit.generator.memorisation": verdict,
+        "mlflow.note.content": f"{verdict}: {audit.memorisation.reason}",
+    }
+    return log_once(
+        cohort=audit.cohort_name,
+        name=f"generator-{digest[:8]}",
+        digest=digest,
+        tags=tags,
+        fill=lambda client, _, run: _fill(client, run, audit, folder),
+        filing=filing,
+    )
+
+
+def _fill(client: MlflowClient, run: str, audit: GeneratorAudit, folder: Path) -> None:
+    now = int(time.time() * 1000)
+    params = {
+        "audit.cohort_digest": audit.cohort_digest[:12],
+        "audit.synthetic_digest": audit.synthetic_digest[:12],
+        "audit.n_synthetic": str(audit.n_synthetic),
+    }
+    client.log_batch(
+        run,
+        metrics=[Metric(key, value, now, 0) for key, value in sorted(generator_metrics(audit).items())],
+        params=[Param(key, value) for key, value in params.items()],
+    )
+    with moving_artifacts(f"run {run}"):
+        for name in (GENERATOR_AUDIT_FILE, REPORT_FILE):
+            client.log_artifact(run, str(folder / name))
+        if (folder / FIGURES_FOLDER).is_dir():
+            client.log_artifacts(run, str(folder / FIGURES_FOLDER), FIGURES_FOLDER)
+
+
+def generator_metrics(audit: GeneratorAudit) -> dict[str, float]:
+    """Return the metrics of a generator, such as ``generator.memorisation.p_value``."""
+    found = audit.memorisation
+    metrics = {
+        "generator.memorisation.p_value": found.p_value,
+        "generator.memorisation.suspects": float(found.suspects),
+        "generator.density": audit.diversity.density,
+        "generator.coverage": audit.diversity.coverage,
+    }
+    measured = {"frechet": audit.fidelity.distance, "frechet_floor": audit.fidelity.floor}
+    for one in audit.agreement:
+        how = "network" if one.classifier.startswith("a ") else "statistics"
+        measured[f"agreement.{one.condition}.{how}"] = one.synthetic
+    for check in audit.anatomy:
+        measured[f"anatomy.{check.name.replace(' ', '_')}"] = check.distance
+    for name, value in measured.items():
+        key = f"generator.{name}"
+        metrics |= {key: value.value, f"{key}.ci_low": value.low, f"{key}.ci_high": value.high}
+    for finding in audit.membership:
+        metrics |= membership_metrics(finding)
+    return metrics
+
+
+def membership_metrics(finding: MembershipFinding) -> dict[str, float]:
+    """Return the metrics of the members of a target at one level, such as ``central.membership.scan.loss.auc``."""
+    metrics: dict[str, float] = {}
+    stem = f"{finding.target}.membership.{finding.level}"
+    for attack in finding.attacks:
+        for rate in attack.rates:
+            key = f"{stem}.{attack.attack}.tpr_at_fpr_{rate.fpr:g}"
+            metrics |= {key: rate.tpr, f"{key}.ci_low": rate.tpr_low, f"{key}.ci_high": rate.tpr_high}
+            metrics[f"{key}.realised_fpr"] = rate.realised_fpr
+        key = f"{stem}.{attack.attack}.auc"
+        metrics |= {key: attack.auc.value, f"{key}.ci_low": attack.auc.low, f"{key}.ci_high": attack.auc.high}
+    if finding.epsilon_lower is not None:
+        metrics[f"{stem}.epsilon_lower"] = finding.epsilon_lower
+    return metrics
