@@ -26,12 +26,13 @@ _LARGEST_NOISE = 1e6
 class ClientData:
     """What everybody may know of a client: its units, and times that it is to go over them in the whole run.
 
-    ``name`` is empty for central training.
+    ``name`` is empty for central training. ``steps`` are given in place of passes where a run counts those.
     """
 
     name: str
     units: int
-    passes: int
+    passes: int = 1
+    steps: int | None = None
 
 
 def public_units(config: PrivacyConfig, name: str, counted: int) -> int:
@@ -82,7 +83,8 @@ def plan_clients(
     events = {}
     for number, data in clients.items():
         rate = config.sampling_rate if config.sampling_rate is not None else _rate(batch_size, data)
-        events[number] = _event(config, data, rate=rate, steps=data.passes * steps_per_pass(rate), delta=delta)
+        steps = data.passes * steps_per_pass(rate) if data.steps is None else data.steps
+        events[number] = _event(config, data, rate=rate, steps=steps, delta=delta)
     return events
 
 

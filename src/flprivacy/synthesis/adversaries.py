@@ -11,7 +11,7 @@ from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.models.initialisation import fresh_weights, undisturbed_random
 from flprivacy.synthesis.augmentation import Draws
 from flprivacy.synthesis.config import GeneratorConfig
-from flprivacy.synthesis.draws import DISCRIMINATOR, GENERATOR, weights_seed
+from flprivacy.synthesis.draws import DISCRIMINATOR, GENERATOR, Noise, weights_seed
 from flprivacy.synthesis.networks import NetworkSize, build_discriminator, build_generator
 
 Array = npt.NDArray[Any]
@@ -44,13 +44,22 @@ class Adversaries:
             self.discriminator,
             self.published,
             generator_optimizer=_adam(config.generator_learning_rate),
-            discriminator_optimizer=_adam(config.discriminator_learning_rate),
+            discriminator_optimizer=_discriminator_optimizer(config),
             remembers=0.5 ** (config.batch_size / config.ema_half_life_scans),
             penalty=config.r1_weight * config.r1_every,
         )
         self._trained = [*self.generator.weights, *self.discriminator.weights, *self.published.weights]
         self._optimizers = [v for optimizer in self._networks.optimizers for v in optimizer.variables]
         self._fresh = [v.numpy() for v in self._optimizers]
+
+    @property
+    def discriminator_optimizer(self) -> keras.optimizers.Optimizer:
+        """The discriminator's, which private training applies to noised gradients."""
+        return self._networks.optimizers[1]
+
+    def generate(self, noise: Noise, condition: FloatArray) -> FloatArray:
+        """Return float32 (n, depth, height, width, 1) scans in [-1, 1] of the generator as it is trained."""
+        return np.asarray(self._networks.generate(noise, condition))
 
     def initial(self, seed: int) -> list[Array]:
         """Return the weights that training starts from: of generator, discriminator and published generator."""
@@ -86,9 +95,9 @@ class Adversaries:
         self,
         real: FloatArray,
         real_condition: FloatArray,
-        noise: FloatArray,
+        noise: Noise,
         condition: FloatArray,
-        draws: Draws,
+        draws: Draws | None,
         *,
         penalise: bool,
     ) -> tuple[float, float, float]:
@@ -97,9 +106,15 @@ class Adversaries:
         of_real, of_made, loss = found.numpy().tolist()
         return of_real, of_made, loss
 
-    def update_generator(self, noise: FloatArray, condition: FloatArray, draws: Draws) -> float:
+    def update_generator(self, noise: Noise, condition: FloatArray, draws: Draws | None) -> float:
         """Update the generator and the running mean that is published; return its loss."""
         return float(self._networks.update_generator(noise, condition, draws).numpy())
+
+
+def _discriminator_optimizer(config: GeneratorConfig) -> keras.optimizers.Optimizer:
+    if config.privacy is not None and config.privacy.optimizer == "sgd":
+        return keras.optimizers.SGD(config.discriminator_learning_rate)
+    return _adam(config.discriminator_learning_rate)
 
 
 def _adam(learning_rate: float) -> keras.optimizers.Optimizer:

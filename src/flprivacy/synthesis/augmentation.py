@@ -36,8 +36,10 @@ class Draws(NamedTuple):
     keep: FloatArray
 
 
-def draw(names: Sequence[str], n: int, shape: tuple[int, int, int], generator: np.random.Generator) -> Draws:
-    """Draw the augmentation of n scans; what ``names`` does not name is left as it is."""
+def draw(names: Sequence[str], n: int, shape: tuple[int, int, int], generator: np.random.Generator) -> Draws | None:
+    """Draw the augmentation of n scans; what ``names`` does not name is left as it is. None where it names nothing."""
+    if not names:
+        return None
     offsets = [generator.integers(-(edge // _SHIFT_PARTS), edge // _SHIFT_PARTS + 1, size=n) for edge in shape[1:]]
     contrast = generator.uniform(-_CONTRAST, _CONTRAST, size=(n, 1, 1, 1, 1))
     brightness = generator.uniform(-_BRIGHTNESS, _BRIGHTNESS, size=(n, 1, 1, 1, 1))
@@ -52,8 +54,10 @@ def draw(names: Sequence[str], n: int, shape: tuple[int, int, int], generator: n
     )
 
 
-def augment(scans: keras.KerasTensor, draws: Draws) -> keras.KerasTensor:
+def augment(scans: keras.KerasTensor, draws: Draws | None) -> keras.KerasTensor:
     """Return scans (n, depth, height, width, 1) in [-1, 1] as augmented; what moves in from outside is air (-1)."""
+    if draws is None:
+        return scans
     above_air = scans + 1.0
     above_air = ops.einsum("nij,ndjwc->ndiwc", draws.rows, above_air)
     above_air = ops.einsum("nij,ndhjc->ndhic", draws.columns, above_air)

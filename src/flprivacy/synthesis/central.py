@@ -3,54 +3,52 @@
 import numpy as np
 
 from flprivacy.core.progress import progress
-from flprivacy.synthesis.augmentation import draw
-from flprivacy.synthesis.draws import DISCRIMINATOR, GENERATOR, batch, step_generator
+from flprivacy.synthesis.health import Answers, check_balance, check_variety
+from flprivacy.synthesis.local import Client, train
+from flprivacy.synthesis.pictures import write_picture
 from flprivacy.synthesis.run import GeneratorRun, TrainedGenerator
 from flprivacy.training.checkpoint import Checkpoint
 
-_MODEL = "generator"
+MODEL = "generator"
 
 
 def train_central(run: GeneratorRun) -> TrainedGenerator:
-    """Return the networks after ``config.steps`` updates, or carry on from their checkpoint."""
+    """Return the networks after ``config.steps`` updates, or carry on from their checkpoint.
+
+    Raises:
+        TrainingError: training diverged or collapsed; the last good checkpoint is kept.
+    """
     config, networks = run.config, run.adversaries
-    saved = run.checkpoints.load(_MODEL)
+    saved = run.checkpoints.load(MODEL)
     done, history = (saved.done, saved.history) if saved else (0, [])
-    if saved:
-        networks.restore(saved.arrays)
-    else:
-        networks.start(networks.initial(config.seed))
+    networks.restore(saved.arrays) if saved else networks.start(networks.initial(config.seed))
+    everybody = Client(number=0, scans=np.arange(len(run.conditions)))
     with progress("training the generator", config.steps) as counter:
         if done:
             counter.resume(done)
         while done < config.steps:
             end = min(done + config.checkpoint_every, config.steps)
-            for step in range(done, end):
-                _update(run, step)
-                counter.advance()
+            answers = train(run, everybody, range(done, end), counter)
             done = end
-            run.checkpoints.save(_MODEL, Checkpoint(done=done, arrays=networks.state(), history=history))
-    return TrainedGenerator(weights=networks.weights(), history=history)
+            history = [*history, look(run, answers, f"update {done}", {"step": done})]
+            write_picture(run.samples / f"step-{done:06d}.png", networks.published, run.categories)
+            steps = {} if run.private is None else {0: done * config.discriminator_steps}
+            arrays = networks.state()
+            run.checkpoints.save(MODEL, Checkpoint(done=done, arrays=arrays, history=history, steps=steps))
+    steps = {} if run.private is None else {0: done * config.discriminator_steps}
+    return TrainedGenerator(weights=networks.weights(), history=history, steps=steps)
 
 
-def _update(run: GeneratorRun, step: int) -> None:
-    config, networks, shape = run.config, run.adversaries, run.cohort.meta.shape
-    n, size = len(run.conditions), config.batch_size
-    for number in range(step * config.discriminator_steps, (step + 1) * config.discriminator_steps):
-        rng = step_generator(config.seed, DISCRIMINATOR, 0, 0, number)
-        real = batch(n, size, number, seed=config.seed)
-        encoded = run.categories.encode(run.conditions.take(np.concatenate([real, rng.integers(n, size=size)])))
-        networks.update_discriminator(
-            run.real(real),
-            encoded[:size],
-            rng.standard_normal((size, config.latent), dtype=np.float32),
-            encoded[size:],
-            draw(config.augment, 2 * size, shape, rng),
-            penalise=config.r1_weight > 0.0 and number % config.r1_every == 0,
-        )
-    rng = step_generator(config.seed, GENERATOR, 0, 0, step)
-    networks.update_generator(
-        rng.standard_normal((size, config.latent), dtype=np.float32),
-        run.categories.encode(run.conditions.take(rng.integers(n, size=size))),
-        draw(config.augment, size, shape, rng),
-    )
+def look(run: GeneratorRun, answers: list[Answers], where: str, facts: dict[str, float]) -> dict[str, float]:
+    """Return an entry of the history, or refuse to go on. The discriminator's answers to private scans are no part.
+
+    Raises:
+        TrainingError: training collapsed.
+    """
+    where = f"training the generator, {where}"
+    check_balance(answers, where=where)
+    entry = facts | {"spread": check_variety(run, where=where)}
+    if not answers:
+        return entry
+    real, made, loss = np.mean(answers, axis=0).tolist()
+    return entry | {"real": real, "made": made, "loss": loss}

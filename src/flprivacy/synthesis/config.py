@@ -22,9 +22,8 @@ class GeneratorConfig:
         conditions: what a scan is generated for, out of ``site``, ``label``, ``sex`` and ``age`` (in bands); whoever is
             of unknown sex or age is of a category of their own.
         latent: length of the noise vector that a scan is made from.
-        width: channels at the finest resolution; each coarser one has twice as many, eight times at most.
-        patch: voxels along the edge of the cube at each place of the finest resolution, 2 or 4; 4 takes an eighth of
-            the time and memory, and gives coarser texture.
+        width: channels at the finest resolution, half the scan's; each coarser one has twice as many, eight times at
+            most.
         steps: updates of the generator (``central``).
         rounds: rounds of averaging (``federated``).
         local_steps: updates of a site's generator in each round (``federated``).
@@ -51,7 +50,6 @@ class GeneratorConfig:
     conditions: tuple[str, ...] = ("site", "label")
     latent: int = 64
     width: int = 16
-    patch: int = 2
     steps: int = 2000
     rounds: int = 20
     local_steps: int = 10
@@ -81,7 +79,6 @@ class GeneratorConfig:
         for name in ("batch_size", "ema_half_life_scans", "checkpoint_every"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
         check(self.width >= 4 and self.width % 4 == 0, "width", self.width, "must be a multiple of 4, 4 at least")
-        check(self.patch in (2, 4), "patch", self.patch, "must be 2 or 4")
         for name in ("generator_learning_rate", "discriminator_learning_rate"):
             check(getattr(self, name) > 0.0, name, getattr(self, name), "must be positive")
         check(self.r1_weight >= 0.0, "r1_weight", self.r1_weight, "must not be negative")

@@ -4,6 +4,7 @@ So a resumed run equals an undisturbed one, and a sample does not depend on whic
 """
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ FloatArray = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
 # Apart from the streams of training (flprivacy.training.draws).
-_ORDER, _STEP, _LATENT, _WEIGHTS = range(100, 104)
+_ORDER, _STEP, _SAMPLE, _WEIGHTS = range(100, 104)
 GENERATOR, DISCRIMINATOR = 0, 1
 
 
@@ -37,7 +38,21 @@ def _order(n: int, epoch: int, seed: int, client: int) -> Indices:
     return np.random.default_rng([_ORDER, seed, client, epoch]).permutation(n)
 
 
-def latents(numbers: npt.ArrayLike, length: int, seed: int) -> FloatArray:
-    """Return float32 (n, length) noise vectors of samples, each of the seed and its number alone."""
-    found = [np.random.default_rng([_LATENT, seed, int(i)]).standard_normal(length) for i in np.asarray(numbers)]
-    return np.asarray(found, dtype=np.float32).reshape(-1, length)
+class Noise(NamedTuple):
+    """What n scans are made from: (n, latent) vectors, and (n, depth, height, width, 1) grain."""
+
+    latent: FloatArray
+    grain: FloatArray
+
+
+def draw_noise(n: int, latent: int, shape: tuple[int, int, int], generator: np.random.Generator) -> Noise:
+    """Draw standard normal noise for n scans."""
+    vectors = generator.standard_normal((n, latent), dtype=np.float32)
+    return Noise(vectors, generator.standard_normal((n, *shape, 1), dtype=np.float32))
+
+
+def sample_noise(numbers: npt.ArrayLike, latent: int, shape: tuple[int, int, int], seed: int) -> Noise:
+    """Return the noise of samples, each drawn from the seed and its number alone."""
+    generators = (np.random.default_rng([_SAMPLE, seed, int(number)]) for number in np.asarray(numbers))
+    found = [draw_noise(1, latent, shape, generator) for generator in generators]
+    return Noise(*(np.concatenate(parts) for parts in zip(*found, strict=True)))

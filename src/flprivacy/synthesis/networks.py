@@ -1,26 +1,32 @@
 """The two networks of the GAN, channels last, in ``keras.ops`` alone.
 
 The generator starts from a coarse grid that noise and conditions make, and refines it by upsampling and convolution;
-both also scale and shift the features of every level. Its last convolution gives the voxels of a small cube at each
-place, which are then laid side by side. The discriminator goes the other way. Its answer is a projection
-(arXiv:1802.05637): how real a scan looks, plus how well it fits its conditions. After each update its kernels are
-brought back to a spectral norm of 1 at most (arXiv:1802.05957), which needs no data.
+both also scale and shift the features of every level. Features of the finest level are enlarged by linear
+interpolation and mixed place by place: sharp borders are thresholds of smooth functions, and nothing repeats from voxel
+to voxel as it would behind strided convolutions. The noise of a CT image comes from outside, as grain that the
+generator scales.
+
+The discriminator goes the other way. Its answer is a projection (arXiv:1802.05637): how real a scan looks, plus how
+well it fits its conditions. After each update its convolutions' kernels are brought back to a spectral norm of 1 at
+most (arXiv:1802.05957), which needs no data.
 
 No layer looks across the scans of a batch, so that a scan's score and gradient are its own.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
+import numpy.typing as npt
 from keras import layers, ops
 
 from flprivacy.models.architecture import Shape
 
 _BASE = (4, 8, 8)  # the coarsest grid has no more places along an axis, or few more
 _WIDEST = 8  # times the width of the finest level
-_MAPPING, _FEATURES = 128, 128
+_MAPPING, _FEATURES, _BORDERS = 128, 128, 4
 _SLOPE = 0.2
 
 
@@ -32,8 +38,7 @@ class NetworkSize:
         shape: (depth, height, width) of a scan, in voxels.
         latent: length of the noise vector.
         conditions: length of the encoded conditions.
-        width: channels at the finest level of features.
-        patch: edge of the cube of voxels at each place of that level.
+        width: channels at the finest level of features, whose grid is half the scan's.
         mixed_precision: whether to compute in bfloat16.
     """
 
@@ -41,7 +46,6 @@ class NetworkSize:
     latent: int
     conditions: int
     width: int
-    patch: int = 2
     mixed_precision: bool = False
 
     @property
@@ -61,10 +65,9 @@ class Level:
 
 def levels(size: NetworkSize) -> list[Level]:
     """Return the resolutions from the finest to the coarsest; ``factors`` of the finest lead to voxels."""
-    factors: Shape = (min(size.patch, size.shape[0]), size.patch, size.patch)
-    grid = _coarser(size.shape, factors)
-    found = [Level(grid=grid, channels=size.width, factors=factors)]
-    while any(edge > base for edge, base in zip(grid, _BASE, strict=True)):
+    grid = _coarser(size.shape, (2, 2, 2))
+    found = [Level(grid=grid, channels=size.width, factors=(2, 2, 2))]
+    while len(found) < 2 or any(edge > base for edge, base in zip(grid, _BASE, strict=True)):
         depth, height, width = (2 if edge > base else 1 for edge, base in zip(grid, _BASE, strict=True))
         grid = _coarser(grid, (depth, height, width))
         channels = size.width * min(2 ** len(found), _WIDEST)
@@ -78,31 +81,48 @@ def _coarser(grid: Shape, factors: Shape) -> Shape:
 
 
 def build_generator(size: NetworkSize) -> keras.Model:
-    """Build the generator: noise (n, latent) and conditions (n, width) -> scans (n, depth, height, width, 1).
+    """Build the generator: noise (n, latent), conditions (n, width) and grain -> scans (n, depth, height, width, 1).
 
-    Voxels are float32 in (-1, 1): -1 is the lower end of the intensity window and 1 its upper end.
+    Grain is white noise of the scan's shape; the generator says where a scan has how much of it. Voxels are float32 in
+    (-1, 1): -1 is the lower end of the intensity window and 1 its upper end.
     """
-    *finer, coarsest = levels(size)
+    finest, *coarser = levels(size)
     latent = keras.Input((size.latent,), name="latent")
     condition = keras.Input((size.conditions,), name="condition")
+    grain = keras.Input((*size.shape, 1), name="grain")
     with _precision(size):
         embedded = layers.Dense(_MAPPING, kernel_initializer="he_uniform", name="condition_embedding")(condition)
         mixed = layers.Concatenate(name="style_input")([latent, embedded])
         style = _leaky(_dense(mixed, _MAPPING, "style_1"))
         style = _leaky(_dense(style, _MAPPING, "style_2"))
-        x = _dense(style, math.prod(coarsest.grid) * coarsest.channels, "base")
-        x = layers.Reshape((*coarsest.grid, coarsest.channels), name="base_grid")(x)
-        x = _styled(x, style, "base")
-        factors = coarsest.factors
-        for number, level in reversed(list(enumerate(finer))):
-            x = layers.UpSampling3D(factors, name=f"level{number}_up")(x)
-            x = _cropped(x, level.grid)
-            x = _styled(_conv(x, level.channels, f"level{number}_conv"), style, f"level{number}")
-            factors = level.factors
-        x = _conv(x, math.prod(factors), "voxels_conv", initializer="glorot_uniform")
-        x = _cropped(_side_by_side(x, factors), size.shape)
-    scan = layers.Activation("tanh", dtype="float32", name="scan")(x)
-    return keras.Model([latent, condition], scan, name="generator")
+        x = _refined(style, coarser)
+        x = _enlarged(_dense(x, finest.channels, "finest_mix"), coarser[0].factors)
+        x = _styled(_cropped(x, finest.grid), style, "finest")
+        scan = _cropped(_voxels(x, finest.factors), size.shape)
+        amount = _cropped(_enlarged(_dense(x, 1, "grain_amount"), finest.factors), size.shape)
+        scan = scan + amount * layers.Identity(name="grain_cast")(grain)
+    scan = layers.Activation("tanh", dtype="float32", name="made")(scan)
+    return keras.Model([latent, condition, grain], scan, name="generator")
+
+
+def _refined(style: keras.KerasTensor, coarser: Sequence[Level]) -> keras.KerasTensor:
+    """Return features at the finest of some levels, from the coarsest on."""
+    base = coarser[-1]
+    x = _dense(style, math.prod(base.grid) * base.channels, "base")
+    x = _styled(layers.Reshape((*base.grid, base.channels), name="base_grid")(x), style, "base")
+    for number in reversed(range(len(coarser) - 1)):
+        level = coarser[number]
+        x = layers.UpSampling3D(coarser[number + 1].factors, name=f"level{number + 1}_up")(x)
+        x = _conv(_cropped(x, level.grid), level.channels, f"level{number + 1}_conv")
+        x = _styled(x, style, f"level{number + 1}")
+    return x
+
+
+def _voxels(x: keras.KerasTensor, factors: Shape) -> keras.KerasTensor:
+    """Return the voxels at each place of features: sharp borders of functions that are smooth in the slice plane."""
+    depth, height, width = factors
+    x = _leaky(_enlarged(_dense(x, _BORDERS, "borders"), (1, height, width)))
+    return _side_by_side(_dense(x, depth, "voxels"), (depth, 1, 1))
 
 
 def build_discriminator(size: NetworkSize) -> keras.Model:
@@ -114,19 +134,27 @@ def build_discriminator(size: NetworkSize) -> keras.Model:
     condition = keras.Input((size.conditions,), name="condition")
     found = levels(size)
     with _precision(size):
-        x = _padded(scan, found[0])
-        edges = tuple(factor + 2 for factor in found[0].factors)
-        x = _leaky(_bounded(x, found[0].channels, edges, found[0].factors, "voxels_conv"))
+        x = _cubes(_padded(scan, found[0]), found[0].factors)
+        x = _leaky(_dense(x, found[0].channels, "cubes", bounded=True))
         for number, level in enumerate(found[1:], start=1):
             x = _leaky(_bounded(x, level.channels, (3, 3, 3), level.factors, f"level{number}_conv"))
         x = _leaky(_bounded(x, found[-1].channels, (3, 3, 3), (2, 2, 2), "last_conv"))
         x = layers.Flatten(name="flat")(x)
-        features = _leaky(_dense(x, _FEATURES, "features", bounded=True))
-        realism = _dense(features, 1, "realism", bounded=True)
-        fit = _dense(condition, _FEATURES, "projection", bounded=True)
+        features = _leaky(_dense(x, _FEATURES, "features"))
+        realism = _dense(features, 1, "realism")
+        fit = _dense(condition, _FEATURES, "projection")
     fit = layers.Dot(axes=1, dtype="float32", name="fit")([features, fit])
     logit = layers.Add(dtype="float32", name="logit")([realism, fit])
     return keras.Model([scan, condition], logit, name="discriminator")
+
+
+def _cubes(x: keras.KerasTensor, factors: Shape) -> keras.KerasTensor:
+    """Gather the voxels of each cube as channels: (n, d*a, h*b, w*c, 1) -> (n, d, h, w, a*b*c)."""
+    a, b, c = factors
+    depth, height, width = (edge // factor for edge, factor in zip(x.shape[1:4], factors, strict=True))
+    x = ops.reshape(x, (-1, depth, a, height, b, width, c))
+    x = ops.transpose(x, (0, 1, 3, 5, 2, 4, 6))  # (n, d, h, w, a, b, c)
+    return ops.reshape(x, (-1, depth, height, width, a * b * c))
 
 
 @keras.saving.register_keras_serializable(package="flprivacy")
@@ -200,6 +228,20 @@ def _side_by_side(x: keras.KerasTensor, factors: Shape) -> keras.KerasTensor:
     x = ops.reshape(x, (-1, depth, height, width, a, b, c))
     x = ops.transpose(x, (0, 1, 4, 2, 5, 3, 6))  # (n, d, a, h, b, w, c)
     return ops.reshape(x, (-1, depth * a, height * b, width * c, 1))
+
+
+def _enlarged(x: keras.KerasTensor, factors: Shape) -> keras.KerasTensor:
+    """Enlarge a grid (n, d, h, w, channel) by linear interpolation along each axis."""
+    for axis, factor in enumerate(factors, start=1):
+        weights = _interpolation(x.shape[axis], factor)
+        x = ops.moveaxis(ops.tensordot(x, ops.cast(weights, x.dtype), axes=[[axis], [1]]), -1, axis)
+    return x
+
+
+def _interpolation(edge: int, factor: int) -> npt.NDArray[np.float32]:
+    """Return (edge * factor, edge): each fine place as a mixture of the two coarse places nearest to it."""
+    places = ((np.arange(edge * factor) + 0.5) / factor - 0.5).clip(0, edge - 1)
+    return np.maximum(0.0, 1.0 - np.abs(places[:, None] - np.arange(edge))).astype(np.float32)
 
 
 def _cropped(x: keras.KerasTensor, grid: Shape) -> keras.KerasTensor:

@@ -11,6 +11,7 @@ from flprivacy.core.cohort import Cohort
 from flprivacy.synthesis.adversaries import Adversaries
 from flprivacy.synthesis.conditions import Categories, Conditions
 from flprivacy.synthesis.config import GeneratorConfig
+from flprivacy.synthesis.private import PrivateDiscriminator
 from flprivacy.training.checkpoint import Checkpoints, History
 from flprivacy.training.pool import Indices, Pool
 
@@ -27,6 +28,7 @@ class GeneratorRun:
         conditions: of each of them.
         adversaries: the one pair of networks that everybody trains.
         samples: folder of the grids of samples that are written as it learns.
+        private: the discriminator's private updates; None where training is not private.
     """
 
     config: GeneratorConfig
@@ -37,6 +39,7 @@ class GeneratorRun:
     adversaries: Adversaries
     checkpoints: Checkpoints
     samples: Path
+    private: PrivateDiscriminator | None = None
 
     def real(self, indices: Indices) -> FloatArray:
         """Return training scans as the networks see them, float32 (k, depth, height, width, 1) in [-1, 1]."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from flprivacy.core.errors import GeneratorError
 from flprivacy.synthesis.conditions import Categories, Conditions, categories
 from flprivacy.synthesis.config import GeneratorConfig
-from flprivacy.synthesis.draws import latents
+from flprivacy.synthesis.draws import sample_noise
 from flprivacy.synthesis.folder import (
     DISCRIMINATOR_FILE,
     WEIGHTS_FILE,
@@ -55,8 +55,7 @@ class Generator:
             ConfigError: a condition that the generator needs is missing, or out of its range.
         """
         encoded = self._categories.encode(conditions)
-        noise = latents(np.arange(first, first + len(conditions)), self.record.config.latent, seed)
-        return scans(self._network, noise, encoded)
+        return scans(self._network, encoded, seed=seed, first=first)
 
 
 def load_generator(folder: Path) -> Generator:
@@ -111,20 +110,21 @@ def size_of(config: GeneratorConfig, shape: tuple[int, int, int], known: Categor
         latent=config.latent,
         conditions=known.width,
         width=config.width,
-        patch=config.patch,
         mixed_precision=config.mixed_precision,
     )
 
 
-def scans(network: keras.Model, noise: FloatArray, encoded: FloatArray) -> Volumes:
-    """Return uint8 (n, depth, height, width): what a generator makes of noise and encoded conditions."""
-    made = np.empty((len(noise), *network.output_shape[1:4]), dtype=np.uint8)
-    for start in range(0, len(noise), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
+def scans(network: keras.Model, encoded: FloatArray, *, seed: int, first: int = 0) -> Volumes:
+    """Return uint8 (n, depth, height, width): the samples of a generator for encoded conditions, from ``first`` on."""
+    latent, shape = network.input_shape[0][1], network.output_shape[1:4]
+    made = np.empty((len(encoded), *shape), dtype=np.uint8)
+    for start in range(0, len(encoded), _AT_ONCE):
         # Batches of one size, so that the last one's scans are computed as any others are.
-        filled = [np.resize(a[part], (_AT_ONCE, a.shape[1])) for a in (noise, encoded)]
-        values = np.asarray(network(filled, training=False), dtype=np.float32)[..., 0]
-        made[part] = np.rint((values[: len(noise[part])] + 1.0) * 127.5).astype(np.uint8)
+        noise = sample_noise(first + start + np.arange(_AT_ONCE), latent, shape, seed)
+        part = encoded[start : start + _AT_ONCE]
+        filled = np.resize(part, (_AT_ONCE, encoded.shape[1]))
+        values = np.asarray(network([noise.latent, filled, noise.grain], training=False), dtype=np.float32)[..., 0]
+        made[start : start + _AT_ONCE] = np.rint((values[: len(part)] + 1.0) * 127.5).astype(np.uint8)
     return made
 
 

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from flprivacy.synthesis.augmentation import Draws, augment
+from flprivacy.synthesis.draws import Noise
 from flprivacy.synthesis.losses import fake_loss, generator_loss, gradient_penalty, real_loss
 
 Tensor = Any
@@ -39,15 +40,25 @@ class Networks:
         generator_optimizer.build(generator.trainable_variables)
         discriminator_optimizer.build(discriminator.trainable_variables)
         self._remembers, self._penalty = remembers, penalty
+        self.generate = tf.function(self._made, jit_compile=False)
         self.update_generator = tf.function(self._update_generator, jit_compile=False)
         self.update_discriminator = tf.function(self._update_discriminator, jit_compile=False)
 
+    def _made(self, noise: Noise, condition: Tensor) -> Tensor:
+        return self.generator([noise.latent, condition, noise.grain], training=True)
+
     def _update_discriminator(
-        self, real: Tensor, real_condition: Tensor, noise: Tensor, condition: Tensor, draws: Draws, *, penalise: bool
+        self,
+        real: Tensor,
+        real_condition: Tensor,
+        noise: Noise,
+        condition: Tensor,
+        draws: Draws | None,
+        *,
+        penalise: bool,
     ) -> Tensor:
         """Update the discriminator; return mean logits of real and of generated scans, and its loss."""
-        made = self.generator([noise, condition], training=True)
-        both = augment(tf.concat([real, tf.cast(made, tf.float32)], axis=0), draws)
+        both = augment(tf.concat([real, self._made(noise, condition)], axis=0), draws)
         conditions = tf.concat([real_condition, condition], axis=0)
         n = tf.shape(real)[0]
         with tf.GradientTape() as tape:
@@ -64,13 +75,12 @@ class Networks:
         self.optimizers[1].apply(tape.gradient(total, variables), variables)
         return tf.stack([tf.reduce_mean(logits[:n]), tf.reduce_mean(logits[n:]), loss])
 
-    def _update_generator(self, noise: Tensor, condition: Tensor, draws: Draws) -> Tensor:
+    def _update_generator(self, noise: Noise, condition: Tensor, draws: Draws | None) -> Tensor:
         """Update the generator and the running mean of its weights; return its loss."""
         variables = self.generator.trainable_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([v.value for v in variables])
-            made = tf.cast(self.generator([noise, condition], training=True), tf.float32)
-            logits = self.discriminator([augment(made, draws), condition], training=True)
+            logits = self.discriminator([augment(self._made(noise, condition), draws), condition], training=True)
             loss = tf.reduce_mean(generator_loss(logits))
         self.optimizers[0].apply(tape.gradient(loss, variables), variables)
         for mean, now in zip(self.published.weights, self.generator.weights, strict=True):

@@ -1,23 +1,34 @@
 """Train one generator: from configuration and cohort to a generator's folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import TrainingError
 from flprivacy.core.tensorflow_environment import numeric_settings
+from flprivacy.privacy.gradients import prepare_process
 from flprivacy.synthesis.adversaries import Adversaries
 from flprivacy.synthesis.central import train_central
-from flprivacy.synthesis.conditions import categories, conditions_of
-from flprivacy.synthesis.config import GeneratorConfig, generator_mapping
-from flprivacy.synthesis.folder import GeneratorRecord
+from flprivacy.synthesis.conditions import Conditions, categories, conditions_of
+from flprivacy.synthesis.config import CENTRAL, FEDERATED, GeneratorConfig, generator_mapping
+from flprivacy.synthesis.federated import train_federated
+from flprivacy.synthesis.folder import SAMPLES_FOLDER, GeneratorRecord
+from flprivacy.synthesis.private import PrivateDiscriminator, plan_private
 from flprivacy.synthesis.publication import publish_generator
-from flprivacy.synthesis.run import GeneratorRun
+from flprivacy.synthesis.run import GeneratorRun, TrainedGenerator
 from flprivacy.synthesis.sample import size_of
 from flprivacy.training.checkpoint import Checkpoints
-from flprivacy.training.pool import scan_pool
+from flprivacy.training.pool import natural_partition, scan_pool
+from flprivacy.training.train import require_deterministic_kernels
+
+TRAINERS: dict[str, Callable[[GeneratorRun], TrainedGenerator]] = {
+    CENTRAL: train_central,
+    FEDERATED: train_federated,
+}
 
 
 def train_generator(config: GeneratorConfig, cohort: Cohort, *, work: Path, out: Path) -> GeneratorRecord:
@@ -42,17 +53,50 @@ def train_generator(config: GeneratorConfig, cohort: Cohort, *, work: Path, out:
     if not len(rows):
         raise TrainingError(f"{cohort.folder}: no scan in split 'train'; split the patients again")
     known = categories(config.conditions, sites=len(cohort.meta.site_names), classes=len(cohort.meta.class_names))
+    conditions = conditions_of(cohort, rows, config.conditions)
+    _check_conditions(cohort, conditions, config)
+    if config.privacy is not None:
+        prepare_process()
+    require_deterministic_kernels()
+    adversaries = Adversaries(size_of(config, cohort.meta.shape, known), config)
+    checkpoints = Checkpoints(folder=work, key=_run_key(config, cohort))
     run = GeneratorRun(
         config=config,
         cohort=cohort,
         pool=scan_pool(cohort, protocol="standard"),
         categories=known,
-        conditions=conditions_of(cohort, rows, config.conditions),
-        adversaries=Adversaries(size_of(config, cohort.meta.shape, known), config),
-        checkpoints=Checkpoints(folder=work, key=_run_key(config, cohort)),
-        samples=work / "samples",
+        conditions=conditions,
+        adversaries=adversaries,
+        checkpoints=checkpoints,
+        samples=work / SAMPLES_FOLDER,
+        private=_private(config, cohort, adversaries, checkpoints),
     )
-    return publish_generator(run, train_central(run), out)
+    return publish_generator(run, TRAINERS[config.topology](run), out)
+
+
+def _private(
+    config: GeneratorConfig, cohort: Cohort, adversaries: Adversaries, checkpoints: Checkpoints
+) -> PrivateDiscriminator | None:
+    """Return the private updates, with their secret, which is kept with the checkpoints."""
+    parts = {0: np.arange(len(cohort.rows(TRAIN)))}
+    if config.topology == FEDERATED:
+        parts = dict(enumerate(natural_partition(cohort)))
+    plan = plan_private(config, cohort, parts, work=checkpoints.path("").parent)
+    return PrivateDiscriminator(plan, adversaries, shape=cohort.meta.shape) if plan else None
+
+
+def _check_conditions(cohort: Cohort, conditions: Conditions, config: GeneratorConfig) -> None:
+    """Refuse a site or class that a generator would be asked for and never saw."""
+    for name, known, found in (
+        ("site", cohort.meta.site_names, conditions.site),
+        ("label", cohort.meta.class_names, conditions.label),
+    ):
+        absent = [known[i] for i in sorted(set(range(len(known))) - set(found.tolist()))]
+        if name in config.conditions and absent:
+            raise TrainingError(
+                f"{cohort.folder}: {name} {absent[0]!r} has no training scan, so a generator cannot learn what its "
+                f"scans look like; give it some, remove it from the cohort, or leave {name!r} out of conditions"
+            )
 
 
 def _run_key(config: GeneratorConfig, cohort: Cohort) -> str:

@@ -108,9 +108,7 @@ def plan_private_run(
             name = "" if config.topology == "central" else f"site-{number:02d}"
             counted = len(np.unique(patients[number])) if privacy.unit == PATIENT else len(patients[number])
             clients[number] = ClientData(name=name, units=public_units(privacy, name, counted), passes=passes)
-    _check_declared(privacy, [patients[n] for n in clients])
-    names = sorted(c.name for c in clients.values())
-    together = min(privacy.clients_per_patient, len(names))
+    check_declared(privacy, [patients[n] for n in clients])
     events = plan_clients(privacy, clients, batch_size=config.batch_size)
     return PrivateRun(
         config=privacy,
@@ -118,10 +116,16 @@ def plan_private_run(
         delta=choose_delta(privacy, sum(event.population for event in events.values())),
         seed=seed,
         patients=patients,
-        exposures=tuple(combinations(names, together)) if together > 1 else (),
+        exposures=exposures_of(privacy, [c.name for c in clients.values()]),
         first_canary={number: len(part) for number, part in parts.items()} if canaries else {},
         federated=config.topology == "federated",
     )
+
+
+def exposures_of(config: PrivacyConfig, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Return the groups of clients, by name, that may hold scans of one patient."""
+    together = min(config.clients_per_patient, len(names))
+    return tuple(combinations(sorted(names), together)) if together > 1 else ()
 
 
 def _parts(config: TargetConfig, cohort: Cohort, members: Indices | None) -> dict[int, Indices]:
@@ -141,7 +145,7 @@ def _passes(config: TargetConfig, n_clients: int) -> dict[int, int]:
     return {c: config.local_epochs * sum(int(c in clients) for clients in drawn) for c in range(n_clients)}
 
 
-def _check_declared(config: PrivacyConfig, patients: Sequence[npt.NDArray[np.int64]]) -> None:
+def check_declared(config: PrivacyConfig, patients: Sequence[npt.NDArray[np.int64]]) -> None:
     """Refuse data that exceed what the configuration says of any patient, which the statement relies on."""
     holders: Counter[int] = Counter()
     for held in patients:

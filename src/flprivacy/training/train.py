@@ -126,7 +126,7 @@ def train_models(
         raise TrainingError(f"{cohort.folder}: no scan in split 'train'; split the patients again")
     if config.privacy is not None and config.privacy.unit != SITE:
         prepare_process()
-    _require_deterministic_kernels()
+    require_deterministic_kernels()
     pool, added = with_synthetic(scan_pool(cohort, protocol=protocol), config, cohort, synthetic)
     target = _build(config, cohort)
     key = run_key(config, cohort, protocol=protocol, method=method, synthetic=synthetic)
@@ -197,7 +197,7 @@ def run_key(
     )
 
 
-def _require_deterministic_kernels() -> None:
+def require_deterministic_kernels() -> None:
     """Keep TensorFlow on a CPU to deterministic kernels, for the rest of the process; some 3D GPU kernels have none."""
     if keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu"):
         import tensorflow as tf  # not at the top: another Keras backend does without it

@@ -5,8 +5,6 @@ What no rule notices is seen at a glance: an organ that is not the chest, a volu
 
 import base64
 import html
-import struct
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from flprivacy.cohorts.format import read_volumes
 from flprivacy.cohorts.importing.report import ImportReport, TakenScan
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import StorageError
+from flprivacy.core.png import png_bytes
 from flprivacy.core.publish import publish_file
 
 Image = npt.NDArray[np.uint8]
@@ -117,14 +116,7 @@ def _figure(look: Look, captions: Sequence[str], kind: str) -> str:
 
 def _png(image: Image) -> str:
     """Return a grey image as base64 of a PNG file."""
-    height, width = image.shape
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    rows = np.pad(image, ((0, 0), (1, 0))).tobytes()  # each row starts with its filter: none
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    chunks = (
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
-    )
-    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode()
+    return base64.b64encode(png_bytes(image)).decode()
 
 
 def _text(value: str) -> str:

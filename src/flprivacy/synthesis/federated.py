@@ -1,0 +1,75 @@
+"""A generator that sites train together: each on its own scans, and a server averages generator and discriminator."""
+
+from collections.abc import Iterator
+
+from flprivacy.core.errors import TrainingError
+from flprivacy.core.progress import Progress, progress
+from flprivacy.synthesis.central import MODEL, look
+from flprivacy.synthesis.health import Answers
+from flprivacy.synthesis.local import Client, train
+from flprivacy.synthesis.pictures import write_picture
+from flprivacy.synthesis.run import Array, GeneratorRun, TrainedGenerator
+from flprivacy.training.checkpoint import Checkpoint
+from flprivacy.training.federated import weighted_average
+from flprivacy.training.pool import natural_partition
+
+
+def train_federated(run: GeneratorRun) -> TrainedGenerator:
+    """Return the averaged networks after ``config.rounds`` rounds, or carry on from their checkpoint.
+
+    In each round every site starts from the server's networks with fresh optimizers and does ``config.local_steps``
+    updates; the server averages all weights by the sites' numbers of scans, or equally where training is private.
+
+    Raises:
+        TrainingError: a site has no training scan, or training diverged or collapsed; the last good checkpoint is kept.
+    """
+    config, networks = run.config, run.adversaries
+    clients = sites_of(run)
+    saved = run.checkpoints.load(MODEL)
+    done, history = (saved.done, saved.history) if saved else (0, [])
+    weights = saved.arrays if saved else networks.initial(config.seed)
+    each = len(clients) * config.local_steps
+    with progress("training the generator", config.rounds * each) as counter:
+        if done:
+            counter.resume(done * each)
+        for round_ in range(done, config.rounds):
+            answers: list[Answers] = []
+            trained = _trained(run, clients, weights, round_, counter, answers)
+            # By numbers of scans the average's noise would tell one patient with many scans.
+            weights = weighted_average(trained, [1 if run.private else len(c.scans) for c in clients])
+            networks.start(weights)
+            history = [*history, look(run, answers, f"round {round_ + 1}", {"round": round_ + 1})]
+            write_picture(run.samples / f"round-{round_ + 1:04d}.png", networks.published, run.categories)
+            steps = _steps(run, clients, round_ + 1)
+            run.checkpoints.save(MODEL, Checkpoint(done=round_ + 1, arrays=weights, history=history, steps=steps))
+    return TrainedGenerator(weights=weights, history=history, steps=_steps(run, clients, config.rounds))
+
+
+def sites_of(run: GeneratorRun) -> list[Client]:
+    """Return the sites as clients; TrainingError where one has no training scan."""
+    return [Client(number=n, scans=part, site=n) for n, part in enumerate(natural_partition(run.cohort))]
+
+
+def _trained(
+    run: GeneratorRun,
+    clients: list[Client],
+    weights: list[Array],
+    round_: int,
+    counter: Progress,
+    answers: list[Answers],
+) -> Iterator[list[Array]]:
+    """Yield each site's weights after its updates of a round, and gather what its discriminator answered."""
+    steps = range(round_ * run.config.local_steps, (round_ + 1) * run.config.local_steps)
+    for client in clients:
+        run.adversaries.start(weights)
+        try:
+            answers += train(run, client, steps, counter)
+        except TrainingError as error:
+            raise TrainingError(f"round {round_ + 1}: {error}") from error
+        yield run.adversaries.weights()
+
+
+def _steps(run: GeneratorRun, clients: list[Client], rounds: int) -> dict[int, int]:
+    """Return client -> private steps done on its scans."""
+    each = rounds * run.config.local_steps * run.config.discriminator_steps
+    return {} if run.private is None else {client.number: each for client in clients}
