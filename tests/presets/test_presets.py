@@ -28,6 +28,8 @@ def test_the_demo_is_the_grid_that_make_audit_promises() -> None:
     assert set(study.attack.attributes) == {"site", "sex", "age"}
     assert len(study.attack.fractions) >= 2
     assert len(study.attack.seeds) >= 5
+    assert study.generator is not None
+    assert {t.synthetic.share for t in study.targets.values() if t.synthetic} == {0.5}
 
 
 def test_synthesis_holds_synthetic_scans_against_what_they_are_compared_with_over_three_seeds() -> None:
