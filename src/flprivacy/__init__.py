@@ -7,6 +7,8 @@ As a library it works on arrays; nothing heavy is imported before it is used (do
 - :func:`membership_lira` and others: was a scan trained on? From signals of the model and of reference models;
 - :func:`audit_membership`, :func:`audit_site_membership`: what such attacks prove;
 - :func:`audit_epsilon`: lower bounds on epsilon from the scores of canaries;
+- :func:`audit_memorisation`: does a generator of synthetic scans copy its patients?
+- :func:`density_and_coverage`: are its scans where real ones are, and everywhere there?
 - :func:`account`: epsilon of recorded DP events.
 """
 
@@ -36,8 +38,11 @@ if TYPE_CHECKING:
     from flprivacy.core.audit import ExcessEstimate, MetricEstimate, Verdict
     from flprivacy.core.dp_check import EpsilonBound
     from flprivacy.core.errors import AttackError, AuditError, ConfigError, FlprivacyError
+    from flprivacy.core.generator_audit import ClosenessTest, Diversity, Memorisation
     from flprivacy.privacy.accounting import PrivacySpent, account
     from flprivacy.privacy.events import SampledGaussianSteps
+    from flprivacy.synthesis.checks.diversity import density_and_coverage
+    from flprivacy.synthesis.checks.memorisation import audit_memorisation
 
 __version__ = "0.1.0"
 
@@ -65,8 +70,11 @@ _NAMES = {
     "core.audit": ("ExcessEstimate", "MetricEstimate", "Verdict"),
     "core.dp_check": ("EpsilonBound",),
     "core.errors": ("AttackError", "AuditError", "ConfigError", "FlprivacyError"),
+    "core.generator_audit": ("ClosenessTest", "Diversity", "Memorisation"),
     "privacy.accounting": ("PrivacySpent", "account"),
     "privacy.events": ("SampledGaussianSteps",),
+    "synthesis.checks.diversity": ("density_and_coverage",),
+    "synthesis.checks.memorisation": ("audit_memorisation",),
 }
 _HOME = {name: home for home, names in _NAMES.items() for name in names}
 
@@ -77,7 +85,9 @@ __all__ = [
     "AttributeResult",
     "AuditConfig",
     "AuditError",
+    "ClosenessTest",
     "ConfigError",
+    "Diversity",
     "EpsilonAudit",
     "EpsilonBound",
     "ExcessEstimate",
@@ -86,6 +96,7 @@ __all__ = [
     "MembershipAudit",
     "MembershipResult",
     "MembershipRule",
+    "Memorisation",
     "MetricEstimate",
     "Policy",
     "PolicyRule",
@@ -100,7 +111,9 @@ __all__ = [
     "audit_attribute",
     "audit_epsilon",
     "audit_membership",
+    "audit_memorisation",
     "audit_site_membership",
+    "density_and_coverage",
     "membership_bavaria",
     "membership_calibrated_loss",
     "membership_gradient_norm",

@@ -35,7 +35,7 @@ def density_and_coverage(real: npt.ArrayLike, synthetic: npt.ArrayLike, *, k: in
         >>> rng = np.random.default_rng(0)
         >>> found = density_and_coverage(rng.normal(size=(300, 4)), rng.normal(size=(300, 4)))
         >>> round(found.density, 1), round(found.coverage, 2), round(found.ideal_coverage, 2)
-        (1.0, 0.96, 0.97)
+        (1.0, 0.97, 0.97)
     """
     check(k >= 1, "k", k, "must be at least 1")
     ours, theirs = _features("real", real), _features("synthetic", synthetic)

@@ -107,8 +107,8 @@ def audit_memorisation(
     Example:
         >>> import numpy as np
         >>> rng = np.random.default_rng(0)
-        >>> real, training = rng.normal(size=(200, 8)), np.arange(200) < 150
-        >>> fresh, copies = rng.normal(size=(100, 8)), real[:100] + rng.normal(0, 0.01, (100, 8))
+        >>> real, training = rng.normal(size=(400, 24)), np.arange(400) < 300
+        >>> fresh, copies = rng.normal(size=(500, 24)), real[:100] + rng.normal(0, 0.1, (100, 24))
         >>> between = lambda a, b: np.linalg.norm(a[:, None] - b, axis=2)
         >>> [audit_memorisation(between(x, real), between(real, real), training).verdict for x in (fresh, copies)]
         ['no copying found', 'copies patients']
