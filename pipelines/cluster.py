@@ -1,9 +1,10 @@
 """What a step needs of a cluster: its pool of nodes, resources, retries, time limit, identity and secrets.
 
-Kubernetes settings become the second document of a compiled pipeline; a run on this machine ignores them. Names of
-ConfigMap, Secrets and labels are those that ``k8s/`` creates. Whether the queues of Kueue admit the steps, and whether
-they share a cache, is fixed when a pipeline is compiled: neither a pod's labels nor a volume that it may or may not
-have can be parameters.
+Kubernetes settings become the second document of a compiled pipeline; a run on this machine ignores them. Kubeflow and
+Argo repeat them in every node of a run, so a step asks for no more than it must: that it is not root is said by its
+image. Names of ConfigMap, Secrets and labels are those that ``k8s/`` creates. Whether the queues of Kueue admit the
+steps, and whether they share a cache, is fixed when a pipeline is compiled: neither a pod's labels nor a volume that it
+may or may not have can be parameters.
 """
 
 import functools
@@ -17,21 +18,17 @@ from kfp import dsl, kubernetes
 from kfp.dsl.pipeline_channel import PipelineChannel
 
 from flprivacy.execution.isolation import RETRIES
+from flprivacy.execution.settings import MOUNTED
 from flprivacy.storage.places import CACHE_VARIABLE
 
 QUEUES_VARIABLE = "FLPRIVACY_QUEUES"  # when a pipeline is compiled: 1 for pods that wait in Kueue's queues
 CLAIM_VARIABLE = "FLPRIVACY_CACHE_CLAIM"  # likewise: a PersistentVolumeClaim for the cache that pods share
 CACHE = "/cache"
-USER = 10001
 POOL_LABEL = "flprivacy.io/pool"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 ACCELERATOR = "nvidia.com/gpu"  # the resource's name; the card is chosen by a node label
-SETTINGS = ("MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_REGION", "FLPRIVACY_STORE")
-SECRETS = {
-    "objects": ("flprivacy-object-store", ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")),
-    "mlflow": ("flprivacy-mlflow", ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")),
-    "webhook": ("flprivacy-webhook", ("FLPRIVACY_WEBHOOK_URL",)),
-}
+SETTINGS = "flprivacy-settings"
+SECRETS = {"objects": "flprivacy-object-store", "mlflow": "flprivacy-mlflow", "webhook": "flprivacy-webhook"}
 TARGETS_AT_ONCE = 4
 REFERENCES_AT_ONCE = 4
 GPU_TOLERATIONS = [{"key": ACCELERATOR, "operator": "Exists", "effect": "NoSchedule"}]
@@ -135,11 +132,10 @@ def on_nodes(pipeline: Callable[..., Any]) -> Callable[..., Any]:
 
 def _common(task: dsl.PipelineTask, *, pool: str, cpu: Any, memory: Any, hours: int, retry: bool) -> None:
     _register(task, cpu, memory)
-    task.set_cpu_request(cpu).set_cpu_limit(cpu).set_memory_request(memory).set_memory_limit(memory)
+    task.set_cpu_limit(cpu).set_memory_limit(memory)  # Kubernetes takes what a limit says for the request, too
     if retry:
         task.set_retry(RETRIES, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration=LONGEST)
     kubernetes.set_timeout(task, hours * HOUR)
-    kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     kubernetes.empty_dir_mount(task, "scratch", "/tmp", size_limit=SCRATCH)  # also where the root is read-only
     kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "flprivacy")
     kubernetes.add_pod_label(task, POOL_LABEL, pool)
@@ -148,7 +144,7 @@ def _common(task: dsl.PipelineTask, *, pool: str, cpu: Any, memory: Any, hours: 
     if claim := os.environ.get(CLAIM_VARIABLE):
         kubernetes.mount_pvc(task, claim, CACHE)
         task.set_env_variable(name=CACHE_VARIABLE, value=CACHE)
-    kubernetes.use_config_map_as_env(task, "flprivacy-settings", {name: name for name in SETTINGS}, optional=True)
+    kubernetes.use_config_map_as_volume(task, SETTINGS, mount_path=str(MOUNTED / "settings"), optional=True)
 
 
 def _register(task: dsl.PipelineTask, *parameters: Any) -> None:
@@ -158,5 +154,4 @@ def _register(task: dsl.PipelineTask, *parameters: Any) -> None:
 
 def _read_secrets(task: dsl.PipelineTask, keys: tuple[str, ...]) -> None:
     for key in keys:
-        name, variables = SECRETS[key]
-        kubernetes.use_secret_as_env(task, name, {variable: variable for variable in variables}, optional=True)
+        kubernetes.use_secret_as_volume(task, SECRETS[key], mount_path=str(MOUNTED / key), optional=True)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from kfp import dsl
 
 from components.plan_audit.component import plan_audit
+from components.resolve_inputs.component import resolve_inputs
 from pipelines.cluster import KEPT, Nodes, on_nodes
 from pipelines.descriptions import described
 from pipelines.given_targets import audit_given
@@ -29,12 +30,15 @@ def privacy_audit(
     attempt: int = 1,
 ) -> NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact):
     """Measure what given models give away about the people they were trained on."""
+    now = resolve_inputs(cohort=cohort, targets=targets, store=store)
+    nodes.cpu(now, hours=1, secrets=("objects", "mlflow")).set_caching_options(False)
     plan = plan_audit(
         preset=preset,
         overrides=overrides,
         preset_digest=preset_digest,
         cohort=cohort,
         targets=targets,
+        resolved=now.output,
         store=store,
         **nodes.asked(),
     )

@@ -51,10 +51,11 @@ def re_audit(
             preset_digest=preset_digest,
             cohort=cohort,
             targets=found.outputs["targets"],
+            resolved=found.outputs["resolved"],
             store=store,
             **nodes.asked(),
         )
         since = SinceLast(found=found.outputs["found"], fail_on_worse=fail_on_worse)
         audit_given(plan, store=store, attempt=attempt, fail_on_leak=fail_on_leak, nodes=nodes, since=since)
     with dsl.Else(name="unchanged"):
-        tell(found.outputs["found"], "", nodes)
+        tell(found.outputs["found"], nodes)

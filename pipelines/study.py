@@ -5,13 +5,14 @@ from typing import NamedTuple
 from kfp import dsl
 
 from components.attack_baselines.component import attack_baselines
+from components.attack_target.component import attack_target
 from components.make_cohort.component import make_cohort
 from components.plan_study.component import plan_study
 from components.train_target.component import train_target
 from pipelines.cluster import KEPT, TARGETS_AT_ONCE, Nodes, on_nodes
 from pipelines.conclusion import Scores, conclude
 from pipelines.descriptions import described
-from pipelines.given_targets import attacked, exposed, with_references
+from pipelines.given_targets import trained_references
 from pipelines.synthesis import synthesised
 
 
@@ -53,24 +54,19 @@ def study(
             synthetic=made.synthetic,
         )
         nodes.gpu(trained, hours=72)
-        scored = attacked(plan.outputs["plan"], cohort.outputs["cohort"], trained, name, store, attempt, nodes)
-        members = exposed(cohort.outputs["cohort"], trained, name, scored, attempt, nodes)
-    members = with_references(
-        plan.outputs["plan"], cohort.outputs["cohort"], dsl.Collected(members), store, attempt, nodes
-    )
+        attack = attack_target(
+            plan=plan.outputs["plan"],
+            cohort=cohort.outputs["cohort"],
+            target=trained.outputs["target"],
+            target_name=name,
+            store=store,
+            attempt=attempt,
+        )
+        nodes.gpu(attack)
+    references = trained_references(plan.outputs["plan"], cohort.outputs["cohort"], store, attempt, nodes)
     scores = Scores(
-        targets=dsl.Collected(scored),
+        targets=dsl.Collected(attack.outputs["scores"]),
         pixels=pixels.outputs["scores"],
-        membership=members,
+        references=references,
         generator=made.generator_audit,
     )
-    audit, report = conclude(
-        plan=plan.outputs["plan"],
-        cohort=cohort.outputs["cohort"],
-        scores=scores,
-        store=store,
-        fail_on_leak=fail_on_leak,
-        nodes=nodes,
-    )
-    outputs = NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact)  # noqa: UP014 - kfp reads its fields
-    return outputs(audit=audit, report=report)

@@ -15,7 +15,6 @@ def evaluate(
     audit: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     confusion: dsl.Output[dsl.ClassificationMetrics],
-    baseline_scores: dsl.Input[list[dsl.Dataset]] = None,
-    membership: dsl.Input[dsl.Dataset] = None,
+    references: dsl.Input[list[dsl.Dataset]] = None,
     generator_audit: dsl.Input[dsl.Artifact] = None,
 ): ...

@@ -2,7 +2,7 @@
 
 Against Ceph's gateway, started here. Each side runs in a process of its own, in turns, on the same objects; what one
 left to the disk to do is done before the next starts. The transfer alone is compared with boto3's transfer manager
-alone; the whole step pull_cohort with client, list and transfer of boto3, as "aws s3 cp --recursive" spends them. Ours
+alone; the whole of pull_cohort with client, list and transfer of boto3, as "aws s3 cp --recursive" spends them. Ours
 also hashes every volume and waits until it is on the disk; boto3's does neither. Then the same cohort through the
 emulator of Google Cloud Storage, which keeps it in this process's memory and is no measure of speed. Size by
 environment: FLPRIVACY_BENCH_BYTES (2000000000). Needs four times that on the disk of the temporary folder, and gives
@@ -51,7 +51,8 @@ from boto3.s3.transfer import create_transfer_manager, TransferConfig
 from flprivacy.cohorts.format import verify_cohort
 import numpy as np
 from flprivacy.cohorts.remote import audited_rows, bring_rows, look_at_cohort
-from flprivacy.steps.pull_cohort import pull_cohort
+from flprivacy.study.given_cohort import pull_cohort
+from flprivacy.study.plan import Plan
 from tests.audit_plan import audit_plan
 def memory():
     status = Path("/proc/self/status").read_text()  # of this program alone, unlike getrusage's
@@ -79,7 +80,7 @@ seconds = time.perf_counter() - start
 _STEP = """
 moved = 0
 start = time.perf_counter()
-pull_cohort(plan=audit_plan(out / "plan.json", cohort=uri), cohort=out / "cohort", store=str(out / "store"))
+pull_cohort(Plan.read(audit_plan(out / "plan.json", cohort=uri)), out / "cohort", store=str(out / "store"))
 seconds = time.perf_counter() - start
 """
 _BOTO = """
@@ -106,12 +107,12 @@ seconds = time.perf_counter() - start
 """
 _TENTH_STEP = """
 import logging
-logging.getLogger("flprivacy.steps.pull_cohort").setLevel("INFO")
-logging.getLogger("flprivacy.steps.pull_cohort").addHandler(logging.StreamHandler(sys.stderr))
+logging.getLogger("flprivacy.study.given_cohort").setLevel("INFO")
+logging.getLogger("flprivacy.study.given_cohort").addHandler(logging.StreamHandler(sys.stderr))
 moved = 0
 start = time.perf_counter()
 plan = audit_plan(out / "plan.json", cohort=uri, fractions=(0.1,))
-pull_cohort(plan=plan, cohort=out / "cohort", store=str(out / "store"))
+pull_cohort(Plan.read(plan), out / "cohort", store=str(out / "store"))
 seconds = time.perf_counter() - start
 """
 

@@ -27,12 +27,12 @@ def test_a_step_s_own_words_come_first(packed: bool) -> None:
 
 def test_out_of_memory_is_named_with_its_remedy() -> None:
     items = [
-        workflow(node("attack-attributes.executor", "Failed", message="main: OOMKilled (exit code 137)")),
-        pod("attack-attributes.executor", "Failed", **terminated("OOMKilled", 137)),
+        workflow(node("attack-target.executor", "Failed", message="main: OOMKilled (exit code 137)")),
+        pod("attack-target.executor", "Failed", **terminated("OOMKilled", 137)),
     ]
     assert "out of memory" in find_causes(items, LATER).failed[0].text
     gone = find_causes(items[:1], LATER).failed[0]  # the pod was cleaned up: the Workflow still knows
-    assert (gone.step, "out of memory" in gone.text, gone.log) == ("attack-attributes", True, "")
+    assert (gone.step, "out of memory" in gone.text, gone.log) == ("attack-target", True, "")
 
 
 def test_a_driver_and_an_invalid_pod_are_told_of_from_the_workflow() -> None:

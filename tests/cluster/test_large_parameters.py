@@ -8,14 +8,15 @@ import pytest
 
 from flprivacy.core.errors import ConfigError
 from flprivacy.launch.compiled import read_compiled
-from flprivacy.launch.parameters import RunOptions, overrides, parameters_of
+from flprivacy.launch.parameters import RunOptions, parameters_of
 from flprivacy.presets import load_preset
-from flprivacy.steps.plan_audit import plan_audit
 from flprivacy.steps.plan_study import plan_study
+from flprivacy.steps.resolve_inputs import resolve_inputs
 from flprivacy.storage.parameters import REFERENCE, store_object
 from flprivacy.study.plan import Plan
 from flprivacy.targets.listing import resolve_targets
 from tests.cluster.command import Command
+from tests.cohorts.tiny_cohort import write_tiny
 from tests.services.kfp_state import KfpState
 
 AUDIT = ("submit", "privacy_audit", "--no-wait", "--cohort", "s3://data/cohort")
@@ -41,6 +42,16 @@ def test_a_hundred_targets_stay_far_below_ten_thousand_bytes(kfp: KfpState, flpr
     assert resolve_targets(parameters["targets"]) == targets
     flprivacy(*AUDIT, *_words(targets), "--store", store)
     assert len(list((tmp_path / "store" / "configs").iterdir())) == 1  # the same content, once
+
+
+def test_more_targets_than_one_run_takes_are_refused_before_anything_is_sent(
+    kfp: KfpState, flprivacy: Command, tmp_path: Path
+) -> None:
+    words = _words({f"t{number}": f"s3://m/{number}" for number in range(300)})
+    output = flprivacy(*AUDIT, *words, "--store", (tmp_path / "store").as_uri(), code=2).output
+    assert "300 targets and baselines: a run takes 205 in all" in output
+    assert kfp.asked == []
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_few_targets_travel_as_they_are(kfp: KfpState, flprivacy: Command) -> None:
@@ -112,4 +123,4 @@ def test_steps_read_targets_from_the_store(tmp_path: Path) -> None:
     uri, digest = store_object(tmp_path.as_uri(), b'{"a": "/nowhere/a"}', "targets.json")
     targets = {REFERENCE: f"{uri}#{digest}"}
     with pytest.raises(Exception, match="/nowhere/a"):
-        plan_audit(preset="demo", overrides=overrides([]), cohort="c", targets=targets, plan=tmp_path / "plan.json")
+        resolve_inputs(cohort=str(write_tiny(tmp_path / "cohort").folder), targets=targets)

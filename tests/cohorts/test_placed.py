@@ -10,12 +10,13 @@ import pytest
 
 from flprivacy.cohorts.format import open_cohort, read_volumes
 from flprivacy.cohorts.placed import PLACE_FILE, open_manifest, open_rows, write_place
-from flprivacy.cohorts.remote import find_cohort, look_at_cohort
+from flprivacy.cohorts.remote import look_at_cohort
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import CohortError, StorageError
-from flprivacy.steps.pull_cohort import pull_cohort
 from flprivacy.storage.backends.contract import ChangedObjectError
 from flprivacy.storage.places import CACHE_VARIABLE
+from flprivacy.study.given_cohort import pull_cohort
+from flprivacy.study.plan import Plan
 from tests.audit_plan import audit_plan
 from tests.services.fixtures import clear_environment
 from tests.services.scripted_s3 import ScriptedS3, scripted_s3
@@ -56,13 +57,11 @@ def test_with_a_store_that_others_see_it_is_handed_on_by_its_place(
     source: Cohort, server: ScriptedS3, tmp_path: Path
 ) -> None:
     plan, store = audit_plan(tmp_path / "plan.json", cohort=URI, fractions=[0.1], seeds=[0]), "file:///store"
-    told = pull_cohort(plan=plan, cohort=tmp_path / "out", resolved=find_cohort(URI).version, store=store)
+    told = pull_cohort(Plan.read(plan), tmp_path / "out", store=store)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cohort.json", "place.json"]
     facts = {"digest": source.meta.digest, "cohort": "source", "scans": 120, "sites": 3, "place": URI}
-    assert (told.parameters, told.metadata) == ({"Output": source.meta.digest}, {"cohort": facts})
+    assert told == facts
     assert volume_bytes(server) == 0
-    with pytest.raises(ChangedObjectError, match="changed since it was resolved"):
-        pull_cohort(plan=plan, cohort=tmp_path / "no", resolved="another", store=store)
 
 
 def test_who_needs_no_volume_reads_none(source: Cohort, server: ScriptedS3, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.in_images.objects import Objects
-from tests.in_images.pod import USER, Pod
+from tests.in_images.pod import Pod
 from tests.services.compiled_pipelines import Task, Values, run_compiled
 
 _METADATA = "/tmp/kfp_outputs/output_metadata.json"
@@ -99,7 +99,8 @@ class _StepRun:
         while not codes or (codes[-1] and len(codes) < self.task.tries):
             attempt = folder / f"try-{len(codes)}"
             request = self._request()
-            environment = self._environment() | ({"KFP_RETRY_INDEX": str(len(codes))} if self.task.tries > 1 else {})
+            environment = {"KFP_RETRY_INDEX": str(len(codes))} if self.task.tries > 1 else {}
+            mounted, variables = self._mounted(folder / f"mounted-{len(codes)}")
             self._bring(attempt)
             pod = Pod(
                 image=image,
@@ -109,7 +110,10 @@ class _StepRun:
                 ],
                 environment=environment,
                 folders={"/s3": attempt / "s3", "/tmp": attempt / "tmp"},
-                memory_folders=[m["mountPath"] for m in self.task.platform.get("emptyDirMounts", ())],
+                files=mounted,
+                memory_folders=[
+                    m["mountPath"] for m in self.task.platform.get("emptyDirMounts", ()) if m["mountPath"] != "/tmp"
+                ],
             )
             log = folder / f"log-{len(codes)}.txt"
             code, took = pod.run(f"flprivacy-{self.backend.run}-{len(self.backend.steps):02d}-{len(codes)}", log)
@@ -118,7 +122,7 @@ class _StepRun:
         step = Step(
             name=self.name,
             image=image,
-            variables=tuple(sorted(environment)),
+            variables=tuple(sorted((*environment, *variables))),
             exit_codes=tuple(codes),
             seconds=seconds,
             log=log,
@@ -129,30 +133,32 @@ class _StepRun:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LAST_LINES:])
             raise StepError(f"{self.name} ended with {codes[-1]}:\n{tail}")
         outputs = self._take(attempt, request)
-        shutil.rmtree(attempt)  # a pod's folders go with it
+        for one in (attempt, *folder.glob("mounted-*")):  # a pod's folders go with it
+            shutil.rmtree(one)
         return outputs
 
     @staticmethod
     def _word(word: str, request: Mapping[str, Any]) -> str:
         return json.dumps(request) if word == "{{$}}" else word
 
-    def _environment(self) -> dict[str, str]:
-        """Return the variables that the second document of the compiled file asks for."""
-        security = self.task.platform["securityContext"]
-        assert (int(security["runAsUser"]), int(security["runAsGroup"])) == (USER, USER), self.name
-        assert security["runAsNonRoot"] is True, self.name
-        found = {}
+    def _mounted(self, folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+        """Write what the second document of the compiled file mounts, a file each; return path -> folder, and names."""
+        found: dict[str, Path] = {}
+        names: list[str] = []
         for kind, where, key in (
-            ("configMapAsEnv", self.backend.namespace.config_maps, "configMap"),
-            ("secretAsEnv", self.backend.namespace.secrets, "secret"),
+            ("configMapAsVolume", self.backend.namespace.config_maps, "configMap"),
+            ("secretAsVolume", self.backend.namespace.secrets, "secret"),
         ):
             for entry in self.task.platform.get(kind, ()):
-                values = where.get(entry[f"{key}Name"], {})
-                assert values or entry.get("optional"), f"{self.name}: no {kind} {entry[f'{key}Name']}"
-                for pair in entry["keyToEnv"]:
-                    if pair[f"{key}Key"] in values:
-                        found[pair["envVar"]] = values[pair[f"{key}Key"]]
-        return found
+                name = entry[f"{key}Name"]
+                values = where.get(name, {})
+                assert values or entry.get("optional"), f"{self.name}: no {kind} {name}"
+                place = found.setdefault(entry["mountPath"], folder / name)
+                place.mkdir(parents=True)
+                for variable, value in values.items():
+                    (place / variable).write_text(value)
+                names += values
+        return found, tuple(names)
 
     def _request(self) -> dict[str, Any]:
         """Return the executor input, as the launcher writes it."""

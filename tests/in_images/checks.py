@@ -107,7 +107,7 @@ def step_checks(backends: Sequence[Backend], values: Sequence[str]) -> Iterator[
             last = step.name.rpartition("/")[2]
             if last == "check-policy":
                 assert not secret, step
-            if last == "log-mlflow":
+            if last == "report-audit":
                 assert "MLFLOW_TRACKING_PASSWORD" in secret
             text = step.log.read_text(errors="replace")
             assert not [v for v in values if v in text], f"{step.name}: a secret is in its log"

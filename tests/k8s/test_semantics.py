@@ -277,9 +277,9 @@ def test_what_the_pipelines_refer_to_is_here() -> None:
     steps = list(_executors())
     assert steps
     for step in steps:
-        for each in step.get("secretAsEnv", ()):
-            assert {one["secretKey"] for one in each["keyToEnv"]} <= templates[each["secretName"]]
-        assert {each["configMapName"] for each in step.get("configMapAsEnv", ())} <= {"flprivacy-settings"}
+        for each in step.get("secretAsVolume", ()):
+            assert all(key.isupper() for key in templates[each["secretName"]])  # each becomes a variable
+        assert {each["configMapName"] for each in step["configMapAsVolume"]} == {"flprivacy-settings"}
         labels = step["podMetadata"]["labels"]
         assert labels["app.kubernetes.io/part-of"] == "flprivacy"  # or no NetworkPolicy takes the pod
         assert labels.get("kueue.x-k8s.io/queue-name", "flprivacy-cpu") in queues

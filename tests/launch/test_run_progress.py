@@ -53,13 +53,13 @@ def test_a_step_that_makes_something_is_not_called_reused(tmp_path: Path) -> Non
     watch = Watch(tmp_path, Console(file=out, width=120))
     _write(
         tmp_path,
-        {"kind": "step", "step": "attack_attributes", "detail": "central"},
+        {"kind": "step", "step": "attack_target", "detail": "central"},
         {"kind": "reused", "artifact": "scores"},
         {"kind": "made", "artifact": "scores"},
-        {"kind": "done", "step": "attack_attributes", "detail": "central"},
+        {"kind": "done", "step": "attack_target", "detail": "central"},
     )
     watch.update()
-    assert "✓ attack_attributes central" in out.getvalue()
+    assert "✓ attack_target central" in out.getvalue()
     assert "reused" not in out.getvalue()
 
 

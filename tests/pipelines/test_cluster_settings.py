@@ -14,6 +14,7 @@ import yaml
 
 from flprivacy.execution.isolation import RETRIES
 from flprivacy.execution.passing import Open
+from flprivacy.execution.settings import MOUNTED
 from pipelines.cluster import ACCELERATOR, CLAIM_VARIABLE, GPU_TOLERATIONS, QUEUE_LABEL, QUEUES_VARIABLE, SECRETS
 
 COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"  # pipelines.compile is slow to import
@@ -24,13 +25,12 @@ TRAINS = {
     "train-target",
     "train-target-2",
     "train-reference",
-    "attack-attributes",
-    "attack-attributes-2",
+    "attack-target",
     "attack-baselines",
 }
 OPEN_ANYWAY = {"plan", "found", "report"}  # outputs that are declared Open, and so are inputs of that name
 FINAL = {"check-policy", "check-dp-policy", "check-change"}
-MLFLOW = {"log-mlflow", "pull-target", "plan-audit", "find-targets", "compare-audits"}
+MLFLOW = {"log-mlflow", "report-audit", "resolve-inputs", "plan-audit", "find-targets", "compare-audits"}
 
 
 @functools.cache
@@ -103,19 +103,22 @@ def test_gpu_count_is_a_text(documents: list[dict[str, Any]]) -> None:
     assert parameters["gpu_tolerations"]["defaultValue"] == GPU_TOLERATIONS
 
 
-def test_every_step_has_requests_limits_a_deadline_and_no_root(documents: list[dict[str, Any]]) -> None:
+def test_every_step_has_limits_a_deadline_and_no_root(documents: list[dict[str, Any]]) -> None:
+    """A request that is not stated is the limit; who a step runs as is said by its image, and each of ours says so."""
     for name, _, container, settings in _steps(documents):
         kind = "train" if name in TRAINS else "audit"
         resources = container["resources"]
         for resource in ("Cpu", "Memory"):
-            for bound in ("Request", "Limit"):
-                assert f"{kind}_{resource.lower()}" in resources[f"resource{resource}{bound}"], name
+            assert f"{kind}_{resource.lower()}" in resources[f"resource{resource}Limit"], name
+            assert f"resource{resource}Request" not in resources, name
         assert 3600 <= int(settings["activeDeadlineSeconds"]) <= 72 * 3600
-        assert settings["securityContext"] == {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
+        profile = container["image"].rpartition("/")[2].partition(":")[0]
+        assert "USER 10001:10001\n" in (COMPILED.parents[1] / "images" / profile / "Dockerfile").read_text()
+        assert "securityContext" not in settings, name
 
 
 def test_steps_that_read_or_pass_on_references_may_enter_the_store(documents: list[dict[str, Any]]) -> None:
-    spec, (secret, _) = documents[0], SECRETS["objects"]
+    spec, secret = documents[0], SECRETS["objects"]
     outsiders = set()
     for name, task, container, settings in _steps(documents):
         component = spec["components"][task["componentRef"]["name"]]
@@ -124,17 +127,10 @@ def test_steps_that_read_or_pass_on_references_may_enter_the_store(documents: li
         sides = (component.get(f"{side}Definitions", {}) for side in ("input", "output"))
         artifacts = {key for side in sides for key in side.get("artifacts", {}) if key in hints}
         closed = {key for key in artifacts if hints[key] != Open} - OPEN_ANYWAY
-        if secret not in {entry["secretName"] for entry in settings.get("secretAsEnv", ())}:
+        if secret not in {entry["secretName"] for entry in settings.get("secretAsVolume", ())}:
             outsiders.add(step)
             assert not closed, name
-    assert outsiders <= {
-        "plan_baselines",
-        "plan_references",
-        "check_policy",
-        "check_change",
-        "check_dp_policy",
-        "notify",
-    }
+    assert outsiders <= {"plan_references", "check_policy", "check_change", "check_dp_policy", "notify"}
 
 
 def test_failed_pods_are_tried_again_unless_failing_is_the_answer(documents: list[dict[str, Any]]) -> None:
@@ -161,16 +157,24 @@ def test_no_limit_forbids_another_try(documents: list[dict[str, Any]]) -> None:
 
 
 def test_steps_read_only_the_secrets_that_they_need_and_none_must_exist(documents: list[dict[str, Any]]) -> None:
-    known = {name: set(variables) for name, variables in SECRETS.values()}
+    known = {secret: str(MOUNTED / key) for key, secret in SECRETS.items()}
     for name, _, _, settings in _steps(documents):
-        secrets = {s["secretName"]: {k["envVar"] for k in s["keyToEnv"]} for s in settings.get("secretAsEnv", ())}
-        assert all(s["optional"] for s in settings.get("secretAsEnv", ())), name
-        assert all(known[secret] == variables for secret, variables in secrets.items())
+        secrets = {s["secretName"]: s["mountPath"] for s in settings.get("secretAsVolume", ())}
+        assert all(s["optional"] for s in settings.get("secretAsVolume", ())), name
+        assert secrets.items() <= known.items()
         assert name not in MLFLOW or "flprivacy-mlflow" in secrets
         assert name not in FINAL or not secrets
-        assert "flprivacy-webhook" not in secrets or name in ("notify", "notify-2")
-        (config,) = settings["configMapAsEnv"]
+        assert "flprivacy-webhook" not in secrets or name in ("notify", "report-audit")
+        (config,) = settings["configMapAsVolume"]
         assert (config["configMapName"], config["optional"]) == ("flprivacy-settings", True)
+        assert Path(config["mountPath"]).parent == MOUNTED
+
+
+def test_no_step_sets_a_variable_that_another_could_set(documents: list[dict[str, Any]]) -> None:
+    """Kubeflow's MLflow plugin sets some by value: of one that we took from a Secret the pod would be invalid."""
+    for name, _, container, settings in _steps(documents):
+        assert not {"env"} & set(container), name
+        assert not {"secretAsEnv", "configMapAsEnv", "fieldPathAsEnv"} & set(settings), name
 
 
 def test_every_parameter_that_a_task_names_reaches_it(documents: list[dict[str, Any]]) -> None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -49,8 +49,23 @@ class Task:
         return _with_defaults(self.component, known)
 
 
+class Watcher(Protocol):
+    """What is told of a run's tasks, each by its path through the graph and as the compiled file has it."""
+
+    def step(self, path: str, spec: Mapping[str, Any], task: Task) -> None:
+        """A step was prepared."""
+
+    def group(self, path: str, spec: Mapping[str, Any], component: Mapping[str, Any], items: int | None) -> None:
+        """A group of tasks was entered: a loop of so many rounds, or None."""
+
+
 def run_compiled(
-    file: Path, arguments: Mapping[str, Any], *, run_id: str, run_step: Callable[[Task], Values]
+    file: Path,
+    arguments: Mapping[str, Any],
+    *,
+    run_id: str,
+    run_step: Callable[[Task], Values],
+    watcher: Watcher | None = None,
 ) -> Values:
     """Run all steps of a compiled pipeline in the order of their dependencies, and return the pipeline's outputs.
 
@@ -59,11 +74,12 @@ def run_compiled(
         arguments: its parameters.
         run_id: of the run.
         run_step: runs a step and returns its outputs.
+        watcher: whom to tell of every task.
     """
-    spec, platform = yaml.safe_load_all(file.read_text())
+    spec, platform = yaml.load_all(file.read_text(), Loader=yaml.CSafeLoader)
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     inputs = Values(parameters=_with_defaults(spec["root"], arguments))
-    return _Dag(spec, executors, run_id, run_step).run(spec["root"], inputs)
+    return _Dag(spec, executors, run_id, run_step, watcher).run(spec["root"], inputs)
 
 
 @dataclass(frozen=True)
@@ -74,7 +90,9 @@ class _Dag:
     platform: dict[str, Any]
     run_id: str
     run_step: Callable[["Task"], Values]
+    watcher: Watcher | None = None
     path: str = ""
+    place: str = "root"  # the path with the loops' and rounds' own names
 
     def run(self, component: Mapping[str, Any], inputs: Values) -> Values:
         tasks = component["dag"]["tasks"]
@@ -93,19 +111,25 @@ class _Dag:
             return Values()
         if "executorLabel" in component:
             return self._step(name, component, task, given)
-        inner = replace(self, path=f"{self.path}{name}/")
+        inner = replace(self, path=f"{self.path}{name}/", place=f"{self.place}.{name}")
         if "parameterIterator" not in task:
+            self._entered(inner.place, task, component, None)
             return inner.run(component, given)
         iterator = task["parameterIterator"]
         items = iterator["items"]
         found = given.parameters[items["inputParameter"]] if "inputParameter" in items else json.loads(items["raw"])
+        self._entered(inner.place, task, component, len(found))
         parts = []
         for number, item in enumerate(found):
             within = Values(parameters=given.parameters | {iterator["itemInput"]: item}, artifacts=given.artifacts)
-            parts.append(
-                replace(self, path=f"{self.path}{item if isinstance(item, str) else number}/").run(component, within)
-            )
+            place = f"{inner.place}.iteration-iterations({number}:{number}).iteration-item"
+            word = item if isinstance(item, str) else number
+            parts.append(replace(self, path=f"{self.path}{word}/", place=place).run(component, within))
         return _collected(parts)
+
+    def _entered(self, place: str, task: Mapping[str, Any], component: Mapping[str, Any], items: int | None) -> None:
+        if self.watcher is not None:
+            self.watcher.group(place, task, component, items)
 
     def _given(self, task: Mapping[str, Any], inputs: Values, done: Mapping[str, Values]) -> Values:
         wanted = task.get("inputs", {})
@@ -144,16 +168,17 @@ class _Dag:
 
     def _step(self, name: str, component: Mapping[str, Any], task: Mapping[str, Any], given: Values) -> Values:
         label = component["executorLabel"]
-        return self.run_step(
-            Task(
-                name=f"{self.path}{name}",
-                component=component,
-                container=self.spec["deploymentSpec"]["executors"][label]["container"],
-                platform=self.platform.get(label, {}),
-                tries=1 + int(task.get("retryPolicy", {}).get("maxRetryCount", 0)),
-                given=given,
-            )
+        step = Task(
+            name=f"{self.path}{name}",
+            component=component,
+            container=self.spec["deploymentSpec"]["executors"][label]["container"],
+            platform=self.platform.get(label, {}),
+            tries=1 + int(task.get("retryPolicy", {}).get("maxRetryCount", 0)),
+            given=given,
         )
+        if self.watcher is not None:
+            self.watcher.step(f"{self.place}.{name}", task, step)
+        return self.run_step(step)
 
 
 def _holds(condition: str, given: Values) -> bool:

@@ -23,7 +23,8 @@ from flprivacy.cohorts.format import open_cohort, read_volumes, verify_cohort
 from flprivacy.cohorts.sampling import exposed_rows, member_rows
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import FlprivacyError
-from flprivacy.steps.pull_cohort import pull_cohort
+from flprivacy.study.given_cohort import pull_cohort
+from flprivacy.study.plan import Plan
 from tests.audit_plan import audit_plan
 from tests.cohort_builder import build_cohort, cohort_meta, scan_table
 from tests.services.failing_server import FAULTS, Script, serving
@@ -170,7 +171,7 @@ def fault_run(seed: int, source: Cohort, folder: Path, name: str = "S3") -> Outc
 
 def _pull(uri: str, out: Path, store: Path) -> None:
     plan = audit_plan(out.with_suffix(".json"), cohort=uri, fractions=_FRACTIONS, seeds=_SEEDS)
-    pull_cohort(plan=plan, cohort=out, store=str(store))
+    pull_cohort(Plan.read(plan), out, store=str(store))
 
 
 def _run(outcome: Outcome, uri: str, folder: Path) -> None:

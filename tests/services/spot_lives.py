@@ -20,7 +20,7 @@ from typing import Any
 
 from flprivacy.core.events import ENVIRONMENT_VARIABLE, EventReader
 from flprivacy.execution.run_step import run_step
-from flprivacy.steps.attack_attributes import attack_attributes
+from flprivacy.steps.attack_target import attack_target
 from flprivacy.steps.train_target import train_target
 from flprivacy.storage.checkpoint_mirror import INTERVAL_VARIABLE, Mirror
 from flprivacy.storage.checkpoints import RemoteCheckpoints
@@ -31,7 +31,7 @@ _LINEAGE, _MEMBERS = (f"{PRIVATE_FOLDER}/{name}" for name in (LINEAGE_FILE, MEMB
 # Each step, and the name of what it writes.
 STEPS: dict[str, tuple[Callable[..., Any], str]] = {
     "train": (train_target, "target"),
-    "attack": (attack_attributes, "scores"),
+    "attack": (attack_target, "scores"),
 }
 TERMINATED = 128 + signal.SIGTERM
 _PRELOADED = ["flprivacy.training.train", "flprivacy.attacks.attribute", "flprivacy.storage.backends.s3", __name__]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -13,8 +14,8 @@ from storage_examples import one_line
 from flprivacy.cohorts.remote import find_cohort, push_cohort
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import StorageError
-from flprivacy.execution.container import StepResult
-from flprivacy.steps.pull_cohort import pull_cohort
+from flprivacy.study.given_cohort import pull_cohort
+from flprivacy.study.plan import Plan
 from tests.audit_plan import audit_plan
 from tests.services.ceph import Gateway
 from tests.services.failing_server import serving
@@ -30,9 +31,9 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     return make_source(tmp_path_factory.mktemp("refused") / "cohort")
 
 
-def _pull(uri: str, folder: Path) -> StepResult:
+def _pull(uri: str, folder: Path) -> dict[str, Any]:
     plan = audit_plan(folder / "plan.json", cohort=uri)
-    return pull_cohort(plan=plan, cohort=folder / "out", store=str(folder / "store"))
+    return pull_cohort(Plan.read(plan), folder / "out", store=str(folder / "store"))
 
 
 def _stops(uri: str, cohort: Cohort, folder: Path, *words: str, push: bool = True) -> None:

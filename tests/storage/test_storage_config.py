@@ -33,7 +33,7 @@ def test_every_field_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         "gs_user_project": ("billed", "billed"),
     }
     retry = {"attempts": ("2", 2), "first_delay_seconds": ("0", 0.0), "longest_delay_seconds": ("9", 9.0)}
-    retry |= {"deadline_seconds": ("30", 30.0)}
+    retry |= {"deadline_seconds": ("30", 30.0), "attempts_before_first_contact": ("3", 3)}
     assert {f.name for f in dataclasses.fields(StorageConfig)} - {"retry"} == set(changed)
     assert {f.name for f in dataclasses.fields(RetryConfig)} == set(retry)
     for name, (text, _) in (changed | retry).items():

@@ -1,6 +1,5 @@
 """Targets in foreign files: from this machine, a server or MLflow; imported once, and again only when they changed."""
 
-import json
 from pathlib import Path
 
 import keras
@@ -14,9 +13,9 @@ from flprivacy.core.target import TargetRecord
 from flprivacy.core.target_source import parse_source
 from flprivacy.launch.parameters import target_source
 from flprivacy.models.registry import build
-from flprivacy.steps.plan_audit import plan_audit
-from flprivacy.steps.plan_baselines import plan_baselines
+from flprivacy.presets import load_preset
 from flprivacy.storage.objects import open_objects
+from flprivacy.study.given_targets import plan_given
 from flprivacy.targets import importing
 from flprivacy.targets.folder import read_target, verify_target
 from flprivacy.targets.given import bring_target, describe_match, given_record, given_target
@@ -154,11 +153,11 @@ def test_plans_hold_fresh_weights_of_every_network_and_pretrained_ones(files: Pa
         f"  other: {{topology: pretrained, architecture: i3d, weights: {files}/known.h5}}\n"
     )
     targets = {"a": f"{files}/known.h5", "B": f"{files}/own.keras,feature_layer=embedding"}
-    names = plan_audit(preset=str(preset), overrides={}, cohort="c", targets=targets, plan=tmp_path / "plan.json")
-    assert names == ["B", "a"]
-    assert plan_baselines(plan=tmp_path / "plan.json") == ["initial", "untrained-b", "untrained-cnn3d_small"]
-    configs = json.loads((tmp_path / "plan.json").read_text())["study"]["targets"]
-    assert (configs["untrained-b"]["architecture"], configs["untrained-b"]["weights"]) == ("custom", targets["B"])
+    base = load_preset(str(preset), {}).study
+    run = plan_given(base, preset=str(preset), overrides={}, cohort="c", sources=targets)
+    configs = run.study.targets
+    assert sorted(configs) == ["initial", "untrained-b", "untrained-cnn3d_small"]
+    assert (configs["untrained-b"].architecture, configs["untrained-b"].weights) == ("custom", targets["B"])
 
 
 @pytest.fixture(scope="module")

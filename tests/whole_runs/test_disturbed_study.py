@@ -37,7 +37,7 @@ def test_killed_again_and_again_it_carries_on_to_the_same_result(home: Path, tmp
     def step(name: str) -> Callable[[dict[str, Any]], bool]:
         return lambda event: event["kind"] == "step" and event["step"] == name
 
-    for moment in (training, step("attack_attributes"), step("evaluate"), step("write_report")):
+    for moment in (training, step("attack_target"), step("evaluate"), step("report_audit")):
         assert kill_when(tmp_path, moment, *_PAIR)
         assert not (tmp_path / "reports").exists()
     result = flprivacy(tmp_path, *_PAIR)

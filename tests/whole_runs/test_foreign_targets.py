@@ -13,16 +13,12 @@ from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.core.audit import Audit
 from flprivacy.models.registry import build
+from flprivacy.reporting.stored import deliver_report
 from flprivacy.reporting.terminal import summary_table
-from flprivacy.steps.attack_attributes import attack_attributes
 from flprivacy.steps.attack_baselines import attack_baselines
-from flprivacy.steps.attack_membership import attack_membership
+from flprivacy.steps.attack_target import attack_target
 from flprivacy.steps.evaluate import evaluate
 from flprivacy.steps.plan_audit import plan_audit
-from flprivacy.steps.plan_baselines import plan_baselines
-from flprivacy.steps.pull_target import pull_target
-from flprivacy.steps.train_target import train_target
-from flprivacy.steps.write_report import write_report
 from flprivacy.tracking.results import sync
 
 SHAPE = (8, 32, 40)
@@ -58,32 +54,24 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit, Path]:
         "part": f"{root}/part.h5,allow_partial=true,topology=central",
         "own": f"{root}/own.keras,feature_layer=embedding",
     }
-    names = plan_audit(
-        preset=str(root / "preset.yaml"), overrides={}, cohort=str(cohort), targets=targets, plan=plan, store=store
-    )
-    scores = [root / "scores" / name for name in (*names, *plan_baselines(plan=plan), "none")]
+    planned = plan_audit(
+        preset=str(root / "preset.yaml"), overrides={}, cohort=str(cohort), targets=targets, plan=plan, store=store,
+        scans=root / "scans",
+    )  # fmt: skip
+    scores = [root / "scores" / name for name in (*planned.parameters["Output"], "none")]
     attack_baselines(plan=plan, cohort=cohort, store=store, scores=scores[-1])
     for place in scores[:-1]:
-        target = root / "targets" / place.name
-        if place.name in targets:
-            pull_target(plan=plan, target_name=place.name, target=target, store=store)
-        else:
-            train_target(plan=plan, cohort=cohort, target_name=place.name, store=store, target=target)
-        attack_attributes(plan=plan, cohort=cohort, target=target, target_name=place.name, store=store, scores=place)
-        if place.name in targets:
-            members = root / "membership" / place.name
-            attack_membership(cohort=cohort, target=target, target_name=place.name, scores=place, membership=members)
+        attack_target(plan=plan, cohort=cohort, target_name=place.name, store=store, scores=place)
     *targets_scores, pixels = scores
     evaluate(
         plan=plan,
         cohort=cohort,
         target_scores=tuple(targets_scores),
         pixel_scores=pixels,
-        membership=root / "membership",
         store=store,
         audit=root / "audit",
     )
-    write_report(audit=root / "audit", store=store, report=root / "report", page=root / "page.html")
+    deliver_report(root / "audit", root / "report", store=store)
     return Audit.read(root / "audit" / "audit.json"), root
 
 

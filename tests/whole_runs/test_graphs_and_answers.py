@@ -20,13 +20,10 @@ from flprivacy.core.audit import LEAK, Audit
 from flprivacy.core.target_source import parse_source
 from flprivacy.models.graphs.network import load_graph
 from flprivacy.reporting.sentences import headlines
-from flprivacy.steps.attack_attributes import attack_attributes
 from flprivacy.steps.attack_baselines import attack_baselines
+from flprivacy.steps.attack_target import attack_target
 from flprivacy.steps.evaluate import evaluate
 from flprivacy.steps.plan_audit import plan_audit
-from flprivacy.steps.plan_baselines import plan_baselines
-from flprivacy.steps.pull_target import pull_target
-from flprivacy.steps.train_target import train_target
 from flprivacy.storage.objects import open_objects
 from flprivacy.targets.given import given_target
 from tests.onnx_networks import monai_densenet, monai_resnet
@@ -90,20 +87,14 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
             "twin": str(_answers(root, cohort, twin=True)),
             "alone": str(_answers(root, cohort, twin=False)),
         }
-        names = plan_audit(
-            preset=str(root / "preset.yaml"), overrides={}, cohort=str(cohort), targets=targets, plan=plan, store=store
-        )
-        scores = [root / "scores" / name for name in (*names, *plan_baselines(plan=plan), "none")]
+        planned = plan_audit(
+            preset=str(root / "preset.yaml"), overrides={}, cohort=str(cohort), targets=targets, plan=plan, store=store,
+            scans=root / "scans",
+        )  # fmt: skip
+        scores = [root / "scores" / name for name in (*planned.parameters["Output"], "none")]
         attack_baselines(plan=plan, cohort=cohort, store=store, scores=scores[-1])
         for place in scores[:-1]:
-            target = root / "targets" / place.name
-            if place.name in targets:
-                pull_target(plan=plan, target_name=place.name, target=target, store=store)
-            else:
-                train_target(plan=plan, cohort=cohort, target_name=place.name, store=store, target=target)
-            attack_attributes(
-                plan=plan, cohort=cohort, target=target, target_name=place.name, store=store, scores=place
-            )
+            attack_target(plan=plan, cohort=cohort, target_name=place.name, store=store, scores=place)
         *of_targets, pixels = scores
         out = root / "audit"
         evaluate(plan=plan, cohort=cohort, target_scores=tuple(of_targets), pixel_scores=pixels, store=store, audit=out)

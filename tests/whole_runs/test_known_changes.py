@@ -33,13 +33,13 @@ from flprivacy.core.errors import PolicyError, TrackingError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.scores import write_scores
 from flprivacy.core.target import ModelRecord, TargetRecord
+from flprivacy.reporting.stored import deliver_report
 from flprivacy.steps.check_change import check_change
 from flprivacy.steps.compare_audits import compare_audits
 from flprivacy.steps.evaluate import evaluate
 from flprivacy.steps.find_targets import find_targets
 from flprivacy.steps.log_mlflow import log_mlflow
 from flprivacy.steps.plan_audit import plan_audit
-from flprivacy.steps.write_report import write_report
 from tests.whole_runs.test_known_truths import _cohort, _fresh, _keys, _linear
 
 NET = "cnn3d_small"  # what the records call the linear network
@@ -96,7 +96,15 @@ class World:
         """Do what the pipeline does from here on, and return the audit with its change."""
         run, plan = found.parent, found.parent / "plan.json"
         folder, store = str(self.cohort.folder), str(self.root / "store")
-        plan_audit(preset="demo", overrides=overrides, cohort=folder, targets=changed, plan=plan, store=store)
+        plan_audit(
+            preset="demo",
+            overrides=overrides,
+            cohort=folder,
+            targets=changed,
+            plan=plan,
+            scans=run / "scans",
+            store=store,
+        )
         config = AttackConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in overrides["attack"].items()})
         targets, pixels = _attack(self.cohort, config, changed, run, self.root / "work", knows_keys=knows_keys)
         evaluate(
@@ -175,7 +183,7 @@ def test_a_model_from_its_first_audit_to_its_leak(world: World) -> None:
     assert f"{attack.before:.3f} before, {attack.now:.3f} now" in target.reason
     with pytest.raises(PolicyError, match="changed for the worse, such as central: site from features"):
         check_change(change=audit, fail_on_worse=True)
-    write_report(audit=audit, store=str(world.root / "store"), report=world.root / "report", page=world.root / "page")
+    deliver_report(audit, world.root / "report", store=str(world.root / "store"))
     page = (world.root / "report" / "report.html").read_text()
     assert "Since the last audit" in page
     assert "Changed for the worse" in page

@@ -27,7 +27,8 @@ from flprivacy.cohorts.volumes import HEAD_BYTES
 from flprivacy.core.audit import Audit
 from flprivacy.core.change import AuditChange
 from flprivacy.core.errors import StorageError
-from flprivacy.steps.pull_cohort import pull_cohort
+from flprivacy.study.given_cohort import pull_cohort
+from flprivacy.study.plan import Plan
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.train import train_target
 from pipelines.compile import COMPILED
@@ -144,7 +145,8 @@ def test_from_uris_to_the_report_and_again(study: Study) -> None:
     before = study.gateway.sent_bytes(*_MOVED)
     assert study.audit(study.home, f"{study.bucket}/cohort") == 0, study.said[-1]
     assert study.gateway.sent_bytes(*_MOVED) == before, "the second run moved volumes or weights again"
-    assert "pull_cohort" not in {e["step"] for e in events(study.home) if e["kind"] == "step"}
+    ran = {e["step"] for e in events(study.home) if e["kind"] == "step"}
+    assert ran == {"resolve_inputs", "report_audit", "check_policy"}  # all else is as it was
     assert Audit.read(study.home / "reports" / "remote" / "audit.json") == first
 
 
@@ -192,13 +194,13 @@ def test_on_a_backend_scans_go_from_their_store_to_the_steps_that_need_them_and_
     assert bucket.holders(traces(cohort)) == set()
     exposed = [exposed_rows(cohort, fraction=0.3, seed=seed) for seed in (0, 1)]
     tested = cohort.rows("test")
-    attacks = ("attack-baselines", "attack-attributes", "attack-attributes-2")
-    needed = dict.fromkeys(attacks, len(np.unique(np.concatenate([*exposed, tested])))) | {"train-target": len(tested)}
+    attacks = ("attack-baselines", "attack-target")
+    needed = dict.fromkeys(attacks, len(np.unique(np.concatenate([*exposed, tested]))))
     volume, heads = int(np.prod(cohort.meta.shape)), HEAD_BYTES * len(cohort.meta.site_names)
     for step, moved in bucket.grown.items():
         wanted = needed.get(step.rpartition("/")[2], 0) * volume
         assert wanted <= moved <= 1.05 * wanted + (heads if wanted else 0), step
-    assert sum(moved > 0 for moved in bucket.grown.values()) == 4  # pixels, fresh weights, and attacks on two targets
+    assert sum(moved > 0 for moved in bucket.grown.values()) == 3  # pixels, fresh weights, and the target
     again = bucket.run(COMPILED / "re_audit.yaml", given | {"fail_on_worse": True})
     assert again.artifacts == {}
 
@@ -249,7 +251,7 @@ def _provoke(study: Study, folder: Path) -> None:
     _publish_again(study, "damaged", damage=True)
     plan = audit_plan(study.folder / "damaged.json", cohort=f"{study.bucket}/damaged")
     with pytest.raises(StorageError) as caught:
-        pull_cohort(plan=plan, cohort=study.folder / "pulled", store=str(study.folder / "store"))
+        pull_cohort(Plan.read(plan), study.folder / "pulled", store=str(study.folder / "store"))
     assert "is not what its checksum says" in str(caught.value)
     study.said.append(f"{caught.value} {caught.value!r}")
 
@@ -285,5 +287,5 @@ def test_a_wrong_key_stops_the_audit_with_one_line(bucket: str, ceph: Gateway, t
     result = flprivacy(tmp_path, "run", "privacy_audit", *words, AWS_SECRET_ACCESS_KEY="very-secret-key")
     assert result.returncode == 2
     assert len(result.stderr.strip().splitlines()) == 1
-    assert f"{bucket}/central/target.json: the secret key does not fit the access key" in result.stderr
+    assert f"{bucket}/cohort/cohort.json: the secret key does not fit the access key" in result.stderr
     assert "very-secret-key" not in result.stdout + result.stderr

@@ -23,7 +23,7 @@ def test_the_terminal_ends_with_the_table_and_the_reports_path(finished: Path) -
 
 def test_the_wheel_alone_ran_it_and_left_nothing_where_it_was_run(finished: Path) -> None:
     site = finished.parent / "site"
-    for step in ("make_cohort", "train_target", "attack_attributes", "write_report"):
+    for step in ("make_cohort", "train_target", "attack_target", "report_audit"):
         assert list((site / "flprivacy" / "steps" / "__pycache__").glob(f"{step}.*.pyc")), step
     assert not list((finished.parent / "empty").iterdir())
 
@@ -55,10 +55,10 @@ def test_the_audit_covers_the_whole_grid(finished: Path) -> None:
 def test_every_step_said_how_far_it_was(finished: Path) -> None:
     seen = events(finished)
     told = {e["step"] for e in seen if e["kind"] == "done"}
-    assert {"make_cohort", "train_target", "attack_attributes", "attack_baselines"} <= told
-    assert {"attack_membership", "evaluate", "log_mlflow"} <= told
+    assert {"make_cohort", "train_target", "attack_target", "attack_baselines"} <= told
+    assert {"evaluate", "report_audit"} <= told
     assert {e["pid"] for e in seen if e["kind"] == "progress"} >= {
-        e["pid"] for e in seen if e["kind"] == "step" and e["step"] in {"train_target", "attack_attributes"}
+        e["pid"] for e in seen if e["kind"] == "step" and e["step"] in {"train_target", "attack_target"}
     }
 
 
@@ -76,7 +76,7 @@ def test_a_second_run_makes_nothing_again(finished: Path) -> None:
     result = flprivacy(finished, *STUDY)
     assert result.returncode == 0, result.stdout + result.stderr
     assert (finished / "reports" / "tiny" / "audit.json").read_bytes() == before
-    assert {e["step"] for e in events(finished) if e["kind"] == "step"} == {"log_mlflow", "check_policy"}
+    assert {e["step"] for e in events(finished) if e["kind"] == "step"} == {"report_audit", "check_policy"}
     assert "already logged" in result.stdout
 
 

@@ -13,6 +13,7 @@ from flprivacy.launch.parameters import RunOptions, parameters_of
 from flprivacy.presets import is_file
 from flprivacy.storage.parameters import REFERENCE, store_object
 from flprivacy.storage.places import STORE_VARIABLE
+from flprivacy.study.plan import check_number
 
 MOST_BYTES = 10_000  # of all parameters together; the API server refuses more
 _INLINE_BYTES = 8_000
@@ -28,6 +29,7 @@ def run_parameters(pipeline: CompiledPipeline, options: RunOptions) -> dict[str,
     only this machine has, or something to keep and no store.
     """
     given = parameters_of(pipeline, options)
+    check_number(len(given.get("targets", {})))
     _check_readable_by_pods(given)
     store = options.store or os.environ.get(STORE_VARIABLE, "")
     return _small(_with_kept_preset(given, store), store)

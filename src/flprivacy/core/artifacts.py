@@ -4,6 +4,7 @@ SCORES_FILE = "scores.parquet"
 CURVES_FILE = "curves.parquet"
 ANSWERS_FILE = "answers.npz"  # what a target answers for the scans that attacks are scored on
 REFERENCE_FILE = "reference.npz"  # what one reference model answers for every scan of the cohort
+MEMBERSHIP_FOLDER = "membership"  # within a target's scores: what tells its training scans, or why nothing does
 MEMBERSHIP_FILE = "membership.scores.parquet"
 EXPOSED_FILE = "exposed.json"  # within an audit: who is most exposed, by pseudonym; never shown nor filed
 COMPUTE_FILE = "compute.txt"  # the processor and settings that scores depend on

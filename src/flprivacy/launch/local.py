@@ -135,7 +135,7 @@ def _end_steps(watch: Watch) -> None:
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-    if any(name.startswith("log_mlflow") for name in left.values()):
+    if any(name.startswith(("log_mlflow", "report_audit")) for name in left.values()):
         from flprivacy.tracking.attempts import close_runs_of_dead_processes
 
         close_runs_of_dead_processes(wait_for=left)

@@ -25,9 +25,10 @@ _MEANS = {
 _WITHOUT = {TRAINING: "without its training", HOLDING: "from the scan without its training"}
 _STEPS = {
     "train_target": "training",
-    "pull_target": "fetching it",
-    "attack_attributes": "the attack on it",
+    "attack_target": "the attack on it",
     "attack_membership": "the attack on it",
+    "pull_target": "fetching it",  # of earlier versions, as the next
+    "attack_attributes": "the attack on it",
 }
 
 

@@ -4,6 +4,7 @@ import argparse
 from importlib import import_module
 
 from flprivacy.execution.container import run_in_container
+from flprivacy.execution.settings import read_mounted
 
 
 def main() -> None:
@@ -13,6 +14,7 @@ def main() -> None:
     parser.add_argument("--executor_input", required=True, help="the task, as Kubeflow Pipelines describes it")
     parser.add_argument("--contract", help="whose form of the executor input this is; kfp.local wants it named")
     asked = parser.parse_args()
+    read_mounted()
     module = import_module(f"flprivacy.steps.{asked.step}")
     run_in_container(getattr(module, asked.step), asked.executor_input)
 

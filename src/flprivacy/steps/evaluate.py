@@ -20,7 +20,8 @@ from flprivacy.core.artifacts import (
     COMPUTE_FILE,
     EXPOSED_FILE,
     GENERATOR_AUDIT_FILE,
-    MEMBERSHIP_FILE,
+    MEMBERSHIP_FOLDER,
+    REFERENCE_FILE,
     SCORES_FILE,
     SCORES_FOLDER,
 )
@@ -30,7 +31,6 @@ from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import AuditError
 from flprivacy.core.events import emit
 from flprivacy.core.generator_audit import GeneratorAudit
-from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import write_json
 from flprivacy.core.scores import ScoreTable, read_scores
@@ -46,6 +46,7 @@ from flprivacy.storage.code_fingerprint import library_versions
 from flprivacy.storage.places import open_store
 from flprivacy.study.audit_keys import attack_identity, audit_key
 from flprivacy.study.config import StudyConfig
+from flprivacy.study.exposure import attack_with_references
 from flprivacy.study.plan import Plan, own_baseline
 from flprivacy.targets.folder import read_record
 
@@ -58,20 +59,20 @@ def evaluate(
     pixel_scores: Path,
     store: str,
     audit: Path,
-    baseline_scores: tuple[Path, ...] = (),
-    membership: Path | None = None,
+    references: tuple[Path, ...] = (),
     generator_audit: Path | None = None,
 ) -> StepResult:
     """Turn score tables into metrics with intervals, excess over the baselines, and verdicts.
 
+    Membership is attacked with the reference models first, where a target has some.
+
     Args:
         cohort: the cohort that all scores come from.
-        target_scores: scores of the attacks on the targets.
+        target_scores: scores of the attacks on the targets and their baselines.
         pixel_scores: scores of the attackers without a model.
         audit: folder to write: ``audit.json``, the score tables without pseudonyms, and who is most exposed, by
             pseudonym.
-        baseline_scores: scores of the attacks on untrained models, where these are not among the targets.
-        membership: scores of the attacks on the targets' membership, a folder for each target.
+        references: what each reference model answers.
         generator_audit: what the checks of the study's generator found; an empty folder where it has none.
 
     Returns:
@@ -84,17 +85,18 @@ def evaluate(
     run = Plan.read(plan)
     if note := run.study.audit.policy.note():
         emit("note", text=note)
-    folders = [*target_scores, *baseline_scores, pixel_scores]
-    of_members = [] if membership is None else sorted(membership.iterdir())
-    failures = _failures(folders, of_members, run)
-    members = [MembershipScores.read(one / MEMBERSHIP_FILE) for one in of_members if read_failure(one) is None]
+    folders, opened = [*target_scores, pixel_scores], open_manifest(cohort)
+    attacked = [one for folder in target_scores if (one := folder / MEMBERSHIP_FOLDER).is_dir()]
+    members, lost = attack_with_references(run, opened, attacked, references, step="evaluate")
+    failures = _failures(folders, lost, run)
     succeeded = [folder for folder in folders if read_failure(folder) is None]
     tables, curves, records = _gather(succeeded)
     inputs = {
         "plan": to_mapping(run),
         "cohort": read_meta(cohort).digest,
         # By content: another version of the attacks scores the same target on the same cohort differently.
-        "scores": sorted(digest_file(path) for folder in (*folders, *of_members) for path in folder.glob("*.parquet")),
+        "scores": sorted(digest_file(path) for folder in (*folders, *attacked) for path in folder.glob("*.parquet")),
+        "references": sorted(digest_file(path) for folder in references for path in folder.glob(REFERENCE_FILE)),
         "failures": [to_mapping(f) for f in failures],
         "version": __version__,
     }
@@ -105,7 +107,7 @@ def evaluate(
     def make(work: Path, folder: Path) -> None:
         del work  # seconds of arithmetic: nothing to resume
         scores = {table.target: _write_scores(table, folder / SCORES_FOLDER) for table in tables}
-        found = _audit(run, open_manifest(cohort), tables, curves, records, failures)
+        found = _audit(run, opened, tables, curves, records, failures)
         who, exposed = audit_targets(
             members,
             _claims(records),
@@ -160,7 +162,7 @@ def _compute(folders: Sequence[Path]) -> dict[str, str]:
     return {", ".join(sorted(names)): line for line, names in named.items()}
 
 
-def _failures(folders: Sequence[Path], membership: Sequence[Path], run: Plan) -> tuple[TargetFailure, ...]:
+def _failures(folders: Sequence[Path], later: Sequence[TargetFailure], run: Plan) -> tuple[TargetFailure, ...]:
     """Return which targets and baselines failed, in order of name; each once, by the first step that failed.
 
     Raises:
@@ -173,7 +175,6 @@ def _failures(folders: Sequence[Path], membership: Sequence[Path], run: Plan) ->
     ]
     if found and not any(_is_target(folder) for folder in folders):
         raise AuditError("; ".join(f"{f.target}: {f.reason}" for f in found))
-    later = [failure for folder in membership if (failure := read_failure(folder)) is not None]
     first = {failure.target: failure for failure in (*later, *found)}
     return tuple(sorted(first.values(), key=lambda failure: failure.target))
 

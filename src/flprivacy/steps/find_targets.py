@@ -16,6 +16,7 @@ from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.audit_keys import audit_key
 from flprivacy.study.config import StudyConfig
+from flprivacy.study.given_targets import resolved_inputs
 from flprivacy.study.plan import check_can_work, given_study
 from flprivacy.targets.given import given_record
 from flprivacy.targets.latest import latest_targets
@@ -52,7 +53,7 @@ def find_targets(
 
     Returns:
         ``changed``: "yes" if anything must be audited, else "no"; ``targets``: name and pinned location of what must
-        be audited.
+        be audited; ``resolved``: a digest that changes whenever these or the cohort do.
 
     Raises:
         ConfigError: no target, two of one name, or a wrong field.
@@ -89,7 +90,8 @@ def find_targets(
         LOGGER.info("%s: %s, %s", one.target, one.location, "to be audited" if one.changed else "audited before")
         if not one.changed and one.previous is not None:
             emit("note", text=f"{one.target}: unchanged since its audit of {one.previous.ended}, not audited again")
-    return StepResult(parameters={"changed": "yes" if changed else "no", "targets": changed})
+    resolved = resolved_inputs(source, changed, store)
+    return StepResult(parameters={"changed": "yes" if changed else "no", "targets": changed, "resolved": resolved})
 
 
 def _found(name: str, word: str, record: TargetRecord, study: StudyConfig, source: CohortPlace) -> FoundTarget:

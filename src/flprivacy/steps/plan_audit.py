@@ -1,17 +1,19 @@
-"""Step ``plan_audit``: resolve the configuration of an audit of given targets."""
+"""Step ``plan_audit``: resolve the configuration of an audit of given targets, and bring the cohort."""
 
-import shlex
+from pathlib import Path
 from typing import Any
 
-from flprivacy.core.errors import ConfigError
-from flprivacy.core.target_source import parse_source
+from flprivacy.cohorts.remote import find_cohort
+from flprivacy.execution.container import StepResult
 from flprivacy.execution.passing import Open, SharedStore
 from flprivacy.execution.resources import check_resources
 from flprivacy.presets import load_preset
+from flprivacy.storage.backends.contract import ChangedObjectError
 from flprivacy.storage.parameters import resolve_mapping
-from flprivacy.study.plan import Plan, check_can_work, given_study, repeat_command
-from flprivacy.study.references import recipes_of
-from flprivacy.targets.given import given_record
+from flprivacy.study.given_cohort import pull_cohort
+from flprivacy.study.given_targets import plan_given, resolved_inputs
+from flprivacy.study.plan import check_can_work
+from flprivacy.study.references import reference_jobs
 from flprivacy.targets.listing import resolve_targets
 
 
@@ -22,15 +24,18 @@ def plan_audit(
     cohort: str,
     targets: dict[str, str],
     plan: Open,
+    scans: Path,
     preset_digest: str = "",
+    resolved: str = "",
     store: SharedStore = "",
     gpu_count: str = "0",
     train_cpu: str = "1",
     train_memory: str = "1Gi",
-) -> list[str]:
-    """Resolve the configuration of an audit and add an untrained baseline for every architecture.
+) -> StepResult:
+    """Resolve the configuration of an audit, add its baselines, and bring the cohort to where the other steps read it.
 
-    The preset's ``pretrained`` baselines of those architectures are kept.
+    There is an untrained baseline for every architecture; the preset's ``pretrained`` ones of those are kept. With a
+    store that other machines see, of the cohort only its place is noted.
 
     Args:
         preset: name of a preset (demo, paper) or path of a YAML file; its attack, audit and protocol are used.
@@ -38,34 +43,33 @@ def plan_audit(
         targets: name of each target and its folder, weights file or MLflow URI, with facts about it, separated by
             commas; or a reference to an object in the store that lists them.
         plan: file to write: the resolved configuration, which all later steps read.
+        scans: folder to write: the cohort, with the volumes that attacks read, or ``cohort.json`` and ``place.json``.
+        resolved: what step ``resolve_inputs`` returned: a cached plan is used again only while that stays the same.
+            Empty: whatever is there now.
         gpu_count, train_cpu, train_memory: what steps that train ask of the cluster; only checked here.
         store: location of finished artifacts and checkpoints, which keeps what weights files were converted to.
 
     Returns:
-        Names of the given targets.
+        Names of what is attacked, the baselines first, which take longest.
 
     Raises:
         ConfigError: no target, a wrong name, field or quantity.
+        CohortError: the cohort breaks the format's rules.
         TargetError: a target's folder is damaged, or its file cannot be used.
-        StorageError: a target's record cannot be read.
+        ChangedObjectError: cohort or targets are no longer those that were resolved, or changed while they were read.
+        StorageError: an object cannot be read or stays damaged.
     """
     check_resources(gpu_count=gpu_count, train_cpu=train_cpu, train_memory=train_memory)
     sources, changes = resolve_targets(targets), resolve_mapping(overrides, "overrides")
-    if not sources:
-        raise ConfigError("targets is empty; give at least one as name=folder")
     base = load_preset(preset, changes, digest=preset_digest).study
     check_can_work(base, preset=preset, trains=False)
-    records = {name: given_record(parse_source(word), store) for name, word in sources.items()}
-    study = given_study(base, {name: record.architecture for name, record in records.items()}, sources)
-    recipes, lacking = recipes_of(records, study)
-    given = [f"--cohort {shlex.quote(cohort)}", *(f"--target {shlex.quote(f'{k}={v}')}" for k, v in sources.items())]
-    Plan(
-        pipeline="privacy_audit",
-        command=" ".join([repeat_command("privacy_audit", preset, changes), *given]),
-        study=study,
-        cohort=cohort,
-        sources=sources,
-        recipes=recipes,
-        lacking_recipes=lacking,
-    ).write(plan)
-    return sorted(sources)
+    run = plan_given(base, preset=preset, overrides=changes, cohort=cohort, sources=sources, store=store)
+    if resolved and resolved != resolved_inputs(find_cohort(cohort), sources, store):
+        raise ChangedObjectError(
+            f"{cohort}: it or a target changed since it was resolved; run again once that is finished"
+        )
+    reference_jobs(run)  # refuses more than one run can evaluate
+    facts = pull_cohort(run, scans, store=store)
+    run.write(plan)
+    attacked = [*sorted(run.study.targets), *sorted(sources)]
+    return StepResult(parameters={"Output": attacked}, metadata={"scans": facts})

@@ -10,6 +10,8 @@ from flprivacy.study.references import reference_jobs
 def plan_references(*, plan: Path) -> list[dict[str, Any]]:
     """Name the reference models that a run trains for attacks on membership.
 
+    A step of its own: Kubeflow's runner on this machine goes through the only output of a step, and through no other.
+
     Returns:
         The target and the index of each. Where none is asked for, one without a target, for which nothing is trained: a
         loop of Kubeflow needs something to go through.

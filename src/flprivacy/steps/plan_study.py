@@ -8,7 +8,7 @@ from flprivacy.execution.resources import check_resources
 from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.plan import Plan, check_can_work, repeat_command
-from flprivacy.study.references import check_references
+from flprivacy.study.references import check_references, reference_jobs
 
 # With their attacks, two at a time. Many models take long to attack, so untrained ones are not left to the end.
 _SLOWEST = ("siloed", "federated", "untrained", "central", PRETRAINED)
@@ -43,5 +43,7 @@ def plan_study(
     study = load_preset(preset, overrides, digest=preset_digest).study
     check_can_work(study, preset=preset, trains=True)
     check_references(study)
-    Plan(pipeline="study", command=repeat_command("study", preset, overrides), study=study).write(plan)
+    run = Plan(pipeline="study", command=repeat_command("study", preset, overrides), study=study)
+    reference_jobs(run)  # refuses more than one run can evaluate
+    run.write(plan)
     return sorted(study.targets, key=lambda name: (_SLOWEST.index(study.targets[name].topology), name))

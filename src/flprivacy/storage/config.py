@@ -5,12 +5,12 @@ Credentials, and with them profiles, roles and tokens, stay with the SDKs' own c
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from flprivacy.core.checks import check
 from flprivacy.core.errors import ConfigError
-from flprivacy.core.retry import RetryConfig
+from flprivacy.core.retry import RetryConfig, patience_seconds, patient
 
 ADDRESSING = ("auto", "path", "virtual")
 _PREFIX = "FLPRIVACY_STORAGE_"
@@ -48,6 +48,8 @@ class StorageConfig:
     def from_environment(cls) -> "StorageConfig":
         """Read ``FLPRIVACY_STORAGE_<FIELD>`` for every field, ``AWS_ENDPOINT_URL``, ``AWS_REGION`` and the like.
 
+        In a pod what fails is tried again for minutes (:func:`~flprivacy.core.retry.patience_seconds`).
+
         ConfigError names a variable whose value is of the wrong type or range.
         """
         found = os.environ
@@ -55,7 +57,9 @@ class StorageConfig:
             "s3_endpoint": found.get("AWS_ENDPOINT_URL_S3") or found.get("AWS_ENDPOINT_URL") or "",
             "s3_region": found.get("AWS_REGION") or found.get("AWS_DEFAULT_REGION") or "",
         }
-        return cls(**values | _read(cls, found), retry=RetryConfig(**_read(RetryConfig, found)))
+        seconds = patience_seconds()
+        retry = replace(patient(seconds) if seconds else RetryConfig(), **_read(RetryConfig, found))
+        return cls(**values | _read(cls, found), retry=retry)
 
 
 def _boolean(text: str) -> bool:

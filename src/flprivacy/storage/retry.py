@@ -10,8 +10,6 @@ from flprivacy.core.retry import Backoff, RetryConfig
 
 R = TypeVar("R")
 LOGGER = logging.getLogger(__name__)
-# A server that was never reached is more likely a wrong endpoint than one that restarts.
-_ATTEMPTS_BEFORE_FIRST_CONTACT = 4
 _REMEDY = "check the network and the endpoint and run again: what was fetched and verified is kept"
 
 
@@ -70,7 +68,7 @@ class Retries:
         contact, attempts = self._contact, self._contact.config.attempts
         contact.reached |= not error.unreachable
         if not contact.reached:
-            attempts = min(attempts, _ATTEMPTS_BEFORE_FIRST_CONTACT)
+            attempts = min(attempts, contact.config.attempts_before_first_contact)
         delay = self._backoff.failed(attempts=attempts)
         if delay is None:
             raise StorageError(f"{error}; gave up after {self._backoff.failures} tries, {_REMEDY}") from error

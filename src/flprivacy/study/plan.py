@@ -15,6 +15,9 @@ from flprivacy.privacy.config import without_noise_seeds
 from flprivacy.study.config import StudyConfig
 from flprivacy.training.config import TargetConfig
 
+# Kubeflow names the results of all in one word of a command line: 600 bytes for each, of the 128 KiB that Linux takes.
+MOST_RESULTS = 205
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(JsonRecord):
@@ -72,6 +75,16 @@ def check_can_work(study: StudyConfig, *, preset: str, trains: bool) -> None:
                 f"{where}: architecture {target.architecture!r} has no untrained target to compare with; add one with "
                 "topology 'untrained'"
             )
+
+
+def check_number(targets: int, references: int = 0) -> None:
+    """Refuse with a ConfigError more targets, baselines included, and reference models than one run can evaluate."""
+    if targets + references > MOST_RESULTS:
+        more = f" and {references} reference models" if references else ""
+        raise ConfigError(
+            f"{targets} targets and baselines{more}: a run takes {MOST_RESULTS} in all, as Kubeflow hands their "
+            "results to one step on one command line; split the targets over several runs"
+        )
 
 
 def given_study(base: StudyConfig, architectures: Mapping[str, str], targets: Mapping[str, str]) -> StudyConfig:

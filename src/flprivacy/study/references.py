@@ -7,7 +7,7 @@ from flprivacy.core.errors import ConfigError
 from flprivacy.core.target import TargetRecord
 from flprivacy.core.target_source import CUSTOM
 from flprivacy.study.config import StudyConfig
-from flprivacy.study.plan import Plan
+from flprivacy.study.plan import Plan, check_number
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.recipe import OWN_NETWORK, recipe_digest, stated_recipe, why_no_recipe
 
@@ -83,11 +83,16 @@ def why_no_references(plan: Plan, target: str) -> str:
 
 
 def reference_jobs(plan: Plan) -> list[dict[str, Any]]:
-    """Return every reference to train, as ``{"target": ..., "index": ...}``; targets of one recipe share theirs."""
+    """Return every reference to train, as ``{"target": ..., "index": ...}``; targets of one recipe share theirs.
+
+    Raises:
+        ConfigError: with the targets they are more than one run can evaluate.
+    """
     jobs: dict[tuple[str, int], dict[str, Any]] = {}
     for name in sorted(plan.sources or plan.study.targets):
         config = recipe_of(plan, name)
         if config is not None:
             for index in range(plan.study.membership.of(name)):
                 jobs.setdefault((recipe_digest(config), index), {"target": name, "index": index})
+    check_number(len({*plan.sources, *plan.study.targets}), len(jobs))
     return list(jobs.values()) or [{"target": NO_TARGET, "index": 0}]

@@ -3,14 +3,14 @@
 import json
 from pathlib import Path
 
-from flprivacy.core.errors import naming
+from flprivacy.core.errors import TargetError, naming
 from flprivacy.core.publish import write_json
 from flprivacy.core.target_source import GRAPH_SUFFIX
 from flprivacy.storage.artifact_store import Store
 from flprivacy.storage.backends.contract import ObjectStat
 from flprivacy.storage.download import fetch_files
 from flprivacy.storage.objects import ObjectStore
-from flprivacy.storage.uris import join
+from flprivacy.storage.uris import join, local_path
 
 _GRAPH, _NAMES = "network.onnx", "beside.json"
 
@@ -18,6 +18,14 @@ _GRAPH, _NAMES = "network.onnx", "beside.json"
 def version_of(stat: ObjectStat) -> str:
     """Return what an object is known by: another one has another."""
     return f"{stat.version} {stat.size} {stat.uri}"
+
+
+def existing_file(location: str) -> Path:
+    """Return the path of a weights file on this machine; TargetError if there is none."""
+    file = local_path(location)
+    if not file.is_file():
+        raise TargetError(f"{file}: no such file; check the path")
+    return file
 
 
 def local_files_beside(file: Path) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from flprivacy.storage.download import fetch_files
 from flprivacy.storage.objects import ObjectStore, open_objects
 from flprivacy.storage.places import open_store
 from flprivacy.storage.uris import is_remote, join, local_path
-from flprivacy.targets.beside import local_files_beside, stats_beside, version_of
+from flprivacy.targets.beside import existing_file, local_files_beside, stats_beside, version_of
 from flprivacy.targets.digests import is_arrays, is_graph, network_facts
 from flprivacy.targets.folder import MAX_RECORD_BYTES, deliver_target, read_record, read_target, verify_target
 from flprivacy.targets.lineage import LINEAGE_FILE, PrivatePart, audited_record, read_lineage, read_private_part
@@ -145,9 +145,7 @@ def _check_without_facts(source: TargetSource) -> None:
 def _from_file(source: TargetSource, store: Store) -> Path:
     """Import a weights file, fetching it first if it is behind a network and there is no import of it yet."""
     if not is_remote(source.location):
-        file = local_path(source.location)
-        if not file.is_file():
-            raise TargetError(f"{file}: no such file; check the path")
+        file = existing_file(source.location)
         beside = {
             name: digest_file(file.parent / name) for name in local_files_beside(file) if (file.parent / name).is_file()
         }

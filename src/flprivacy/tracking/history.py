@@ -14,7 +14,7 @@ from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import AuditError, TrackingError
 from flprivacy.tracking.attempts import DIGEST_TAG
 from flprivacy.tracking.audits import KEY_TAG, TARGET_TAG
-from flprivacy.tracking.server import all_experiments, connected, moving_artifacts, without_password
+from flprivacy.tracking.server import all_experiments, connected, moving_artifacts, waiting_for_server, without_password
 
 
 def same_audit(target: str, key: str) -> PreviousAudit | None:
@@ -30,6 +30,7 @@ def last_audit(target: str, *, cohort_name: str, cohort_digest: str) -> Previous
     return same or _latest(target, f"{any_digest} and tags.`audit.cohort` = '{name}'")
 
 
+@waiting_for_server
 def _latest(target: str, query: str) -> PreviousAudit | None:
     with connected() as (client, _):
         found = client.search_runs(
@@ -52,6 +53,7 @@ def _filed(run: Run, target: str) -> PreviousAudit:
     )
 
 
+@waiting_for_server
 def fetch_audit(run_id: str, digest: str, folder: Path) -> Path:
     """Bring ``audit.json`` and ``scores`` of a filed audit into a folder, and return it.
 
@@ -68,6 +70,7 @@ def fetch_audit(run_id: str, digest: str, folder: Path) -> Path:
     return folder
 
 
+@waiting_for_server
 def check_filed(run_id: str, folder: Path) -> None:
     """Read a result back from its run: its record and score tables must be those of the folder, byte for byte.
 

@@ -6,9 +6,10 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 
-from flprivacy.tracking.server import connected, moving_artifacts, without_password
+from flprivacy.tracking.server import connected, moving_artifacts, waiting_for_server, without_password
 
 
+@waiting_for_server
 def model_identity(uri: str) -> str:
     """Return the registered version that a ``models:/`` URI means now; empty for ``runs:/``, whose files may change."""
     with connected() as (client, server):
@@ -18,6 +19,7 @@ def model_identity(uri: str) -> str:
     return f"{without_password(server)} {found.name} {found.version} {found.source} {found.creation_timestamp}"
 
 
+@waiting_for_server
 def pinned_version(uri: str) -> str:
     """Return ``models:/name/version`` for ``models:/name@alias``, so that what was found is what is audited."""
     with connected(about=uri) as (client, _):
@@ -37,6 +39,7 @@ def _version(uri: str, client: MlflowClient) -> ModelVersion | None:
     return client.get_model_version(name, version)
 
 
+@waiting_for_server
 def fetch_artifacts(uri: str, folder: Path) -> Path:
     """Download what a ``models:/`` or ``runs:/`` URI refers to into a folder; return the file or folder."""
     folder.mkdir(parents=True, exist_ok=True)

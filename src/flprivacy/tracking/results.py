@@ -18,11 +18,12 @@ from flprivacy.tracking.checks import log_check
 from flprivacy.tracking.filing import Filing, LoggedRun
 from flprivacy.tracking.generators import log_generator
 from flprivacy.tracking.history import check_filed
-from flprivacy.tracking.server import URI_VARIABLE, is_on_this_machine
+from flprivacy.tracking.server import URI_VARIABLE, is_on_this_machine, waiting_for_server
 
 LOGGER = logging.getLogger(__name__)
 
 
+@waiting_for_server
 def sync(*, audit: Path, report: Path, filing: Filing | None = None) -> LoggedRun:
     """Log an audit, or a check of private training or of a generator, once; a second call finds the first one's run.
 

@@ -1,18 +1,57 @@
-"""The connection to the MLflow server, and errors that name it without its password."""
+"""The connection to the MLflow server, errors that name it without its password, and how long it is waited for."""
 
+import functools
+import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from flprivacy.core.errors import TrackingError
+from flprivacy.core.retry import Backoff, patience_seconds, patient
 
+P = ParamSpec("P")
+R = TypeVar("R")
+LOGGER = logging.getLogger(__name__)
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _LINE_LENGTH = 300
 _PAGE = 1000
+
+
+_RETRIES_VARIABLE = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"  # of its client, which tells nobody that it waits
+_FEW_RETRIES = "2"
+_TOO_MANY_REQUESTS, _SERVER_ERROR = 429, 500
+
+
+class UnreachableError(TrackingError):
+    """The server cannot be reached, or fails; that may pass."""
+
+
+def waiting_for_server(call: Callable[P, R]) -> Callable[P, R]:
+    """Call a function again while the server is away, for as long as this process has patience; it must bear that."""
+
+    @functools.wraps(call)
+    def patiently(*args: P.args, **kwargs: P.kwargs) -> R:
+        seconds = patience_seconds()
+        if not seconds:
+            return call(*args, **kwargs)
+        os.environ.setdefault(_RETRIES_VARIABLE, _FEW_RETRIES)
+        backoff = Backoff(patient(seconds))
+        while True:
+            try:
+                return call(*args, **kwargs)
+            except UnreachableError as error:
+                delay = backoff.failed()
+                if delay is None:
+                    raise
+                LOGGER.info("%s; try %d follows in %.1f s", error, backoff.failures + 1, delay)
+                time.sleep(delay)
+
+    return patiently
 
 
 def without_password(uri: str) -> str:
@@ -35,9 +74,11 @@ def connected(*, about: str = "") -> Iterator[tuple[MlflowClient, str]]:
         yield MlflowClient(tracking_uri=uri), uri
     except MlflowException as error:
         text = str(error).replace(uri, without_password(uri)).splitlines()[0][:_LINE_LENGTH]
-        raise TrackingError(f"{shown}: MLflow cannot be reached or refuses ({text})") from error
+        status = error.get_http_status_code()
+        kind = UnreachableError if status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS else TrackingError
+        raise kind(f"{shown}: MLflow cannot be reached or refuses ({text})") from error
     except OSError as error:
-        raise TrackingError(f"{shown}: MLflow cannot be reached ({type(error).__name__})") from error
+        raise UnreachableError(f"{shown}: MLflow cannot be reached ({type(error).__name__})") from error
 
 
 @contextmanager

@@ -147,9 +147,7 @@ def _plugin(kubernetes: Kubernetes, asked: Asked) -> Iterator[Line]:
     plugins = json.loads(found.get("data", {}).get("config.json", "{}")).get("plugins", {})
     settings = plugins.get("mlflow", {}).get("settings", {})
     if settings.get("injectUserEnvVars"):
-        text = (
-            "injectUserEnvVars sets MLFLOW_* beside the steps' own, and Kubernetes refuses every pod; set it to false"
-        )
+        text = "injectUserEnvVars sets MLFLOW_* in every step, which then files where the plugin says; set it to false"
         yield Line("MLflow plugin", MEND, text)
     elif plugins and kubernetes.keys("kfp-mlflow-credentials", asked.namespace) is None:
         text = "its Secret kfp-mlflow-credentials is absent; create it (docs/operations.md, 'KFP's MLflow plugin')"

@@ -1,0 +1,79 @@
+"""Step ``attack_target``: bring one target, or take the one that was trained, and attack its attributes and members."""
+
+import logging
+import tempfile
+from pathlib import Path
+
+from flprivacy.core.artifacts import MEMBERSHIP_FOLDER
+from flprivacy.core.audit import TargetFailure
+from flprivacy.core.errors import AttackError
+from flprivacy.core.events import emit
+from flprivacy.core.parsing import to_mapping
+from flprivacy.core.publish import publish_folder, write_json
+from flprivacy.execution.isolation import FAILURE_FILE
+from flprivacy.steps.train_target import train_target
+from flprivacy.study.attacking import attack_attributes, attack_membership
+from flprivacy.study.given_targets import pull_target
+from flprivacy.study.plan import Plan
+
+LOGGER = logging.getLogger(__name__)
+_MEMBERS_STEP = "attack_membership"  # as the report knows it
+
+
+def attack_target(
+    *,
+    plan: Path,
+    cohort: Path,
+    target_name: str,
+    store: str,
+    scores: Path,
+    target: Path | None = None,
+    attempt: int = 1,
+) -> None:
+    """Attack one target: infer site, sex and age of held-out scans, and tell its training scans from held-out ones.
+
+    A given target is brought here first and checked: a .keras, .weights.h5 or legacy .h5 file is matched with its
+    architecture by the names of its weights; nothing in it is run. An .onnx file is a network of its own, and an .npz
+    or .parquet file what a network answered. What is in the store already is not fetched again, unless the target's
+    objects changed. A baseline of an audit is made here. Members are told by the answers alone, without references.
+
+    Args:
+        cohort: the cohort that exposed and held-out scans come from.
+        target_name: name of the target.
+        scores: folder to write: the score table, the attack's learning curves, what the target answers for the scored
+            scans, ``target.json`` with what auditors know, and ``membership``: a table of the scans with signals and
+            scores, or what failed.
+        target: the target under attack, with the private part that says who the members are; None: the given one of
+            that name, or the baseline.
+
+    Raises:
+        ConfigError: the plan has no such target.
+        TargetError: it is no valid target, the file cannot be used, or the private part that it names is another's.
+        StorageError: an object cannot be read or stays damaged.
+        TrackingError: MLflow cannot be reached or has no such model.
+    """
+    del attempt  # part of the task's key on a cluster; it changes no result
+    run = Plan.read(plan)
+    scores.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scores.parent) as scratch:  # where the store's files can be linked
+        folder = target or Path(scratch) / "target"
+        if target is None and target_name in run.sources:
+            pull_target(run, target_name, folder, store=store)
+        elif target is None:
+            train_target(plan=plan, cohort=cohort, target_name=target_name, store=store, target=folder)
+        attack_attributes(run.study, cohort, folder, store=store, scores=scores)
+        if target_name in (run.sources or run.study.targets):
+            _attack_members(cohort, folder, target_name, scores)
+
+
+def _attack_members(cohort: Path, target: Path, name: str, scores: Path) -> None:
+    """Attack membership; where that fails, the attacks on attributes stay, and what failed is kept beside them."""
+    members = scores / MEMBERSHIP_FOLDER
+    try:
+        attack_membership(cohort, target, scores, members)
+    except AttackError as error:
+        LOGGER.error("the attack on the membership of %s failed: %s", name, error)
+        emit("failed", step=_MEMBERS_STEP, detail=name, message=f"{name}: {error}")
+        failure = TargetFailure(target=name, step=_MEMBERS_STEP, reason=str(error), transient=False)
+        with publish_folder(members) as partial:
+            write_json(partial / FAILURE_FILE, to_mapping(failure))

@@ -1,0 +1,32 @@
+"""Step ``resolve_inputs``: which cohort and which targets are behind their locations now."""
+
+from flprivacy.cohorts.remote import find_cohort
+from flprivacy.execution.passing import SharedStore
+from flprivacy.study.given_targets import resolved_inputs
+from flprivacy.study.plan import check_number
+from flprivacy.targets.listing import resolve_targets
+
+
+def resolve_inputs(*, cohort: str, targets: dict[str, str], store: SharedStore = "") -> str:
+    """Say which cohort and targets an audit is of; never cached, so that what follows is, as long as they stay.
+
+    Of a cohort only cohort.json and the list of its files are read.
+
+    Args:
+        cohort: folder of the cohort: a path, or a URI that starts with file://, s3:// or gs://.
+        targets: name of each target and its location, with facts about it, or a reference to an object that lists them.
+        store: location of finished artifacts and checkpoints.
+
+    Returns:
+        A digest that changes whenever the cohort, a target, or what an alias in MLflow names does.
+
+    Raises:
+        ConfigError: a location or a fact cannot be understood, or there are more targets than one run takes.
+        CohortError: the cohort's metadata break the format's rules.
+        TargetError: a target is missing or damaged.
+        StorageError: an object is missing or cannot be read.
+        TrackingError: MLflow cannot be reached or has no such model.
+    """
+    sources = resolve_targets(targets)
+    check_number(len(sources))
+    return resolved_inputs(find_cohort(cohort), sources, store)

@@ -1,0 +1,78 @@
+"""Attacks on the membership of all targets, with their reference models where they have some."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from flprivacy.attacks.membership.references import attack_with_references as attack
+from flprivacy.core.artifacts import MEMBERSHIP_FILE, REFERENCE_FILE
+from flprivacy.core.audit import TargetFailure
+from flprivacy.core.cohort import Cohort
+from flprivacy.core.errors import AttackError
+from flprivacy.core.membership_scores import MembershipScores
+from flprivacy.core.reference_scores import ReferenceScores
+from flprivacy.execution.isolation import read_failure
+from flprivacy.study.plan import Plan
+from flprivacy.study.references import recipe_of, why_no_references
+from flprivacy.training.recipe import recipe_digest
+
+
+def attack_with_references(
+    run: Plan, cohort: Cohort, attacked: Sequence[Path], references: Sequence[Path], *, step: str
+) -> tuple[list[MembershipScores], list[TargetFailure]]:
+    """Attack the membership of every target with its reference models, where it has some.
+
+    A target of which a reference failed is not attacked: it would seem safer than it is.
+
+    Args:
+        run: which references of which recipe were asked for.
+        cohort: the cohort that members and held-out scans come from.
+        attacked: folders of what attacks without references found of each target, or of what failed.
+        references: folders of what each reference model answers, or of what failed.
+        step: which does this, for what fails here.
+
+    Returns:
+        The tables of the targets that could be attacked, with all scores, and what failed of the others.
+
+    Raises:
+        AttackError: a table is damaged.
+    """
+    tables = [ReferenceScores.read(one) for one in references if (one / REFERENCE_FILE).is_file()]
+    failed = {one.target: one for folder in references if (one := read_failure(folder)) is not None}
+    found: list[MembershipScores] = []
+    failures: list[TargetFailure] = []
+    for folder in attacked:
+        if (failure := read_failure(folder)) is not None:
+            failures.append(failure)
+            continue
+        table = MembershipScores.read(folder / MEMBERSHIP_FILE)
+        if table.target in failed and not table.why_not:
+            failures.append(failed[table.target])
+            continue
+        try:
+            found.append(_attacked(run, cohort, table, tables))
+        except AttackError as error:
+            failures.append(TargetFailure(target=table.target, step=step, reason=str(error), transient=False))
+    return found, failures
+
+
+def _attacked(
+    run: Plan, cohort: Cohort, found: MembershipScores, tables: Sequence[ReferenceScores]
+) -> MembershipScores:
+    """Return a target's table, with scores by references where there are any."""
+    if found.why_not:
+        return found
+    recipe = recipe_of(run, found.target)
+    if recipe is None:
+        return replace(found, why_no_references=why_no_references(run, found.target))
+    digest = recipe_digest(recipe)
+    # Targets of one recipe share their references, which come once for each of them.
+    own = {one.index: one for one in tables if one.recipe == digest}
+    wanted = range(run.study.membership.of(found.target))
+    lacking = [index for index in wanted if index not in own]
+    if lacking:
+        raise AttackError(
+            f"target {found.target!r}: {len(lacking)} of {len(wanted)} references of its recipe are missing, the first "
+            f"is {lacking[0]}; run the step train_reference"
+        )
+    return attack(found, cohort, [own[index] for index in wanted], recipe=digest)

@@ -1,0 +1,88 @@
+"""The given targets of an audit: which they are now, what is planned for them, and where their attacks find them."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flprivacy.cohorts.remote import CohortPlace
+from flprivacy.core.digests import digest_json
+from flprivacy.core.errors import ConfigError
+from flprivacy.core.target import TargetRecord
+from flprivacy.core.target_source import parse_source
+from flprivacy.study.config import StudyConfig
+from flprivacy.study.plan import Plan, check_number, given_study, repeat_command
+from flprivacy.study.references import recipes_of
+from flprivacy.targets.given import bring_target, given_record
+from flprivacy.targets.versions import target_version
+
+
+def resolved_inputs(place: CohortPlace, sources: Mapping[str, str], store: str) -> str:
+    """Return a digest that is another one after any change of the cohort or of a target.
+
+    Args:
+        place: the cohort.
+        sources: name -> location of each target, with facts about it.
+        store: location of finished artifacts.
+
+    Raises:
+        FlprivacyError: as :func:`~flprivacy.targets.given.given_target`.
+    """
+    targets = {name: target_version(parse_source(word), store) for name, word in sources.items()}
+    return digest_json({"cohort": place.version, "targets": targets})
+
+
+def plan_given(
+    base: StudyConfig,
+    *,
+    preset: str,
+    overrides: Mapping[str, Any],
+    cohort: str,
+    sources: Mapping[str, str],
+    store: str = "",
+) -> Plan:
+    """Plan the audit of given targets: of a preset all but the cohort and what it trains, and the baselines.
+
+    Args:
+        base: what the preset and the overrides say.
+        preset: name of the preset, for the command that repeats the run.
+        overrides: fields that were replaced, likewise.
+        cohort: location of the cohort.
+        sources: name -> location of each target, with facts about it.
+        store: location of finished artifacts, which keeps what weights files were converted to.
+
+    Raises:
+        ConfigError: no target, a wrong name or field.
+        TargetError: a target's folder is damaged, or its file cannot be used.
+        StorageError: a target's record cannot be read.
+    """
+    if not sources:
+        raise ConfigError("targets is empty; give at least one as name=folder")
+    check_number(len(sources))
+    records: dict[str, TargetRecord] = {n: given_record(parse_source(word), store) for n, word in sources.items()}
+    study = given_study(base, {name: record.architecture for name, record in records.items()}, sources)
+    recipes, lacking = recipes_of(records, study)
+    given = [f"--cohort {shlex.quote(cohort)}", *(f"--target {shlex.quote(f'{k}={v}')}" for k, v in sources.items())]
+    return Plan(
+        pipeline="privacy_audit",
+        command=" ".join([repeat_command("privacy_audit", preset, overrides), *given]),
+        study=study,
+        cohort=cohort,
+        sources=dict(sources),
+        recipes=recipes,
+        lacking_recipes=lacking,
+    )
+
+
+def pull_target(run: Plan, name: str, out: Path, *, store: str) -> TargetRecord:
+    """Bring a given target to ``out`` and check it.
+
+    Raises:
+        ConfigError: the plan has no such target.
+        TargetError: it is no valid target, the file cannot be used, or the private part that it names is another's.
+        StorageError: an object cannot be read or stays damaged.
+        TrackingError: MLflow cannot be reached or has no such model.
+    """
+    if name not in run.sources:
+        raise ConfigError(f"target {name!r} is not among the given ones: {', '.join(sorted(run.sources))}")
+    return bring_target(parse_source(run.sources[name]), store, name=name, out=out)
