@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: audit test fuzz check bench ui compile images sbom e2e format lock clean help
+.PHONY: audit test fuzz check bench ui compile images sbom e2e conformance format lock clean help
 
 help: ## show what can be made
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,9 @@ sbom: $(STAMP) ## write the images' bills of materials and licences to build/ima
 
 e2e: $(STAMP) ## from nothing: build the images, run an audit in them against S3, PostgreSQL and MLflow
 	@$(BIN)/python -m tests.in_images.run $(if $(BASE),--base $(BASE))
+
+conformance: $(STAMP) ## does a cluster do what it should? (KFP_ENDPOINT, FLPRIVACY_STORE)
+	@$(BIN)/python -m tests.conformance.run
 
 format: $(STAMP) ## format the sources
 	$(BIN)/ruff format .

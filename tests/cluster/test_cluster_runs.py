@@ -2,11 +2,13 @@
 
 import json
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from flprivacy.cluster.telling import last_period
 from flprivacy.core.digests import digest_file
 from flprivacy.reporting.terminal import headline
 from flprivacy.tracking.audits import log_audit
@@ -158,3 +160,31 @@ def test_a_run_is_stopped(kfp: KfpState, flprivacy: Command) -> None:
     assert "stopping:" in flprivacy("runs", "stop", run).output
     assert "canceled: http" in flprivacy("runs", "watch", run, "--poll", "0", code=3).output
     assert "not found (404)" in flprivacy("runs", "stop", "nothing", code=2).output
+
+
+def test_failed_runs_of_the_last_period_are_told_once_with_their_cause(
+    kfp: KfpState, flprivacy: Command, kubectl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, object]] = []
+    monkeypatch.setattr("flprivacy.steps.notify._post", lambda url, body: told.append(json.loads(body)))
+    monkeypatch.setenv("FLPRIVACY_WEBHOOK_URL", "https://chat.example.org/hooks/very-secret")
+    kubectl.write_text(json.dumps({"items": KILLED}))
+    now = datetime.now(UTC)
+    begin, end = last_period(now, timedelta(hours=1))
+    assert (end - begin, end.minute, now - end < timedelta(hours=1)) == (timedelta(hours=1), 0, True)
+    kfp.plots = [_failed("train-target")]
+    for name in ("late", "early", "now"):
+        flprivacy(*STUDY, "--no-wait", "--run-name", name)
+    ends = {"late": end - timedelta(seconds=1), "early": begin - timedelta(seconds=1), "now": end}
+    for run in kfp.runs.values():
+        run |= {"state": "FAILED", "finished_at": f"{ends[run['display_name']]:%Y-%m-%dT%H:%M:%SZ}"}
+    output = flprivacy("runs", "tell", "--every", "60").output
+    (message,) = told
+    assert (message["name"], message["kind"]) == ("late", "flprivacy.failed_run")
+    assert str(message["text"]).startswith(
+        "flprivacy: flprivacy-study 'late' failed: train-target (central): out of mem"
+    )
+    assert message["link"] in str(message)
+    assert "very-secret" not in output + str(message)
+    monkeypatch.delenv("FLPRIVACY_WEBHOOK_URL")
+    assert "FLPRIVACY_WEBHOOK_URL is not a URL" in flprivacy("runs", "tell", code=2).output

@@ -24,10 +24,12 @@ from flprivacy.cohorts.remote import find_cohort, look_at_cohort, push_cohort
 from flprivacy.core.cohort import MANIFEST_COLUMNS, Cohort, SyntheticOrigin
 from flprivacy.core.errors import CohortError
 from flprivacy.steps.attack_baselines import attack_baselines
+from flprivacy.steps.attack_target import attack_target
 from flprivacy.steps.find_targets import find_targets
-from flprivacy.steps.pull_cohort import pull_cohort
-from flprivacy.steps.resolve_cohort import resolve_cohort
+from flprivacy.steps.resolve_inputs import resolve_inputs
 from flprivacy.steps.train_target import train_target
+from flprivacy.study.given_cohort import pull_cohort
+from flprivacy.study.plan import Plan
 from tests.audit_plan import audit_plan
 from tests.cohort_builder import build_cohort, build_synthetic
 
@@ -79,9 +81,12 @@ READERS: dict[str, Callable[[Path, Path], object]] = {
     "push": lambda folder, tmp: push_cohort(folder=folder, uri=str(tmp / "published")),
     "manifest": lambda folder, _: open_manifest(folder),
     "rows": lambda folder, tmp: open_rows(_place(folder, tmp), lambda cohort: np.arange(2)),
-    "resolve_cohort": lambda folder, tmp: resolve_cohort(plan=audit_plan(tmp / "plan", cohort=str(folder))),
+    "resolve_inputs": lambda folder, _: resolve_inputs(cohort=str(folder), targets={}),
     "pull_cohort": lambda folder, tmp: pull_cohort(
-        plan=audit_plan(tmp / "plan", cohort=str(folder)), cohort=tmp / "published"
+        Plan.read(audit_plan(tmp / "plan", cohort=str(folder))), tmp / "published"
+    ),
+    "attack_target": lambda folder, tmp: attack_target(
+        plan=audit_plan(tmp / "plan"), cohort=folder, target_name="untrained", store="", scores=tmp / "published"
     ),
     "attack_baselines": lambda folder, tmp: attack_baselines(
         plan=audit_plan(tmp / "plan"), cohort=folder, store=str(tmp / "store"), scores=tmp / "published"

@@ -103,6 +103,7 @@ class ListedRun:
     pipeline: str  # title of its pipeline
     state: str  # for example ``RUNNING``
     created: datetime
+    ended: datetime | None  # None while it goes on
     duration: str  # for people; empty while it goes on
     schedule_id: str  # of the recurring run that started it; empty if none did
 
@@ -124,6 +125,7 @@ def list_runs(cluster: Cluster, pipelines: Mapping[str, str], number: int) -> li
                 pipeline=pipelines[reference.pipeline_id],
                 state=run.state or "PENDING",
                 created=run.created_at,
+                ended=ended,
                 duration=str(timedelta(seconds=round((ended - run.created_at).total_seconds()))) if ended else "",
                 schedule_id=str(run.recurring_run_id or ""),
             )

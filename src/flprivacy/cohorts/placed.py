@@ -32,7 +32,7 @@ PLACE_FILE = "place.json"
 class Place(JsonRecord):
     """Contents of ``place.json``."""
 
-    _kind, _step, _error = "a cohort's place", "pull_cohort", CohortError
+    _kind, _step, _error = "a cohort's place", "plan_audit", CohortError
 
     uri: str  # folder or URI of the cohort
     version: str  # what CohortPlace.version said when it was looked at

@@ -22,6 +22,7 @@ def runs() -> None:
       flprivacy runs show 2f1c...      its steps now, and why any failed or waits
       flprivacy runs watch 2f1c...     after an interruption, until it ends
       flprivacy runs stop 2f1c...
+      flprivacy runs tell --every 60   tell a webhook of runs that failed
     """
 
 
@@ -90,6 +91,39 @@ def stop(run_id: str, connect: Callable[[], "Cluster"]) -> None:
     cluster = connect()
     cluster.call("stop the run", cluster.client.runs.run_service_terminate_run, run_id)
     click.echo(f"stopping:   {cluster.run_link(run_id)} (a large run takes minutes)")
+
+
+@runs.command("tell")
+@click.option(
+    "--every",
+    "minutes",
+    type=click.IntRange(min=1),
+    default=60,
+    show_default=True,
+    help="How often this command is run, in minutes: it looks at the last whole period of that length.",
+)
+@where
+def tell(minutes: int, connect: Callable[[], "Cluster"]) -> None:
+    """Tell the webhook of runs that failed, with their causes: for a schedule of the cluster's or of CI.
+
+    A run whose last step fails on a leak or a change is told, too. The URL is taken from FLPRIVACY_WEBHOOK_URL. Periods
+    begin at whole multiples of their length, so that each run is told once, however late within a period this runs.
+    """
+    from datetime import UTC, datetime, timedelta
+
+    from flprivacy.cluster.telling import failed_runs, failure_message, last_period
+    from flprivacy.cluster.versions import our_pipelines
+    from flprivacy.steps.notify import tell as post
+
+    cluster = connect()
+    begin, end = last_period(datetime.now(UTC), timedelta(minutes=minutes))
+    found = failed_runs(cluster, our_pipelines(cluster, PIPELINES), begin, end)
+    for run in found:
+        words = failure_message(cluster, run, _steps(cluster, run.run_id))
+        post(words)
+        click.echo(f"told:       {words['text']}")
+    if not found:
+        click.echo(f"no run failed between {begin:%Y-%m-%d %H:%M} and {end:%H:%M} UTC")
 
 
 def _steps(cluster: "Cluster", run_id: str) -> tuple[str, ...]:

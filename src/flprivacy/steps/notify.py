@@ -8,12 +8,13 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 from flprivacy import __version__
 from flprivacy.core.artifacts import CHANGE_FILE
 from flprivacy.core.change import AuditChange
-from flprivacy.core.errors import ConfigError
+from flprivacy.core.errors import ConfigError, FlprivacyError
 from flprivacy.core.events import emit
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.retry import Backoff, RetryConfig
@@ -45,19 +46,29 @@ def notify(*, change: Open, mlflow_run: str = "", kfp_run: str = "") -> bool:
         AuditError: there is no verdict.
     """
     found = AuditChange.read(change / CHANGE_FILE)
-    url = os.environ.get(WEBHOOK_VARIABLE, "").strip()
-    if not url:
+    if not os.environ.get(WEBHOOK_VARIABLE, "").strip():
         LOGGER.info("%s is not set; nobody is told", WEBHOOK_VARIABLE)
         return False
     try:
-        _check(url)
-        _post(url, json.dumps(message(found, mlflow_run=mlflow_run, kfp_run=kfp_run)).encode())
-    except (ConfigError, _RefusedError) as error:
+        tell(message(found, mlflow_run=mlflow_run, kfp_run=kfp_run))
+    except (ConfigError, UntoldError) as error:
         LOGGER.warning("the webhook was not told: %s", error)
         emit("warning", message=f"the webhook was not told: {error}")
         return False
     LOGGER.info("the webhook was told: %s", found.verdict)
     return True
+
+
+def tell(words: Mapping[str, Any]) -> None:
+    """Post a message to the webhook whose URL is in ``FLPRIVACY_WEBHOOK_URL``.
+
+    Raises:
+        ConfigError: there is no such URL, or it would carry the message in the clear.
+        UntoldError: it was not taken.
+    """
+    url = os.environ.get(WEBHOOK_VARIABLE, "").strip()
+    _check(url)
+    _post(url, json.dumps(words).encode())
 
 
 def message(change: AuditChange, *, mlflow_run: str = "", kfp_run: str = "") -> dict[str, Any]:
@@ -68,7 +79,7 @@ def message(change: AuditChange, *, mlflow_run: str = "", kfp_run: str = "") -> 
     return {**facts, **runs, "text": text, **to_mapping(change)}
 
 
-class _RefusedError(Exception):
+class UntoldError(FlprivacyError):
     """The webhook did not take the message; the text does not name its URL."""
 
 
@@ -100,7 +111,7 @@ def _post(url: str, body: bytes) -> None:
     """Send the message, trying again a few times.
 
     Raises:
-        _RefusedError: it was not taken.
+        UntoldError: it was not taken.
     """
     opener = urllib.request.build_opener(_NoRedirect)
     headers = {"Content-Type": "application/json", "User-Agent": f"flprivacy/{__version__}"}
@@ -114,10 +125,10 @@ def _post(url: str, body: bytes) -> None:
             error.close()
             why = f"it answered {error.code}"
             if error.code not in _MAY_PASS:
-                raise _RefusedError(f"{why}; check {WEBHOOK_VARIABLE}") from None
+                raise UntoldError(f"{why}; check {WEBHOOK_VARIABLE}") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             why = f"it cannot be reached ({type(error).__name__})"
         delay = backoff.failed()
         if delay is None:
-            raise _RefusedError(f"{why}, {backoff.failures} times")
+            raise UntoldError(f"{why}, {backoff.failures} times")
         time.sleep(delay)

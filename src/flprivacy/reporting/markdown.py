@@ -1,0 +1,68 @@
+"""The verdicts as a short page of Markdown, for Kubeflow's and MLflow's web pages."""
+
+import re
+from collections.abc import Iterable
+
+from flprivacy.core.audit import Audit, Verdict
+from flprivacy.core.change import AuditChange
+from flprivacy.core.membership import MembershipFinding
+from flprivacy.reporting import sentences, words
+from flprivacy.reporting.findings import decided, targets
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")
+_HEADINGS = ("Target", "Attack", "Strength", "Best baseline", "Excess", "Verdict")
+_LEVELS = {"scan": "which scans it was trained on", "patient": "which patients it was trained on"}
+
+
+def verdicts_page(audit: Audit, change: AuditChange | None = None) -> str:
+    """Return the audit's first line, a line for each target, and a table of all verdicts with intervals.
+
+    Nothing in the audit is taken for markup.
+
+    Args:
+        audit: what was found.
+        change: what changed since the last audit; None if that was not asked.
+    """
+    lines = [f"**{_plain(sentences.overall(audit))}**", ""]
+    if change is not None:
+        lines += [f"Since the last audit: **{_plain(change.verdict)}** ({_plain(change.reason)})", ""]
+    lines += [f"- {_plain(line)}" for line in sentences.failure_lines(audit)]
+    lines += [f"- {_plain(found.advice)}" for found in sentences.headlines(audit)]
+    rows = [
+        *(_of_members(finding) for finding in audit.membership if finding.attacks),
+        *(_of_attack(verdict) for target in targets(audit) for verdict in decided(audit, target.name)),
+    ]
+    if rows:
+        interval = words.interval_name(audit)
+        headings = [f"{name} [{interval}]" if name == "Excess" else name for name in _HEADINGS]
+        lines += ["", _row(headings), _row(["---"] * len(headings)), *rows]
+    return "\n".join(lines) + "\n"
+
+
+def _of_attack(verdict: Verdict) -> str:
+    metric = verdict.metric
+    bounds = words.interval(verdict.ci_low, verdict.ci_high, metric)
+    cells = [
+        verdict.attack.target,
+        words.attack_on(verdict.attack),
+        words.number(verdict.value, metric),
+        f"{words.shorten(verdict.baseline)} {words.number(verdict.baseline_value, metric)}",
+        f"{words.signed(verdict.excess, metric)} {bounds}",
+        f"{words.GLYPHS.get(verdict.verdict, '')} {verdict.verdict}".strip(),
+    ]
+    return _row(map(_plain, cells))
+
+
+def _of_members(finding: MembershipFinding) -> str:
+    best = max(finding.attacks, key=lambda attack: attack.auc.value)
+    auc = f"AUC {best.auc.value:.3f} [{best.auc.low:.3f}, {best.auc.high:.3f}], {best.attack}"
+    verdict = f"{words.GLYPHS.get(finding.verdict, '')} {finding.verdict}".strip()
+    return _row(map(_plain, (finding.target, _LEVELS.get(finding.level, finding.level), auc, "0.5", "", verdict)))
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _plain(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
