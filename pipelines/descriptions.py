@@ -26,6 +26,43 @@ DESCRIPTIONS = {
 }
 
 
+# The form shows parameters by the alphabet and without a word; a pipeline's description, which it does show, names them
+# by what they are for.
+PURPOSES = {
+    "What is audited": ("cohort", "targets", "targets_from"),
+    "How": ("preset", "overrides", "store"),
+    "When the run fails": ("fail_on_leak", "fail_on_worse"),
+    "Where it runs": (
+        "gpu_count",
+        "gpu_node_selector",
+        "gpu_tolerations",
+        "train_cpu",
+        "train_memory",
+        "audit_cpu",
+        "audit_memory",
+    ),
+    "Rarely": ("attempt", "preset_digest"),
+}
+
+
+def form_page(summary: str, *names: str, **own: str) -> str:
+    """Return a pipeline's description: what it does, and its parameters by purpose, each with a sentence or two.
+
+    Args:
+        summary: what it does.
+        names: of its parameters, but those of the nodes that every pipeline has.
+        own: descriptions by parameter, where this pipeline's differ from the shared ones.
+    """
+    asked = {*names, *own, *PURPOSES["Where it runs"]}
+    lines = [summary]
+    for purpose, parameters in PURPOSES.items():
+        found = [name for name in parameters if name in asked]
+        if found:
+            lines += ["", f"{purpose}:"]
+            lines += [f"- {name}: {({**DESCRIPTIONS, **own})[name]}" for name in found]
+    return "\n".join(lines)
+
+
 def described(**own: str) -> Callable[[F], F]:
     """Add the descriptions of its parameters to a pipeline's docstring, where KFP reads them.
 

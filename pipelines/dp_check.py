@@ -11,20 +11,26 @@ from components.make_cohort.component import make_cohort
 from components.plan_dp_check.component import plan_dp_check
 from components.train_target.component import train_target
 from pipelines.cluster import KEPT, Nodes, on_nodes
-from pipelines.descriptions import described
+from pipelines.descriptions import described, form_page
+
+_OWN = {
+    "preset": "Preset whose cohort and dp_check sections are used: demo, paper, or the path of a YAML file.",
+    "overrides": 'Fields of the configuration to replace, as JSON, for example {"dp_check": {"target": {"epochs": 20}}}.',
+    "fail_on_leak": "Fail the run if the canaries contradict the claimed epsilon.",
+}
 
 
 # Not "dp-check": kfp would take the component of that name for the pipeline when it loads the compiled file.
 @dsl.pipeline(
     name="dp-check-pipeline",
-    description="Train privately with canaries and compare the claimed epsilon with the lower bound that they prove.",
+    description=form_page(
+        "Train privately with canaries and compare the claimed epsilon with the lower bound that they prove.",
+        *("preset_digest", "store", "fail_on_leak", "attempt"),
+        **_OWN,
+    ),
     pipeline_config=KEPT,
 )
-@described(
-    preset="Preset whose cohort and dp_check sections are used: demo, paper, or the path of a YAML file.",
-    overrides='Fields of the configuration to replace, as JSON, for example {"dp_check": {"target": {"epochs": 20}}}.',
-    fail_on_leak="Fail the run if the canaries contradict the claimed epsilon.",
-)
+@described(**_OWN)
 @on_nodes
 def dp_check(
     nodes: Nodes,

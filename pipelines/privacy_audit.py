@@ -7,13 +7,16 @@ from kfp import dsl
 from components.plan_audit.component import plan_audit
 from components.resolve_inputs.component import resolve_inputs
 from pipelines.cluster import KEPT, Nodes, on_nodes
-from pipelines.descriptions import described
+from pipelines.descriptions import described, form_page
 from pipelines.given_targets import audit_given
 
 
 @dsl.pipeline(
     name="privacy-audit",
-    description="Measure what given models give away about the people they were trained on.",
+    description=form_page(
+        "Measure what given models give away about the people they were trained on.",
+        *("cohort", "targets", "preset", "overrides", "preset_digest", "store", "fail_on_leak", "attempt"),
+    ),
     pipeline_config=KEPT,
 )
 @described()

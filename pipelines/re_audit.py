@@ -6,19 +6,25 @@ from components.find_targets.component import find_targets
 from components.plan_audit.component import plan_audit
 from pipelines.cluster import KEPT, Nodes, on_nodes
 from pipelines.conclusion import SinceLast, tell
-from pipelines.descriptions import described
+from pipelines.descriptions import described, form_page
 from pipelines.given_targets import audit_given
+
+_OWN = {
+    "targets_from": 'Where targets are published, as a JSON list: prefixes of target folders (a path, s3:// or gs:// URI), of which the newest of each name counts, by the number, version or date in the folder\'s name, or MLflow URIs. For example ["s3://models/published", "models:/chest-ct@production"].',
+    "targets": "In addition, name and location of targets that stay in one place, as JSON.",
+}
 
 
 @dsl.pipeline(
     name="re-audit",
-    description="Audit the targets that are published now, unless they were audited before, and say what changed.",
+    description=form_page(
+        "Audit the targets that are published now, unless they were audited before, and say what changed.",
+        *("cohort", "preset", "overrides", "preset_digest", "store", "fail_on_leak", "fail_on_worse", "attempt"),
+        **_OWN,
+    ),
     pipeline_config=KEPT,
 )
-@described(
-    targets_from='Where targets are published, as a JSON list: prefixes of target folders (a path, s3:// or gs:// URI), of which the newest of each name counts, by the number, version or date in the folder\'s name, or MLflow URIs. For example ["s3://models/published", "models:/chest-ct@production"].',
-    targets="In addition, name and location of targets that stay in one place, as JSON.",
-)
+@described(**_OWN)
 @on_nodes
 def re_audit(
     nodes: Nodes,

@@ -11,21 +11,28 @@ from components.plan_study.component import plan_study
 from components.train_target.component import train_target
 from pipelines.cluster import KEPT, TARGETS_AT_ONCE, Nodes, on_nodes
 from pipelines.conclusion import Scores, conclude
-from pipelines.descriptions import described
+from pipelines.descriptions import described, form_page
 from pipelines.given_targets import trained_references
 from pipelines.synthesis import synthesised
+
+_OWN = {
+    "preset": "quick (seconds, for first steps), demo (minutes on a laptop), membership (reference models, longer), "
+    "synthesis (are synthetic scans a defence? an hour), paper (the reference study's scale, needs a GPU), or the path "
+    "of a YAML file.",
+    "overrides": 'Fields of the configuration to replace, as JSON, for example {"cohort": {"scans": 400}}.',
+}
 
 
 @dsl.pipeline(
     name="study",
-    description="Train targets in every topology on a phantom cohort and measure what they give away.",
+    description=form_page(
+        "Train targets in every topology on a phantom cohort and measure what they give away.",
+        *("preset_digest", "store", "fail_on_leak", "attempt"),
+        **_OWN,
+    ),
     pipeline_config=KEPT,
 )
-@described(
-    preset="quick (seconds, for first steps), demo (minutes on a laptop), membership (reference models, longer), "
-    "synthesis (are synthetic scans a defence? an hour), paper (the reference study's scale, needs a GPU), or the path of a YAML file.",
-    overrides='Fields of the configuration to replace, as JSON, for example {"cohort": {"scans": 400}}.',
-)
+@described(**_OWN)
 @on_nodes
 def study(
     nodes: Nodes,
@@ -70,3 +77,13 @@ def study(
         references=references,
         generator=made.generator_audit,
     )
+    audit, report = conclude(
+        plan=plan.outputs["plan"],
+        cohort=cohort.outputs["cohort"],
+        scores=scores,
+        store=store,
+        fail_on_leak=fail_on_leak,
+        nodes=nodes,
+    )
+    outputs = NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact)  # noqa: UP014 - kfp reads its fields
+    return outputs(audit=audit, report=report)

@@ -12,4 +12,5 @@ def report_audit(
     store: str,
     report: dsl.Output[dsl.Artifact],
     page: dsl.Output[dsl.HTML],
+    verdicts: dsl.Output[dsl.Markdown],
 ) -> str: ...

@@ -72,6 +72,14 @@ def test_every_parameter_reads_well_in_a_form(spec: dict[str, Any]) -> None:
     assert not [n for n in parameters if any(word in n for word in ("secret", "password", "token", "key"))]
 
 
+def test_the_page_of_a_pipeline_tells_its_parameters_by_purpose(spec: dict[str, Any]) -> None:
+    """The form does neither: it sorts them by name, and shows no description but the pipeline's."""
+    told = [line[2:].partition(":")[0] for line in spec["pipelineInfo"]["description"].splitlines() if line[:2] == "- "]
+    assert sorted(told) == sorted(spec["root"]["inputDefinitions"]["parameters"])
+    assert told.index("preset") < told.index("fail_on_leak") < told.index("gpu_count") < told.index("attempt")
+    assert told[0] in ("cohort", "preset")
+
+
 def test_steps_that_write_to_mlflow_are_never_cached(spec: dict[str, Any]) -> None:
     tasks = _tasks(spec)
     files = {"log-mlflow", "report-audit"} & set(tasks)

@@ -1,10 +1,12 @@
 """Filing audits in a real MLflow store on SQLite: layout, once only, no run left open, no secret shown."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from flprivacy.core.audit import Audit
 from flprivacy.core.errors import TrackingError
 from flprivacy.steps.log_mlflow import log_mlflow
 from flprivacy.tracking import attempts, audits, spool
-from flprivacy.tracking.filing import Filing
+from flprivacy.tracking.filing import Filing, run_name
 from flprivacy.tracking.results import sync, sync_spool
 from tests.reporting.example_audit import example_audit
 
@@ -37,6 +39,7 @@ def folders(audit: Audit, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     audit.write(root / "audit" / "audit.json")
     (root / "report" / "figures").mkdir(parents=True)
     (root / "report" / "report.html").write_text("<html></html>")
+    (root / "report" / "verdicts.md").write_text("**Nothing is settled.**\n")
     (root / "report" / "figures" / "confusion-site-features-central.png").write_bytes(b"png")
     return root / "audit", root / "report"
 
@@ -82,6 +85,16 @@ def test_the_experiment_is_the_cohort_and_the_parent_tells_what_leaks(audit: Aud
     assert parent.data.tags["audit.verdict.memorised"] == "leak"
     assert parent.data.metrics["central.utility.auc_ovr"] > 0.5
     assert parent.inputs.dataset_inputs[0].dataset.digest == audit.cohort_digest[:36]
+
+
+def test_a_list_of_runs_tells_pipeline_day_and_verdict_and_a_run_its_first_line(uri: str, parent: Run) -> None:
+    assert re.fullmatch(r"demo \d{4}-\d\d-\d\d leak", parent.info.run_name)
+    command = "flprivacy run privacy_audit --preset demo --cohort x"
+    assert run_name(command, "demo", "no leak found").startswith("privacy_audit demo 20")
+    assert run_name("dp_check", "private", "").split()[:2] == ["dp_check", "private"]
+    assert parent.data.tags["mlflow.note.content"] == "**Nothing is settled.**\n"
+    kind = MlflowClient(uri).get_experiment(parent.info.experiment_id).tags["mlflow.experimentKind"]
+    assert kind == "custom_model_development"
 
 
 def test_each_target_and_attack_is_a_child_with_its_figures(audit: Audit, uri: str, parent: Run) -> None:
@@ -200,7 +213,10 @@ def test_a_later_step_files_what_an_earlier_one_could_not(
     assert log_mlflow(audit=later, report=folders[1], store=store) != ""
     assert spool.waiting(store) == []
     parents = _parents(MlflowClient())
-    assert sorted(run.info.run_name.rpartition("-")[0] for run in parents) == ["demo", "later"]
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    names = sorted(run.info.run_name.partition(f" {today} ") for run in parents)
+    assert [name.split()[-1] for name, _, _ in names] == ["demo", "later"]
+    assert {verdict for _, _, verdict in names} == {run.data.tags["audit.verdict"] for run in parents}
 
 
 def test_an_unwritable_store_still_loses_nothing(

@@ -13,6 +13,7 @@ CHECK_FILE = "dp_check.json"
 GENERATOR_AUDIT_FILE = "generator_audit.json"
 PATIENTS_PAGE = "patients.html"  # within the audit of a generator: pictures of patients; never shown nor filed
 REPORT_FILE = "report.html"
+VERDICTS_FILE = "verdicts.md"  # beside the report: its first lines and the verdicts as a table
 FIGURES_FOLDER = "figures"
 SCORES_FOLDER = "scores"  # within an audit: score tables without pseudonyms
 CHANGE_FILE = "change.json"

@@ -5,21 +5,22 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, FIGURES_FOLDER, REPORT_FILE
+from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, FIGURES_FOLDER, REPORT_FILE, VERDICTS_FILE
 from flprivacy.core.audit import Audit
 from flprivacy.core.change import AuditChange
 from flprivacy.core.digests import digest_file
 from flprivacy.core.tensorflow_environment import available_cores
+from flprivacy.reporting.markdown import verdicts_page
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
 
 
 def deliver_report(audit: Path, report: Path, *, store: str) -> None:
-    """Write the self-contained HTML report and its figures.
+    """Write the self-contained HTML report, its figures, and the verdicts alone as Markdown.
 
     Args:
         audit: folder of ``audit.json``, and of ``change.json`` where there is one.
-        report: folder to write: ``report.html`` and ``figures/*.png``.
+        report: folder to write: ``report.html``, ``verdicts.md`` and ``figures/*.png``.
         store: location of finished artifacts.
 
     Raises:
@@ -33,8 +34,9 @@ def deliver_report(audit: Path, report: Path, *, store: str) -> None:
         from flprivacy.reporting.html import write_report  # imports matplotlib: only when there is work
 
         images = _drawn(file, folder / FIGURES_FOLDER)
-        change = AuditChange.read(changed) if changed.exists() else None
-        write_report(Audit.read(file), folder / REPORT_FILE, change=change, images=images)
+        change, found = AuditChange.read(changed) if changed.exists() else None, Audit.read(file)
+        write_report(found, folder / REPORT_FILE, change=change, images=images)
+        (folder / VERDICTS_FILE).write_text(verdicts_page(found, change))
 
     deliver(open_store(store).build("report", inputs, make), report)
 

@@ -25,7 +25,7 @@ from flprivacy.core.change import AuditChange
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import track
 from flprivacy.tracking.attempts import open_run
-from flprivacy.tracking.filing import Filing, LoggedRun, log_once
+from flprivacy.tracking.filing import Filing, LoggedRun, log_once, note_of, run_name
 from flprivacy.tracking.generators import generator_metrics, membership_metrics
 from flprivacy.tracking.server import moving_artifacts
 
@@ -56,6 +56,8 @@ def log_audit(
         filing: for which pipeline run; None for none.
     """
 
+    tags = _parent_tags(audit, change)
+
     def fill(client: MlflowClient, experiment: str, run: str) -> None:
         _log_parent(client, run, audit, folder, report, change)
         verdicts = sorted(audit.verdicts, key=lambda v: (v.attack.target, v.attack.attribute, v.attack.access))
@@ -64,9 +66,9 @@ def log_audit(
 
     return log_once(
         cohort=audit.cohort_name,
-        name=f"{audit.name}-{digest[:8]}",
+        name=run_name(str(audit.provenance.get("command", "")), audit.name, tags["audit.verdict"]),
         digest=digest,
-        tags=_parent_tags(audit, change),
+        tags=tags | note_of(report),
         fill=fill,
         filing=filing,
     )

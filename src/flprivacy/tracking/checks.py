@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
 from flprivacy.core.dp_check import DpCheck
-from flprivacy.tracking.filing import Filing, LoggedRun, log_once
+from flprivacy.tracking.filing import Filing, LoggedRun, log_once, run_name
 from flprivacy.tracking.server import moving_artifacts
 
 _NO_COHORT = "dp_check"
@@ -28,7 +28,7 @@ def log_check(check: DpCheck, *, digest: str, folder: Path, filing: Filing | Non
     }
     return log_once(
         cohort=cohort,
-        name=f"{check.name}-dp-check-{digest[:8]}",
+        name=run_name("dp_check", check.name, check.verdict),
         digest=digest,
         tags=tags,
         fill=lambda client, _, run: _fill(client, run, check, folder),

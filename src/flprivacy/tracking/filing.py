@@ -4,17 +4,22 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from flprivacy.core.artifacts import VERDICTS_FILE
 from flprivacy.tracking.attempts import close_stale_runs, file_once
 from flprivacy.tracking.server import connected, without_password
 
 LOGGER = logging.getLogger(__name__)
 
 PLUGIN_RUN_VARIABLE = "MLFLOW_RUN_ID"
+_NOTE_LENGTH = 8000  # longer tags are refused
+# For servers whose page of an experiment goes by its kind: that of runs, not of traces.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such run, or no id of one
 
 
@@ -36,6 +41,25 @@ class LoggedRun:
     experiment_id: str
     tracking_uri: str
     found: bool
+
+
+def run_name(pipeline: str, name: str, verdict: str) -> str:
+    """Return what a run is called in a list of many: pipeline, what was audited, day, and verdict.
+
+    ``pipeline`` is its name, or the command that repeats the run.
+    """
+    match pipeline.split():
+        case ["flprivacy", "run", title, *_] | [title]:
+            pass
+        case _:
+            title = ""
+    return " ".join(word for word in (title, name, f"{datetime.now(UTC):%Y-%m-%d}", verdict) if word)
+
+
+def note_of(report: Path) -> dict[str, str]:
+    """Return the tag that MLflow shows as a run's description: the report's first lines and verdicts, as Markdown."""
+    file = report / VERDICTS_FILE
+    return {"mlflow.note.content": file.read_text()[:_NOTE_LENGTH]} if file.is_file() else {}
 
 
 def filing_from_environment(kfp_run: str = "") -> Filing:
@@ -80,7 +104,7 @@ def log_once(
         info = client.get_run(run).info
         return LoggedRun(
             run_id=run,
-            name=name,
+            name=str(info.run_name or name),
             experiment=client.get_experiment(info.experiment_id).name,
             experiment_id=str(info.experiment_id),
             tracking_uri=without_password(uri),
@@ -115,7 +139,7 @@ def _experiment(client: MlflowClient, name: str, uri: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, artifact_location=_artifact_location(uri, name)))
+            return str(client.create_experiment(name, artifact_location=_artifact_location(uri, name), tags=_KIND))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
