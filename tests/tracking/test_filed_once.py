@@ -7,15 +7,18 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from flprivacy.core.retry import PATIENCE_VARIABLE
 from flprivacy.steps.log_mlflow import log_mlflow
 from flprivacy.tracking import attempts, audits, spool
 from flprivacy.tracking.results import sync_spool
 from tests.reporting.example_audit import example_audit
+from tests.services.outage import way_to
 from tests.tracking.mlflow_server import Server
 
 AUDIT = example_audit(n_sites=3, keep=("central", "untrained", "pixels"), attributes=("site", "sex"))
@@ -201,3 +204,28 @@ def test_runs_made_twice_because_an_answer_was_lost_are_removed(tmp_path: Path) 
     assert {one.info.status for one in left} == {"FINISHED"}
     assert len(left) == 2
     assert attempts.file_once(client, experiment, **options) == (run, True)  # type: ignore[arg-type]
+
+
+def test_a_step_in_a_pod_waits_for_a_server_that_is_away_and_files_once(
+    server: Server, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Away before the first request, and again in the middle."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv(PATIENCE_VARIABLE, "60")
+    store, filed = str(tmp_path / "store"), audits._log_child
+    _forget(server)
+    with way_to(urlsplit(server.uri).port or 0) as way:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{way.port}")
+        cuts = iter([1.0])
+
+        def cut_once(*args: object) -> None:
+            if (seconds := next(cuts, 0.0)) > 0.0:
+                way.cut_for(seconds)
+            filed(*args)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(audits, "_log_child", cut_once)
+        back = way.cut_for(1.0)
+        run = log_mlflow(audit=folder, report=folder, store=store)
+        back.join()
+    assert run == _check_filed_once(server.uri)
+    assert spool.waiting(store) == []
