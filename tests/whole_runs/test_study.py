@@ -94,7 +94,7 @@ def test_without_caches_and_mlflow_server_a_run_takes_what_is_in_the_store_and_l
     assert "log it later with: flprivacy mlflow sync" in result.stdout.replace("\n", " ")
     synced = flprivacy(tmp_path, "mlflow", "sync")
     assert synced.returncode == 0, synced.stderr
-    assert "logged as run tiny-" in synced.stdout
+    assert "logged as run study tiny " in synced.stdout
     assert "already logged" not in synced.stdout
 
 
