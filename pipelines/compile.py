@@ -21,8 +21,15 @@ from pipelines.dp_check import dp_check
 from pipelines.privacy_audit import privacy_audit
 from pipelines.re_audit import re_audit
 from pipelines.study import study
+from pipelines.train_generator import train_generator
 
-PIPELINES = {"study": study, "privacy_audit": privacy_audit, "re_audit": re_audit, "dp_check": dp_check}
+PIPELINES = {
+    "study": study,
+    "privacy_audit": privacy_audit,
+    "re_audit": re_audit,
+    "train_generator": train_generator,
+    "dp_check": dp_check,
+}
 COMPILED = Path(__file__).parent / "compiled"
 
 

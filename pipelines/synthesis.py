@@ -11,8 +11,9 @@ from pipelines.cluster import Nodes
 
 
 class Synthesised(NamedTuple):
-    """Outputs: the synthetic cohort, and what the checks of the generator found."""
+    """Outputs: the generator, the synthetic cohort, and what the checks of both found."""
 
+    generator: Any
     synthetic: Any
     generator_audit: Any
 
@@ -34,4 +35,8 @@ def synthesised(plan: Any, cohort: Any, store: Any, attempt: Any, nodes: Nodes) 
         attempt=attempt,
     )
     nodes.gpu(checked)
-    return Synthesised(synthetic=made.outputs["synthetic"], generator_audit=checked.outputs["generator_audit"])
+    return Synthesised(
+        generator=trained.outputs["generator"],
+        synthetic=made.outputs["synthetic"],
+        generator_audit=checked.outputs["generator_audit"],
+    )

@@ -74,7 +74,7 @@ def test_what_a_backend_shows_to_all_is_a_short_list() -> None:
     for name in NAMES:
         hints, spec = get_type_hints(_step(name), include_extras=True), _spec(name)
         shown |= {f"{name}.{key}" for key in spec.outputs or {} if hints.get(key) == Open}
-    plans = {f"{name}.plan" for name in ("plan_study", "plan_audit", "plan_dp_check")}
+    plans = {f"{name}.plan" for name in ("plan_study", "plan_audit", "plan_generator", "plan_dp_check")}
     pages = {"report_audit.report", "report_audit.page", "report_audit.verdicts", "evaluate_generator.page"}
     pages |= {"dp_check.check", "dp_check.page"}
     assert shown == plans | pages | {"find_targets.found", "make_cohort.cohort"}

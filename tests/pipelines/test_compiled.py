@@ -85,7 +85,7 @@ def test_steps_that_write_to_mlflow_are_never_cached(spec: dict[str, Any]) -> No
     files = {"log-mlflow", "report-audit"} & set(tasks)
     assert len(files) == 1
     assert all("enableCache" not in tasks[name].get("cachingOptions", {}) for name in files)
-    costly = {"attack-target", "train-target", "attack-baselines", "evaluate"} & set(tasks)
+    costly = {"attack-target", "train-target", "train-generator", "attack-baselines", "evaluate"} & set(tasks)
     assert costly
     assert all(tasks[name]["cachingOptions"]["enableCache"] is True for name in costly)
 

@@ -1,19 +1,16 @@
 """The audit of a generator is filed once: its numbers, its page, its figures, and no patient."""
 
-import sys
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "reporting"))
-from test_generator_section import example
 
 from flprivacy.core.artifacts import FIGURES_FOLDER, GENERATOR_AUDIT_FILE, PATIENTS_PAGE, REPORT_FILE
 from flprivacy.core.generator_audit import NO_COPIES
 from flprivacy.steps.log_mlflow import log_mlflow
 from flprivacy.tracking import spool
 from flprivacy.tracking.results import sync_spool
+from tests.generator_audits import example
 
 
 @pytest.fixture

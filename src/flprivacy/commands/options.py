@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 Action = Callable[..., Any]
-PIPELINES = ("study", "privacy_audit", "re_audit", "dp_check")
+PIPELINES = ("study", "privacy_audit", "re_audit", "train_generator", "dp_check")
 
 preset = click.option(
     "--preset", default="", help="Name of a preset, or path of a YAML file [default: demo]. See 'flprivacy presets'."
@@ -27,7 +27,7 @@ polling = click.option(
 _WHAT = {
     "preset": preset,
     "changes": changes,
-    "cohort": click.option("--cohort", default="", help="Folder or URI of the cohort (privacy_audit, re_audit)."),
+    "cohort": click.option("--cohort", default="", help="Folder or URI of the cohort (all but study and dp_check)."),
     "targets": click.option(
         "--target", "targets", multiple=True, metavar="NAME=LOCATION", help="A model to audit; repeatable."
     ),

@@ -28,6 +28,7 @@ def run(pipeline: str, asked: "RunOptions") -> None:
       flprivacy run privacy_audit --cohort data/cohort --target a=models/a --target b=models/b
       flprivacy run privacy_audit --cohort s3://data/cohort --target mine=s3://models/mine.h5,shape=24x256x256
       flprivacy run re_audit --cohort data/cohort --targets-from s3://models/published
+      flprivacy run train_generator --cohort data/cohort    synthetic scans, and whether they copy patients
       flprivacy run dp_check                     does private training keep its promise?
     """
     require_extras("cluster", "train", "tracking", "report")

@@ -123,7 +123,7 @@ def _configuration(pipeline: str, options: RunOptions) -> dict[str, Any]:
     preset, fields = options.preset or DEFAULT_PRESET, overrides(options.changes)
     digest = digest_in(preset) if "://" in preset else ""
     study = load_preset(preset, fields, digest=digest).study
-    if pipeline != "dp_check":
+    if pipeline not in ("dp_check", "train_generator"):
         check_can_work(study, preset=preset, trains=pipeline == "study")
     if is_file(preset):
         preset, digest = str(Path(preset).absolute()), digest_file(Path(preset))

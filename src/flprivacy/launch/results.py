@@ -2,20 +2,30 @@
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, CHECK_FILE, EXPOSED_FILE, REPORT_FILE
+from flprivacy.core.artifacts import (
+    AUDIT_FILE,
+    CHANGE_FILE,
+    CHECK_FILE,
+    EXPOSED_FILE,
+    GENERATOR_AUDIT_FILE,
+    PATIENTS_PAGE,
+    REPORT_FILE,
+)
 from flprivacy.core.audit import Audit
 from flprivacy.core.change import AuditChange
 from flprivacy.core.dp_check import DpCheck
+from flprivacy.core.generator_audit import GeneratorAudit
 from flprivacy.launch.local import LocalRun
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import home
+from flprivacy.targets.lineage import PRIVATE_FOLDER
 
 
 def show_run(result: LocalRun, *, name: str, screen: Console) -> None:
@@ -25,6 +35,7 @@ def show_run(result: LocalRun, *, name: str, screen: Console) -> None:
     """
     from flprivacy.reporting.changes import change_lines, change_table
     from flprivacy.reporting.dp_check import check_lines, check_table
+    from flprivacy.reporting.generator import first_line
 
     folder = None
     if "check" in result.outputs:
@@ -33,6 +44,14 @@ def show_run(result: LocalRun, *, name: str, screen: Console) -> None:
         check = DpCheck.read(folder / CHECK_FILE)
         screen.print()
         _show(check_table(check), check_lines(check), screen)
+    elif "generator_audit" in result.outputs:
+        folder = home() / "generators" / name
+        _keep_generator(result.outputs, folder)
+        screen.print()
+        found = GeneratorAudit.read(folder / GENERATOR_AUDIT_FILE)
+        _show(None, [first_line(found)], screen)
+        for what in ("generator", "synthetic"):
+            screen.print(f"{what}: {_shown(folder / what)}", highlight=False, soft_wrap=True)
     elif result.outputs:
         folder = home() / "reports" / name
         deliver(result.outputs["report"], folder)
@@ -52,6 +71,17 @@ def show_run(result: LocalRun, *, name: str, screen: Console) -> None:
     screen.print(f"log:    {_shown(result.log)}", highlight=False, soft_wrap=True)
     if folder is not None:
         screen.print(f"[bold]report: {_shown(folder / REPORT_FILE)}[/bold]", highlight=False, soft_wrap=True)
+
+
+def _keep_generator(outputs: Mapping[str, Path], folder: Path) -> None:
+    """Put a generator as it may be published, its synthetic cohort and its report where they are found by name.
+
+    The generator's private part and the page of patients' pictures stay in the store.
+    """
+    deliver(outputs["generator_audit"], folder)
+    (folder / PATIENTS_PAGE).unlink(missing_ok=True)
+    for what in ("generator", "synthetic"):
+        shutil.copytree(outputs[what], folder / what, ignore=shutil.ignore_patterns(PRIVATE_FOLDER))
 
 
 def show_audit(audit: Audit, screen: Console) -> None:

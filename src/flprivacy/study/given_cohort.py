@@ -19,7 +19,7 @@ def pull_cohort(run: Plan, out: Path, *, store: str = "") -> dict[str, Any]:
     """Bring the volumes that an audit reads to where its steps find them, verified; the manifest stays whole.
 
     A cohort that is on the same disk already is linked, whole. From anywhere else only the exposed scans of all
-    seeds and those that attacks are scored on are fetched, by ranged reads; all where references are trained. With a
+    seeds and those that attacks are scored on are fetched, by ranged reads; all where something is trained. With a
     store that other machines see, nothing is brought here: the folder names the cohort, and every step reads what it
     needs where it is published.
 
@@ -47,7 +47,7 @@ def pull_cohort(run: Plan, out: Path, *, store: str = "") -> dict[str, Any]:
         write_place(out, source)
         return _described(source)
     rows = audited_rows(source.opened(), fraction=max(attack.fractions), seeds=attack.seeds, members=attack.members)
-    if run.recipes:
+    if run.trains_on_given:
         rows = np.arange(len(source.manifest))
     inputs = {"pulled": meta.digest, "rows": selection_digest(meta.digest, rows)}
 

@@ -17,6 +17,7 @@ from flprivacy.training.config import TargetConfig
 
 # Kubeflow names the results of all in one word of a command line: 600 bytes for each, of the 128 KiB that Linux takes.
 MOST_RESULTS = 205
+GENERATOR_PIPELINE = "train_generator"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class Plan(JsonRecord):
 
     _kind, _step, _error = "a plan", "plan", ConfigError
 
-    pipeline: str  # ``study`` or ``privacy_audit``
+    pipeline: str  # ``study``, ``privacy_audit`` or ``train_generator``
     command: str  # the command line that repeats the run
     study: StudyConfig  # the whole configuration, defaults filled in
     cohort: str = ""  # folder or URI of the given cohort, empty where one is made
@@ -34,6 +35,11 @@ class Plan(JsonRecord):
     # name -> how each given target was trained of which references are asked for, and why others have none
     recipes: dict[str, TargetConfig] = field(default_factory=dict)
     lacking_recipes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def trains_on_given(self) -> bool:
+        """Whether something is trained on the given cohort, and all of its volumes are needed."""
+        return bool(self.recipes) or self.pipeline == GENERATOR_PIPELINE
 
 
 def check_can_work(study: StudyConfig, *, preset: str, trains: bool) -> None:
