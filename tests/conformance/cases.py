@@ -1,4 +1,4 @@
-"""What an installation must do: the four pipelines in their smallest form, failures that can be provoked from outside,
+"""What an installation must do: the five pipelines in their smallest form, failures that can be provoked from outside,
 and the life of a schedule. Each case returns what it saw, in a line."""
 
 import time
@@ -13,6 +13,7 @@ Case = Callable[[Installation], str]
 A_MINUTE, A_START = 60.0, 180.0  # seconds, the latter with a pod for the first step
 _ATTEMPTS, _EVERY_SECONDS = 60, 5.0
 _CHECK = ("--set", "dp_check.target.epochs=2", "--set", "cohort.scans=120", "--set", "cohort.shape=[8,32,40]")
+_GENERATOR = ("--set", "generator={steps: 20, width: 4, batch_size: 8}")
 _NOWHERE = 'gpu_node_selector={"flprivacy.io/nowhere": "yes"}'
 
 
@@ -52,6 +53,14 @@ def re_audit(there: Installation) -> str:
     second = there.submit("re_audit", *words)
     second.need("succeeded")
     return f"{first.seconds:.0f} s, with nothing new {second.seconds:.0f} s"
+
+
+def train_generator(there: Installation) -> str:
+    """Train a generator on a published cohort, and check what it makes."""
+    words = ("--cohort", there.publish()["cohort"], "--preset", "quick", *_GENERATOR)
+    done = there.submit("train_generator", *words)
+    done.need("succeeded")
+    return f"{done.seconds:.0f} s"
 
 
 def dp_check(there: Installation) -> str:
@@ -192,6 +201,7 @@ CASES: dict[str, Case] = {
     "privacy_audit": privacy_audit,
     "privacy_audit, again": privacy_audit_again,
     "re_audit, and nothing new": re_audit,
+    "train_generator": train_generator,
     "dp_check": dp_check,
     "wrong quantity": wrong_quantity,
     "unknown service account": unknown_account,
