@@ -95,6 +95,7 @@ def test_a_target_says_its_share_and_its_members_are_patients(
     lineage = part.lineage
     assert (lineage.synthetic_digest, lineage.cohort_digest) == (synthetic.meta.digest, cohort.meta.digest)
     assert synthetic.meta.digest not in (out / "target.json").read_text()
+    assert record.training["synthetic"] == {"multiple": asked.multiple, "alone": asked.alone}
     scans = cohort.manifest["scan_id"].to_numpy()[cohort.rows(TRAIN)]
     expected = sorted(pseudonym(lineage.members_key, cohort.meta.digest, str(scan)) for scan in scans)
     assert list(part.members()["model"]) == expected

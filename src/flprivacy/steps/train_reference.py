@@ -1,5 +1,6 @@
 """Step ``train_reference``: train one reference model of a target, and keep what it answers."""
 
+import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -68,17 +69,19 @@ def train_reference(
         from flprivacy.training.references import train_reference as train  # imports Keras: only when there is work
 
         opened = open_rows(cohort, lambda found: np.arange(len(found.manifest)))
-        synthesise = None if config.synthetic is None else partial(_synthesised, run.study, config.synthetic)
-        train(config, opened, protocol=protocol, index=index, work=work, synthesise=synthesise).write(folder)
+        with tempfile.TemporaryDirectory(prefix="flprivacy-") as scans:
+            made = None if config.synthetic is None else partial(_made, run.study, config.synthetic, Path(scans))
+            train(config, opened, protocol=protocol, index=index, work=work, synthesise=made).write(folder)
 
     deliver(open_store(store).build("reference", inputs, make), reference)
 
 
-def _synthesised(study: StudyConfig, asked: SyntheticConfig, half: Cohort, number: int, work: Path) -> Cohort:
+def _made(study: StudyConfig, asked: SyntheticConfig, out: Path, half: Cohort, number: int, work: Path) -> Cohort:
     """Return synthetic scans of a generator that is trained on a half of the patients as the study's is on all."""
     from flprivacy.synthesis.again import synthesise_again  # imports Keras
 
     if study.generator is None:
         raise ConfigError("the plan has no generator to train references with; add a 'generator' to the study")
     scans = asked.count(len(half.rows(TRAIN)))
-    return synthesise_again(study.generator, replace(study.synthesis, scans=scans), half, number=number, work=work)
+    config = replace(study.synthesis, scans=scans)
+    return synthesise_again(study.generator, config, half, number=number, work=work, out=out)

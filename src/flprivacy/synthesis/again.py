@@ -11,7 +11,7 @@ from flprivacy.synthesis.train import train_generator
 
 
 def synthesise_again(
-    config: GeneratorConfig, scans: SynthesisConfig, cohort: Cohort, *, number: int, work: Path
+    config: GeneratorConfig, scans: SynthesisConfig, cohort: Cohort, *, number: int, work: Path, out: Path
 ) -> Cohort:
     """Train a generator on a cohort's training scans and return a cohort of its own.
 
@@ -20,8 +20,8 @@ def synthesise_again(
         scans: which scans it makes.
         cohort: an opened cohort.
         number: draws everything, in place of the configured seeds.
-        work: folder of checkpoints and of what is made; the caller removes it. A killed call that is repeated carries
-            on from there.
+        work: folder of checkpoints; the caller removes it. A killed call that is repeated carries on from there.
+        out: folder to write the generator and its scans into, which are not worth keeping.
 
     Raises:
         TrainingError: training diverges or collapses.
@@ -31,5 +31,5 @@ def synthesise_again(
     if privacy is not None and privacy.noise_seed is not None:
         privacy = replace(privacy, noise_seed=number)
     drawn = replace(config, seed=number, privacy=privacy)
-    train_generator(drawn, cohort, work=work / "checkpoints", out=work / "generator")
-    return synthesize_cohort(work / "generator", cohort.meta, work / "scans", config=replace(scans, seed=number))
+    train_generator(drawn, cohort, work=work, out=out / "generator")
+    return synthesize_cohort(out / "generator", cohort.meta, out / "scans", config=replace(scans, seed=number))
