@@ -84,6 +84,21 @@ def test_a_process_that_took_all_cores_for_itself_still_shares_them_with_its_ste
         assert run.stdout.strip() == threads
 
 
+def test_who_works_alone_takes_all_cores_of_those_that_were_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*environment._THREAD_VARIABLES, environment._SHARE_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(environment, "available_cores", lambda: 6)
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    environment.share_cores(2)
+    assert environment.numeric_settings()["TF_NUM_INTRAOP_THREADS"] == "3"
+    environment.take_all_cores()
+    assert environment.numeric_settings()["TF_NUM_INTRAOP_THREADS"] == "6"
+    assert os.environ["OMP_NUM_THREADS"] == "5"
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "4")  # the caller's
+    environment.take_all_cores()
+    assert environment.numeric_settings()["TF_NUM_INTRAOP_THREADS"] == "4"
+
+
 @pytest.mark.parametrize("variable", environment.NUMERIC_VARIABLES)
 def test_other_settings_are_another_key_of_what_keras_makes(
     variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -19,6 +19,7 @@ from pathlib import Path
 
 NUMERIC_VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS")
 _THREAD_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_SHARE_VARIABLE = "FLPRIVACY_SHARE_OF_CORES"  # for the processes that share them: what each was given
 _OURS: dict[str, str] = {}  # what we set: a variable that holds something else is the caller's
 _QUOTA_FILE = Path("/sys/fs/cgroup/cpu.max")
 _PROCESSOR_FILE = Path("/proc/cpuinfo")
@@ -81,6 +82,18 @@ def share_cores(processes: int) -> None:
     for name in _THREAD_VARIABLES:
         if os.environ.get(name) in (None, _OURS.get(name)):  # also where prepare_tensorflow gave all cores to this one
             _set(name, share)
+            os.environ[_SHARE_VARIABLE] = share
+
+
+def take_all_cores() -> None:
+    """Let this process use all cores where it was given a share of them: for one beside which no other works.
+
+    To be called before TensorFlow is imported. What the caller's environment sets is kept.
+    """
+    share = os.environ.get(_SHARE_VARIABLE)
+    for name in _THREAD_VARIABLES:
+        if share is not None and os.environ.get(name) == share:
+            _set(name, str(available_cores()))
 
 
 def available_cores() -> int:

@@ -3,8 +3,12 @@
 import argparse
 from importlib import import_module
 
+from flprivacy.core.tensorflow_environment import take_all_cores
 from flprivacy.execution.container import run_in_container
 from flprivacy.execution.settings import read_mounted
+
+# On one machine no other step runs at the same time, as all that come after wait for them.
+_ALONE = ("train_generator", "synthesize_cohort", "evaluate_generator")
 
 
 def main() -> None:
@@ -15,6 +19,8 @@ def main() -> None:
     parser.add_argument("--contract", help="whose form of the executor input this is; kfp.local wants it named")
     asked = parser.parse_args()
     read_mounted()
+    if asked.step in _ALONE:
+        take_all_cores()
     module = import_module(f"flprivacy.steps.{asked.step}")
     run_in_container(getattr(module, asked.step), asked.executor_input)
 
