@@ -199,7 +199,7 @@ def test_blocks_are_averaged(tmp_path: Path) -> None:
 def test_what_the_scan_does_not_reach_is_air(tmp_path: Path) -> None:
     class Water(Scan):
         def hu(self) -> npt.NDArray[np.float64]:
-            image = np.zeros(self.shape)
+            image = np.full(self.shape, 1.0)  # exactly 0 all around is what filters fill up with
             image[4:8, 10:20, 8:16] = -1000.0  # in HU there is some air
             return image
 

@@ -216,6 +216,24 @@ def test_values_that_cannot_be_hu_are_refused(tmp_path: Path, kind: str) -> None
         only(find(tmp_path / "scans", "a.nii")).read()
 
 
+@pytest.mark.parametrize("what", ["turned", "masked"])
+def test_a_scan_that_a_filter_filled_up_with_0_is_refused(tmp_path: Path, what: str) -> None:
+    """Corners of 0 HU stand for water beside the patient; the same scan with corners of air is taken."""
+    path = write_nifti(tmp_path / "scans" / "a.nii", PLAIN, dtype="float32")
+    image = nibabel.load(path)
+    data = np.array(image.get_fdata(dtype=np.float32))
+    outside = np.zeros(data.shape, bool)
+    outside[[0, -1]] = outside[:, [0, -1]] = True
+    if what == "masked":
+        outside |= data > -500.0
+    nibabel.save(nibabel.Nifti1Image(np.where(outside, 0.0, data).astype(np.float32), image.affine), path)
+    with pytest.raises(ScanError, match=r"not in HU.*0 HU in the corners.*fill up with -1000"):
+        only(find(tmp_path / "scans", "a.nii")).read()
+    nibabel.save(nibabel.Nifti1Image(np.where(outside, -1000.0, data).astype(np.float32), image.affine), path)
+    if what == "turned":
+        assert_landmarks(only(find(tmp_path / "scans", "a.nii")), PLAIN)
+
+
 @pytest.mark.parametrize("padding", [-3024.0, -2000.0, -1500.0, -1024.0])
 def test_a_scan_in_hu_with_padding_around_it_is_taken(tmp_path: Path, padding: float) -> None:
     path = write_nifti(tmp_path / "scans" / "a.nii", PLAIN, dtype="float32")

@@ -25,6 +25,8 @@ class Intensities:
     dense: int = 0  # beyond what a CT measures
     nothing: int = 0  # where no scan has values but one that stands for padding
     padding: float = np.nan  # that value
+    slices: int = 0
+    filled: int = 0  # of them, with 0 HU in all four corners
     low: float = np.inf
     high: float = -np.inf
 
@@ -34,6 +36,8 @@ class Intensities:
         if not known.size:
             return
         self.voxels += known.size
+        self.slices += 1
+        self.filled += not plane[:: max(len(plane) - 1, 1), :: max(plane.shape[1] - 1, 1)].any()
         self.air += int(np.count_nonzero((known >= _AIR_HU[0]) & (known <= _AIR_HU[1])))
         self.tissue += int(np.count_nonzero(known > _AIR_HU[1]))
         self.dense += int(np.count_nonzero(known > DENSEST_HU))
@@ -61,5 +65,8 @@ class Intensities:
             raise ScanError("not in HU", f"{span}, too low for tissue; was a constant such as 1024 taken away?")
         if self.air < _FEW * self.voxels or self.low > _LEAST_HU:
             raise ScanError("not in HU", f"{span}, and none near air; was a constant such as 1024 added?")
+        if 2 * self.filled > self.slices:  # NaN, too, is not 0
+            rule = "0 HU in the corners, as left by a filter that fills up with 0; fill up with -1000 instead"
+            raise ScanError("not in HU", rule)
         if self.dense > _MOST_DENSE * self.voxels:
             raise ScanError("not in HU", f"{span}, {self.dense / self.voxels:.0%} denser than metal; is it scaled?")
