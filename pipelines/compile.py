@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from kfp import compiler
 
+from pipelines import COMPILED
 from pipelines.cluster import CLAIM_VARIABLE, QUEUES_VARIABLE
 from pipelines.dp_check import dp_check
 from pipelines.privacy_audit import privacy_audit
@@ -30,7 +31,6 @@ PIPELINES = {
     "train_generator": train_generator,
     "dp_check": dp_check,
 }
-COMPILED = Path(__file__).parent / "compiled"
 
 
 def normalised(path: Path) -> list[Any]:

@@ -2,6 +2,7 @@
 left alone with it at the end.
 """
 
+import gc
 import os
 
 import pytest
@@ -26,9 +27,16 @@ _LONGEST = (
 
 
 share_cores(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+gc.disable()  # until everything is collected
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Move the files that take longest to the front, in this order; the order within each stays."""
     last = len(_LONGEST)
     items.sort(key=lambda item: next((n for n, name in enumerate(_LONGEST) if item.nodeid.startswith(name)), last))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector of garbage the modules and tests, which are there to stay: going through them takes long."""
+    gc.freeze()
+    gc.enable()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as reference
 
 from flprivacy.core import metrics
@@ -132,3 +133,23 @@ def test_one_vs_rest_areas_are_scikit_learns_and_expand_to_first_order() -> None
             assert areas[one, 0, run] == pytest.approx(reference.roc_auc_score(mine, column))
             exact = [reference.roc_auc_score(mine, column, sample_weight=row) for row in weights]
             assert areas[one, :, run] == pytest.approx(exact, abs=0.03)
+
+
+@pytest.mark.parametrize("decimals", [None, 1])
+def test_one_vs_rest_areas_are_those_of_placements_by_three_rankings(decimals: int | None) -> None:
+    rng = np.random.default_rng(6)
+    truth, scores = rng.integers(0, 3, 40), rng.random((2, 40, 3), dtype=np.float32)
+    scores = scores if decimals is None else scores.round(decimals)  # many ties
+    weights = np.vstack([np.ones(40), rng.integers(0, 3, (5, 40)), truth == 1])
+    areas = metrics.auc_one_vs_rest(truth, scores, weights)
+    for one in range(3):
+        mine = truth == one
+        for run in range(2):
+            column = scores[run, :, one]
+            ranks = stats.rankdata(column)
+            above = (ranks[mine] - stats.rankdata(column[mine])) / (~mine).sum()
+            below = 1.0 - (ranks[~mine] - stats.rankdata(column[~mine])) / mine.sum()
+            with np.errstate(invalid="ignore"):
+                ours, theirs = weights[:, mine], weights[:, ~mine]
+                expected = ours @ above / ours.sum(axis=1) + theirs @ below / theirs.sum(axis=1) - above.mean()
+            np.testing.assert_allclose(areas[one, :, run], expected, rtol=0.0, atol=1e-12)

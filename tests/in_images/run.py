@@ -27,7 +27,7 @@ from images import build as images
 from images.base import make_stand_in
 from images.docker import DockerError, docker, has_image
 from images.names import read_names
-from pipelines.compile import COMPILED
+from pipelines import COMPILED
 from tests.in_images import checks
 from tests.in_images.backend import Backend, Namespace
 from tests.in_images.browser import browser

@@ -15,9 +15,9 @@ import yaml
 from flprivacy.execution.isolation import RETRIES
 from flprivacy.execution.passing import Open
 from flprivacy.execution.settings import MOUNTED
+from pipelines import COMPILED
 from pipelines.cluster import ACCELERATOR, CLAIM_VARIABLE, GPU_TOLERATIONS, QUEUE_LABEL, QUEUES_VARIABLE, SECRETS
 
-COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"  # pipelines.compile is slow to import
 TRAINS = {
     "train-generator",
     "synthesize-cohort",

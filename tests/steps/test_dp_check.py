@@ -14,7 +14,7 @@ from flprivacy.models.registry import ARCHITECTURES
 from flprivacy.training.config import CanaryConfig, TargetConfig
 from flprivacy.training.federated import train_federated
 from flprivacy.training.topology import Run
-from pipelines.compile import COMPILED
+from pipelines import COMPILED
 from tests.services.artifact_bucket import ArtifactBucket, traces
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))

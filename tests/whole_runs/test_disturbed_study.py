@@ -10,7 +10,7 @@ import pytest
 
 from flprivacy.cohorts.format import open_cohort
 from flprivacy.core.audit import Audit
-from pipelines.compile import COMPILED
+from pipelines import COMPILED
 from tests.services.artifact_bucket import ArtifactBucket, traces
 from tests.whole_runs.commands import STUDY, TINY, events, flprivacy, kill_when
 

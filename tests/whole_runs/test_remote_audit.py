@@ -31,7 +31,7 @@ from flprivacy.study.given_cohort import pull_cohort
 from flprivacy.study.plan import Plan
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.train import train_target
-from pipelines.compile import COMPILED
+from pipelines import COMPILED
 from tests.audit_plan import audit_plan
 from tests.services.artifact_bucket import ArtifactBucket, traces
 from tests.services.ceph import Gateway

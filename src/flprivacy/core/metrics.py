@@ -92,22 +92,23 @@ def class_counts(truth: npt.ArrayLike, predicted: npt.ArrayLike, n_classes: int,
     by_scan = np.asarray(weights, dtype=np.float64).T  # (scan, replicate)
     of_truth, guessed = _indices(truth, "truth", n_classes), _indices(predicted, "predicted", n_classes)
     n, leading = len(of_truth), guessed.shape[:-1]
-    # Every (repeat, class) is a row of a sparse matrix that picks its scans.
-    n_repeats = int(np.prod(leading, dtype=np.int64))
+    # Every class, and every (repeat, class), is a row of a sparse matrix that picks its scans.
+    n_repeats, every = int(np.prod(leading, dtype=np.int64)), np.arange(n)
     rows = (guessed.reshape(n_repeats, n) + n_classes * np.arange(n_repeats, dtype=np.int64)[:, None]).ravel()
-    scans = np.tile(np.arange(n), n_repeats)
-    right = (guessed == of_truth).ravel()
+    scans, right, n_rows = np.tile(every, n_repeats), (guessed == of_truth).ravel(), n_repeats * n_classes
+    row = np.concatenate([rows, n_rows + rows[right], 2 * n_rows + of_truth])
+    scan = np.concatenate([scans, scans[right], every])
+    starts = np.concatenate([[0], np.bincount(row, minlength=2 * n_rows + n_classes).cumsum()])
+    pick = sparse.csr_array((np.ones(len(row)), scan[row.argsort(kind="stable")], starts), shape=(len(starts) - 1, n))
+    predictions, hits, truths = np.split(np.asarray(pick @ by_scan), [n_rows, 2 * n_rows])
 
-    def sums(row: IntArray, scan: IntArray, repeats: tuple[int, ...]) -> FloatArray:
-        shape = (int(np.prod(repeats, dtype=np.int64)) * n_classes, n)
-        pick = sparse.csr_array((np.ones(len(row)), (row, scan)), shape=shape)
-        by_row = np.asarray(pick @ by_scan).reshape(*repeats, n_classes, by_scan.shape[1])
-        return np.moveaxis(by_row, -1, 0)  # (replicate, ..., class)
+    def by_replicate(sums: FloatArray, repeats: tuple[int, ...]) -> FloatArray:
+        return np.moveaxis(sums.reshape(*repeats, n_classes, sums.shape[1]), -1, 0)  # (replicate, ..., class)
 
     return ClassCounts(
-        hits=sums(rows[right], scans[right], leading),
-        truths=sums(of_truth, np.arange(n), (1,) * len(leading)),
-        predictions=sums(rows, scans, leading),
+        hits=by_replicate(hits, leading),
+        truths=by_replicate(truths, (1,) * len(leading)),
+        predictions=by_replicate(predictions, leading),
     )
 
 
@@ -204,8 +205,6 @@ def auc_one_vs_rest(truth: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.Ar
     Raises:
         AuditError: an index outside the classes.
     """
-    from scipy.stats import rankdata  # takes half of a second to import
-
     values, by_row = np.asarray(scores), np.asarray(weights, dtype=np.float64)
     n_scans, n_classes = values.shape[-2:]
     index = _indices(truth, "truth", n_classes)
@@ -214,17 +213,40 @@ def auc_one_vs_rest(truth: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.Ar
     for one in np.unique(index):
         mine = index == one
         if not mine.all():
-            column = flat[:, :, one]
-            ranks = rankdata(column, axis=1)
-            above = (ranks[:, mine] - rankdata(column[:, mine], axis=1)) / (~mine).sum()
-            below = 1.0 - (ranks[:, ~mine] - rankdata(column[:, ~mine], axis=1)) / mine.sum()
+            of_rest, of_mine = _lower(flat[:, :, one], mine)
+            above = np.where(mine, of_rest / (~mine).sum(), 0.0)
+            below = np.where(mine, 0.0, 1.0 - of_mine / mine.sum())
+            sums = by_row @ np.vstack([above, below, mine, ~mine]).T  # one product, of all scans: no copies of weights
+            ours, theirs, own, rest = np.split(sums, [len(flat), 2 * len(flat), 2 * len(flat) + 1], axis=1)
             with np.errstate(invalid="ignore"):
-                areas[one] = (
-                    by_row[:, mine] @ above.T / by_row[:, mine].sum(axis=1, keepdims=True)
-                    + by_row[:, ~mine] @ below.T / by_row[:, ~mine].sum(axis=1, keepdims=True)
-                    - above.mean(axis=1)
-                )
+                areas[one] = ours / own + theirs / rest - above.sum(axis=1) / mine.sum()
     return areas.reshape(n_classes, len(by_row), *values.shape[:-2])
+
+
+def _lower(scores: npt.NDArray[Any], mine: npt.NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
+    """Return, for (row, scan) scores, how many of the other scans and how many of ``mine`` have lower ones.
+
+    Equal ones count half, also the scan itself. Both in one sort; mid-ranks of either kind alone would take two more.
+    """
+    n_rows, n = scores.shape
+    order = scores.argsort(axis=1)
+    places = order + n * np.arange(n_rows)[:, None]  # in the flat array
+    ordered, own = scores.ravel()[places], mine[order]
+    up_to = own.cumsum(axis=1, dtype=np.float64)
+    of_mine, of_all = up_to - own / 2.0, np.broadcast_to(np.arange(n) + 0.5, scores.shape)
+    border = np.ones((n_rows, n + 1), dtype=bool)  # between scores that differ
+    np.not_equal(ordered[:, 1:], ordered[:, :-1], out=border[:, 1:-1])
+    if not border.all():
+        first = np.maximum.accumulate(np.where(border[:, :-1], np.arange(n), 0), axis=1)
+        last = np.minimum.accumulate(np.where(border[:, 1:], np.arange(n), n)[:, ::-1], axis=1)[:, ::-1]
+        before, through = (
+            np.take_along_axis(counts, end, axis=1) for counts, end in ((up_to - own, first), (up_to, last))
+        )
+        of_mine, of_all = (before + through) / 2.0, (first + last + 1.0) / 2.0
+    found = np.empty((2, n_rows * n))
+    found[0, places], found[1, places] = of_all - of_mine, of_mine
+    of_rest, of_mine = found.reshape(2, n_rows, n)
+    return of_rest, of_mine
 
 
 def mean_absolute_error(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> FloatArray:

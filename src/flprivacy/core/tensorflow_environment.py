@@ -11,10 +11,13 @@ rounding too, but nodes of several kinds share a store, and an interrupted run c
 provenance states both.
 """
 
+import gc
 import importlib
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 NUMERIC_VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS")
@@ -48,17 +51,34 @@ def _set(name: str, value: str) -> None:
 def import_keras() -> None:
     """Import Keras without the plotting and scikit-learn wrappers that it loads where it finds these libraries.
 
-    They are a third of the seconds that a step takes to start, and no step uses them. Does nothing where Keras is
-    imported already.
+    They are a third of the seconds that a step takes to start, and no step uses them. A quarter of the rest would go to
+    Python's collector of garbage, which goes through all that is being loaded again and again, so it waits. Does
+    nothing where Keras is imported already.
     """
+    if "keras" in sys.modules:
+        return
     prepare_tensorflow()
-    hidden = [name for name in _UNUSED_BY_STEPS if name not in sys.modules] if "keras" not in sys.modules else []
+    hidden = [name for name in _UNUSED_BY_STEPS if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: as if it were not installed
     try:
-        importlib.import_module("keras")
+        with _without_collecting():
+            importlib.import_module("keras")
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Collect no garbage meanwhile, and never again go through what is there by then."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def numeric_settings() -> dict[str, str]:

@@ -8,14 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from scipy.optimize import brentq
-
 from flprivacy.core.checks import check
 from flprivacy.core.errors import ConfigError
 from flprivacy.privacy.accounting import account, check_delta
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.privacy.events import ADD_REMOVE, SCAN, SampledGaussianSteps, steps_per_pass
-from flprivacy.privacy.mechanisms import discretisation, pld_accountant, rdp_epsilon
 
 _USUAL_DELTA, _SHARE = 1e-5, 0.1
 _RELATIVE_TOLERANCE = 1e-3  # of a calibrated noise multiplier
@@ -175,6 +172,8 @@ def calibrate_noise_multiplier(
     check_delta(delta, population)
     check(steps >= 1, "steps", steps, "must be at least 1")
     check(group_size >= 1, "group_size", group_size, "must be at least 1")
+    # dp-accounting takes long to import, and training that is not private has no use for it
+    from flprivacy.privacy.mechanisms import discretisation, pld_accountant, rdp_epsilon
 
     def by_rdp(noise: float) -> float:
         return rdp_epsilon([_steps(noise, steps, sampling_rate)], group_size=group_size, delta=delta)
@@ -191,6 +190,7 @@ def calibrate_noise_multiplier(
 
 def _least(price: Callable[[float], float], epsilon: float, *, start: float, step: float) -> float:
     """Return the least noise multiplier, within the tolerance, whose (falling) price does not exceed ``epsilon``."""
+    from scipy.optimize import brentq  # slow to import: only where it is used
 
     @cache
     def excess(log_noise: float) -> float:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
 
 from flprivacy.core.checks import check
 from flprivacy.privacy.randomness import SAMPLING, generator
@@ -56,6 +55,8 @@ def physical_batch(scans_per_unit: npt.ArrayLike, rate: float, *, overflow: floa
     """
     scans = np.asarray(scans_per_unit, dtype=np.float64)
     if (scans == scans[0]).all():
+        from scipy.stats import binom  # slow to import: only where it is used
+
         return max(1, int(binom.isf(overflow, len(scans), rate) * scans[0]))
     spread = np.sqrt(rate * (1.0 - rate) * np.square(scans).sum())
     return max(1, int(np.ceil(rate * scans.sum() + 1.65 * spread)))

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score
 
 from flprivacy.cohorts.preprocessing import test_view
 from flprivacy.core.errors import TrainingError
-from flprivacy.core.metrics import accuracy, confusion_matrices, f1_macro
+from flprivacy.core.metrics import accuracy, auc_one_vs_rest, confusion_matrices, f1_macro
 from flprivacy.core.target import Utility
 from flprivacy.training.pool import Indices, Pool
 
@@ -45,7 +44,7 @@ def measure_utility(labels: npt.NDArray[np.integer], probabilities: npt.NDArray[
     matrix = confusion_matrices(labels, probabilities.argmax(axis=1), n_classes)
     counts = np.bincount(labels, minlength=n_classes)
     defined = bool(((counts > 0) & (counts < len(labels))).all())
-    areas = [roc_auc_score(labels == c, probabilities[:, c]) for c in range(n_classes)] if defined else []
+    areas = auc_one_vs_rest(labels, probabilities, np.ones((1, len(labels))))
     return Utility(
         accuracy=float(accuracy(matrix)),
         f1_macro=float(f1_macro(matrix)),

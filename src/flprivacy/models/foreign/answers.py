@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 Floats = npt.NDArray[Any]
 
@@ -46,6 +45,8 @@ def probabilities(values: Floats, kind: str) -> Floats:
 
     Those of ``labels`` are each of a class by itself, and need not add up to 1.
     """
+    from scipy import special  # slow to import: only where it is used
+
     if kind in (PROBABILITY, LOGIT):
         one = special.expit(values) if kind == LOGIT else values
         return np.concatenate([1.0 - one, one], axis=-1)
