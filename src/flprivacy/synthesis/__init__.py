@@ -11,6 +11,10 @@
     train          train_generator: config + cohort -> generator folder
     folder         the generator's folder: what may be published, and the private part that auditors keep
     sample         scans from a generator's folder
+    mix            which scans it is asked for: how many, of which sites and classes
+    requested      those scans one by one, or why no generator could make them
+    cohort         synthesize_cohort: a generator's scans as a cohort, flagged and linked to where they come from
+    again          a generator's recipe once more, for references
 
 Only the discriminator sees real scans; it never leaves the private part (LOGAN, arXiv:1705.07663, asks it who was
 among them).
