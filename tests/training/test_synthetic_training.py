@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from flprivacy.models.registry import ARCHITECTURES
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.targets.folder import read_target
 from flprivacy.targets.lineage import private_part, pseudonym
+from flprivacy.training.checkpoint import Checkpoints
 from flprivacy.training.config import CanaryConfig, SyntheticConfig, TargetConfig, training_mapping
 from flprivacy.training.draws import patient_client
 from flprivacy.training.method import ADAM
@@ -80,6 +82,27 @@ def test_models_are_those_of_a_training_in_which_the_same_scans_are_of_patients(
         assert (one.steps, one.history) == (same.steps, same.history)
     of_site = natural_partition(cohort) if topology == "siloed" else [np.arange(REAL)]
     assert [one.members.tolist() for one in found] == [part.tolist() for part in of_site]
+
+
+def test_an_interrupted_training_carries_on_to_the_same_weights(
+    cohort: Cohort, synthetic: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(work: str) -> list[np.ndarray]:
+        work_folder = tmp_path / work
+        (one,) = train_models("t", CONFIG, cohort, protocol="standard", work=work_folder, synthetic=synthetic).models
+        return one.weights
+
+    save = Checkpoints.save
+
+    def last(self: Checkpoints, *arguments: Any) -> None:
+        save(self, *arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "save", last)
+        with pytest.raises(KeyboardInterrupt):
+            trained("work")
+    assert_same_bits(trained("work"), trained("other"))
 
 
 @pytest.mark.parametrize(("asked", "share"), [(BOTH, 0.5), (SyntheticConfig(multiple=0.25), 0.2), (ALONE, 1.0)])
