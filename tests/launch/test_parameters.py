@@ -79,6 +79,19 @@ def test_a_check_of_training_needs_no_attackers() -> None:
     assert _parameters("dp_check", changes=("attack.seeds=[3]",))
 
 
+def test_a_generator_needs_a_cohort_and_its_own_section_and_no_attackers() -> None:
+    given = _parameters("train_generator", cohort="c", changes=("attack.seeds=[3]", "synthesis.scans=5"))
+    assert given["cohort"] == str(Path("c").absolute())
+    for options, message in (
+        ({}, "train_generator needs cohort; give it with --cohort"),
+        ({"cohort": "c", "preset": "quick"}, "preset 'quick': no generator to train; add a 'generator' section"),
+        ({"cohort": "c", "targets": ("a=x",)}, "--target is not for train_generator"),
+        ({"cohort": "c", "changes": ("generator.width=3",)}, "generator: width is 3; must be a multiple of 4"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            _parameters("train_generator", **options)
+
+
 def test_targets_are_named_locations() -> None:
     given = _parameters("privacy_audit", cohort="c", targets=("a=m/a", "b=file:///m/b"))
     assert given["targets"] == {"a": str(Path("m/a").absolute()), "b": "file:///m/b"}

@@ -15,7 +15,7 @@ from flprivacy.launch.compiled import CompiledPipeline
 from flprivacy.presets import is_file, load_preset
 from flprivacy.storage.parameters import digest_in
 from flprivacy.storage.uris import is_remote, local_path
-from flprivacy.study.plan import check_can_work
+from flprivacy.study.plan import GENERATOR_PIPELINE, check_can_work, check_trains_generator
 
 DEFAULT_PRESET = "demo"
 _MOST_YAML_BYTES = 1 << 16
@@ -123,7 +123,9 @@ def _configuration(pipeline: str, options: RunOptions) -> dict[str, Any]:
     preset, fields = options.preset or DEFAULT_PRESET, overrides(options.changes)
     digest = digest_in(preset) if "://" in preset else ""
     study = load_preset(preset, fields, digest=digest).study
-    if pipeline not in ("dp_check", "train_generator"):
+    if pipeline == GENERATOR_PIPELINE:
+        check_trains_generator(study, preset=preset)
+    elif pipeline != "dp_check":
         check_can_work(study, preset=preset, trains=pipeline == "study")
     if is_file(preset):
         preset, digest = str(Path(preset).absolute()), digest_file(Path(preset))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from flprivacy.cohorts.remote import find_cohort
-from flprivacy.core.errors import ConfigError
 from flprivacy.execution.container import StepResult
 from flprivacy.execution.passing import Open, SharedStore
 from flprivacy.execution.resources import check_resources
@@ -15,7 +14,7 @@ from flprivacy.storage.backends.contract import ChangedObjectError
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.given_cohort import pull_cohort
 from flprivacy.study.given_targets import resolved_inputs
-from flprivacy.study.plan import GENERATOR_PIPELINE, Plan, repeat_command
+from flprivacy.study.plan import GENERATOR_PIPELINE, Plan, check_trains_generator, repeat_command
 
 
 def plan_generator(
@@ -56,8 +55,7 @@ def plan_generator(
     check_resources(gpu_count=gpu_count, train_cpu=train_cpu, train_memory=train_memory)
     changes = resolve_mapping(overrides, "overrides")
     study = load_preset(preset, changes, digest=preset_digest).study
-    if study.generator is None:
-        raise ConfigError(f"preset {preset!r}: no generator to train; add a 'generator' section, or choose demo")
+    check_trains_generator(study, preset=preset)
     if resolved and resolved != resolved_inputs(find_cohort(cohort), {}, store):
         raise ChangedObjectError(f"{cohort}: changed since it was resolved; run again once it is finished")
     command = f"{repeat_command(GENERATOR_PIPELINE, preset, changes)} --cohort {shlex.quote(cohort)}"

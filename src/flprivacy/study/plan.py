@@ -83,6 +83,12 @@ def check_can_work(study: StudyConfig, *, preset: str, trains: bool) -> None:
             )
 
 
+def check_trains_generator(study: StudyConfig, *, preset: str) -> None:
+    """Refuse with a ConfigError a configuration without a generator, where one is to be trained."""
+    if study.generator is None:
+        raise ConfigError(f"preset {preset!r}: no generator to train; add a 'generator' section, or choose demo")
+
+
 def check_number(targets: int, references: int = 0) -> None:
     """Refuse with a ConfigError more targets, baselines included, and reference models than one run can evaluate."""
     if targets + references > MOST_RESULTS:
