@@ -14,6 +14,9 @@ _LONGEST = (
     "tests/whole_runs/test_remote_audit.py",
     "tests/whole_runs/test_disturbed_study.py",  # once test_study.py has made the study that both start from
     "tests/steps/test_spot.py",
+    "tests/steps/test_dp_check.py",
+    "tests/targets/test_push.py",
+    "tests/auditing/test_family.py",
     "tests/packaging/",
     "tests/training/",
     "tests/privacy/test_gradients.py",

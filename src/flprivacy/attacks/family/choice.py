@@ -154,13 +154,11 @@ def _factors(evidence: FloatArray, problem: Problem) -> FloatArray:
 
 def _best_of_classes(problem: Problem, competing: Mapping[str, _Sized]) -> Chosen:
     """Choose by the sum of two ranks: hits, which count in the end, and cross-entropy, which varies less by chance."""
-    from scipy.stats import rankdata  # takes half of a second to import
-
     every = list(competing.values())
     hit, losses, factors = (
         np.concatenate([getattr(one, name) for one in every]) for name in ("hits", "losses", "factors")
     )
-    ranks = rankdata(-hit) + rankdata(losses @ problem.judged)
+    ranks = _ranks(-hit) + _ranks(losses @ problem.judged)
     best = _best(ranks, losses, problem.judged)
     left_out, held_out = _averaged([one.evidence for one in every], best, factors)
     factor = _factors(left_out[None], problem)[0]
@@ -170,6 +168,13 @@ def _best_of_classes(problem: Problem, competing: Mapping[str, _Sized]) -> Chose
         left_out=left_out * factor,
         held_out=held_out * factor,
     )
+
+
+def _ranks(values: FloatArray) -> FloatArray:
+    """Return the places of values from 1 for the lowest; equal ones share the mean of theirs."""
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    places: FloatArray = (counts.cumsum() - (counts - 1) / 2.0)[which]
+    return places
 
 
 def _best_of_years(problem: Problem, competing: Mapping[str, Answers]) -> Chosen:
