@@ -43,10 +43,13 @@ def deliver_report(audit: Path, report: Path, *, store: str) -> None:
 
 def _drawn(file: Path, folder: Path) -> dict[str, str]:
     """Draw the figures of an audit's file into a folder by all cores; return name -> image for the page."""
-    parts = available_cores()
-    with ProcessPoolExecutor(parts, get_context("spawn")) as pool:
-        drawn = pool.map(functools.partial(_draw, file, folder, parts), range(parts))
-        return {name: image for images in drawn for name, image in images.items()}
+    others = available_cores() - 1  # this process draws, too: it has loaded matplotlib for the page
+    draw = functools.partial(_draw, file, folder, 1 + others)
+    if not others:
+        return draw(0)
+    with ProcessPoolExecutor(others, get_context("spawn")) as pool:
+        elsewhere = pool.map(draw, range(1, 1 + others))
+        return {name: image for images in (draw(0), *elsewhere) for name, image in images.items()}
 
 
 def _draw(file: Path, folder: Path, parts: int, part: int) -> dict[str, str]:
