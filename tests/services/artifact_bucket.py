@@ -27,7 +27,7 @@ from tests.whole_runs.planted_scans import files_below, search
 
 ROOT = "s3://kfp/pipelines"
 # What may lie in the bucket: sums over patients, settings, and where the rest is. Metrics and confusion are metadata.
-_RECORDS = ("found", "change", "audit", "dp_check", "cohort", "place", "reference")
+_RECORDS = ("found", "change", "audit", "dp_check", "generator_audit", "cohort", "place", "reference")
 PUBLIC = frozenset(f"{name}.json" for name in _RECORDS) | {
     "plan",
     "report.html",

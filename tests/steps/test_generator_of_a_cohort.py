@@ -7,8 +7,10 @@ import pytest
 from rich.console import Console
 
 from flprivacy.cohorts.format import open_cohort
+from flprivacy.cohorts.phantom.config import PhantomConfig
+from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.core.artifacts import GENERATOR_AUDIT_FILE, PATIENTS_PAGE, REPORT_FILE
-from flprivacy.core.cohort import Cohort
+from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.errors import CohortError, ConfigError, PolicyError
 from flprivacy.core.generator_audit import COPIES, NO_COPIES
 from flprivacy.launch.local import LocalRun
@@ -19,8 +21,10 @@ from flprivacy.steps.resolve_inputs import resolve_inputs
 from flprivacy.storage.backends.contract import ChangedObjectError
 from flprivacy.study.plan import Plan
 from flprivacy.synthesis.mix import SynthesisConfig
+from pipelines import COMPILED
 from tests.cohort_builder import build_cohort, build_synthetic, cohort_meta, scan_table
 from tests.generator_audits import example
+from tests.services.artifact_bucket import ArtifactBucket, traces
 
 WANTED = {"generator": {"steps": 5}, "synthesis": {"scans": 30, "sites": {"a": 1}}}
 
@@ -110,3 +114,28 @@ def test_the_run_ends_with_what_may_be_handed_on(tmp_path: Path, monkeypatch: py
     text = screen.getvalue()
     for name in ("generator: ", "synthetic: ", "report: "):
         assert name in text
+
+
+def test_on_a_backend_nothing_of_a_patient_goes_through_its_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiled pipeline as its launcher runs it: neither scans, real or synthetic, nor a discriminator are seen."""
+    config = PhantomConfig(scans=90, sites=3, shape=(8, 32, 32), seed=1)
+    cohort = phantom_cohort(config, tmp_path / "cohort", workers=1)
+    bucket = ArtifactBucket.make(tmp_path, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    given = {
+        "cohort": str(cohort.folder), "preset": "quick", "store": f"file://{tmp_path / 'store'}", "gpu_count": "0",
+        "overrides": {"generator": {"steps": 2, "width": 4, "latent": 4, "batch_size": 4, "augment": []}},
+    }  # fmt: skip
+    found = bucket.run(COMPILED / "train_generator.yaml", given).artifacts
+    kinds = {"generator", "synthetic", "generator_audit"}
+    (made,) = (tmp_path / "store" / "synthetic").iterdir()
+    synthetic = open_cohort(made, synthetic=True)
+    assert len(synthetic.manifest) == len(cohort.rows(TRAIN))
+    assert bucket.strange() == set()
+    for one in (cohort, synthetic):
+        assert bucket.holders(traces(one)) == set()
+    assert set(found) == kinds
+    for kind in ("generator", "synthetic"):
+        assert (bucket.path(found[kind][0]["uri"]) / "reference.json").is_file()
+    assert bucket.metadata["synthesize-cohort"]["synthetic"]["scans"] == len(synthetic.manifest)
