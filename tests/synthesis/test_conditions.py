@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,18 @@ def test_what_is_missing_or_unknown_is_refused() -> None:
         KNOWN.encode(Conditions(site=two, label=two))
     with pytest.raises(ConfigError, match=r"site is .* 0 to 1"):
         KNOWN.encode(Conditions(site=two + 1, label=two, sex=two, age_band=two))
+
+
+def test_one_condition_is_mistaken_for_the_neighbours(small_cohort: Cohort) -> None:
+    encoded = KNOWN.encode(conditions_of(small_cohort, np.arange(32), KNOWN.names))
+    wrong = KNOWN.mistaken(encoded, np.random.default_rng(0))
+    starts = np.cumsum([0, *KNOWN.counts])
+    blocks = list(itertools.pairwise(starts))
+    for number, (mine, found) in enumerate(zip(encoded, wrong, strict=True)):
+        changed = [(a, b) for a, b in blocks if not np.array_equal(mine[a:b], found[a:b])]
+        assert len(changed) <= 1
+        assert all(np.array_equal(found[a:b], encoded[number - 1][a:b]) for a, b in changed)
+    assert (wrong != encoded).any(axis=1).sum() > 10
 
 
 def test_uniform_draws_look_at_no_cohort() -> None:

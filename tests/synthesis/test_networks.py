@@ -1,13 +1,23 @@
 import itertools
+import math
 
 import keras
 import numpy as np
 import pytest
 
+from flprivacy.models.initialisation import initialise
 from flprivacy.synthesis.losses import fake_loss, generator_loss, gradient_penalty, real_loss
 from flprivacy.synthesis.networks import NetworkSize, SpectralBound, build_discriminator, build_generator, levels
 
 ANISOTROPIC = NetworkSize(shape=(5, 18, 23), latent=3, conditions=4, width=4)
+
+
+def networks() -> tuple[keras.Model, keras.Model]:
+    """Return both networks with weights of one seed."""
+    generator, discriminator = build_generator(ANISOTROPIC), build_discriminator(ANISOTROPIC)
+    initialise(generator, 0)
+    initialise(discriminator, 1)
+    return generator, discriminator
 
 
 @pytest.mark.parametrize("shape", [(16, 64, 64), (24, 256, 256), (5, 18, 23), (4, 16, 16)])
@@ -20,14 +30,25 @@ def test_levels_lead_from_voxels_to_a_coarse_grid(shape: tuple[int, int, int]) -
     assert found[-1].grid[0] <= 4
 
 
+def test_full_size_builds_small_enough_to_be_trained() -> None:
+    """Memory of a whole step is tests/benchmarks/bench_generator.py's."""
+    size = NetworkSize(shape=(24, 256, 256), latent=64, conditions=24, width=32)
+    generator, discriminator = build_generator(size), build_discriminator(size)
+    assert generator.output_shape == (None, 24, 256, 256, 1)
+    assert discriminator.input_shape[0] == (None, 24, 256, 256, 1)
+    widest = max(math.prod(layer.output.shape[1:]) for layer in (*generator.layers, *discriminator.layers))
+    assert widest * 4 < 40e6  # bytes of a scan's largest features
+    assert max(generator.count_params(), discriminator.count_params()) < 20e6
+
+
 def test_networks_take_any_shape_and_no_scan_looks_at_another() -> None:
-    generator, discriminator = build_generator(ANISOTROPIC), build_discriminator(ANISOTROPIC)
+    generator, discriminator = networks()
     rng = np.random.default_rng(0)
     latent, condition = (rng.normal(size=(3, k)).astype(np.float32) for k in (3, 4))
     grain = rng.normal(size=(3, 5, 18, 23, 1)).astype(np.float32)
     made = np.asarray(generator([latent, condition, grain]))
     assert made.shape == (3, 5, 18, 23, 1)
-    assert np.abs(made).max() < 1.0
+    assert np.abs(made).max() <= 1.0
     alone = np.asarray(generator([latent[1:2], condition[1:2], grain[1:2]]))
     np.testing.assert_allclose(alone[0], made[1], atol=1e-5)
     logits = np.asarray(discriminator([made, condition]))
@@ -37,7 +58,7 @@ def test_networks_take_any_shape_and_no_scan_looks_at_another() -> None:
 
 
 def test_every_input_counts() -> None:
-    generator, discriminator = build_generator(ANISOTROPIC), build_discriminator(ANISOTROPIC)
+    generator, discriminator = networks()
     rng = np.random.default_rng(0)
     inputs = [rng.normal(size=(1, *shape)).astype(np.float32) for shape in ((3,), (4,), (5, 18, 23, 1))]
     made = np.asarray(generator(inputs))
@@ -58,7 +79,8 @@ def test_half_precision_keeps_float32_weights_and_results() -> None:
     assert keras.config.dtype_policy().name == before
     for network in (generator, discriminator):
         assert {str(v.dtype) for v in network.trainable_variables} == {"float32"}
-        assert {layer.compute_dtype for layer in network.layers if layer.weights} == {"bfloat16"}
+        parts = [part for part in network.layers if isinstance(part, keras.Model)] or [network]
+        assert {layer.compute_dtype for part in parts for layer in part.layers if layer.weights} == {"bfloat16"}
         assert network.output.dtype == "float32"
 
 

@@ -37,18 +37,19 @@ class Adversaries:
         from flprivacy.synthesis.steps_tensorflow import Networks  # other backends do without it
 
         with undisturbed_random():
-            self.generator, self.published = build_generator(size), build_generator(size)
+            self.generator, self._published = build_generator(size), build_generator(size)
             self.discriminator = build_discriminator(size)
+        self._remembers = 0.5 ** (config.batch_size / config.ema_half_life_scans)
         self._networks = Networks(
             self.generator,
             self.discriminator,
-            self.published,
             generator_optimizer=_adam(config.generator_learning_rate),
             discriminator_optimizer=_discriminator_optimizer(config),
-            remembers=0.5 ** (config.batch_size / config.ema_half_life_scans),
+            remembers=self._remembers,
             penalty=config.r1_weight * config.r1_every,
+            mismatch=config.mismatch_weight,
         )
-        self._trained = [*self.generator.weights, *self.discriminator.weights, *self.published.weights]
+        self._trained = [*self.generator.weights, *self.discriminator.weights, *self._networks.sums]
         self._optimizers = [v for optimizer in self._networks.optimizers for v in optimizer.variables]
         self._fresh = [v.numpy() for v in self._optimizers]
 
@@ -62,14 +63,24 @@ class Adversaries:
         return np.asarray(self._networks.generate(noise, condition))
 
     def initial(self, seed: int) -> list[Array]:
-        """Return the weights that training starts from: of generator, discriminator and published generator."""
+        """Return the weights that training starts from, of generator and discriminator, and the sums of none."""
         generator = fresh_weights(self.generator, weights_seed(seed, GENERATOR))
         discriminator = fresh_weights(self.discriminator, weights_seed(seed, DISCRIMINATOR))
-        return [*generator, *discriminator, *generator]
+        return [*generator, *discriminator, *map(np.zeros_like, generator)]
 
     def start(self, weights: Sequence[Array]) -> None:
         """Set the weights and forget what the optimizers remember."""
         self.restore([*weights, *self._fresh])
+
+    def published(self, updates: int) -> keras.Model:
+        """Return the generator to publish: of the running mean of the weights after so many updates of its own.
+
+        The mean is the running sum over the shares that entered it, so that it knows nothing of the first weights.
+        """
+        entered = 1.0 - self._remembers**updates
+        for weight, total in zip(self._published.weights, self._networks.sums, strict=True):
+            weight.assign(total / entered)
+        return self._published
 
     def weights(self) -> list[Array]:
         """Return a copy of the weights, as :meth:`initial` orders them."""
@@ -95,19 +106,25 @@ class Adversaries:
         self,
         real: FloatArray,
         real_condition: FloatArray,
+        mistaken: FloatArray,
         noise: Noise,
         condition: FloatArray,
         draws: Draws | None,
         *,
         penalise: bool,
     ) -> tuple[float, float, float]:
-        """Update the discriminator; return mean logits of real and of generated scans, and its loss."""
-        found = self._networks.update_discriminator(real, real_condition, noise, condition, draws, penalise=penalise)
+        """Update the discriminator; return mean logits of real and of generated scans, and its loss.
+
+        Real scans come with their conditions and with mistaken ones, generated ones with what they were asked for.
+        """
+        found = self._networks.update_discriminator(
+            real, real_condition, mistaken, noise, condition, draws, penalise=penalise
+        )
         of_real, of_made, loss = found.numpy().tolist()
         return of_real, of_made, loss
 
     def update_generator(self, noise: Noise, condition: FloatArray, draws: Draws | None) -> float:
-        """Update the generator and the running mean that is published; return its loss."""
+        """Update the generator and the running sums of its weights; return its loss."""
         return float(self._networks.update_generator(noise, condition, draws).numpy())
 
 

@@ -21,7 +21,10 @@ def train_central(run: GeneratorRun) -> TrainedGenerator:
     config, networks = run.config, run.adversaries
     saved = run.checkpoints.load(MODEL)
     done, history = (saved.done, saved.history) if saved else (0, [])
-    networks.restore(saved.arrays) if saved else networks.start(networks.initial(config.seed))
+    if saved:
+        networks.restore(saved.arrays)
+    else:
+        networks.start(networks.initial(config.seed))
     everybody = Client(number=0, scans=np.arange(len(run.conditions)))
     with progress("training the generator", config.steps) as counter:
         if done:
@@ -31,12 +34,12 @@ def train_central(run: GeneratorRun) -> TrainedGenerator:
             answers = train(run, everybody, range(done, end), counter)
             done = end
             history = [*history, look(run, answers, f"update {done}", {"step": done})]
-            write_picture(run.samples / f"step-{done:06d}.png", networks.published, run.categories)
+            write_picture(run.samples / f"step-{done:06d}.png", networks.published(done), run.categories)
             steps = {} if run.private is None else {0: done * config.discriminator_steps}
             arrays = networks.state()
             run.checkpoints.save(MODEL, Checkpoint(done=done, arrays=arrays, history=history, steps=steps))
     steps = {} if run.private is None else {0: done * config.discriminator_steps}
-    return TrainedGenerator(weights=networks.weights(), history=history, steps=steps)
+    return TrainedGenerator(weights=networks.weights(), updates=done, history=history, steps=steps)
 
 
 def look(run: GeneratorRun, answers: list[Answers], where: str, facts: dict[str, float]) -> dict[str, float]:

@@ -77,6 +77,16 @@ class Categories:
             parts.append(np.eye(count, dtype=np.float32)[index])
         return np.concatenate(parts, axis=1)
 
+    def mistaken(self, encoded: FloatArray, generator: np.random.Generator) -> FloatArray:
+        """Return encoded conditions of scans, each with one condition of its neighbour's in place of its own."""
+        if not self.names:
+            return encoded
+        wrong, ends = encoded.copy(), np.cumsum(self.counts)
+        chosen = generator.integers(len(self.names), size=len(encoded))
+        for number, (start, end) in enumerate(zip(ends - self.counts, ends, strict=True)):
+            wrong[chosen == number, start:end] = np.roll(encoded, 1, axis=0)[chosen == number, start:end]
+        return wrong
+
     def uniform(self, n: int, generator: np.random.Generator, *, site: int | None = None) -> Conditions:
         """Draw the conditions of n scans, each category as likely as any other, of one site where one is named.
 

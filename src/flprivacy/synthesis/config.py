@@ -35,6 +35,9 @@ class GeneratorConfig:
         r1_weight: weight of the R1 penalty (arXiv:1801.04406) on the discriminator's gradient at real scans; 0 for
             none. Private training leaves it out: the bound on spectral norms stays.
         r1_every: discriminator steps from one penalty to the next, each of which then counts so many times.
+        mismatch_weight: weight of real scans with one condition mistaken, which the discriminator is to tell from
+            matching ones (arXiv:1605.05396), so that conditions count sooner; 0 for none. Private training leaves it
+            out.
         ema_half_life_scans: generated scans after which what is published, a running mean of the generator's weights,
             remembers half of what they were.
         augment: what real and generated scans go through before the discriminator sees them (arXiv:2006.10738), out of
@@ -49,17 +52,18 @@ class GeneratorConfig:
 
     conditions: tuple[str, ...] = ("site", "label")
     latent: int = 64
-    width: int = 16
+    width: int = 8
     steps: int = 2000
     rounds: int = 20
     local_steps: int = 10
     discriminator_steps: int = 1
-    batch_size: int = 16
-    generator_learning_rate: float = 1e-3
-    discriminator_learning_rate: float = 1e-3
+    batch_size: int = 8
+    generator_learning_rate: float = 2e-3
+    discriminator_learning_rate: float = 2e-3
     r1_weight: float = 1.0
     r1_every: int = 8
-    ema_half_life_scans: int = 2000
+    mismatch_weight: float = 0.5
+    ema_half_life_scans: int = 1000
     augment: tuple[str, ...] = ("shift", "brightness", "contrast", "cutout")
     topology: str = CENTRAL
     checkpoint_every: int = 200
@@ -81,7 +85,8 @@ class GeneratorConfig:
         check(self.width >= 4 and self.width % 4 == 0, "width", self.width, "must be a multiple of 4, 4 at least")
         for name in ("generator_learning_rate", "discriminator_learning_rate"):
             check(getattr(self, name) > 0.0, name, getattr(self, name), "must be positive")
-        check(self.r1_weight >= 0.0, "r1_weight", self.r1_weight, "must not be negative")
+        for name in ("r1_weight", "mismatch_weight"):
+            check(getattr(self, name) >= 0.0, name, getattr(self, name), "must not be negative")
         check(self.seed >= 0, "seed", self.seed, "must not be negative")
         unit = self.privacy.unit if self.privacy is not None else ""
         check(unit != SITE, "privacy.unit", unit, "a generator protects scan or patient")

@@ -39,10 +39,12 @@ def train_federated(run: GeneratorRun) -> TrainedGenerator:
             weights = weighted_average(trained, [1 if run.private else len(c.scans) for c in clients])
             networks.start(weights)
             history = [*history, look(run, answers, f"round {round_ + 1}", {"round": round_ + 1})]
-            write_picture(run.samples / f"round-{round_ + 1:04d}.png", networks.published, run.categories)
+            shown = networks.published((round_ + 1) * config.local_steps)
+            write_picture(run.samples / f"round-{round_ + 1:04d}.png", shown, run.categories)
             steps = _steps(run, clients, round_ + 1)
             run.checkpoints.save(MODEL, Checkpoint(done=round_ + 1, arrays=weights, history=history, steps=steps))
-    return TrainedGenerator(weights=weights, history=history, steps=_steps(run, clients, config.rounds))
+    steps = _steps(run, clients, config.rounds)
+    return TrainedGenerator(weights=weights, updates=config.rounds * config.local_steps, history=history, steps=steps)
 
 
 def sites_of(run: GeneratorRun) -> list[Client]:

@@ -78,9 +78,11 @@ def _update_discriminator(run: GeneratorRun, client: Client, number: int) -> Ans
     real = client.scans[places]
     noise, asked = _asked(run, client, DISCRIMINATOR, number)
     rng = step_generator(config.seed, DISCRIMINATOR, client.number, number, 1)
+    matching = run.categories.encode(run.conditions.take(real))
     found = run.adversaries.update_discriminator(
         run.real(real),
-        run.categories.encode(run.conditions.take(real)),
+        matching,
+        run.categories.mistaken(matching, rng),
         noise,
         asked,
         draw(config.augment, 2 * config.batch_size, run.cohort.meta.shape, rng),

@@ -14,7 +14,8 @@ No layer looks across the scans of a batch, so that a scan's score and gradient 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import keras
@@ -28,6 +29,7 @@ _BASE = (4, 8, 8)  # the coarsest grid has no more places along an axis, or few 
 _WIDEST = 8  # times the width of the finest level
 _MAPPING, _FEATURES, _BORDERS = 128, 128, 4
 _SLOPE = 0.2
+TRUNK, HEAD = "trunk", "head"  # of the discriminator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,7 @@ def build_generator(size: NetworkSize) -> keras.Model:
     """Build the generator: noise (n, latent), conditions (n, width) and grain -> scans (n, depth, height, width, 1).
 
     Grain is white noise of the scan's shape; the generator says where a scan has how much of it. Voxels are float32 in
-    (-1, 1): -1 is the lower end of the intensity window and 1 its upper end.
+    [-1, 1]: -1 is the lower end of the intensity window and 1 its upper end.
     """
     finest, *coarser = levels(size)
     latent = keras.Input((size.latent,), name="latent")
@@ -132,6 +134,13 @@ def build_discriminator(size: NetworkSize) -> keras.Model:
     """
     scan = keras.Input((*size.shape, 1), name="scan")
     condition = keras.Input((size.conditions,), name="condition")
+    trunk, head = _trunk(size), _head(size)
+    return keras.Model([scan, condition], head([trunk(scan), condition]), name="discriminator")
+
+
+def _trunk(size: NetworkSize) -> keras.Model:
+    """Return what the discriminator sees in a scan: (n, depth, height, width, 1) -> (n, feature)."""
+    scan = keras.Input((*size.shape, 1), name="scan")
     found = levels(size)
     with _precision(size):
         x = _cubes(_padded(scan, found[0]), found[0].factors)
@@ -139,13 +148,20 @@ def build_discriminator(size: NetworkSize) -> keras.Model:
         for number, level in enumerate(found[1:], start=1):
             x = _leaky(_bounded(x, level.channels, (3, 3, 3), level.factors, f"level{number}_conv"))
         x = _leaky(_bounded(x, found[-1].channels, (3, 3, 3), (2, 2, 2), "last_conv"))
-        x = layers.Flatten(name="flat")(x)
-        features = _leaky(_dense(x, _FEATURES, "features"))
+        features = _leaky(_dense(layers.Flatten(name="flat")(x), _FEATURES, "features"))
+    return keras.Model(scan, features, name=TRUNK)
+
+
+def _head(size: NetworkSize) -> keras.Model:
+    """Return what it makes of that: features (n, feature) and conditions (n, width) -> (n, 1) float32 logits."""
+    features = keras.Input((_FEATURES,), name="features")
+    condition = keras.Input((size.conditions,), name="condition")
+    with _precision(size):
         realism = _dense(features, 1, "realism")
         fit = _dense(condition, _FEATURES, "projection")
     fit = layers.Dot(axes=1, dtype="float32", name="fit")([features, fit])
     logit = layers.Add(dtype="float32", name="logit")([realism, fit])
-    return keras.Model([scan, condition], logit, name="discriminator")
+    return keras.Model([features, condition], logit, name=HEAD)
 
 
 def _cubes(x: keras.KerasTensor, factors: Shape) -> keras.KerasTensor:
@@ -172,18 +188,15 @@ class SpectralBound(keras.constraints.Constraint):  # type: ignore[misc]
         return w / ops.cast(ops.maximum(largest, 1.0), w.dtype)
 
 
-class _precision:  # noqa: N801
-    """Builds layers under the size's precision policy, and gives the global one back."""
-
-    def __init__(self, size: NetworkSize) -> None:
-        self._policy = size.policy
-
-    def __enter__(self) -> None:
-        self._before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(self._policy)
-
-    def __exit__(self, *_: object) -> None:
-        keras.config.set_dtype_policy(self._before)
+@contextmanager
+def _precision(size: NetworkSize) -> Iterator[None]:
+    """Build layers under the size's precision policy, and give the global one back."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(size.policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _styled(x: keras.KerasTensor, style: keras.KerasTensor, name: str) -> keras.KerasTensor:

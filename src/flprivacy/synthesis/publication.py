@@ -43,7 +43,7 @@ def publish_generator(run: GeneratorRun, trained: TrainedGenerator, out: Path) -
     networks = run.adversaries
     networks.start(trained.weights)
     with publish_folder(out) as folder:
-        digest = write_network(folder / WEIGHTS_FILE, networks.published, run.cohort.meta.shape)
+        digest = write_network(folder / WEIGHTS_FILE, networks.published(trained.updates), run.cohort.meta.shape)
         record = _record(run, trained, digest, digest_file(folder / WEIGHTS_FILE))
         write_json(folder / GENERATOR_FILE, to_mapping(record))
         if run.samples.is_dir():

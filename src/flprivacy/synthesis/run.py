@@ -51,11 +51,13 @@ class TrainedGenerator:
     """What a topology gives back.
 
     Attributes:
-        weights: of generator, discriminator and the generator that is published, in this order.
+        weights: of generator and discriminator, and the running sums of the generator's (:class:`Adversaries`).
+        updates: of the generator; of each site's, where it is federated.
         history: losses and logits, an entry a checkpoint.
         steps: client number -> private steps done on its scans.
     """
 
     weights: list[Array]
+    updates: int
     history: History
     steps: dict[int, int] = field(default_factory=dict)
