@@ -68,7 +68,9 @@ def test_it_learns_what_tells_sites_and_classes_apart(small_cohort: Cohort, tmp_
     from flprivacy.synthesis.conditions import Conditions
     from flprivacy.synthesis.sample import load_generator
 
-    config = replace(CONFIG, width=8, steps=150, batch_size=8, checkpoint_every=150, ema_half_life_scans=200)
+    config = replace(
+        CONFIG, width=8, steps=120, batch_size=8, checkpoint_every=120, ema_half_life_scans=200, r1_every=4
+    )
     train_generator(config, small_cohort, work=tmp_path / "work", out=tmp_path / "out")
     generator = load_generator(tmp_path / "out")
     brightness = {}

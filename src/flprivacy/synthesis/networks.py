@@ -146,8 +146,8 @@ def _trunk(size: NetworkSize) -> keras.Model:
         x = _cubes(_padded(scan, found[0]), found[0].factors)
         x = _leaky(_dense(x, found[0].channels, "cubes", bounded=True))
         for number, level in enumerate(found[1:], start=1):
-            x = _leaky(_bounded(x, level.channels, (3, 3, 3), level.factors, f"level{number}_conv"))
-        x = _leaky(_bounded(x, found[-1].channels, (3, 3, 3), (2, 2, 2), "last_conv"))
+            x = _leaky(_bounded(x, level.channels, level.factors, f"level{number}_conv"))
+        x = _leaky(_bounded(x, found[-1].channels, (2, 2, 2), "last_conv"))
         features = _leaky(_dense(layers.Flatten(name="flat")(x), _FEATURES, "features"))
     return keras.Model(scan, features, name=TRUNK)
 
@@ -180,11 +180,9 @@ class SpectralBound(keras.constraints.Constraint):  # type: ignore[misc]
     def __call__(self, w: keras.KerasTensor) -> keras.KerasTensor:
         """Return the kernel within the bound."""
         matrix = ops.cast(ops.reshape(w, (-1, w.shape[-1])), "float32")
-        rows, columns = matrix.shape
-        gram = (
-            ops.matmul(ops.transpose(matrix), matrix) if rows > columns else ops.matmul(matrix, ops.transpose(matrix))
-        )
-        largest = ops.sqrt(ops.maximum(ops.linalg.eigh(gram)[0][-1], 0.0))
+        matrix = ops.transpose(matrix) if matrix.shape[0] < matrix.shape[1] else matrix
+        eigenvalues, _ = ops.linalg.eigh(ops.matmul(ops.transpose(matrix), matrix))
+        largest = ops.sqrt(ops.maximum(eigenvalues[-1], 0.0))
         return w / ops.cast(ops.maximum(largest, 1.0), w.dtype)
 
 
@@ -216,16 +214,14 @@ def _dense(x: keras.KerasTensor, units: int, name: str, *, bounded: bool = False
     return layers.Dense(units, kernel_initializer="glorot_uniform", kernel_constraint=bound, name=name)(x)
 
 
-def _conv(x: keras.KerasTensor, filters: int, name: str, initializer: str = "he_uniform") -> keras.KerasTensor:
-    return layers.Conv3D(filters, 3, padding="same", kernel_initializer=initializer, name=name)(x)
+def _conv(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+    return layers.Conv3D(filters, 3, padding="same", kernel_initializer="he_uniform", name=name)(x)
 
 
-def _bounded(
-    x: keras.KerasTensor, filters: int, edges: tuple[int, ...], strides: Shape, name: str
-) -> keras.KerasTensor:
+def _bounded(x: keras.KerasTensor, filters: int, strides: Shape, name: str) -> keras.KerasTensor:
     return layers.Conv3D(
         filters,
-        edges,
+        3,
         strides=strides,
         padding="same",
         kernel_initializer="he_uniform",
