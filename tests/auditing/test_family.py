@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from flprivacy.auditing import multiplicity
 from flprivacy.auditing.arrays import audit_attribute
 from flprivacy.auditing.config import AuditConfig, Policy, PolicyRule
 from flprivacy.auditing.estimates import estimate_excesses, estimate_metrics
-from flprivacy.auditing.measures import measure
+from flprivacy.auditing.measures import Measured, measure
 from flprivacy.auditing.multiplicity import holm
-from flprivacy.auditing.uncertainty import Composed, resample_patients
+from flprivacy.auditing.runs import AttackRuns
+from flprivacy.auditing.uncertainty import Composed, Resampling, resample_patients
 from flprivacy.auditing.verdicts import judge
 from flprivacy.core.audit import Audit, ExcessEstimate, MetricEstimate, Verdict
 from flprivacy.core.errors import AuditError, ConfigError
@@ -28,11 +30,18 @@ from tests.reporting.example_audit import example_audit
 AUDITS, TARGETS, ATTRIBUTES, REPLICATES = 200, 8, 5, 100
 SIGNAL = Attacker(strength=1.5)
 RULE = PolicyRule(threshold=0.0)
+LOOKED_AT = ("f1_weighted", "auc_ovr")
 
 
 def allowed(rate: float, trials: int) -> int:
     """Return how many false alarms of ``trials`` are still compatible with a rate, but for 1 in 1,000."""
     return int(stats.binom.ppf(0.999, trials, rate))
+
+
+def _measured(runs: AttackRuns, resampling: Resampling) -> Measured:
+    """Measure an attack by what verdicts look at: estimates of the other metrics would take most of the time."""
+    found = measure(runs, resampling)
+    return replace(found, values={name: found.values[name] for name in LOOKED_AT})
 
 
 def harmless_attribute(
@@ -43,12 +52,12 @@ def harmless_attribute(
     held_out = draw.held_out()
     resampling = resample_patients(held_out.patients, replicates=REPLICATES, seed=0)
     names = [f"pixels-{i}" for i in range(baselines)]
-    others = [measure(draw.runs(held_out, name, draw.scores(SIGNAL)), resampling) for name in names]
+    others = [_measured(draw.runs(held_out, name, draw.scores(SIGNAL)), resampling) for name in names]
     metrics = [m for one in others for m in estimate_metrics(one, confidence=0.95)]
     excesses: dict[ExcessEstimate, Composed] = {}
     for i in range(TARGETS):
         runs = draw.runs(held_out, "target", draw.scores(SIGNAL))
-        target = measure(replace(runs, attack=runs.attack.on(f"target-{i}")), resampling)
+        target = _measured(replace(runs, attack=runs.attack.on(f"target-{i}")), resampling)
         metrics += estimate_metrics(target, confidence=0.95)
         excesses |= estimate_excesses(target, others, confidence=0.95)
     return metrics, excesses
@@ -74,7 +83,8 @@ def false_leaks(audits: int) -> tuple[int, int]:
     return sum(any(v.verdict == "leak" for v in verdicts) for verdicts in drawn), uncorrected
 
 
-def test_an_audit_of_40_harmless_verdicts_has_any_leak_in_at_most_5_percent() -> None:
+def test_an_audit_of_40_harmless_verdicts_has_any_leak_in_at_most_5_percent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiplicity, "_DRAWS", 2_000)  # adjusted p-values hold whatever their number; 10,000 take long
     any_leak, uncorrected = false_leaks(AUDITS)
     print(f"any leak in {any_leak} of {AUDITS} audits; uncorrected in {uncorrected}")
     assert any_leak <= allowed(0.05, AUDITS)
@@ -198,7 +208,7 @@ def test_a_policy_written_before_verdicts_looked_at_rare_classes_is_read_and_loo
     policy = from_mapping(Policy, old)
     metrics, excesses = harmless_attribute(np.random.default_rng(8))
     looks = judge(metrics, list(excesses), policy.rules)[0].looks
-    assert [(look.metric, look.threshold) for look in looks] == [("f1_weighted", 0.05), ("auc_ovr", 0.05)]
+    assert [(look.metric, look.threshold) for look in looks] == [(name, 0.05) for name in LOOKED_AT]
 
 
 @pytest.mark.parametrize(
