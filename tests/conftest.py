@@ -29,6 +29,7 @@ _LONGEST = (
 )
 
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads that wait for each other's part of so small matrices
 share_cores(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 gc.disable()  # until everything is collected
 

@@ -18,6 +18,7 @@ _OF_COUNTS = {
     "balanced_accuracy": metrics.balanced_accuracy,
     "accuracy": metrics.accuracy,
 }
+_COUNTS_AT_ONCE = 500_000  # of models taken together, to bound memory
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,10 +83,12 @@ def measure(runs: AttackRuns, resampling: Resampling) -> Measured:
     predicted = predicted_classes(runs)
     shape = (len(weights), *predicted.shape[:2])
     values = {name: np.empty(shape) for name in _OF_COUNTS}
-    for model in range(shape[1]):  # one at a time, to bound memory
-        counts = metrics.class_counts(held_out.truth, predicted[model], len(held_out.class_names), weights)
+    n_classes = len(held_out.class_names)
+    at_once = max(1, _COUNTS_AT_ONCE // (len(weights) * shape[2] * n_classes))
+    for models in (slice(first, first + at_once) for first in range(0, shape[1], at_once)):
+        counts = metrics.class_counts(held_out.truth, predicted[models], n_classes, weights)
         for name, metric in _OF_COUNTS.items():
-            values[name][:, model] = metric(counts)
+            values[name][:, models] = metric(counts)
     if "top3_accuracy" in held_out.metrics:
         hits = metrics.top_k_hits(held_out.truth, runs.scores, TOP_K)
         values["top3_accuracy"] = _weighted_means(hits, weights)
