@@ -1,6 +1,7 @@
 """How large a run grows that Kubernetes stores: an installation stops telling at 1 MiB, and stops at as much packed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 
 from flprivacy.core.errors import ConfigError
 from flprivacy.steps.resolve_inputs import resolve_inputs
-from flprivacy.study.plan import MOST_RESULTS, Plan
+from flprivacy.study.plan import MOST_RESULTS, MOST_TRAINED, Plan
 from flprivacy.study.references import NO_TARGET, reference_jobs
+from flprivacy.training.config import TargetConfig
 from tests.audit_plan import audit_plan
 from tests.services.node_table import MOST_BYTES, NodeTable, node_table
 
@@ -33,6 +35,16 @@ def _audit(targets: int, references: int = 0, pipeline: str = "privacy_audit") -
     return node_table(COMPILED / f"{pipeline}.yaml", parameters, lists)
 
 
+def _study(targets: int, references: int = 0) -> NodeTable:
+    """Return the table of a study, its generator's steps included."""
+    jobs = [{"target": "target-000", "index": number} for number in range(references)]
+    lists = {
+        "plan-study.Output": [f"target-{number:03d}" for number in range(targets)],
+        "plan-references.Output": jobs or [{"target": NO_TARGET, "index": 0}],
+    }
+    return node_table(COMPILED / "study.yaml", {"store": "s3://hospital-data/flprivacy"}, lists)
+
+
 def _longest_argument(table: NodeTable, step: str) -> int:
     """Return the longest word on the command line of a step, in bytes."""
     (node,) = [one for one in table.nodes.values() if one["name"].endswith(f".root.{step}.executor")]
@@ -48,7 +60,8 @@ def test_two_targets_are_told_by_every_page() -> None:
 
 
 def test_as_many_targets_as_a_run_takes_are_stored_and_evaluated() -> None:
-    for table in (_audit(MOST_RESULTS - 1), _audit(40, MOST_RESULTS - 41)):
+    studies = (_study(MOST_TRAINED, MOST_RESULTS - MOST_TRAINED), _study(8, MOST_RESULTS - 8))
+    for table in (_audit(MOST_RESULTS - 1), _audit(40, MOST_RESULTS - 41), *studies):
         assert table.compressed_bytes() + REST < MOST_BYTES
         assert _longest_argument(table, "evaluate") < MOST_OF_AN_ARGUMENT
     assert MOST_RESULTS > 200
@@ -61,6 +74,9 @@ def test_three_hundred_targets_are_refused_before_anything_is_looked_at(tmp_path
     plan = Plan.read(audit_plan(tmp_path / "plan.json", sources=dict.fromkeys(map(str, range(205)), "s3://b/x")))
     with pytest.raises(ConfigError, match="206 targets and baselines: a run takes 205"):
         reference_jobs(plan)
+    study = replace(plan.study, targets={f"t{n}": TargetConfig(topology="central") for n in range(101)})
+    with pytest.raises(ConfigError, match="101 targets to train: a run takes 100"):
+        reference_jobs(Plan(pipeline="study", command="", study=study))
 
 
 def test_a_step_carries_what_it_needs_and_no_more() -> None:

@@ -17,6 +17,7 @@ from flprivacy.training.config import TargetConfig
 
 # Kubeflow names the results of all in one word of a command line: 600 bytes for each, of the 128 KiB that Linux takes.
 MOST_RESULTS = 205
+MOST_TRAINED = 100  # targets of a study, whose steps are two for each: with more, Kubernetes would not store the run
 GENERATOR_PIPELINE = "train_generator"
 
 
@@ -89,8 +90,19 @@ def check_trains_generator(study: StudyConfig, *, preset: str) -> None:
         raise ConfigError(f"preset {preset!r}: no generator to train; add a 'generator' section, or choose demo")
 
 
-def check_number(targets: int, references: int = 0) -> None:
-    """Refuse with a ConfigError more targets, baselines included, and reference models than one run can evaluate."""
+def check_number(targets: int, references: int = 0, *, trains: bool = False) -> None:
+    """Refuse with a ConfigError more targets, baselines included, and reference models than one run can hold.
+
+    Args:
+        targets: what is attacked.
+        references: reference models to train.
+        trains: whether the run trains the targets.
+    """
+    if trains and targets > MOST_TRAINED:
+        raise ConfigError(
+            f"{targets} targets to train: a run takes {MOST_TRAINED}, as Kubernetes would not store the steps of more; "
+            "split them over several runs"
+        )
     if targets + references > MOST_RESULTS:
         more = f" and {references} reference models" if references else ""
         raise ConfigError(

@@ -94,5 +94,5 @@ def reference_jobs(plan: Plan) -> list[dict[str, Any]]:
         if config is not None:
             for index in range(plan.study.membership.of(name)):
                 jobs.setdefault((recipe_digest(config), index), {"target": name, "index": index})
-    check_number(len({*plan.sources, *plan.study.targets}), len(jobs))
+    check_number(len({*plan.sources, *plan.study.targets}), len(jobs), trains=not plan.sources)
     return list(jobs.values()) or [{"target": NO_TARGET, "index": 0}]
