@@ -45,6 +45,7 @@ def test_it_is_filed_once_beside_the_audits_of_its_cohort(
 ) -> None:
     store = str(tmp_path / "store")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # a server that is away is not waited for
     assert log_mlflow(audit=check, report=check, kfp_run="k", store=store) == ""
     assert len(spool.waiting(store)) == 1
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'm.db'}")

@@ -22,6 +22,12 @@ from flprivacy.tracking.results import sync, sync_spool
 from tests.reporting.example_audit import example_audit
 
 
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask a server that is away twice, not for as long as MLflow by itself waits."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+
+
 @pytest.fixture(scope="module")
 def audit() -> Audit:
     found = example_audit(
