@@ -3,17 +3,16 @@
 Every repetition has patients of its own, at the same hospitals: a cohort of real phantoms, of which a quarter of each
 hospital's patients is held out, and as many fresh ones. Generators return the fresh ones, copies of training scans
 (as they are, shifted, mirrored, blurred; also turned, warped and zoomed, which the space is not made for), copies of 5%
-of the samples among fresh ones, and copies of 20 patients alone.
+of 1,000 samples among fresh ones, and copies of 20 patients alone.
 
-    python tests/benchmarks/bench_memorisation.py [--repetitions 100] [--scans 400] [--edge 32] [--out FILE]
+    python tests/benchmarks/bench_memorisation.py [--repetitions 100] [--scans 240] [--edge 32] [--only NAME ...]
 
 Repetitions that are done are kept in the file, one line each, and are not made again.
 """
 
 import argparse
 import json
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -24,10 +23,10 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from flprivacy.cohorts.phantom.config import PhantomConfig
-from flprivacy.cohorts.phantom.generate import plan_scans, render_plan
+from flprivacy.cohorts.phantom.generate import ScanPlan, plan_scans, render_plan
 from flprivacy.cohorts.phantom.sites import draw_sites
 from flprivacy.cohorts.sampling import split_patients
-from flprivacy.core.generator_audit import COPIES, Memorisation
+from flprivacy.core.generator_audit import COPIES
 from flprivacy.core.tensorflow_environment import available_cores
 from flprivacy.synthesis.checks import planting
 from flprivacy.synthesis.checks.likeness import Likeness, fit_likeness
@@ -37,7 +36,8 @@ from flprivacy.synthesis.checks.planting import Volumes, plant
 Way = Callable[[Volumes, np.random.Generator], Volumes]
 IntArray = npt.NDArray[np.int64]
 
-FRESH, FEW, TWENTY = "fresh", "5% of samples", "20 patients"
+FRESH, FEW, TWENTY = "fresh", "5% of 1,000", "20 patients"
+_MANY = 1000  # samples
 
 
 def _moved(volume: Volumes, matrix: npt.NDArray[np.float64]) -> Volumes:
@@ -79,6 +79,12 @@ WAYS: dict[str, Way] = {
     "warped": warped,
 }
 
+NAMES = (FRESH, *WAYS, FEW, TWENTY)
+
+
+def _rendered(plans: Sequence[ScanPlan], shape: tuple[int, int, int]) -> Volumes:
+    return np.stack([render_plan(plan, shape) for plan in plans])
+
 
 class Cohort:
     """Real phantoms and fresh ones of the same hospitals, rendered."""
@@ -87,37 +93,49 @@ class Cohort:
         shape = (edge // 4, edge, edge)
         drawn = draw_sites(PhantomConfig(scans=scans, sites=sites, shape=shape, seed=1))
         plans, others = plan_scans(drawn, 10_000 + seed), plan_scans(drawn, 20_000 + seed)
-        self.volumes = np.stack([render_plan(plan, shape) for plan in plans])
-        self.fresh = np.stack([render_plan(plan, shape) for plan in others])
+        more = [plan for extra in range(4) for plan in plan_scans(drawn, 30_000 + 1000 * extra + seed)]
+        self.volumes = _rendered(plans, shape)
+        self.fresh = _rendered(others, shape)
+        self._more = partial(_rendered, more[: _MANY - len(others)], shape)
         names, self.sites = [plan.patient_id for plan in plans], np.array([plan.site for plan in plans])
         split = np.asarray(split_patients(names, self.sites.tolist(), test_fraction=0.25, seed=seed))
         self.training = split == "train"
         _, self.patients = np.unique(names, return_inverse=True)
 
+    def more(self) -> Volumes:
+        """Render more fresh ones, so that there are 1,000."""
+        return self._more()
 
-def repetition(seed: int, scans: int, edge: int) -> dict[str, list[float]]:
-    """Return generator -> [flagged, p-value, suspects] in one cohort, and the seconds it took."""
-    began = time.process_time()
-    cohort, rng = Cohort(seed, scans, edge), np.random.default_rng(seed)
-    likeness = fit_likeness(lambda rows: cohort.volumes[rows], len(cohort.volumes))
-    evidence = _evidence(cohort, likeness, seed)
+
+def generators(cohort: Cohort, seed: int) -> dict[str, Callable[[], Volumes]]:
+    """Return name -> what each generator makes, rendered when asked for."""
+    rng = np.random.default_rng(seed)
     members, n = np.flatnonzero(cohort.training), len(cohort.fresh)
-
-    def judge(made: Volumes) -> Memorisation:
-        return find_copies(evidence(made), seed=seed)
+    patients = rng.permutation(np.unique(cohort.patients[members]))[:20]
+    twenty = np.flatnonzero(np.isin(cohort.patients, patients))
 
     def copied(rows: IntArray, way: Way) -> Volumes:
         return np.stack([way(cohort.volumes[row], rng) for row in rows])
 
-    found = {FRESH: judge(cohort.fresh)}
-    for name, way in WAYS.items():
-        found[name] = judge(copied(rng.choice(members, n // 2), way))
-    few = cohort.fresh.copy()
-    few[: round(0.05 * n)] = copied(rng.choice(members, round(0.05 * n), replace=False), planting.shifted)
-    twenty = np.flatnonzero(np.isin(cohort.patients, rng.permutation(np.unique(cohort.patients[members]))[:20]))
-    found |= {FEW: judge(few), TWENTY: judge(copied(rng.choice(twenty, n // 2), planting.blurred))}
-    rows = {name: [float(one.verdict == COPIES), one.p_value, one.suspects] for name, one in found.items()}
-    return rows | {"seconds": [time.process_time() - began]}
+    def among(made: Volumes) -> Volumes:
+        copies = round(0.05 * len(made))
+        return np.concatenate([copied(rng.choice(members, copies, replace=False), planting.shifted), made[copies:]])
+
+    found: dict[str, Callable[[], Volumes]] = {FRESH: lambda: cohort.fresh}
+    found |= {name: partial(lambda way: copied(rng.choice(members, n // 2), way), way) for name, way in WAYS.items()}
+    found[FEW] = lambda: among(np.concatenate([cohort.fresh, cohort.more()]))
+    found[TWENTY] = lambda: copied(rng.choice(twenty, n // 2), planting.blurred)
+    return found
+
+
+def repetition(seed: int, scans: int, edge: int, wanted: Sequence[str]) -> dict[str, list[float]]:
+    """Return generator -> [flagged, p-value, suspects] in one cohort."""
+    cohort = Cohort(seed, scans, edge)
+    likeness = fit_likeness(lambda rows: cohort.volumes[rows], len(cohort.volumes))
+    evidence = _evidence(cohort, likeness, seed)
+    made = generators(cohort, seed)
+    found = {name: find_copies(evidence(made[name]()), seed=seed) for name in wanted}
+    return {name: [float(one.verdict == COPIES), one.p_value, one.suspects] for name, one in found.items()}
 
 
 def _evidence(cohort: Cohort, likeness: Likeness, seed: int) -> Callable[[Volumes], Evidence]:
@@ -143,24 +161,28 @@ def _evidence(cohort: Cohort, likeness: Likeness, seed: int) -> Callable[[Volume
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=100)
-    parser.add_argument("--scans", type=int, default=400)
+    parser.add_argument("--scans", type=int, default=240)
     parser.add_argument("--edge", type=int, default=32, help="Pixels of a slice's edge; 64 as in the demo.")
     parser.add_argument("--out", type=Path, default=Path("bench_memorisation.jsonl"))
+    parser.add_argument("--only", nargs="*", default=NAMES, choices=NAMES, help="Generators to try; all if left out.")
     asked = parser.parse_args()
-    lines = asked.out.read_text().splitlines() if asked.out.exists() else []
-    done = {row["seed"]: row for row in map(json.loads, lines) if row["size"] == [asked.scans, asked.edge]}
-    todo = [seed for seed in range(asked.repetitions) if seed not in done]
+    size, done = [asked.scans, asked.edge], dict[int, dict[str, list[float]]]()
+    for row in map(json.loads, asked.out.read_text().splitlines() if asked.out.exists() else []):
+        if row["size"] == size:
+            done.setdefault(row["seed"], {}).update(row["found"])
+    todo = [seed for seed in range(asked.repetitions) if not set(asked.only) <= set(done.get(seed, {}))]
+    make = partial(repetition, scans=asked.scans, edge=asked.edge, wanted=asked.only)
     with ProcessPoolExecutor(available_cores(), get_context("spawn")) as pool, asked.out.open("a") as stream:
-        for seed, found in zip(
-            todo, pool.map(partial(repetition, scans=asked.scans, edge=asked.edge), todo), strict=True
-        ):
-            done[seed] = {"seed": seed, "size": [asked.scans, asked.edge], "found": found}
-            stream.write(json.dumps(done[seed]) + "\n")
+        for seed, found in zip(todo, pool.map(make, todo), strict=True):
+            done.setdefault(seed, {}).update(found)
+            stream.write(json.dumps({"seed": seed, "size": size, "found": found}) + "\n")
             stream.flush()
-    print(f"{len(done)} cohorts of {asked.scans} scans with slices of {asked.edge} x {asked.edge}")
-    for name in (FRESH, *WAYS, FEW, TWENTY):
-        rows = np.array([row["found"][name] for row in done.values()])
-        print(f"{name:14} flagged {rows[:, 0].mean():6.1%}   p <= .05 {np.mean(rows[:, 1] <= 0.05):6.1%}")
+    print(f"cohorts of {asked.scans} scans with slices of {asked.edge} x {asked.edge}")
+    for name in NAMES:
+        rows = np.array([found[name] for found in done.values() if name in found])
+        if len(rows):
+            flagged, usual = rows[:, 0].sum(), np.sum(rows[:, 1] <= 0.05)
+            print(f"{name:14} {len(rows):4} cohorts   flagged {flagged:4.0f}   p <= .05 {usual:4}")
 
 
 if __name__ == "__main__":

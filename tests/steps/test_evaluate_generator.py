@@ -28,13 +28,13 @@ PICTURE = "data:image/"
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     folder = tmp_path_factory.mktemp("scans") / "cohort"
-    return phantom_cohort(PhantomConfig(scans=160, sites=3, shape=(8, 32, 32), seed=1), folder, workers=1)
+    return phantom_cohort(PhantomConfig(scans=110, sites=3, shape=(8, 32, 32), seed=1), folder, workers=1)
 
 
 @pytest.fixture(scope="module")
 def generator(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("generator")
-    config = GeneratorConfig(steps=2, width=4, patch=4, latent=8, batch_size=4)
+    config = GeneratorConfig(steps=2, width=4, latent=8, batch_size=4)
     (folder / "work").mkdir()
     train_generator(config, cohort, work=folder / "work", out=folder / "out")
     return folder / "out"

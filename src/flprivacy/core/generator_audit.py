@@ -128,7 +128,7 @@ class Agreement:
         classifier: what says what it sees, in words.
         synthetic: share of synthetic scans that are classified as they were asked for.
         real: the classifier's accuracy on held-out real scans.
-        chance: share that guessing the commonest gets right among the synthetic scans.
+        chance: what is to be expected if a scan had nothing to do with what it was asked for.
         p_value: one-sided, of agreement by chance.
         n: synthetic scans.
     """

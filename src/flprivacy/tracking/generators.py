@@ -68,7 +68,7 @@ def generator_metrics(audit: GeneratorAudit) -> dict[str, float]:
     }
     measured = {"frechet": audit.fidelity.distance, "frechet_floor": audit.fidelity.floor}
     for one in audit.agreement:
-        how = "network" if one.classifier.startswith("a ") else "statistics"
+        how = "network" if one.classifier.startswith("a ") else "low_resolution"
         measured[f"agreement.{one.condition}.{how}"] = one.synthetic
     for check in audit.anatomy:
         measured[f"anatomy.{check.name.replace(' ', '_')}"] = check.distance

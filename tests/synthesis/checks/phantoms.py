@@ -35,7 +35,7 @@ class Scans:
 
 
 @functools.cache
-def phantoms(seed: int, scans: int = 160, shape: tuple[int, int, int] = SHAPE) -> Scans:
+def phantoms(seed: int, scans: int = 120, shape: tuple[int, int, int] = SHAPE) -> Scans:
     """Render scans of 4 sites, which are the same for every seed."""
     config = PhantomConfig(scans=scans, sites=4, shape=shape, seed=1)
     plans = plan_scans(draw_sites(config), 1000 + seed)

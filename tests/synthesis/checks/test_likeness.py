@@ -64,7 +64,7 @@ def test_the_space_does_not_know_who_was_trained_on(real: Scans, likeness: Liken
     """Held-out and training scans have the same share in it: in another order it is the same space."""
     order = np.random.default_rng(0).permutation(len(real.volumes))
     again = fit_likeness(lambda rows: real.volumes[order][rows], len(order))
-    some = phantoms(1).volumes[:20]
+    some = phantoms(1).volumes[:10]
     np.testing.assert_allclose(again.distances(some), likeness.distances(some)[:, order], rtol=2e-2)
 
 
@@ -108,7 +108,7 @@ def test_a_copier_is_flagged(name: str, real: Scans, likeness: Likeness) -> None
 def test_a_copier_of_twenty_patients_and_one_of_few_samples_are_flagged(real: Scans, likeness: Likeness) -> None:
     rng = np.random.default_rng(3)
     members = np.flatnonzero(real.training)
-    twenty = real.volumes[rng.choice(rng.choice(members, 20, replace=False), 160)]
+    twenty = real.volumes[rng.choice(rng.choice(members, 20, replace=False), 120)]
     assert judged(real, likeness, changed(twenty, planting.shifted)).verdict == COPIES
     mixed = phantoms(2).volumes.copy()
     mixed[:24] = changed(real.volumes[rng.choice(members, 24, replace=False)], planting.blurred)
@@ -117,5 +117,5 @@ def test_a_copier_of_twenty_patients_and_one_of_few_samples_are_flagged(real: Sc
 
 def test_a_generator_of_fresh_phantoms_is_not_flagged(real: Scans, likeness: Likeness) -> None:
     """The rate of false alarms over 100 cohorts is measured by tests/benchmarks/bench_memorisation.py."""
-    for seed in (1, 2, 3):
+    for seed in (1, 2):
         assert judged(real, likeness, phantoms(seed).volumes).verdict != COPIES

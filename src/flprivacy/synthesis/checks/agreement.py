@@ -2,7 +2,6 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtrc
 
 from flprivacy.auditing.membership.rates import effective, limits
 from flprivacy.core.errors import AuditError
@@ -10,7 +9,7 @@ from flprivacy.core.generator_audit import Agreement, Measured
 
 IntArray = npt.NDArray[np.int64]
 
-_ERROR = 0.05
+_ERROR, _SHUFFLES = 0.05, 1999
 
 
 def measure_agreement(
@@ -25,7 +24,8 @@ def measure_agreement(
 ) -> Agreement:
     """Set what a classifier sees in synthetic scans against what they were asked for, and against its own accuracy.
 
-    Chance is what whoever knows only how often each was asked for, or how often the classifier says each, gets right.
+    Chance is the agreement to be expected if a scan had nothing to do with what it was asked for: that of the same
+    answers in any other order, which a permutation test compares with.
 
     Args:
         condition: name of what was asked for, such as ``site``.
@@ -45,9 +45,11 @@ def measure_agreement(
             f"{condition}: {len(wanted)} synthetic and {len(truth)} held-out scans; give at least one each"
         )
     n = len(wanted)
-    shares = np.bincount(wanted) / n
-    chance = max(float(shares.max()), float(shares[says[says < len(shares)]].sum() / n))
+    classes = int(max(says.max(), wanted.max())) + 1
+    shares, answers = np.bincount(wanted, minlength=classes) / n, np.bincount(says, minlength=classes) / n
     hits = int((says == wanted).sum())
+    shuffled = np.random.default_rng(0).permuted(np.tile(says, (_SHUFFLES, 1)), axis=1)
+    as_many = int(((shuffled == wanted).sum(axis=1) >= hits).sum())
     right = float((of_real == truth).mean())
     _, index = np.unique(real_patients, return_inverse=True)
     return Agreement(
@@ -55,8 +57,8 @@ def measure_agreement(
         classifier=classifier,
         synthetic=_share(hits / n, float(n)),
         real=_share(right, effective(index)),
-        chance=chance,
-        p_value=float(bdtrc(hits - 1, n, chance)) if hits else 1.0,
+        chance=float(shares @ answers),
+        p_value=(1 + as_many) / (1 + _SHUFFLES),
         n=n,
     )
 

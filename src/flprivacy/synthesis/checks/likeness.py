@@ -28,7 +28,8 @@ _EDGE = 64  # pixels that a slice is reduced to first
 _CELLS_IN_PLANE, _MOST_CELLS_DEEP = 12, 11
 _MARGIN_PARTS = 8  # of the slice's edge: how far a body may be off the centre
 _BLUR = 2.0  # pixels of a reduced slice; half as much between slices
-_COMPONENTS, _SCANS_PER_COMPONENT = 256, 4
+# With more components than that, the scans that they were made from lie further apart than others do.
+_COMPONENTS, _SCANS_PER_COMPONENT = 256, 8
 _BLOCK = 128  # scans at a time
 _LEAST_VARIANCE = 1e-6  # of a component, relative to the first: below it is rounding
 
