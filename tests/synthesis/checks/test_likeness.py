@@ -44,8 +44,10 @@ def test_a_copy_is_nearest_to_its_patient(name: str, real: Scans, likeness: Like
     rows = np.arange(0, len(real.volumes), 3)
     found = likeness.neighbours(lambda some: changed(real.volumes[rows], WAYS[name])[some], len(rows), real.patients)
     usual = likeness.neighbours(real.read, len(real.volumes), real.patients, real.patients).closeness()
-    assert (found.patients[:, 0] == real.patients[rows]).mean() > (0.7 if name == "a slice up" else 0.9)
-    assert np.median(found.closeness()) > np.quantile(usual, 0.98)
+    # A slice is an eighth of these phantoms' depth.
+    least, rare = (0.6, 0.9) if name == "a slice up" else (0.9, 0.98)
+    assert (found.patients[:, 0] == real.patients[rows]).mean() > least
+    assert np.median(found.closeness()) > np.quantile(usual, rare)
 
 
 def test_the_views_are_the_scan_and_its_mirror_image_at_three_heights(real: Scans) -> None:
@@ -68,13 +70,13 @@ def test_the_space_does_not_know_who_was_trained_on(real: Scans, likeness: Liken
     np.testing.assert_allclose(again.distances(some), likeness.distances(some)[:, order], rtol=2e-2)
 
 
-def test_large_slices_are_compared_as_small_ones_are(real: Scans, likeness: Likeness) -> None:
-    large = np.repeat(np.repeat(real.volumes[:10], 6, axis=2), 6, axis=3)
-    seen, small = next(views(large)), next(views(real.volumes[:10]))
-    assert seen.shape == small.shape
-    assert (seen * small).sum(axis=1).min() > 0.9
-    found = likeness.neighbours(lambda rows: large[rows], len(large), real.patients)
-    assert (found.patients[:, 0] == real.patients[:10]).mean() >= 0.8
+def test_slices_of_full_size_are_reduced_first(real: Scans) -> None:
+    large = np.repeat(np.repeat(real.volumes[:64], 6, axis=2), 6, axis=3)
+    space = fit_likeness(lambda rows: large[rows], len(large))
+    assert space.mean.shape == next(views(real.volumes[:1])).shape[1:]
+    copies = changed(large[::4], planting.shifted)
+    found = space.neighbours(lambda rows: copies[rows], len(copies), np.arange(len(large)))
+    assert (found.patients[:, 0] == np.arange(0, len(large), 4)).mean() > 0.8
 
 
 def judged(real: Scans, likeness: Likeness, made: Volumes) -> Memorisation:

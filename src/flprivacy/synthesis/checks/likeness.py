@@ -29,7 +29,7 @@ _CELLS_IN_PLANE, _MOST_CELLS_DEEP = 12, 11
 _MARGIN_PARTS = 8  # of the slice's edge: how far a body may be off the centre
 _BLUR = 2.0  # pixels of a reduced slice; half as much between slices
 # With more components than that, the scans that they were made from lie further apart than others do.
-_COMPONENTS, _SCANS_PER_COMPONENT = 256, 8
+_COMPONENTS, _SCANS_PER_COMPONENT, _LEAST_COMPONENTS = 256, 8, 16
 _BLOCK = 128  # scans at a time
 _LEAST_VARIANCE = 1e-6  # of a component, relative to the first: below it is rounding
 
@@ -86,7 +86,7 @@ def fit_likeness(read: Read, scans: int) -> Likeness:
     mean = seen.mean(axis=0)
     centred = seen - mean
     variances, vectors = np.linalg.eigh(centred.T @ centred / len(seen))
-    kept = min(_COMPONENTS, max(2, scans // _SCANS_PER_COMPONENT))
+    kept = min(_COMPONENTS, max(_LEAST_COMPONENTS, scans // _SCANS_PER_COMPONENT), scans // 2)
     variances, vectors = variances[::-1][:kept], vectors[:, ::-1][:, :kept]
     there = variances > _LEAST_VARIANCE * variances[0]
     components = np.ascontiguousarray(vectors[:, there] / np.sqrt(variances[there]))
@@ -140,12 +140,15 @@ def _windows(profile: FloatArray, total: FloatArray) -> FloatArray:
     margin = size // _MARGIN_PARTS
     averaging = _averaging(size - 2 * margin, _CELLS_IN_PLANE)
     centre = profile @ np.arange(size, dtype=np.float32) / total
-    corners = np.clip(np.round(centre - (size - 1) / 2 + margin), 0, 2 * margin).astype(int)
+    corners = np.clip(centre - (size - 1) / 2 + margin, 0.0, 2.0 * margin)
     shifted = np.zeros((2 * margin + 1, len(averaging), size), np.float32)
-    for corner, weights in enumerate(shifted):
-        weights[:, corner : corner + averaging.shape[1]] = averaging
-    chosen: FloatArray = shifted[corners]
-    return chosen
+    for corner, window in enumerate(shifted):
+        window[:, corner : corner + averaging.shape[1]] = averaging
+    # Between two places of the window, as what was moved by a few pixels of a large slice is.
+    before = np.minimum(corners.astype(int), max(2 * margin - 1, 0))
+    share = (corners - before).astype(np.float32)[:, None, None]
+    weights: FloatArray = (1.0 - share) * shifted[before] + share * shifted[np.minimum(before + 1, 2 * margin)]
+    return weights
 
 
 def _averaging(size: int, cells: int) -> FloatArray:
