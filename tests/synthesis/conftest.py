@@ -1,6 +1,5 @@
 """A small cohort with sites, classes, sexes and ages, and one small generator trained on it for all tests."""
 
-import functools
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,16 +10,26 @@ from small_generators import CONFIG, SHAPE
 from flprivacy.core.cohort import Cohort
 from flprivacy.synthesis import train
 from flprivacy.synthesis.adversaries import Adversaries
+from flprivacy.synthesis.config import GeneratorConfig
+from flprivacy.synthesis.networks import NetworkSize
 from flprivacy.synthesis.train import train_generator
 from tests.cohort_builder import build_cohort, cohort_meta, scan_table
 
-_compiled = functools.cache(Adversaries)
+_COMPILED: dict[object, Adversaries] = {}
 
 
 @pytest.fixture
 def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let trainings of one configuration share their networks, as clients do: each sets all of their state."""
-    monkeypatch.setattr(train, "Adversaries", _compiled)
+
+    def compiled(size: NetworkSize, config: GeneratorConfig) -> Adversaries:
+        optimizer = config.privacy.optimizer if config.privacy else "adam"
+        key = (size, optimizer, replace(config, privacy=None, steps=1, rounds=1, local_steps=1))
+        if key not in _COMPILED:
+            _COMPILED[key] = Adversaries(size, config)
+        return _COMPILED[key]
+
+    monkeypatch.setattr(train, "Adversaries", compiled)
 
 
 @pytest.fixture(scope="session")

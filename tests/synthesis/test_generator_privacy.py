@@ -25,6 +25,8 @@ from flprivacy.synthesis.private import PrivateDiscriminator
 from flprivacy.synthesis.train import train_generator
 from tests.cohort_builder import build_cohort, cohort_meta, scan_table
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
 SHAPE = (4, 16, 16)
 RATE, CLIP, NOISE, POPULATION = 0.5, 0.7, 2.0, 6
 BUDGET = PrivacyConfig(
@@ -104,7 +106,7 @@ def test_generated_scans_are_asked_for_without_a_look_at_the_cohort(
         asked.append(condition)
 
     monkeypatch.setattr(PrivateDiscriminator, "update", update)
-    config = replace(ONE_STEP, steps=3, batch_size=8)
+    config = replace(ONE_STEP, steps=3)
     trained(tmp_path / "even", people(), config)
     trained(tmp_path / "uneven", people(label=[0, 0, 0, 0, 0, 0, 0, 1]), config)
     even, uneven = asked[:3], asked[3:]

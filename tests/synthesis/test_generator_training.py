@@ -83,6 +83,7 @@ def test_it_learns_what_tells_sites_and_classes_apart(small_cohort: Cohort, tmp_
     assert brightness[0, 1][1] > brightness[0, 0][1] + 20.0  # 100 in truth
 
 
+@pytest.mark.usefixtures("compiled_once")
 def test_divergence_ends_training_and_keeps_the_last_good_checkpoint(
     small_cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +103,7 @@ def test_divergence_ends_training_and_keeps_the_last_good_checkpoint(
         assert all(np.isfinite(stored[name]).all() for name in stored.files if name != "header")
 
 
+@pytest.mark.usefixtures("compiled_once")
 def test_collapse_ends_training(small_cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def flattened(run, client, step):
         for weight in run.adversaries.generator.weights:
