@@ -8,7 +8,6 @@ from flprivacy.core.generator_audit import (
     NO_COPIES,
     Agreement,
     AnatomyCheck,
-    Diversity,
     GeneratorAudit,
     Measured,
 )
@@ -48,30 +47,19 @@ class CheckRow:
 
 
 def first_line(audit: GeneratorAudit) -> str:
-    """Return whether a generator copies patients, and whether it tells who was trained on."""
-    verdict = audit.memorisation.verdict
-    who = {one.verdict for one in audit.membership}
-    said = {
-        COPIES: "This generator copies patients it was trained on: do not hand out its scans, nor the generator",
-        NO_COPIES: "This generator was not found to copy patients it was trained on",
-    }.get(verdict, "Whether this generator copies patients it was trained on could not be settled")
-    tells = ""
-    if LEAK in who:
-        beside = ", and" if verdict == COPIES else ", but"
-        tells = f"{beside} attacks on it tell who was trained on{'' if verdict == COPIES else ': do not hand it out'}"
-    elif INCONCLUSIVE in who:
-        tells = (
-            "; whether attacks on it tell who was trained on is not settled either"
-            if verdict
-            not in (
-                COPIES,
-                NO_COPIES,
-            )
-            else "; whether attacks on it tell who was trained on is not settled"
-        )
-    elif NO_LEAK in who and verdict != COPIES:
-        tells = ", and no attack on it tells who was trained on"
-    return f"{said}{tells}."
+    """Return whether a generator copies patients, and whether attacks on it tell who was trained on."""
+    verdict, members = audit.memorisation.verdict, {one.verdict for one in audit.membership}
+    if verdict == COPIES:
+        tells = ", and attacks on it tell who was trained on" if LEAK in members else ""
+        return f"This generator copies patients it was trained on: do not hand out its scans, nor the generator{tells}."
+    said = "This generator was not found to copy patients it was trained on"
+    if verdict != NO_COPIES:
+        said = "Whether this generator copies patients it was trained on could not be settled"
+    if LEAK in members:
+        return f"{said}, but attacks on it tell who was trained on: do not hand it out."
+    if INCONCLUSIVE in members:
+        return f"{said}; whether attacks on it tell who was trained on is not settled."
+    return f"{said}, and no attack on it tells who was trained on." if NO_LEAK in members else f"{said}."
 
 
 def css_class(verdict: str) -> str:
@@ -81,15 +69,14 @@ def css_class(verdict: str) -> str:
 
 def rows(audit: GeneratorAudit) -> tuple[CheckRow, ...]:
     """Return every check, those of privacy first."""
-    agreement = [_agreement(one) for one in audit.agreement]
     return (
         _copies(audit),
         _suspects(audit),
         *_members(audit),
         _fidelity(audit),
         *_diversity(audit),
-        *agreement,
-        *(_anatomy(one) for one in audit.anatomy),
+        *map(_agreement, audit.agreement),
+        *map(_anatomy, audit.anatomy),
     )
 
 
@@ -144,7 +131,7 @@ def _copies(audit: GeneratorAudit) -> CheckRow:
         group=PRIVACY,
         name="Copies of patients",
         found=f"p = {words.p_value(found.p_value)}",
-        against=f"flagged at {found.error_rate:g}: so many generators that copy nobody would be",
+        against=f"flagged at {found.error_rate:g}, as {found.error_rate:.0%} of generators that copy nobody are",
         verdict=found.verdict,
         meaning=f"{meaning} Copies that were turned, warped or put together from several patients may go unseen.",
     )
@@ -196,18 +183,24 @@ def _fidelity(audit: GeneratorAudit) -> CheckRow:
 
 
 def _diversity(audit: GeneratorAudit) -> list[CheckRow]:
-    def row(name: str, value: str, of_real: Diversity, meaning: str, ideal: float) -> CheckRow:
-        real = of_real.density if name == "Density" else of_real.coverage
-        against = f"{ideal:.2f} ideally, {real:.2f} for training scans"
-        return CheckRow(group=QUALITY, name=name, found=value, against=against, meaning=meaning)
-
     ours, real = audit.diversity, audit.diversity_of_real
-    return [
-        row("Density", f"{ours.density:.2f}", real, "Whether synthetic scans lie where real ones are; far below 1 they "
-            "lie elsewhere, above it they crowd where real ones are dense.", 1.0),
-        row("Coverage", f"{ours.coverage:.2f}", real, "Share of held-out scans with a synthetic one in their "
-            "neighbourhood: low where samples are all alike. Perfect copies are perfect in both.", ours.ideal_coverage),
-    ]  # fmt: skip
+    density = CheckRow(
+        group=QUALITY,
+        name="Density",
+        found=f"{ours.density:.2f}",
+        against=f"1.00 ideally, {real.density:.2f} for training scans",
+        meaning="Whether synthetic scans lie where real ones are; far below 1 they lie elsewhere, above it they crowd "
+        "where real ones are dense.",
+    )
+    coverage = CheckRow(
+        group=QUALITY,
+        name="Coverage",
+        found=f"{ours.coverage:.2f}",
+        against=f"{ours.ideal_coverage:.2f} ideally, {real.coverage:.2f} for training scans",
+        meaning="Share of held-out scans with a synthetic one in their neighbourhood: low where samples are all alike. "
+        "Perfect copies are perfect in both.",
+    )
+    return [density, coverage]
 
 
 def _agreement(one: Agreement) -> CheckRow:
