@@ -257,5 +257,11 @@ def test_a_reference_is_given_synthetic_scans_of_its_own_half(cohort: Cohort, tm
     drawn = reference_config(CONFIG, 7).synthetic
     assert drawn is not None
     assert drawn.seed == 7
+
+    def fails(half: Cohort, number: int, work: Path) -> Cohort:
+        raise TrainingError("label 'x' has no training scan")
+
+    with pytest.raises(TrainingError, match="reference 1, whose generator is trained on half of the patients: label"):
+        train_reference(CONFIG, cohort, protocol="standard", index=1, work=tmp_path / "fails", synthesise=fails)
     with pytest.raises(TrainingError, match="there are none"):
         train_reference(CONFIG, cohort, protocol="standard", index=1, work=tmp_path / "none")

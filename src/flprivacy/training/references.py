@@ -63,7 +63,10 @@ def train_reference(
     name = f"reference {index}"
     synthetic = None
     if config.synthetic is not None and synthesise is not None:
-        synthetic = synthesise(half, number, work / "synthetic")
+        try:
+            synthetic = synthesise(half, number, work / "synthetic")
+        except TrainingError as error:
+            raise TrainingError(f"{name}, whose generator is trained on half of the patients: {error}") from error
     own = reference_config(config, number)
     trained = train_models(name, own, half, protocol=protocol, work=work, synthetic=synthetic)
     return ReferenceScores(
