@@ -14,7 +14,8 @@ from tiny_cohort import META, change_manifest, change_meta, manifest, one_clear_
 
 from flprivacy.cli import main
 from flprivacy.cohorts.export import export_nifti
-from flprivacy.cohorts.format import open_cohort, verify_cohort
+from flprivacy.cohorts.format import open_cohort, read_volumes, verify_cohort
+from flprivacy.cohorts.handover import hand_over
 from flprivacy.cohorts.importing.build import import_cohort
 from flprivacy.cohorts.importing.config import ImportConfig
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
@@ -188,4 +189,30 @@ def test_the_command_line_shows_it_as_what_it_is_and_publishes_it_when_asked_for
     assert (code, "holds synthetic scans" in text) == (2, True)
     assert not (tmp_path / "published").exists()
     assert run("push", str(planted.folder), str(tmp_path / "published"), "--synthetic")[0] == 0
-    assert verify_cohort(tmp_path / "published", synthetic=True).meta == planted.meta
+    published = verify_cohort(tmp_path / "published", synthetic=True)
+    assert published.meta.synthetic_from == SyntheticOrigin(generator="a" * 64)
+    assert published.manifest.equals(planted.manifest)
+    shown = run("show", str(tmp_path / "published"))[1]
+    assert ("24 SYNTHETIC scans" in shown, "aaaaaaaaaaaa" in shown, "bbbbbbbbbbbb" in shown) == (True, True, False)
+
+
+def test_what_is_handed_over_does_not_depend_on_the_patients_digest(planted: Cohort, tmp_path: Path) -> None:
+    """Of two cohorts of patients that differ in one, neither can be told from the synthetic scans' folder."""
+    shards, told = {path.name for path in (planted.folder / "volumes").iterdir()}, []
+    table, scans = planted.manifest.drop(columns=["shard", "row", "sha256"]), np.arange(len(planted.manifest))
+    for patients in "bc":
+        origin = SyntheticOrigin(generator="a" * 64, cohort=patients * 64)
+        meta, volumes = replace(planted.meta, synthetic_from=origin), read_volumes(planted, scans)
+        made, out = build_synthetic(tmp_path / f"made-{patients}", table, meta, iter(volumes)), tmp_path / patients
+        hand_over(made.folder, out)
+        verify_cohort(out, synthetic=True)
+        told.append({path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()})
+    assert told[0] == told[1]
+    assert {path.name for path in told[0]} == {"cohort.json", "manifest.parquet", *shards}
+
+
+def test_scans_of_patients_are_not_handed_over(tmp_path: Path) -> None:
+    cohort = write_tiny(tmp_path / "cohort")
+    with pytest.raises(CohortError, match=r"cohort\.json"):
+        hand_over(cohort.folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -11,6 +11,7 @@ import pytest
 from tiny_training import TINY, assert_same_bits, tiny_volumes
 
 from flprivacy.cohorts.format import read_volumes
+from flprivacy.cohorts.handover import hand_over
 from flprivacy.core.cohort import TRAIN, Cohort, SyntheticOrigin
 from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.models.registry import ARCHITECTURES
@@ -185,6 +186,11 @@ REFUSED: dict[str, tuple[Callable[[Cohort, Cohort, Path], Cohort | None], Target
         lambda cohort, _, tmp: synthetic_of(replace(cohort, meta=replace(cohort.meta, digest="f" * 64)), tmp / "other"),
         CONFIG,
         "its generator was trained on cohort ffffffffffff, not on 'tiny'",
+    ),
+    "published": (
+        lambda _, made, tmp: hand_over(made.folder, tmp / "published"),
+        CONFIG,
+        "was published, and does not say which cohort",
     ),
     "of other classes": (
         lambda cohort, _, tmp: synthetic_of(

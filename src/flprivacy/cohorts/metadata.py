@@ -122,7 +122,7 @@ def _check_ranges(meta: CohortMeta, where: str) -> None:
         need(_SITE_NAME.fullmatch(name) is not None, "site name", name, rule)
     if (origin := meta.synthetic_from) is not None:
         for field, digest in (("generator", origin.generator), ("cohort", origin.cohort)):
-            named = _DIGEST.fullmatch(digest) is not None
+            named = _DIGEST.fullmatch(digest) is not None or (field == "cohort" and not digest)
             need(named, f"synthetic_from.{field}", digest, "must be a digest of 64 hexadecimal digits")
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from flprivacy.cohorts.format import VOLUMES_FOLDER, checked_manifest, open_cohort, verify_cohort
+from flprivacy.cohorts.handover import hand_over
 from flprivacy.cohorts.manifest import LARGEST_MANIFEST_BYTES, MANIFEST_FILE
 from flprivacy.cohorts.metadata import LARGEST_META_BYTES, META_FILE, parse_meta
 from flprivacy.cohorts.sampling import exposed_rows, member_rows
@@ -242,7 +244,8 @@ def push_cohort(*, folder: Path, uri: str, synthetic: bool = False) -> int:
     """Publish a cohort below a URI, whole or not at all, and return the bytes sent.
 
     Every volume is hashed first. An interrupted call carries on; a cohort that is there already is never changed.
-    One of synthetic scans is published only where ``synthetic`` says so, and readers there refuse it as they do here.
+    One of synthetic scans is published only where ``synthetic`` says so, without its link to the patients' cohort
+    (:mod:`flprivacy.cohorts.handover`), and readers there refuse it as they do here.
 
     Raises:
         CohortError: the cohort is damaged, or was itself pulled in part.
@@ -252,4 +255,6 @@ def push_cohort(*, folder: Path, uri: str, synthetic: bool = False) -> int:
     if cohort.places is not None:
         raise CohortError(f"{folder}: holds only the volumes that were pulled; publish the whole cohort")
     names = [META_FILE, MANIFEST_FILE, *map(str, cohort.manifest["shard"].unique())]
-    return upload_files({name: folder / name for name in names}, uri, last=META_FILE)
+    with TemporaryDirectory(prefix="flprivacy-") as work:
+        place = hand_over(folder, Path(work) / "cohort").folder if synthetic else folder
+        return upload_files({name: place / name for name in names}, uri, last=META_FILE)

@@ -276,7 +276,8 @@ def _cohort_table(found: "Cohort") -> "Table":
         f"{meta.name}: {len(manifest)} {kind} of {' x '.join(map(str, meta.shape))} voxels, digest {meta.digest[:12]}"
     )
     if (origin := meta.synthetic_from) is not None:
-        title += f", made by generator {origin.generator[:12]} of cohort {origin.cohort[:12]}"
+        title += f", made by generator {origin.generator[:12]}"
+        title += f" of cohort {origin.cohort[:12]}" if origin.cohort else ""
     table = Table("site", title=title, title_justify="left")
     for column in ("train", "test", "patients", *meta.class_names, "female", "male", "mean age"):
         table.add_column(column, justify="right")

@@ -33,7 +33,7 @@ class SyntheticOrigin:
     """Where the scans of a synthetic cohort come from, by digests."""
 
     generator: str  # of the generator that made them
-    cohort: str  # of the cohort that the generator was trained on
+    cohort: str = ""  # of the cohort that the generator was trained on; empty where it was published
 
 
 @dataclass(frozen=True, kw_only=True)

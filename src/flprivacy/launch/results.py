@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flprivacy.cohorts.handover import hand_over
 from flprivacy.core.artifacts import (
     AUDIT_FILE,
     CHANGE_FILE,
@@ -80,8 +81,8 @@ def _keep_generator(outputs: Mapping[str, Path], folder: Path) -> None:
     """
     deliver(outputs["generator_audit"], folder)
     (folder / PATIENTS_PAGE).unlink(missing_ok=True)
-    for what in ("generator", "synthetic"):
-        shutil.copytree(outputs[what], folder / what, ignore=shutil.ignore_patterns(PRIVATE_FOLDER))
+    shutil.copytree(outputs["generator"], folder / "generator", ignore=shutil.ignore_patterns(PRIVATE_FOLDER))
+    hand_over(outputs["synthetic"], folder / "synthetic")
 
 
 def show_audit(audit: Audit, screen: Console) -> None:

@@ -110,6 +110,11 @@ def check_made_from(synthetic: Cohort, cohort: Cohort) -> None:
         raise TrainingError(
             f"{where}: holds scans of patients; give a synthetic cohort, as synthesize_cohort writes it"
         )
+    if not origin.cohort:
+        raise TrainingError(
+            f"{where}: was published, and does not say which cohort its generator was trained on; give the synthetic "
+            "cohort that the store keeps"
+        )
     if origin.cohort != cohort.meta.digest:
         raise TrainingError(
             f"{where}: its generator was trained on cohort {origin.cohort[:12]}, not on {cohort.meta.name!r} "
