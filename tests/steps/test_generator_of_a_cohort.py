@@ -89,9 +89,10 @@ def test_copies_of_patients_fail_a_run_that_asks_for_it(tmp_path: Path, verdict:
 
 
 def test_the_run_ends_with_what_may_be_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the generator's private part nor the page with patients is put where results are looked for."""
+    """Neither the generator's private part, the page with patients nor their cohort's digest is put there."""
     monkeypatch.setenv("FLPRIVACY_HOME", str(tmp_path / "home"))
-    for name in ("generator", "synthetic", "generator_audit"):
+    build_synthetic(tmp_path / "synthetic", scan_table(4), cohort_meta((2, 3, 4), ["a"]))
+    for name in ("generator", "generator_audit"):
         (tmp_path / name / "private").mkdir(parents=True)
         (tmp_path / name / f"{name}.txt").write_text("")
         (tmp_path / name / "private" / "secret.json").write_text("")
@@ -107,7 +108,9 @@ def test_the_run_ends_with_what_may_be_handed_on(tmp_path: Path, monkeypatch: py
         show_run(run, name="mine", screen=Console(file=screen, width=400))
     found = tmp_path / "home" / "generators" / "mine"
     assert (found / "generator" / "generator.txt").is_file()
-    assert (found / "synthetic" / "synthetic.txt").is_file()
+    origin = open_cohort(found / "synthetic", synthetic=True).meta.synthetic_from
+    assert origin is not None
+    assert (origin.generator, origin.cohort) == ("a" * 64, "")
     assert {path.name for path in (found / "generator").iterdir()} == {"generator.txt"}
     assert not (found / PATIENTS_PAGE).exists()
     assert (tmp_path / "generator_audit" / PATIENTS_PAGE).exists()
