@@ -75,9 +75,10 @@ def show_run(result: LocalRun, *, name: str, screen: Console) -> None:
 
 
 def _keep_generator(outputs: Mapping[str, Path], folder: Path) -> None:
-    """Put a generator as it may be published, its synthetic cohort and its report where they are found by name.
+    """Put a generator and its synthetic cohort, as they may be published, and its report where they are found by name.
 
-    The generator's private part and the page of patients' pictures stay in the store.
+    The report is for auditors: it counts patients exactly. The generator's private part and the page of patients'
+    pictures stay in the store.
     """
     deliver(outputs["generator_audit"], folder)
     (folder / PATIENTS_PAGE).unlink(missing_ok=True)
