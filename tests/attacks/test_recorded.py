@@ -51,9 +51,12 @@ def answers(cohort: Cohort, network: Path) -> dict[str, np.ndarray]:
     return found | {"scan_ids": cohort.manifest["scan_id"].to_numpy().astype(str)}
 
 
-def attacked(folder: Path, arrays: dict[str, np.ndarray], cohort: Cohort, config: AttackConfig = CONFIG) -> ScoreTable:
+def attacked(
+    folder: Path, arrays: dict[str, np.ndarray], cohort: Cohort, config: AttackConfig = CONFIG, *, checked: bool = False
+) -> ScoreTable:
     np.savez(folder / "a.npz", **arrays)
-    import_checkpoint(TargetSource(location=str(folder / "a.npz")), folder / "a.npz", name="mine", out=folder / "own")
+    source = TargetSource(location=str(folder / "a.npz"), input_checked=checked)
+    import_checkpoint(source, folder / "a.npz", name="mine", out=folder / "own")
     return attack_attributes(config, cohort, folder / "own", protocol="standard", work=folder / "work")[0]
 
 
@@ -104,11 +107,15 @@ def test_outputs_to_other_scans_leave_a_doubt(
     config = AttackConfig(fractions=(0.5,), seeds=(0, 1), attributes=("sex",), accesses=("outputs",))
     right = {"scan_ids": answers["scan_ids"]} | {name: answers[name] for name in names}
     table = attacked(tmp_path, right, cohort, config)
-    assert table.doubt == ""
-    assert table.unconfirmed.startswith("arrays do not tell what values the network was shown")
-    assert "no better than guessing" in table.unconfirmed  # it never learnt anything
+    assert table.doubt.startswith("arrays do not tell what values the network was shown")
+    assert "no better than guessing" in table.doubt  # it never learnt anything
+    assert "state input_checked=true" in table.doubt
+    checked = attacked(tmp_path, right, cohort, config, checked=True)
+    assert checked.doubt == table.unconfirmed == ""
+    assert "its owner states that some of them were compared" in checked.unconfirmed
     order = np.random.default_rng(6).permutation(len(answers["scan_ids"]))
-    doubt = attacked(tmp_path, right | {"outputs": answers["outputs"][order]}, cohort, config).doubt
+    wrong = right | {"outputs": answers["outputs"][order]}
+    doubt = attacked(tmp_path, wrong, cohort, config, checked=True).doubt
     assert doubt.startswith("its outputs have nothing to do with what the scans look like that they are filed under")
 
 
@@ -119,9 +126,9 @@ def test_outputs_that_know_the_task_are_not_called_guesses(
     diseases = np.eye(3)[cohort.manifest["label"].to_numpy()]
     knowing = {name: answers[name] for name in ("scan_ids", "features")}
     knowing["outputs"] = 0.2 * answers["outputs"] + 0.8 * diseases
-    unconfirmed = attacked(tmp_path, knowing, cohort, config).unconfirmed
-    assert unconfirmed.startswith("arrays do not tell")
-    assert "guessing" not in unconfirmed
+    doubt = attacked(tmp_path, knowing, cohort, config).doubt
+    assert doubt.startswith("arrays do not tell")
+    assert "guessing" not in doubt
 
 
 def test_missing_scans_are_counted(cohort: Cohort, answers: dict[str, np.ndarray], tmp_path: Path) -> None:

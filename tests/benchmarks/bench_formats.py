@@ -59,13 +59,14 @@ def main() -> bool:
                 truth = cohort.manifest[task].to_numpy()
                 target = f"{architecture}-{'hospital' if task == 'site_id' else 'disease'}"
                 near &= _write(root, target, architecture, scans, truth, train)
+                facts = f"input_range=0..1,own_answers={_own_answers(root, target, cohort, scans)}"
                 targets |= {
-                    f"{target}-keras": f"{root / target}.keras,feature_layer=trunk/features,input_range=0..1",
-                    f"{target}-onnx": f"{root / target}.onnx,feature_layer=features,input_range=0..1",
+                    f"{target}-keras": f"{root / target}.keras,feature_layer=trunk/features,{facts}",
+                    f"{target}-onnx": f"{root / target}.onnx,feature_layer=features,{facts}",
                 }
         for target in [f"{_NAMES[-1]}-hospital"]:
             for kind in ("keras", "onnx"):
-                targets[f"{target}-{kind}-arrays"] = str(_arrays(root, target, kind, cohort, scans))
+                targets[f"{target}-{kind}-arrays"] = f"{_arrays(root, target, kind, cohort, scans)},input_checked=true"
         return near & _audited(root, targets)
 
 
@@ -98,6 +99,14 @@ def _answers(folder, record, name, scans):
     both = keras.Model(model.trunk.input, [model.trunk.output, model.probabilities])
     features, outputs = both.predict(scans, batch_size=16, verbose=0)
     return {"features": features, "outputs": outputs}
+
+
+def _own_answers(root, target, cohort, scans) -> Path:
+    """Write what the network itself says of every scan, for the audit to compare."""
+    network = keras.models.load_model(root / f"{target}.keras")
+    ids = cohort.manifest["scan_id"].to_numpy().astype(str)
+    np.savez(root / f"{target}-own.npz", scan_ids=ids, outputs=network.predict(scans, batch_size=16, verbose=0))
+    return root / f"{target}-own.npz"
 
 
 def _arrays(root, target, kind, cohort, scans) -> Path:

@@ -94,6 +94,10 @@ def test_parameters_are_typed_and_only_those_that_were_given(kfp: KfpState, flpr
             "pods cannot read this machine's disk",
         ),
         (("privacy_audit", "--cohort", "s3://a/b", "--target", "a=m/a"), "pods cannot read this machine's disk"),
+        (
+            ("privacy_audit", "--cohort", "s3://a/b", "--target", "a=s3://m/a,own_answers=own.npz"),
+            "own.npz: pods cannot read this machine's disk",
+        ),
         (("study", "--fail-on-worse"), "--fail-on-worse is not for study"),
         (
             ("privacy_audit", "--cohort", "s3://a/b", "--targets-from", "s3://m"),

@@ -74,6 +74,14 @@ def test_what_is_said_of_a_target_is_part_of_it(published: Cohort) -> None:
     assert _now({"other": TARGETS["mine"]}) != _now()
 
 
+def test_a_networks_own_answers_are_part_of_it(published: Cohort, scripted: ScriptedS3) -> None:
+    scripted.objects["bucket"]["own.npz"] = b"some"
+    compared = {"mine": f"{TARGETS['mine']},own_answers=s3://bucket/own.npz"}
+    before = _now(compared)
+    scripted.objects["bucket"]["own.npz"] = b"others"
+    assert len({before, _now(compared), _now()}) == 3
+
+
 def test_the_plan_names_what_is_attacked_and_where_the_cohort_is(published: Cohort, tmp_path: Path) -> None:
     planned = plan_audit(
         preset="demo", overrides={}, cohort=URI, targets=TARGETS, resolved=_now(), plan=tmp_path / "plan.json",

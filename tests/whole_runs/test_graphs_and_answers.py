@@ -16,10 +16,10 @@ from flprivacy.cohorts.format import open_cohort, read_volumes
 from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.cohorts.preprocessing import test_view
-from flprivacy.core.audit import LEAK, Audit
+from flprivacy.core.audit import LEAK, NO_LEAK, Audit
 from flprivacy.core.target_source import parse_source
 from flprivacy.models.graphs.network import load_graph
-from flprivacy.reporting.sentences import headlines
+from flprivacy.reporting.sentences import headlines, overall
 from flprivacy.steps.attack_baselines import attack_baselines
 from flprivacy.steps.attack_target import attack_target
 from flprivacy.steps.evaluate import evaluate
@@ -79,13 +79,15 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
     with pytest.MonkeyPatch.context() as patch:
         clear_environment(patch, root / "no-such-file")
         gateway, bucket = use_ceph(patch), new_bucket()
+        alone = _answers(root, cohort, twin=False)
         for name in ("resnet.onnx", "weights.bin", "dense.onnx"):
             open_objects(bucket).upload(root / name, f"{bucket}/{name}")
+        open_objects(bucket).upload(alone, f"{bucket}/own.npz")
         targets = {
-            "resnet": f"{bucket}/resnet.onnx,input_range=0..1",
+            "resnet": f"{bucket}/resnet.onnx,input_range=0..1,own_answers={bucket}/own.npz",
             "dense": f"{bucket}/dense.onnx,input_range=0..1",
-            "twin": str(_answers(root, cohort, twin=True)),
-            "alone": str(_answers(root, cohort, twin=False)),
+            "twin": f"{_answers(root, cohort, twin=True)},input_checked=true",
+            "alone": str(alone),
         }
         planned = plan_audit(
             preset=str(root / "preset.yaml"), overrides={}, cohort=str(cohort), targets=targets, plan=plan, store=store,
@@ -124,6 +126,16 @@ def test_without_a_twin_nothing_is_a_leak_and_the_reason_says_so(audited: Audite
     warnings = {one.target: one.warning for one in headlines(audited.audit)}
     assert warnings["alone"].startswith("Its owner gave no answers of the same network with fresh weights")
     assert warnings["twin"].startswith("Not confirmed: arrays do not tell what values the network was shown")
+
+
+def test_what_nobody_could_compare_is_not_cleared(audited: Audited) -> None:
+    doubts = {one.name: one.doubt for one in audited.audit.targets if one.role == "target"}
+    assert doubts["resnet"] == doubts["twin"] == ""
+    assert doubts["alone"].startswith("arrays do not tell what values the network was shown")
+    first = overall(audited.audit)
+    assert "In doubt: alone, for arrays do not tell" in first
+    assert "Not confirmed: what twin was shown rests on the owner's word" in first
+    assert NO_LEAK not in {one.verdict for one in audited.audit.verdicts if one.attack.target == "alone"}
 
 
 def test_answers_give_the_numbers_of_the_network(audited: Audited) -> None:

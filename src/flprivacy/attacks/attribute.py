@@ -40,7 +40,14 @@ if TYPE_CHECKING:
 
 
 def attack_attributes(
-    config: AttackConfig, cohort: Cohort, target_folder: Path, *, protocol: str, work: Path, pixels: Path | None = None
+    config: AttackConfig,
+    cohort: Cohort,
+    target_folder: Path,
+    *,
+    protocol: str,
+    work: Path,
+    pixels: Path | None = None,
+    own_answers: Path | None = None,
 ) -> tuple[ScoreTable, pd.DataFrame]:
     """Attack every model of a target with the whole grid.
 
@@ -53,6 +60,8 @@ def attack_attributes(
             from there, with the result of an undisturbed one.
         pixels: folder with the finished attacks of :func:`flprivacy.attacks.baselines.attack_pixels` on the same cohort
             and configuration, for attacks from pixels and model jointly; None: they are run here.
+        own_answers: file of what the network answered to some of the scans where its owner runs it; None: there is
+            none.
 
     Returns:
         The scores of all attacks, and their curves (columns CURVE_COLUMNS).
@@ -67,7 +76,7 @@ def attack_attributes(
     accesses = _possible(config, record)
     target = LoadedTarget(target_folder, record, cohort)
     sources = target.sources()
-    remarks = target.remarks(scenario)
+    remarks = target.remarks(scenario, own_answers)
     frozen = FrozenAttack(scenario, sources, target=record.name, work=work)
     direct = _direct(record)
     done = frozen.run([access for access in accesses if access in direct])
@@ -136,18 +145,21 @@ class LoadedTarget:
         self._model = load_model(self._folder, self._record, name, into=self._model, window_hu=self._window_hu)
         return self._model
 
-    def remarks(self, scenario: Scenario) -> Remarks:
+    def remarks(self, scenario: Scenario, own_answers: Path | None = None) -> Remarks:
         """Return what is in doubt about the target, or not confirmed; see :mod:`flprivacy.attacks.contract`."""
-        first = self._record.models[0].name
+        first, origin = self._record.models[0].name, self._record.origin
         if is_arrays(self._record):
-            return remarks_on_answers(self.sources()[0], scenario, whose=self._record.name)
+            checked = origin is not None and origin.input_checked
+            return remarks_on_answers(self.sources()[0], scenario, whose=self._record.name, checked=checked)
 
         def fit(scans: FloatArray) -> float | None:
             if is_graph(self._record):
                 return self._network(first).misfit(scans)
             return misfit(self.load(first).trunk, scans)
 
-        return remarks_on(self._record, scenario, misfit=fit, forward=lambda: self._loaded_forward(first))
+        return remarks_on(
+            self._record, scenario, misfit=fit, forward=lambda: self._loaded_forward(first), own=own_answers
+        )
 
     def _network(self, name: str) -> "GraphNetwork":
         if self._graph is None or self._graph[0] != name:

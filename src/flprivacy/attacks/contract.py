@@ -2,16 +2,19 @@
 
 A network that sees other values than in training knows nothing of the scans, and looks as if it gave nothing away.
 What its file and its owner say of them is held against what it tells itself (:mod:`flprivacy.attacks.evidence`).
-Where that contradicts them, or where they were assumed and nothing tells, a doubt stays, and the target is not cleared.
-Where its owner states them and nothing tells, the report says that they are not confirmed.
+Where that contradicts them, or where they were assumed or stated and nothing tells, a doubt stays, and the target is
+not cleared, until its own answers to some of the scans are given and are the same here
+(:mod:`flprivacy.attacks.comparison`).
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.attacks.comparison import ASKED_FOR, by_owner, read_own_answers
 from flprivacy.attacks.evidence import (
     USUAL,
     Evidence,
@@ -39,7 +42,7 @@ class Remarks(NamedTuple):
 
     Attributes:
         doubt: why no attack can clear it, with the remedy; empty where nothing speaks against it.
-        unconfirmed: what nothing bears out but its owner's word; empty where nothing rests on that.
+        unconfirmed: what an attack that clears it takes on its owner's word; empty where it takes nothing so.
     """
 
     doubt: str = ""
@@ -52,6 +55,7 @@ def remarks_on(
     *,
     misfit: Callable[[FloatArray], float | None],
     forward: Callable[[], Forward],
+    own: Path | None = None,
 ) -> Remarks:
     """Return what speaks against taking a given target's scores for all that it gives away.
 
@@ -62,27 +66,34 @@ def remarks_on(
             in nats; None where it keeps none.
         forward: makes the function from scans to ``features`` (n, feature) and ``outputs`` (n, class), as far as it has
             them.
+        own: file of what it answered where its owner runs it; None: there is none.
 
     Raises:
-        AttackError: nobody stated its values, and scans tell that they are others than the usual ones.
+        TargetError: that file is damaged.
+        AttackError: nobody stated its values, and scans tell that they are others than the usual ones; or its own
+            answers are of too few of the scans, or of another form.
     """
-    origin = record.origin
-    if origin is None or record.role != "target":
+    if record.role != "target" or (record.origin is None and own is None):
         return Remarks()
+    origin = record.origin or Origin(file="", format="", sha256="")
     taken = origin.input_range or UNIT
-    found = _evidence(record, taken, scenario, misfit, forward)
+    found = (
+        by_owner(read_own_answers(own, record, scenario), taken, scenario, forward, f"target {record.name!r}")
+        if own is not None
+        else _evidence(record, taken, scenario, misfit, forward)
+    )
     if found.against and INPUT_RANGE in origin.assumed:
         raise AttackError(f"target {record.name!r}: {found.against}")
-    assumed = [name for name in origin.assumed if not (name == INPUT_RANGE and found.borne_out)]
+    confirmed = (INPUT_RANGE, "axes") if own is not None else (INPUT_RANGE,)
+    assumed = [name for name in origin.assumed if not (name in confirmed and found.borne_out)]
     doubts = (
         found.against
         or ("" if found.borne_out else _contradiction(origin, taken))
-        or _assumption(assumed, {INPUT_RANGE: taken, "axes": origin.axes or AXES}),
+        or _assumption(assumed, {INPUT_RANGE: taken, "axes": origin.axes or AXES})
+        or ("" if found.borne_out or INPUT_RANGE not in origin.stated else _on_word(taken)),
         _coarse(record, scenario),
     )
-    doubt = ", and ".join(one for one in doubts if one)
-    rests_on_word = INPUT_RANGE in origin.stated and not found.borne_out
-    return Remarks(doubt, _on_word(taken) if rests_on_word and not doubts[0] else "")
+    return Remarks(", and ".join(one for one in doubts if one))
 
 
 def exposed_scans(scenario: Scenario) -> npt.NDArray[np.int64]:
@@ -141,14 +152,15 @@ def _assumption(names: list[str], values: Mapping[str, str]) -> str:
     if not names:
         return ""
     facts = ",".join(f"{name}={values[name]}" for name in names)
+    shown = f", and {ASKED_FOR}" if INPUT_RANGE in names else ""
     return (
         f"neither its file nor its owner says what it takes, and {facts} was assumed; {HARMLESS}: state "
-        f"{' and '.join(names)}, if this is right as {facts}"
+        f"{' and '.join(names)}, if this is right as {facts}{shown}"
     )
 
 
 def _on_word(taken: str) -> str:
     return (
         f"that it takes {taken} is its owner's word alone: neither its file nor how it answers these scans tells, and "
-        f"{HARMLESS}; compare its answers to some scans with those on its owner's machine"
+        f"{HARMLESS}: {ASKED_FOR}"
     )

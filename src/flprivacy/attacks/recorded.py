@@ -20,6 +20,12 @@ from flprivacy.targets.array_files import load_answers
 
 IntArray = npt.NDArray[np.int64]
 
+_REMEDY = (
+    "state input_checked=true, if its owner compared some of them with what the network answers to the same scans in "
+    "its own use"
+)
+_ON_WORD = "its owner states that some of them were compared with what it answers in use (input_checked)"
+
 
 def recorded_source(path: Path, model: str, digest: str, cohort: Cohort) -> Source:
     """Return a source that looks answers up.
@@ -56,12 +62,13 @@ def _never() -> Forward:
     raise RuntimeError("recorded answers are looked up, never computed")
 
 
-def remarks_on_answers(source: Source, scenario: Scenario, *, whose: str) -> Remarks:
+def remarks_on_answers(source: Source, scenario: Scenario, *, whose: str, checked: bool) -> Remarks:
     """Return whether recorded outputs may be of other scans than they are filed under, and what cannot be known.
 
     Recorded features are held against the looks of the scans, and refused
     (:mod:`flprivacy.attacks.relation`). A few probabilities may have little to do with the looks, so that a doubt stays
-    unless they have to do with these or with the features. What the network was shown is never known.
+    unless they have to do with these or with the features. What the network was shown is never known: it stays
+    in doubt, too, unless its owner states that answers were ``checked``, which then is said.
 
     Raises:
         AttackError: the attack wants several views of a scan, or scans are missing.
@@ -73,7 +80,9 @@ def remarks_on_answers(source: Source, scenario: Scenario, *, whose: str) -> Rem
         )
     rows = np.union1d(views.exposed, views.scored)
     rows = np.sort(np.random.default_rng(0).permutation(rows)[:MOST_SCANS])
-    return Remarks(_of_other_scans(source.recorded(rows), scenario, rows), _not_seen(source.recorded, scenario))
+    said = _not_seen(source.recorded, scenario)
+    doubts = [_of_other_scans(source.recorded(rows), scenario, rows), "" if checked else f"{said}: {_REMEDY}"]
+    return Remarks(", and ".join(filter(None, doubts)), f"{said}, but {_ON_WORD}" if checked else "")
 
 
 def _not_seen(recorded: Callable[[IntArray], Arrays], scenario: Scenario) -> str:
@@ -82,14 +91,11 @@ def _not_seen(recorded: Callable[[IntArray], Arrays], scenario: Scenario) -> str
     outputs, diseases = recorded(rows).get("outputs"), diseases_of(scenario, rows)
     judged = outputs is not None and outputs.shape[1] == len(scenario.cohort.meta.class_names)
     guessing = (
-        "; its outputs name the diseases of the training scans no better than guessing, as such a network's do"
+        " (its outputs name the diseases of the training scans no better than guessing, as such a network's do)"
         if judged and outputs is not None and not knows_task(outputs, diseases)
         else ""
     )
-    return (
-        f"arrays do not tell what values the network was shown, and {HARMLESS}{guessing}; ask its owner how the scans "
-        "were read"
-    )
+    return f"arrays do not tell what values the network was shown, and {HARMLESS}{guessing}"
 
 
 def _of_other_scans(answers: Arrays, scenario: Scenario, rows: IntArray) -> str:

@@ -41,7 +41,8 @@ def _check_readable_by_pods(given: Mapping[str, Any]) -> None:
     places += [("--targets-from ", word) for word in given.get("targets_from", ())]
     for name, word in given.get("targets", {}).items():
         source = parse_source(word)
-        places += [(f"--target {name}=", source.location), (f"--target {name}=...,members=", source.members)]
+        places.append((f"--target {name}=", source.location))
+        places += [(f"--target {name}=...,{one}=", getattr(source, one)) for one in ("members", "own_answers")]
     for option, location in places:
         if location and not location.startswith(_READABLE):
             raise ConfigError(

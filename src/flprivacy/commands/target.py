@@ -103,6 +103,9 @@ def _facts(command: Any) -> Any:
 @click.argument("location")
 @click.argument("folder", type=click.Path(path_type=Path))
 @_facts
+@click.option(
+    "--input-checked", is_flag=True, help="Of arrays: their owner compared some with what the network answers in use."
+)
 @click.option("--allow-partial", is_flag=True, help="Accept a file that lacks trunk tensors; every table says so.")
 @click.option(
     "--weights-only", is_flag=True, help="Take only the tensors of a network with Lambda layers; no code is run."

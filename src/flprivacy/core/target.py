@@ -87,6 +87,8 @@ class Origin:
     # which of ``axes`` and ``input_range`` nobody stated and the file does not tell: the usual ones were assumed
     assumed: tuple[str, ...] = ()
     stated: tuple[str, ...] = ()  # which of the two its owner states and its file does not tell
+    # of arrays: whether its owner compared some with what the network answers to the same scans in its own use
+    input_checked: bool = False
     contradicted: str = ""  # the ``input_range`` that its first layers are made for, where its owner states another
 
 

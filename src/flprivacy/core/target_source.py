@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import yaml
@@ -60,6 +60,11 @@ class TargetSource:
     # values that a network in a file was trained on, what air and bone are: ``0..1``, ``0..255``, ``LOW..HIGH`` or
     # ``hu``; empty: what its first layers tell
     input_range: str = ""
+    # of arrays: whether its owner compared some of them with what the network answers to the same scans in its own use
+    input_checked: bool = False
+    # path or URI of an ``.npz`` or ``.parquet`` file of what a network answered, where its owner runs it, to some of
+    # the audit's scans: the audit compares; empty where there is none
+    own_answers: str = ""
     # of a known architecture: the layer of the file's network that holds the trunk; empty: found by the names of its
     # weights
     trunk_layer: str = ""
@@ -106,6 +111,7 @@ class TargetSource:
             rule,
         )
         check(self.input_range == "" or bool(range_of(self.input_range)), "input_range", self.input_range, _RANGE_RULE)
+        self._check_comparison()
         own = self.is_custom
         for name in NETWORK_FACTS:
             rule = "is a fact of a network of your own; give its feature_layer, or leave it out"
@@ -118,6 +124,13 @@ class TargetSource:
             "feature_layer belongs to a network of your own (architecture custom), which needs it",
         )
 
+    def _check_comparison(self) -> None:
+        rule = "is a statement about arrays; of a network give own_answers, which the audit compares"
+        check(not self.input_checked or self.is_arrays or self.is_mlflow, "input_checked", self.input_checked, rule)
+        rule = "give an .npz or .parquet file; of arrays, which cannot be compared with scans, state input_checked=true"
+        fits = self.own_answers.lower().endswith(ARRAY_SUFFIXES) and not self.is_arrays
+        check(not self.own_answers or fits, "own_answers", self.own_answers, rule)
+
     @property
     def is_foreign(self) -> bool:
         """Whether the location is a weights file, not a folder; an MLflow location may be either."""
@@ -129,6 +142,11 @@ class TargetSource:
         return self.location.startswith(MLFLOW_PREFIXES)
 
     @property
+    def is_arrays(self) -> bool:
+        """Whether the location is a file of answers."""
+        return self.location.lower().endswith(ARRAY_SUFFIXES)
+
+    @property
     def is_custom(self) -> bool:
         """Whether it is a network of the user's own: by its feature layer, or by the format of its file."""
         return bool(self.feature_layer) or self.location.lower().endswith((GRAPH_SUFFIX, *ARRAY_SUFFIXES))
@@ -136,6 +154,10 @@ class TargetSource:
     @property
     def _is_keras(self) -> bool:
         return self.is_foreign and not self.location.lower().endswith((GRAPH_SUFFIX, *ARRAY_SUFFIXES))
+
+    def of_target(self) -> "TargetSource":
+        """Return the source without what is kept apart from the target: the private part, and answers to compare."""
+        return replace(self, members="", own_answers="")
 
     def facts(self) -> dict[str, Any]:
         """Return the fields other than ``location`` that were given, JSON-able."""

@@ -112,8 +112,8 @@ def target_source(word: str) -> TargetSource:
     if not source.is_mlflow and not is_remote(source.location) and source.location.endswith(YAML_SUFFIXES):
         folder = local_path(source.location).parent
         source = _read_source(source)
-    members = source.members and _location(source.members, folder)
-    return replace(source, location=_location(source.location, folder), members=members)
+    members, own_answers = (place and _location(place, folder) for place in (source.members, source.own_answers))
+    return replace(source, location=_location(source.location, folder), members=members, own_answers=own_answers)
 
 
 def _configuration(pipeline: str, options: RunOptions) -> dict[str, Any]:

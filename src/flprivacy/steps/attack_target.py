@@ -10,11 +10,13 @@ from flprivacy.core.errors import AttackError
 from flprivacy.core.events import emit
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import publish_folder, write_json
+from flprivacy.core.target_source import parse_source
 from flprivacy.execution.isolation import FAILURE_FILE
 from flprivacy.steps.train_target import train_target
 from flprivacy.study.attacking import attack_attributes, attack_membership
 from flprivacy.study.given_targets import pull_target
 from flprivacy.study.plan import Plan
+from flprivacy.targets.own_answers import given_own_answers
 
 LOGGER = logging.getLogger(__name__)
 _MEMBERS_STEP = "attack_membership"  # as the report knows it
@@ -56,12 +58,13 @@ def attack_target(
     run = Plan.read(plan)
     scores.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scores.parent) as scratch:  # where the store's files can be linked
-        folder = target or Path(scratch) / "target"
+        folder, own_answers = target or Path(scratch) / "target", None
         if target is None and target_name in run.sources:
             pull_target(run, target_name, folder, store=store)
+            own_answers = given_own_answers(parse_source(run.sources[target_name]), Path(scratch))
         elif target is None:
             train_target(plan=plan, cohort=cohort, target_name=target_name, store=store, target=folder)
-        attack_attributes(run.study, cohort, folder, store=store, scores=scores)
+        attack_attributes(run.study, cohort, folder, store=store, scores=scores, own_answers=own_answers)
         if target_name in (run.sources or run.study.targets):
             _attack_members(cohort, folder, target_name, scores)
 

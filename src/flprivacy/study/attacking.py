@@ -10,6 +10,7 @@ from flprivacy.cohorts.placed import open_manifest, open_rows
 from flprivacy.cohorts.remote import audited_rows
 from flprivacy.core.artifacts import MEMBERSHIP_FILE
 from flprivacy.core.cohort import Cohort
+from flprivacy.core.digests import digest_file
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import publish_folder, write_json
 from flprivacy.core.scores import write_scores
@@ -23,7 +24,9 @@ from flprivacy.targets.folder import read_target
 from flprivacy.targets.lineage import audited_record, private_part
 
 
-def attack_attributes(study: StudyConfig, cohort: Path, target: Path, *, store: str, scores: Path) -> None:
+def attack_attributes(
+    study: StudyConfig, cohort: Path, target: Path, *, store: str, scores: Path, own_answers: Path | None = None
+) -> None:
     """Attack one target: infer site, sex and age of held-out scans, at every exposed fraction, access and seed.
 
     Args:
@@ -33,12 +36,16 @@ def attack_attributes(study: StudyConfig, cohort: Path, target: Path, *, store: 
         store: location of finished artifacts and checkpoints.
         scores: folder to write: the score table, the attack's learning curves, what the target answers for the scored
             scans, and ``target.json`` with what auditors know.
+        own_answers: file of what the network answered where its owner runs it, to compare; None: there is none.
     """
     record = read_target(target)
     origin = record.origin
     inputs = {
         "target": [record.name, record.role, record.digest],
-        "told": [origin.assumed, origin.stated, origin.contradicted] if origin is not None else [],
+        "told": [origin.assumed, origin.stated, origin.contradicted, origin.input_checked]
+        if origin is not None
+        else [],
+        "own answers": digest_file(own_answers) if own_answers is not None else "",
         "attack": to_mapping(study.attack),
         "cohort": read_meta(cohort).digest,
         "protocol": study.protocol,
@@ -51,7 +58,7 @@ def attack_attributes(study: StudyConfig, cohort: Path, target: Path, *, store: 
 
         opened, protocol = audited_cohort(study, cohort), study.protocol
         table, curves = attribute.attack_attributes(
-            study.attack, opened, target, protocol=protocol, work=work, pixels=pixels
+            study.attack, opened, target, protocol=protocol, work=work, pixels=pixels, own_answers=own_answers
         )
         write_scores(folder, [table], curves)
         attribute.ask_target(study.attack, opened, target, protocol=protocol, work=work).write(folder)

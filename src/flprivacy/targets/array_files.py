@@ -92,12 +92,13 @@ class AnswerArrays:
 _NAMES = tuple(one.name for one in fields(AnswerArrays))
 
 
-def read_arrays(path: Path, *, answers: str = "") -> tuple[AnswerArrays, str]:
+def read_arrays(path: Path, *, answers: str = "", otherwise: str = "") -> tuple[AnswerArrays, str]:
     """Read arrays from a file, and return what the outputs were too.
 
     Args:
         path: ``.npz`` or Parquet.
         answers: what the outputs are, of ANSWERS; empty: what their values tell.
+        otherwise: what they are if neither tells.
 
     Raises:
         TargetError: it is damaged, or holds scans twice, values that are no numbers or the same for every scan, or
@@ -120,7 +121,7 @@ def read_arrays(path: Path, *, answers: str = "") -> tuple[AnswerArrays, str]:
             arrays[name] = _checked(found[name], name, len(ids), path)[..., order, :]
     kind = NONE
     if "outputs" in arrays:
-        kind = _kind(arrays["outputs"], answers, path)
+        kind = _kind(arrays["outputs"], answers, otherwise, path)
         for name in ("outputs", "untrained_outputs"):
             if name in arrays:
                 arrays[name] = probabilities(arrays[name], kind).astype(np.float32)
@@ -235,11 +236,12 @@ def _checked(values: npt.NDArray[Any], name: str, n: int, path: Path) -> Floats:
     return values
 
 
-def _kind(outputs: Floats, stated: str, path: Path) -> str:
+def _kind(outputs: Floats, stated: str, otherwise: str, path: Path) -> str:
     """Return what outputs are: as stated, or probabilities where their values are; nothing else shows in values."""
     kind = stated or kind_by("", outputs)
     if not stated and outputs.shape[1] == 1 and ((outputs >= 0.0) & (outputs <= 1.0)).all():
         kind = PROBABILITY
+    kind = otherwise or NONE if kind == NONE else kind
     if kind == NONE:
         raise TargetError(
             f"{path}: outputs are no probabilities that add up to 1; say what they are with answers=logits, labels, "

@@ -39,7 +39,7 @@ def given_target(source: TargetSource, store: str = "") -> Path:
         StorageError: it is missing, cannot be read, or stays damaged.
         TrackingError: MLflow cannot be reached or has no such model.
     """
-    source = replace(source, members="")  # nothing that is kept depends on where the private part is
+    source = source.of_target()  # nothing that is kept depends on where the private part is
     if source.is_mlflow:
         return _from_mlflow(source, open_store(store))
     if source.is_foreign:
@@ -134,7 +134,7 @@ def _check_is_target_folder(source: TargetSource) -> None:
 
 
 def _check_without_facts(source: TargetSource) -> None:
-    facts = ", ".join(name for name in source.facts() if name != "members")
+    facts = ", ".join(source.of_target().facts())
     if facts:
         raise ConfigError(
             f"{source.location}: is a target folder, whose {TARGET_FILE} says {facts}; leave that out, or give a file "

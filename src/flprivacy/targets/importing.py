@@ -64,10 +64,12 @@ def import_checkpoint(source: TargetSource, file: Path, *, name: str, out: Path)
 
 def _importer(source: TargetSource, file: Path) -> Callable[[TargetSource, Path, str, Path], TargetRecord]:
     kind = file.name.lower()
-    if kind.endswith(GRAPH_SUFFIX):
-        return _import_graph
     if kind.endswith((NPZ, PARQUET)):
         return _import_arrays
+    if source.input_checked:
+        raise TargetError(f"{source.location}: input_checked is a statement about arrays; give own_answers instead")
+    if kind.endswith(GRAPH_SUFFIX):
+        return _import_graph
     return _import_custom if source.is_custom else _import_known
 
 
@@ -110,6 +112,7 @@ def _import_arrays(source: TargetSource, file: Path, name: str, folder: Path) ->
         head=arrays.outputs is not None,
         features=arrays.features is not None,
         answers="" if kind == NONE else kind,
+        input_checked=source.input_checked,
         initialisations=arrays.initialisations,
     )
     built = _Built(CUSTOM if arrays.initialisations else UNKNOWN, None, arrays.n_classes)

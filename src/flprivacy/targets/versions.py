@@ -33,6 +33,8 @@ def target_version(source: TargetSource, store: str = "") -> str:
         found["target"] = _of_folder(source.location, source, store)
     if source.members:
         found["members"] = _of_object(join(source.members, LINEAGE_FILE))
+    if source.own_answers:
+        found["own_answers"] = _of_object(source.own_answers)
     return digest_json(found)
 
 
