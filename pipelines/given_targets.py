@@ -57,7 +57,13 @@ def trained_references(plan: Any, cohort: Any, store: Any, attempt: Any, nodes: 
     nodes.cpu(wanted, hours=1, secrets=())
     with dsl.ParallelFor(wanted.output, parallelism=REFERENCES_AT_ONCE) as one:
         trained = train_reference(
-            plan=plan, cohort=cohort, target_name=one.target, index=one.index, store=store, attempt=attempt
+            plan=plan,
+            cohort=cohort,
+            target_name=one.target,
+            index=one.index,
+            drawn=one.drawn,
+            store=store,
+            attempt=attempt,
         )
         nodes.gpu(trained, hours=72)
     return dsl.Collected(trained.outputs["reference"])

@@ -11,6 +11,7 @@ def train_reference(
     cohort: dsl.Input[dsl.Dataset],
     target_name: str,
     index: int,
+    drawn: str,
     store: str,
     attempt: int,
     reference: dsl.Output[dsl.Dataset],

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flprivacy.core.errors import ConfigError
+from flprivacy.core.vocabulary import PATIENTS
 from flprivacy.steps.resolve_inputs import resolve_inputs
 from flprivacy.study.plan import MOST_RESULTS, MOST_TRAINED, Plan
 from flprivacy.study.references import NO_TARGET, reference_jobs
@@ -26,10 +27,10 @@ def _audit(targets: int, references: int = 0, pipeline: str = "privacy_audit") -
     given: dict[str, Any] = {name: f"s3://hospital-models/published/{name}" for name in names}
     if len(json.dumps(given)) > 8000:
         given = {"@": f"s3://hospital-data/flprivacy/configs/{64 * 'a'}/targets.json#{64 * 'a'}"}
-    jobs = [{"target": names[0], "index": number} for number in range(references)]
+    jobs = [{"target": names[0], "index": number, "drawn": PATIENTS} for number in range(references)]
     lists = {
         "plan-audit.Output": ["untrained-i3d", *names],
-        "plan-references.Output": jobs or [{"target": NO_TARGET, "index": 0}],
+        "plan-references.Output": jobs or [{"target": NO_TARGET, "index": 0, "drawn": PATIENTS}],
     }
     parameters = {"cohort": "s3://hospital-data/cohort", "targets": given, "store": "s3://hospital-data/flprivacy"}
     return node_table(COMPILED / f"{pipeline}.yaml", parameters, lists)
@@ -37,10 +38,10 @@ def _audit(targets: int, references: int = 0, pipeline: str = "privacy_audit") -
 
 def _study(targets: int, references: int = 0) -> NodeTable:
     """Return the table of a study, its generator's steps included."""
-    jobs = [{"target": "target-000", "index": number} for number in range(references)]
+    jobs = [{"target": "target-000", "index": number, "drawn": PATIENTS} for number in range(references)]
     lists = {
         "plan-study.Output": [f"target-{number:03d}" for number in range(targets)],
-        "plan-references.Output": jobs or [{"target": NO_TARGET, "index": 0}],
+        "plan-references.Output": jobs or [{"target": NO_TARGET, "index": 0, "drawn": PATIENTS}],
     }
     return node_table(COMPILED / "study.yaml", {"store": "s3://hospital-data/flprivacy"}, lists)
 

@@ -112,7 +112,7 @@ def test_from_a_plan_to_scores_and_more_references_train_only_the_new_ones(tmp_p
 def test_without_references_nothing_is_trained_and_the_scores_stay(tmp_path: Path, scans: Cohort) -> None:
     plan = plan_of(tmp_path)
     jobs = reference_jobs(Plan.read(plan))
-    assert jobs == [{"target": "", "index": 0}]
+    assert jobs == [{"target": "", "index": 0, "drawn": "patients"}]
     trained = references_of(tmp_path, plan, scans, jobs)
     assert list(trained[0].iterdir()) == []
     attacked = (table_of(tmp_path / "attacked", "central", scans),)

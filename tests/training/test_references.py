@@ -11,12 +11,14 @@ from tiny_training import TINY
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.core.reference_scores import ReferenceScores
+from flprivacy.core.vocabulary import PATIENTS
 from flprivacy.models.registry import ARCHITECTURES
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.training.checkpoint import Checkpoints
 from flprivacy.training.config import TargetConfig
+from flprivacy.training.halves import draw_half
 from flprivacy.training.recipe import recipe_digest, reference_config, stated_recipe, why_no_recipe
-from flprivacy.training.references import reference_cohort, train_reference
+from flprivacy.training.references import train_reference
 
 CENTRAL = TargetConfig(topology="central", architecture="tiny", epochs=3, batch_size=8)
 SILOED = replace(CENTRAL, topology="siloed")
@@ -27,8 +29,14 @@ def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ARCHITECTURES, "tiny", TINY)
 
 
-def trained(cohort: Cohort, work: Path, index: int, config: TargetConfig = CENTRAL) -> ReferenceScores:
-    return train_reference(config, cohort, protocol="standard", index=index, work=work)
+def trained(
+    cohort: Cohort, work: Path, index: int, config: TargetConfig = CENTRAL, drawn: str = PATIENTS
+) -> ReferenceScores:
+    return train_reference(config, cohort, protocol="standard", index=index, work=work, drawn=drawn)
+
+
+def reference_cohort(cohort: Cohort, *, recipe: str, index: int) -> Cohort:
+    return draw_half(cohort, drawn=PATIENTS, recipe=recipe, index=index).cohort
 
 
 def test_two_that_follow_each_other_are_complementary_halves_of_the_patients_of_every_site(cohort: Cohort) -> None:

@@ -45,7 +45,8 @@ def tiny_volumes(manifest: pd.DataFrame) -> Iterator[np.ndarray]:
 
 def write_tiny_cohort(folder: Path, manifest: pd.DataFrame) -> Cohort:
     classes = [f"class-{c}" for c in range(int(manifest["label"].max()) + 1)]
-    return build_cohort(folder, manifest, cohort_meta(SHAPE, "abc", classes=classes), tiny_volumes(manifest))
+    sites = "abcde"[: max(3, int(manifest["site_id"].max()) + 1)]
+    return build_cohort(folder, manifest, cohort_meta(SHAPE, sites, classes=classes), tiny_volumes(manifest))
 
 
 def tiny_network(seed: int) -> keras.Model:

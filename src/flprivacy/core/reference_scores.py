@@ -11,21 +11,23 @@ import numpy.typing as npt
 from flprivacy.core.artifacts import REFERENCE_FILE
 from flprivacy.core.errors import AttackError
 from flprivacy.core.publish import publish_file
+from flprivacy.core.vocabulary import PATIENTS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReferenceScores:
-    """Answers of a reference: of models that were trained as a target's, on a random half of the patients.
+    """Answers of a reference: of models that were trained as a target's, on a random half of the patients or hospitals.
 
     Whoever holds it knows who was trained on, so it belongs to the auditors, like a target's private part.
 
     Attributes:
         recipe: digest of how it was trained (:func:`flprivacy.training.recipe.recipe_digest`).
-        cohort_digest: of the cohort whose patients were drawn from.
+        cohort_digest: of the cohort whose patients or hospitals were drawn from.
         index: its number; two that follow each other, an even one first, were trained on complementary halves.
         models: names of its models, as the target's.
         probabilities: (model, scan, class) for every row of the cohort, held-out scans too.
-        trained_on: (model, scan) bool.
+        trained_on: (model, scan) bool; of half of the hospitals: whether it is a training scan of one that took part.
+        drawn: what the half is of, ``patients`` or ``sites``.
     """
 
     recipe: str
@@ -34,10 +36,11 @@ class ReferenceScores:
     models: tuple[str, ...]
     probabilities: npt.NDArray[np.float32]
     trained_on: npt.NDArray[np.bool_]
+    drawn: str = PATIENTS
 
     def write(self, folder: Path) -> None:
         """Write them into a folder."""
-        facts = {"recipe": self.recipe, "cohort_digest": self.cohort_digest, "index": self.index, "models": self.models}
+        facts = {name: getattr(self, name) for name in ("recipe", "cohort_digest", "index", "models", "drawn")}
         with publish_file(folder / REFERENCE_FILE) as partial, partial.open("wb") as stream:
             np.savez_compressed(
                 stream,
@@ -64,6 +67,7 @@ class ReferenceScores:
                     models=tuple(facts["models"]),
                     probabilities=archive["probabilities"],
                     trained_on=archive["trained_on"],
+                    drawn=facts.get("drawn", PATIENTS),
                 )
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise AttackError(

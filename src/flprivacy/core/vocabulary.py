@@ -4,6 +4,7 @@ TOPOLOGIES = ("untrained", "siloed", "central", "federated")
 PRETRAINED = "pretrained"
 BASELINE_TOPOLOGIES = ("untrained", PRETRAINED)
 PARTITIONS = ("natural", "iid")
+PATIENTS, SITES = "patients", "sites"  # what a reference model is trained on half of
 PROTOCOLS = ("standard", "flprivacy-2023")
 TOGETHER, JOINT = "together", "joint"
 ACCESSES = ("features", "outputs", "finetune", TOGETHER, JOINT)

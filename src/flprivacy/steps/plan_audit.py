@@ -13,7 +13,7 @@ from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.given_cohort import pull_cohort
 from flprivacy.study.given_targets import plan_given, resolved_inputs
 from flprivacy.study.plan import check_can_work
-from flprivacy.study.references import reference_jobs
+from flprivacy.study.references import check_enough_sites
 from flprivacy.targets.listing import resolve_targets
 
 
@@ -64,11 +64,12 @@ def plan_audit(
     base = load_preset(preset, changes, digest=preset_digest).study
     check_can_work(base, preset=preset, trains=False)
     run = plan_given(base, preset=preset, overrides=changes, cohort=cohort, sources=sources, store=store)
-    if resolved and resolved != resolved_inputs(find_cohort(cohort), sources, store):
+    place = find_cohort(cohort)
+    if resolved and resolved != resolved_inputs(place, sources, store):
         raise ChangedObjectError(
             f"{cohort}: it or a target changed since it was resolved; run again once that is finished"
         )
-    reference_jobs(run)  # refuses more than one run can evaluate
+    check_enough_sites(run, len(place.meta.site_names))
     facts = pull_cohort(run, scans, store=store)
     run.write(plan)
     attacked = [*sorted(run.study.targets), *sorted(sources)]

@@ -13,7 +13,7 @@ def plan_references(*, plan: Path) -> list[dict[str, Any]]:
     A step of its own: Kubeflow's runner on this machine goes through the only output of a step, and through no other.
 
     Returns:
-        The target and the index of each. Where none is asked for, one without a target, for which nothing is trained: a
-        loop of Kubeflow needs something to go through.
+        The target and the index of each, and what it is trained on half of. Where none is asked for, one without a
+        target, for which nothing is trained: a loop of Kubeflow needs something to go through.
     """
     return reference_jobs(Plan.read(plan))

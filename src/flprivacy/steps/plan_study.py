@@ -8,7 +8,7 @@ from flprivacy.execution.resources import check_resources
 from flprivacy.presets import load_preset
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.plan import Plan, check_can_work, repeat_command
-from flprivacy.study.references import check_references, reference_jobs
+from flprivacy.study.references import check_enough_sites, check_references
 
 # With their attacks, two at a time. Many models take long to attack, so untrained ones are not left to the end.
 _SLOWEST = ("siloed", "federated", "untrained", "central", PRETRAINED)
@@ -44,6 +44,6 @@ def plan_study(
     check_can_work(study, preset=preset, trains=True)
     check_references(study)
     run = Plan(pipeline="study", command=repeat_command("study", preset, overrides), study=study)
-    reference_jobs(run)  # refuses more than one run can evaluate
+    check_enough_sites(run, study.cohort.sites if study.cohort is not None else 0)
     run.write(plan)
     return sorted(study.targets, key=lambda name: (_SLOWEST.index(study.targets[name].topology), name))

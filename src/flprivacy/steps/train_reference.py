@@ -14,6 +14,7 @@ from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import publish_folder
 from flprivacy.core.tensorflow_environment import import_keras
+from flprivacy.core.vocabulary import PATIENTS
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.code_fingerprint import fingerprint_of_kind
 from flprivacy.storage.places import open_store
@@ -25,11 +26,19 @@ from flprivacy.training.recipe import recipe_digest
 
 
 def train_reference(
-    *, plan: Path, cohort: Path, target_name: str, index: int, store: str, reference: Path, attempt: int = 1
+    *,
+    plan: Path,
+    cohort: Path,
+    target_name: str,
+    index: int,
+    store: str,
+    reference: Path,
+    drawn: str = PATIENTS,
+    attempt: int = 1,
 ) -> None:
-    """Train one reference of a target's recipe on a random half of the patients, and ask it for every scan.
+    """Train one reference of a target's recipe on half of the patients or hospitals, and ask it for every scan.
 
-    Its answers are kept in the store by recipe, cohort and index, and its weights are not: more references train
+    Its answers are kept in the store by recipe, cohort, half and index, and its weights are not: more references train
     only the ones that are new, targets that differ in their seed share theirs, and a changed recipe or cohort meets
     none of another. Where the target was trained on synthetic scans, a generator is trained first, on the same half.
     Training saves a checkpoint in the store after each epoch or round, and resumes from it.
@@ -38,28 +47,29 @@ def train_reference(
         cohort: the cohort that the target was trained on, with all volumes.
         target_name: name of the target in the plan; empty: train nothing.
         index: number of the reference, from 0.
+        drawn: what it is trained on a random half of, ``patients`` or ``sites``.
         reference: folder to write: what it answers for every scan, and which scans it was trained on. It belongs to
             the auditors.
 
     Raises:
         ConfigError: no reference of that target is planned.
-        TrainingError: it cannot be trained on half of the patients.
+        TrainingError: it cannot be trained on half of the patients, or of the sites.
     """
     del attempt  # part of the task's key on a cluster; it changes no result
     run = Plan.read(plan)
     if target_name == NO_TARGET:
         with publish_folder(reference):
             return
-    config = recipe_of(run, target_name)
+    config = recipe_of(run, target_name, drawn)
     if config is None:
-        raise ConfigError(f"target {target_name!r}: the plan asks for no references of it")
+        raise ConfigError(f"target {target_name!r}: the plan asks for no references of it on half of the {drawn}")
     protocol = run.study.protocol
     inputs = {
         "recipe": recipe_digest(config),
         "cohort": read_meta(cohort).digest,
         "protocol": protocol,
         "index": index,
-    }
+    } | ({"drawn": drawn} if drawn != PATIENTS else {})
     if config.synthetic is not None:
         made_by = [to_mapping(run.study.generator), to_mapping(run.study.synthesis), fingerprint_of_kind("synthetic")]
         inputs["generator"] = made_by
@@ -71,17 +81,19 @@ def train_reference(
         opened = open_rows(cohort, lambda found: np.arange(len(found.manifest)))
         with tempfile.TemporaryDirectory(prefix="flprivacy-") as scans:
             made = None if config.synthetic is None else partial(_made, run.study, config.synthetic, Path(scans))
-            train(config, opened, protocol=protocol, index=index, work=work, synthesise=made).write(folder)
+            found = train(config, opened, protocol=protocol, index=index, drawn=drawn, work=work, synthesise=made)
+            found.write(folder)
 
     deliver(open_store(store).build("reference", inputs, make), reference)
 
 
 def _made(study: StudyConfig, asked: SyntheticConfig, out: Path, half: Cohort, number: int, work: Path) -> Cohort:
-    """Return synthetic scans of a generator that is trained on a half of the patients as the study's is on all."""
+    """Return synthetic scans of a generator that is trained on a half as the study's is on all."""
     from flprivacy.synthesis.again import synthesise_again  # imports Keras
 
     if study.generator is None:
         raise ConfigError("the plan has no generator to train references with; add a 'generator' to the study")
     scans = asked.count(len(half.rows(TRAIN)))
-    config = replace(study.synthesis, scans=scans)
+    sites = {name: share for name, share in study.synthesis.sites.items() if name in half.meta.site_names}
+    config = replace(study.synthesis, scans=scans, sites=sites)
     return synthesise_again(study.generator, config, half, number=number, work=work, out=out)

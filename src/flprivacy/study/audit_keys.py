@@ -6,7 +6,7 @@ from flprivacy.attacks.config import AttackConfig
 from flprivacy.core.digests import digest_json
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.target_source import CUSTOM
-from flprivacy.core.vocabulary import BASELINE_TOPOLOGIES, PRETRAINED
+from flprivacy.core.vocabulary import BASELINE_TOPOLOGIES, PRETRAINED, SITES
 from flprivacy.storage.code_fingerprint import fingerprint_of_kind
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import own_baseline
@@ -27,7 +27,7 @@ def audit_key(*, target: str, cohort_digest: str, target_digest: str, architectu
         and config.architecture == architecture
         and (architecture != CUSTOM or name == own_baseline(target))
     )
-    references = study.membership.of(target)
+    references = {"references": study.membership.of(target), "site_references": study.membership.of(target, SITES)}
     return digest_json(
         {
             "cohort": cohort_digest,
@@ -37,7 +37,7 @@ def audit_key(*, target: str, cohort_digest: str, target_digest: str, architectu
             "protocol": study.protocol,
             "baselines": baselines,
         }
-        | ({"references": references} if references else {})
+        | {name: count for name, count in references.items() if count}
     )
 
 

@@ -11,6 +11,7 @@ from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import AttackError
 from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.core.reference_scores import ReferenceScores
+from flprivacy.core.vocabulary import PATIENTS
 from flprivacy.execution.isolation import read_failure
 from flprivacy.study.plan import Plan
 from flprivacy.study.references import recipe_of, why_no_references
@@ -67,7 +68,7 @@ def _attacked(
         return replace(found, why_no_references=why_no_references(run, found.target))
     digest = recipe_digest(recipe)
     # Targets of one recipe share their references, which come once for each of them.
-    own = {one.index: one for one in tables if one.recipe == digest}
+    own = {one.index: one for one in tables if one.recipe == digest and one.drawn == PATIENTS}
     wanted = range(run.study.membership.of(found.target))
     lacking = [index for index in wanted if index not in own]
     if lacking:

@@ -134,8 +134,12 @@ def given_study(base: StudyConfig, architectures: Mapping[str, str], targets: Ma
         if config.topology == PRETRAINED and config.architecture in architectures.values()
     }
     # What a preset says of targets that it trains itself is not meant for a given one of the same name.
-    asked = {name: n for name, n in base.membership.references_of.items() if name not in base.targets}
-    membership = replace(base.membership, references_of=asked)
+    asked = base.membership
+    membership = replace(
+        asked,
+        references_of={name: n for name, n in asked.references_of.items() if name not in base.targets},
+        site_references_of={name: n for name, n in asked.site_references_of.items() if name not in base.targets},
+    )
     return replace(base, cohort=None, targets={**found, **pretrained}, membership=membership)
 
 

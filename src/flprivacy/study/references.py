@@ -6,10 +6,12 @@ from typing import Any
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.target import TargetRecord
 from flprivacy.core.target_source import CUSTOM
+from flprivacy.core.vocabulary import PATIENTS, SITES
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan, check_number
 from flprivacy.training.config import TargetConfig
-from flprivacy.training.recipe import OWN_NETWORK, recipe_digest, stated_recipe, why_no_recipe
+from flprivacy.training.halves import LEAST_SITES
+from flprivacy.training.recipe import OWN_NETWORK, recipe_digest, stated_recipe, why_no_recipe, why_no_site_recipe
 
 _UNSTATED = "nobody stated how it was trained (training=...), so no reference can be trained as it was"
 _UNKNOWN_GENERATOR = (
@@ -18,6 +20,7 @@ _UNKNOWN_GENERATOR = (
 )
 # Kubeflow goes once through a loop at least: where no reference is asked for, through a step that does nothing.
 NO_TARGET = ""
+_WHY_NOT = {PATIENTS: why_no_recipe, SITES: why_no_site_recipe}
 
 
 def recipes_of(
@@ -31,7 +34,7 @@ def recipes_of(
     recipes: dict[str, TargetConfig] = {}
     lacking: dict[str, str] = {}
     for name, record in sorted(records.items()):
-        if not study.membership.of(name) or record.role == "baseline":
+        if record.role == "baseline" or not any(study.membership.of(name, drawn) for drawn in (PATIENTS, SITES)):
             continue
         # Of a foreign file the record holds what its owner stated.
         training = record.training if record.origin is None else record.training.get("training")
@@ -57,42 +60,57 @@ def check_references(study: StudyConfig) -> None:
     Raises:
         ConfigError: such a target is named.
     """
-    for name, count in study.membership.references_of.items():
-        if name not in study.targets:
-            known = ", ".join(sorted(study.targets))
-            raise ConfigError(f"membership.references_of names {name!r}, which is no target; it has {known}")
-        if count and (reason := why_no_recipe(study.targets[name])):
-            raise ConfigError(f"membership.references_of.{name} is {count}: {reason}; leave it out")
+    membership = study.membership
+    for field, drawn in (("references_of", PATIENTS), ("site_references_of", SITES)):
+        for name, count in getattr(membership, field).items():
+            if name not in study.targets:
+                known = ", ".join(sorted(study.targets))
+                raise ConfigError(f"membership.{field} names {name!r}, which is no target; it has {known}")
+            if count and (reason := _WHY_NOT[drawn](study.targets[name])):
+                raise ConfigError(f"membership.{field}.{name} is {count}: {reason}; leave it out")
 
 
-def recipe_of(plan: Plan, target: str) -> TargetConfig | None:
-    """Return the recipe of a target that references are asked of; None for others."""
-    if not plan.study.membership.of(target):
+def check_enough_sites(plan: Plan, sites: int) -> None:
+    """Refuse with a ConfigError references on halves of fewer than 4 hospitals, and more than one run can evaluate."""
+    first = next((job["target"] for job in reference_jobs(plan) if job["drawn"] == SITES), None)
+    if first is not None and sites < LEAST_SITES:
+        raise ConfigError(
+            f"membership.site_references: the cohort has {sites} site(s), and whether one took part in {first!r} takes "
+            f"at least {LEAST_SITES}; ask for none (membership.site_references=0)"
+        )
+
+
+def recipe_of(plan: Plan, target: str, drawn: str = PATIENTS) -> TargetConfig | None:
+    """Return the recipe of a target that references are asked of, on halves of ``drawn``; None for others."""
+    if not plan.study.membership.of(target, drawn):
         return None
     config = (plan.recipes if plan.sources else plan.study.targets).get(target)
-    return None if config is None or why_no_recipe(config) else config
+    return None if config is None or _WHY_NOT[drawn](config) else config
 
 
-def why_no_references(plan: Plan, target: str) -> str:
-    """Return why a target has no references; empty if it has, or if nobody asked for any."""
-    if not plan.study.membership.of(target) or recipe_of(plan, target) is not None:
+def why_no_references(plan: Plan, target: str, drawn: str = PATIENTS) -> str:
+    """Return why a target has no references on halves of ``drawn``; empty if it has, or if nobody asked for any."""
+    if not plan.study.membership.of(target, drawn) or recipe_of(plan, target, drawn) is not None:
         return ""
-    if plan.sources:
-        return plan.lacking_recipes.get(target, _UNSTATED)
-    return why_no_recipe(plan.study.targets[target])
+    config = (plan.recipes if plan.sources else plan.study.targets).get(target)
+    return plan.lacking_recipes.get(target, _UNSTATED) if config is None else _WHY_NOT[drawn](config)
 
 
 def reference_jobs(plan: Plan) -> list[dict[str, Any]]:
-    """Return every reference to train, as ``{"target": ..., "index": ...}``; targets of one recipe share theirs.
+    """Return each reference to train: of which target, its index, and ``drawn``, what it is trained on half of.
+
+    Targets of one recipe share theirs.
 
     Raises:
         ConfigError: with the targets they are more than one run can evaluate.
     """
-    jobs: dict[tuple[str, int], dict[str, Any]] = {}
-    for name in sorted(plan.sources or plan.study.targets):
-        config = recipe_of(plan, name)
-        if config is not None:
-            for index in range(plan.study.membership.of(name)):
-                jobs.setdefault((recipe_digest(config), index), {"target": name, "index": index})
+    jobs: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for drawn in (PATIENTS, SITES):
+        for name in sorted(plan.sources or plan.study.targets):
+            config = recipe_of(plan, name, drawn)
+            if config is not None:
+                for index in range(plan.study.membership.of(name, drawn)):
+                    job = {"target": name, "index": index, "drawn": drawn}
+                    jobs.setdefault((recipe_digest(config), drawn, index), job)
     check_number(len({*plan.sources, *plan.study.targets}), len(jobs), trains=not plan.sources)
-    return list(jobs.values()) or [{"target": NO_TARGET, "index": 0}]
+    return list(jobs.values()) or [{"target": NO_TARGET, "index": 0, "drawn": PATIENTS}]

@@ -33,6 +33,15 @@ def why_no_recipe(config: TargetConfig) -> str:
     return ""
 
 
+def why_no_site_recipe(config: TargetConfig) -> str:
+    """Return why no reference on half of the hospitals can be trained as a target is; empty if one can."""
+    if reason := why_no_recipe(config):
+        return reason
+    if config.topology == "siloed":
+        return "it has a model for each hospital, which names the hospital that it was trained at"
+    return ""
+
+
 def stated_recipe(training: Mapping[str, Any], *, architecture: str, where: str) -> TargetConfig:
     """Return the recipe that a target's record states.
 

@@ -1,21 +1,20 @@
-"""Reference models: what models trained as a target, on a random half of the patients, answer for every scan."""
+"""Reference models: what models trained as a target, on half of the patients or hospitals, answer for every scan."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.cohorts.sampling import split_patients
 from flprivacy.core.cohort import TEST, TRAIN, Cohort
-from flprivacy.core.digests import digest_json
-from flprivacy.core.errors import CohortError, TrainingError
+from flprivacy.core.errors import TrainingError
 from flprivacy.core.progress import track
 from flprivacy.core.reference_scores import ReferenceScores
+from flprivacy.core.vocabulary import PATIENTS, SITES
 from flprivacy.training.config import TargetConfig
+from flprivacy.training.halves import Half, draw_half, draw_number, renumbered
 from flprivacy.training.pool import scan_pool
-from flprivacy.training.recipe import recipe_digest, reference_config
+from flprivacy.training.recipe import recipe_digest, reference_config, why_no_site_recipe
 from flprivacy.training.topology import TrainedModel
 from flprivacy.training.train import Trained, train_models
 from flprivacy.training.utility import class_probabilities
@@ -34,6 +33,7 @@ def train_reference(
     protocol: str,
     index: int,
     work: Path,
+    drawn: str = PATIENTS,
     synthesise: Synthesise | None = None,
 ) -> ReferenceScores:
     """Train one reference and ask it for every scan of the cohort; its weights are not kept.
@@ -41,84 +41,67 @@ def train_reference(
     A whole target is trained: a federation, or a model for every site, where the target is one. Halves are drawn from
     all patients, those that the target held out among them, so that for a scan it makes no difference to the draw
     whether it is a member of the target: of the patients at each site, a random half, and the other half for the
-    reference that follows an even ``index``. Of a target that is trained on synthetic scans, too, the generator is part
-    of the recipe: the reference has one of its own, which has seen its half alone.
+    reference that follows an even ``index``. Or they are drawn from the hospitals: the training scans of a random half
+    of them, the central model's or the federation's only ones. Of a target that is trained on synthetic scans, too, the
+    generator is part of the recipe: the reference has one of its own, which has seen its half alone.
 
     Args:
         config: how the target is trained.
         cohort: an opened cohort, with all of its volumes.
         protocol: preprocessing, ``standard`` or ``flprivacy-2023``.
-        index: number of the reference; with recipe and cohort it draws patients, weights and batches.
+        index: number of the reference; with recipe and cohort it draws the half, weights and batches.
         work: folder of checkpoints; the caller removes it. A killed call that is repeated carries on from there.
+        drawn: what the half is of, ``patients`` or ``sites``.
         synthesise: trains a generator as the target's was trained, and makes as many scans.
 
     Raises:
-        TrainingError: a site has a single patient, who cannot be in one half and not in the other; volumes are missing;
-            synthetic scans are asked for, and nobody makes them; or as
-            :func:`flprivacy.training.train.train_target`.
+        TrainingError: a site has a single patient, who cannot be in one half and not in the other; there are fewer than
+            4 sites, or a model for each, of which to draw half; volumes are missing; synthetic scans are asked for, and
+            nobody makes them; or as :func:`flprivacy.training.train.train_target`.
     """
+    if drawn == SITES and (reason := why_no_site_recipe(config)):
+        raise TrainingError(f"no reference on half of the sites: {reason}")
     recipe = recipe_digest(config)
-    half = reference_cohort(cohort, recipe=recipe, index=index)
-    number = _number("reference", recipe, cohort.meta.digest, index)
-    name = f"reference {index}"
+    half = draw_half(cohort, drawn=drawn, recipe=recipe, index=index)
+    of_sites = [SITES] if drawn == SITES else []
+    number = draw_number("reference", recipe, cohort.meta.digest, *of_sites, index)
+    name = f"{'site ' if of_sites else ''}reference {index}"
     synthetic = None
     if config.synthetic is not None and synthesise is not None:
         try:
-            synthetic = synthesise(half, number, work / "synthetic")
+            synthetic = synthesise(half.cohort, number, work / "synthetic")
         except TrainingError as error:
-            raise TrainingError(f"{name}, whose generator is trained on half of the patients: {error}") from error
-    own = reference_config(config, number)
-    trained = train_models(name, own, half, protocol=protocol, work=work, synthetic=synthetic)
+            raise TrainingError(f"{name}, whose generator is trained on half of the {drawn}: {error}") from error
+    own = renumbered(reference_config(config, number), half)
+    trained = train_models(name, own, half.cohort, protocol=protocol, work=work, synthetic=synthetic)
     return ReferenceScores(
         recipe=recipe,
         cohort_digest=cohort.meta.digest,
         index=index,
+        drawn=drawn,
         models=tuple(model.name for model in trained.models),
-        probabilities=np.stack([_answers(trained, one) for one in track(trained.models, f"asking {name}")]),
-        trained_on=np.stack([_members(half, one) for one in trained.models]),
+        probabilities=np.stack([_answers(trained, cohort, one) for one in track(trained.models, f"asking {name}")]),
+        trained_on=np.stack([_members(half, cohort, one) for one in trained.models]),
     )
 
 
-def reference_cohort(cohort: Cohort, *, recipe: str, index: int) -> Cohort:
-    """Return the cohort as a reference sees it: a random half of the patients to train on, the others held out.
-
-    Raises:
-        TrainingError: a site has a single patient, or volumes are missing.
-    """
-    if cohort.places is not None and (cohort.places < 0).any():
-        raise TrainingError(
-            f"{cohort.folder}: holds the volumes of {int((cohort.places >= 0).sum())} of {len(cohort.places)} scans, "
-            "and references are trained on all; pull the whole cohort"
-        )
-    manifest, pair = cohort.manifest, _number("halves", recipe, cohort.meta.digest, index // 2)
-    try:
-        split = split_patients(manifest["patient_id"], manifest["site_id"], test_fraction=0.5, seed=pair)
-    except CohortError as error:
-        raise TrainingError(f"{cohort.folder}: no two halves for references: {error}") from error
-    if index % 2:
-        split = np.where(split == TRAIN, TEST, TRAIN)
-    digest = digest_json([cohort.meta.digest, "reference", recipe, index])
-    return replace(cohort, manifest=manifest.assign(split=split), meta=replace(cohort.meta, digest=digest))
-
-
-def _number(*parts: object) -> int:
-    """Return what is drawn from: a number below 2^31 of the digest of some parts."""
-    return int(digest_json(list(parts))[:16], 16) % 2**31
-
-
-def _answers(trained: Trained, model: TrainedModel) -> npt.NDArray[np.float32]:
+def _answers(trained: Trained, cohort: Cohort, model: TrainedModel) -> npt.NDArray[np.float32]:
     """Return (scan, class) probabilities of one model for every row of the cohort, as the target is asked."""
-    run = trained.run
     trained.target.model.set_weights(model.weights)
-    found = np.empty((len(run.cohort.manifest), len(run.cohort.meta.class_names)), dtype=np.float32)
+    found = np.empty((len(cohort.manifest), len(cohort.meta.class_names)), dtype=np.float32)
     for split in (TRAIN, TEST):
-        pool = scan_pool(run.cohort, protocol=run.pool.protocol, split=split)
-        found[run.cohort.rows(split)] = class_probabilities(trained.target.model, pool)
+        if len(rows := cohort.rows(split)):
+            pool = scan_pool(cohort, protocol=trained.run.pool.protocol, split=split)
+            found[rows] = class_probabilities(trained.target.model, pool)
     return found
 
 
-def _members(half: Cohort, model: TrainedModel) -> BoolArray:
-    """Return (scan,) whether a model was trained on each row of the cohort."""
-    trained_on = np.zeros(len(half.manifest), dtype=bool)
-    trained_on[half.rows(TRAIN)[model.members]] = True
+def _members(half: Half, cohort: Cohort, model: TrainedModel) -> BoolArray:
+    """Return (scan,) whether a model was trained on each row of the cohort; of hospitals, what those drawn hold.
+
+    A client that a federation never asked took part in it all the same.
+    """
+    train = half.rows[half.cohort.rows(TRAIN)]
+    trained_on = np.zeros(len(cohort.manifest), dtype=bool)
+    trained_on[train if half.drawn == SITES else train[model.members]] = True
     return trained_on
