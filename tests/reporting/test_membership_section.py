@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from report_page import Page, undrawn
 
@@ -85,3 +86,16 @@ def test_who_gives_away_members_leaks_in_the_first_table_and_in_its_card(judged:
     assert "central gives away who was trained on: do not give it to anyone who may not know that." in page
     assert "federated gives away who was trained on" not in page
     assert "asks who was trained on" not in report
+
+
+def test_the_most_vulnerable_scans_have_a_table_where_references_say_which_they_are(
+    audit: Audit, judged: Audit
+) -> None:
+    known = table("central", gain=2.0)
+    known = replace(known, scores={"RMIA": known.signals}, vulnerability=-(np.arange(1200.0) % 600.0))
+    found, _ = audit_targets([known], {}, rule=MembershipRule(), confidence=0.95)
+    page = Page(undrawn(replace(audit, membership=tuple(found))))
+    (shown,) = (one for one in page.tables if one.name == "vulnerable")
+    assert shown.rows[1][:4] == ["central", "RMIA", "60", "60"]
+    assert "exposed.json" in page.sections["membership"]
+    assert "The most vulnerable scans" not in undrawn(judged)

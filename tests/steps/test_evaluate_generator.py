@@ -9,10 +9,17 @@ import pytest
 from flprivacy.cohorts.format import open_cohort, read_volumes
 from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.cohorts.phantom.generate import phantom_cohort
-from flprivacy.core.artifacts import FIGURES_FOLDER, GENERATOR_AUDIT_FILE, PATIENTS_PAGE, REPORT_FILE
+from flprivacy.core.artifacts import (
+    FIGURES_FOLDER,
+    GENERATOR_AUDIT_FILE,
+    MEMBERSHIP_FILE,
+    PATIENTS_PAGE,
+    REPORT_FILE,
+)
 from flprivacy.core.cohort import TRAIN, Cohort, SyntheticOrigin
 from flprivacy.core.errors import GeneratorError
 from flprivacy.core.generator_audit import COPIES, GeneratorAudit
+from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.steps.evaluate_generator import evaluate_generator
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan
@@ -87,6 +94,10 @@ def test_a_copier_is_called_one_and_no_picture_leaves_the_auditors(
     private = (out / PATIENTS_PAGE).read_text()
     assert "This page shows them, for the auditors" in private
     assert private.count(PICTURE) == 2
+    table = MembershipScores.read(out / MEMBERSHIP_FILE)
+    assert set(table.scan_ids) == set(cohort.manifest["scan_id"])
+    assert (table.members == (cohort.manifest["split"] == TRAIN)).all()
+    assert "scans that are least like any other" in page
     names = set(cohort.manifest["scan_id"]) | set(cohort.manifest["patient_id"])
     assert not any(name in text for name in names for text in (page, private, (out / shown[0]).read_text()))
 

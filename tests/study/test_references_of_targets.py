@@ -16,6 +16,7 @@ from flprivacy.core.artifacts import MEMBERSHIP_FILE, REFERENCE_FILE
 from flprivacy.core.audit import TargetFailure
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import AttackError, ConfigError
+from flprivacy.core.membership import TARGET_AND_GENERATOR
 from flprivacy.core.membership_scores import LINEAGE, MembershipScores
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.reference_scores import ReferenceScores
@@ -27,7 +28,8 @@ from flprivacy.study.config import StudyConfig
 from flprivacy.study.exposure import attack_with_references
 from flprivacy.study.plan import Plan, given_study
 from flprivacy.study.references import check_references, recipes_of, reference_jobs
-from flprivacy.training.config import TargetConfig
+from flprivacy.synthesis.config import GeneratorConfig
+from flprivacy.training.config import SyntheticConfig, TargetConfig
 
 CENTRAL = TargetConfig(topology="central", architecture="tiny", epochs=1, batch_size=8)
 TARGETS = {
@@ -201,3 +203,31 @@ def test_given_targets_are_followed_where_their_recipe_is_stated() -> None:
         lacking_recipes=lacking,
     )  # fmt: skip
     assert {job["target"] for job in reference_jobs(plan)} == {"central"}
+
+
+def test_a_target_with_synthetic_scans_is_also_attacked_by_whoever_holds_its_generator(
+    tmp_path: Path, scans: Cohort
+) -> None:
+    with_scans = TargetConfig(topology="central", synthetic=SyntheticConfig(multiple=1.0))
+    targets = {"mixed": with_scans, "central": TargetConfig(topology="central")}
+    study = StudyConfig(name="x", targets=targets, generator=GeneratorConfig())
+    run, attacked = Plan(pipeline="study", command="", study=study), tmp_path / "attacked"
+    folders = [table_of(attacked, name, scans) for name in ("mixed", "central")]
+    table = MembershipScores.read(table_of(tmp_path, "mixed", scans) / MEMBERSHIP_FILE)
+    checked, mixed = tmp_path / "checked", attacked / "mixed" / MEMBERSHIP_FILE
+    checked.mkdir()
+    replace(table, scores=table.scores | {"population": table.signals}).write(mixed)
+    replace(table, target="generator", scores={"calibrated": -table.signals}).write(checked / MEMBERSHIP_FILE)
+    for generator, expected in (
+        (checked, {"mixed": True, "central": False}),
+        (tmp_path / "older", dict.fromkeys(targets, False)),
+    ):
+        found, failures = attack_with_references(run, scans, folders, (), step="evaluate", generator=generator)
+        assert failures == []
+        assert {one.target: TARGET_AND_GENERATOR in one.scores for one in found} == expected
+    replace(
+        table, target="generator", scan_ids=np.char.add(table.scan_ids, "?"), scores={"calibrated": table.signals}
+    ).write(checked / MEMBERSHIP_FILE)
+    (found,), (failure,) = attack_with_references(run, scans, folders, (), step="evaluate", generator=checked)
+    assert (found.target, failure.target) == ("central", "mixed")
+    assert "run the step evaluate_generator again" in failure.reason

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 SCAN, PATIENT = "scan", "patient"
 AUC = "auc"  # the metric of a policy that looks at the whole curve
 LEVELS = (SCAN, PATIENT)
+TARGET_AND_GENERATOR = "target and generator"  # the attack of whoever holds both
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +117,26 @@ class ExposedMember:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VulnerableExposure:
+    """How exposed the most vulnerable scans are: a tenth, or as many as have some 20 non-members among them.
+
+    Which these are was settled without the target, for members and non-members alike, and both numbers hold among them
+    alone: the threshold is that of their own non-members.
+
+    Attributes:
+        n_members: members among them.
+        n_non_members: non-members among them.
+        rate: at the rule's false positive rate, or at the lowest that so few non-members resolve.
+        auc: area under their ROC curve.
+    """
+
+    n_members: int
+    n_non_members: int
+    rate: RateAtFpr
+    auc: Area
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttackExposure:
     """What one attack finds.
 
@@ -127,6 +148,7 @@ class AttackExposure:
         roc: the curve.
         groups: exposure by group.
         most_exposed: the members it is surest of, the surest first.
+        vulnerable: of the most vulnerable scans alone; None where nobody said which they are.
     """
 
     attack: str
@@ -136,6 +158,7 @@ class AttackExposure:
     roc: RocBand
     groups: tuple[GroupExposure, ...]
     most_exposed: tuple[ExposedMember, ...]
+    vulnerable: VulnerableExposure | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ StrArray = npt.NDArray[np.str_]
 
 LINEAGE, SPLIT = "lineage", "split"  # who says who the members are: the target's private part, or the cohort's split
 _META_KEY = b"flprivacy"
-_SCORE = "score."
+_SCORE, _VULNERABILITY = "score.", "vulnerability"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,6 +41,8 @@ class MembershipScores:
         members: (scan,) bool, whether it was trained on.
         signals: (scan,) what attacks read (:func:`flprivacy.membership_signal`).
         scores: attack -> (scan,) scores, higher for likelier a member.
+        vulnerability: (scan,) how much a model would tell of a scan, said without asking the target: higher for more;
+            of no scan where nobody said it.
     """
 
     target: str
@@ -58,12 +60,14 @@ class MembershipScores:
     members: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
     signals: FloatArray = field(default_factory=lambda: np.empty(0, np.float64))
     scores: dict[str, FloatArray] = field(default_factory=dict)
+    vulnerability: FloatArray = field(default_factory=lambda: np.empty(0, np.float64))
 
     def write(self, path: Path) -> None:
         """Write the table as Parquet, atomically."""
         meta = {name: getattr(self, name) for name in _FACTS}
         columns = {name: pa.array(getattr(self, name).tolist(), kind) for name, kind in _COLUMNS.items()}
         columns |= {f"{_SCORE}{name}": pa.array(values, pa.float64()) for name, values in self.scores.items()}
+        columns |= {_VULNERABILITY: pa.array(self.vulnerability, pa.float64())} if len(self.vulnerability) else {}
         table = pa.table(columns).replace_schema_metadata({_META_KEY: json.dumps(meta).encode()})
         with publish_file(path) as partial:
             pq.write_table(table, partial)
@@ -88,6 +92,8 @@ class MembershipScores:
         texts = {name: values[name].astype(np.str_) for name, kind in _COLUMNS.items() if kind == pa.string()}
         attacks = [name for name in table.column_names if name.startswith(_SCORE)]
         scores = {name.removeprefix(_SCORE): table[name].to_numpy().astype(np.float64) for name in attacks}
+        if _VULNERABILITY in table.column_names:
+            values["vulnerability"] = table[_VULNERABILITY].to_numpy().astype(np.float64)
         return cls(**facts, **(values | texts), scores=scores)
 
 

@@ -16,6 +16,7 @@ from flprivacy.core.artifacts import (
     CHECK_FILE,
     EXPOSED_FILE,
     GENERATOR_AUDIT_FILE,
+    MEMBERSHIP_FILE,
     PATIENTS_PAGE,
     REPORT_FILE,
 )
@@ -81,7 +82,8 @@ def _keep_generator(outputs: Mapping[str, Path], folder: Path) -> None:
     pictures stay in the store.
     """
     deliver(outputs["generator_audit"], folder)
-    (folder / PATIENTS_PAGE).unlink(missing_ok=True)
+    for private in (PATIENTS_PAGE, MEMBERSHIP_FILE):
+        (folder / private).unlink(missing_ok=True)
     shutil.copytree(outputs["generator"], folder / "generator", ignore=shutil.ignore_patterns(PRIVATE_FOLDER))
     hand_over(outputs["synthetic"], folder / "synthetic")
 

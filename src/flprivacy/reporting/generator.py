@@ -11,7 +11,7 @@ from flprivacy.core.generator_audit import (
     GeneratorAudit,
     Measured,
 )
-from flprivacy.core.membership import SCAN
+from flprivacy.core.membership import SCAN, TARGET_AND_GENERATOR
 from flprivacy.reporting import membership, words
 
 PRIVACY, QUALITY = "Privacy", "Quality, which says nothing about privacy"
@@ -73,6 +73,7 @@ def rows(audit: GeneratorAudit) -> tuple[CheckRow, ...]:
         _copies(audit),
         _suspects(audit),
         *_members(audit),
+        *_vulnerable(audit),
         _fidelity(audit),
         *_diversity(audit),
         *map(_agreement, audit.agreement),
@@ -96,17 +97,22 @@ def targets(audit: Audit) -> tuple[TargetSummary, ...]:
     return tuple(sorted(found, key=lambda one: -one.synthetic_share))
 
 
-def trade(audit: Audit, target: TargetSummary) -> tuple[str, str, str]:
-    """Return a target's utility, the AUC of the attack on its members, and its gravest verdict on attributes."""
+def trade(audit: Audit, target: TargetSummary) -> tuple[str, str, str, str]:
+    """Return a target's utility, the AUC of the attack on its members by whoever holds it, and by whoever holds its
+    generator, too, and its gravest verdict on attributes.
+    """
     utility = _DASH if target.utility is None else f"{target.utility.accuracy:.3f}"
-    exposed = _DASH
+    exposed = with_generator = _DASH
     for finding in audit.membership:
         if finding.target == target.name and finding.level == SCAN and finding.attacks:
-            attack = next((row.attack for row in membership.rows_of(finding) if row.decides), finding.attacks[0])
+            rows = membership.rows_of(finding)
+            attack = next((row.attack for row in rows if row.decides), finding.attacks[0])
             exposed = membership.area(attack.auc)
+            both = [row.attack for row in rows if row.attack.attack == TARGET_AND_GENERATOR]
+            with_generator = membership.area(both[0].auc) if both else _DASH
     verdicts = [v.verdict for v in audit.verdicts if v.attack.target == target.name]
     leaks = verdicts.count(LEAK)
-    return utility, exposed, f"{leaks} of {len(verdicts)}" if verdicts else _DASH
+    return utility, exposed, with_generator, f"{leaks} of {len(verdicts)}" if verdicts else _DASH
 
 
 def of_real(audit: GeneratorAudit) -> str:
@@ -167,6 +173,22 @@ def _members(audit: GeneratorAudit) -> list[CheckRow]:
             )
         )
     return made
+
+
+def _vulnerable(audit: GeneratorAudit) -> list[CheckRow]:
+    return [
+        CheckRow(
+            group=PRIVACY,
+            name="Membership of the most vulnerable scans",
+            found=f"AUC {membership.area(found.auc)}",
+            against="0.5 by chance",
+            meaning=f"By attack {attack.attack}, of the {found.n_members} training and {found.n_non_members} held-out "
+            "scans that are least like any other patient's; these were chosen without asking the generator. It finds "
+            f"{membership.found(found.rate)}. No verdict rests on so few. Who they are is known to the auditors alone: "
+            "the table of scores in the step's folder.",
+        )
+        for _, attack, found in membership.vulnerable(audit.membership)
+    ]
 
 
 def _fidelity(audit: GeneratorAudit) -> CheckRow:

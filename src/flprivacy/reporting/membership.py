@@ -1,11 +1,24 @@
 """What an audit found about who was trained on, in sentences and rows that the page and the terminal share."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit
-from flprivacy.core.membership import AUC, SCAN, Area, AttackExposure, GroupExposure, MembershipFinding, RateAtFpr
+from flprivacy.core.membership import (
+    AUC,
+    SCAN,
+    TARGET_AND_GENERATOR,
+    Area,
+    AttackExposure,
+    GroupExposure,
+    MembershipFinding,
+    RateAtFpr,
+    VulnerableExposure,
+)
 from flprivacy.reporting import words
 
+# Whose numbers on the most vulnerable scans are shown: chosen before looking, so that none is the luckiest of many.
+_ON_VULNERABLE = ("RMIA", "calibrated", TARGET_AND_GENERATOR)
 _NAMED = 4  # targets of one verdict that the first line names; of more it says how many
 _GRAVEST = (LEAK, INCONCLUSIVE, NO_LEAK, "")
 
@@ -117,3 +130,14 @@ def exposed_groups(audit: Audit, kind: str) -> tuple[tuple[str, tuple[GroupExpos
             groups = [one for one in attack.groups if one.kind == kind]
             made.append((finding.target, tuple(sorted(groups, key=lambda one: (-one.tpr, one.group)))))
     return tuple(made)
+
+
+def vulnerable(findings: Iterable[MembershipFinding]) -> tuple[tuple[str, AttackExposure, VulnerableExposure], ...]:
+    """Return (target, attack, how it fares on the most vulnerable scans) for the attacks that are looked at there."""
+    return tuple(
+        (finding.target, attack, attack.vulnerable)
+        for finding in findings
+        if finding.level == SCAN
+        for attack in finding.attacks
+        if attack.attack in _ON_VULNERABLE and attack.vulnerable is not None
+    )

@@ -20,6 +20,7 @@ from flprivacy.core.artifacts import (
     COMPUTE_FILE,
     EXPOSED_FILE,
     GENERATOR_AUDIT_FILE,
+    MEMBERSHIP_FILE,
     MEMBERSHIP_FOLDER,
     REFERENCE_FILE,
     SCORES_FILE,
@@ -87,7 +88,9 @@ def evaluate(
         emit("note", text=note)
     folders, opened = [*target_scores, pixel_scores], open_manifest(cohort)
     attacked = [one for folder in target_scores if (one := folder / MEMBERSHIP_FOLDER).is_dir()]
-    members, lost = attack_with_references(run, opened, attacked, references, step="evaluate")
+    members, lost = attack_with_references(
+        run, opened, attacked, references, step="evaluate", generator=generator_audit
+    )
     failures = _failures(folders, lost, run)
     succeeded = [folder for folder in folders if read_failure(folder) is None]
     tables, curves, records = _gather(succeeded)
@@ -100,9 +103,9 @@ def evaluate(
         "failures": [to_mapping(f) for f in failures],
         "version": __version__,
     }
-    of_generator = generator_audit / GENERATOR_AUDIT_FILE if generator_audit is not None else None
-    if of_generator is not None and of_generator.is_file():
-        inputs["generator"] = digest_file(of_generator)
+    checked = [generator_audit / name for name in (GENERATOR_AUDIT_FILE, MEMBERSHIP_FILE)] if generator_audit else []
+    if of_generator := [file for file in checked if file.is_file()]:
+        inputs["generator"] = [digest_file(file) for file in of_generator]
 
     def make(work: Path, folder: Path) -> None:
         del work  # seconds of arithmetic: nothing to resume
@@ -115,7 +118,7 @@ def evaluate(
             confidence=run.study.audit.confidence,
             doubts={table.target: table.doubt for table in tables},
         )
-        generator = GeneratorAudit.read(of_generator) if of_generator is not None and "generator" in inputs else None
+        generator = GeneratorAudit.read(of_generator[0]) if of_generator else None
         found = replace(found, membership=tuple(who), generator=generator)
         write_json(folder / EXPOSED_FILE, _named(exposed))
         more = {"scores": scores, "compute": _compute(succeeded)}

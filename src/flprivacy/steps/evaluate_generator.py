@@ -12,7 +12,13 @@ from flprivacy import __version__
 from flprivacy.cohorts.format import open_cohort
 from flprivacy.cohorts.metadata import read_meta
 from flprivacy.cohorts.placed import open_rows
-from flprivacy.core.artifacts import FIGURES_FOLDER, GENERATOR_AUDIT_FILE, PATIENTS_PAGE, REPORT_FILE
+from flprivacy.core.artifacts import (
+    FIGURES_FOLDER,
+    GENERATOR_AUDIT_FILE,
+    MEMBERSHIP_FILE,
+    PATIENTS_PAGE,
+    REPORT_FILE,
+)
 from flprivacy.core.errors import GeneratorError
 from flprivacy.core.generator_audit import GeneratorAudit
 from flprivacy.core.parsing import to_mapping
@@ -46,8 +52,9 @@ def evaluate_generator(
         cohort: the cohort that the generator was trained on, with all volumes.
         generator: the generator, with its private part; empty where the plan asks for none.
         synthetic: cohort of its scans.
-        generator_audit: folder to write: ``generator_audit.json``, its page and figures, and ``patients.html``, which
-            shows patients beside synthetic scans and belongs to the auditors. Empty without a generator.
+        generator_audit: folder to write: ``generator_audit.json``, its page and figures; and for the auditors alone
+            ``patients.html``, which shows patients beside synthetic scans, and the scores of the attacks on the
+            generator's members. Empty without a generator.
         page: file to write: the page alone, for the UI.
 
     Returns:
@@ -90,7 +97,7 @@ def evaluate_generator(
         from flprivacy.reporting.generator_page import write_generator_page, write_patients_page
         from flprivacy.synthesis.checks.audit import audit_generator  # imports Keras: only when there is work
 
-        found = audit_generator(
+        found, members = audit_generator(
             generator,
             open_rows(cohort, lambda one: np.arange(len(one.manifest))),
             open_cohort(synthetic, synthetic=True),
@@ -101,6 +108,7 @@ def evaluate_generator(
         found = replace(found, provenance=_provenance(run.command, found))
         write_patients_page(found, folder / PATIENTS_PAGE)
         write_generator_page(found, folder / REPORT_FILE, figures=folder / FIGURES_FOLDER)
+        members.write(folder / MEMBERSHIP_FILE)
         found.without_patients().write(folder / GENERATOR_AUDIT_FILE)
 
     deliver(open_store(store).build("generator_audit", inputs, make), generator_audit)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from flprivacy.attacks.membership.combined import attack_with_generator
 from flprivacy.attacks.membership.references import attack_with_references as attack
 from flprivacy.core.artifacts import MEMBERSHIP_FILE, REFERENCE_FILE
 from flprivacy.core.audit import TargetFailure
@@ -15,11 +16,18 @@ from flprivacy.core.vocabulary import PATIENTS
 from flprivacy.execution.isolation import read_failure
 from flprivacy.study.plan import Plan
 from flprivacy.study.references import recipe_of, why_no_references
+from flprivacy.synthesis.checks.membership import CALIBRATED
 from flprivacy.training.recipe import recipe_digest
 
 
 def attack_with_references(
-    run: Plan, cohort: Cohort, attacked: Sequence[Path], references: Sequence[Path], *, step: str
+    run: Plan,
+    cohort: Cohort,
+    attacked: Sequence[Path],
+    references: Sequence[Path],
+    *,
+    step: str,
+    generator: Path | None = None,
 ) -> tuple[list[MembershipScores], list[TargetFailure]]:
     """Attack the membership of every target with its reference models, where it has some.
 
@@ -31,6 +39,8 @@ def attack_with_references(
         attacked: folders of what attacks without references found of each target, or of what failed.
         references: folders of what each reference model answers, or of what failed.
         step: which does this, for what fails here.
+        generator: folder of what the checks of the study's generator found. Targets with synthetic scans are also
+            attacked by whoever holds both.
 
     Returns:
         The tables of the targets that could be attacked, with all scores, and what failed of the others.
@@ -40,6 +50,8 @@ def attack_with_references(
     """
     tables = [ReferenceScores.read(one) for one in references if (one / REFERENCE_FILE).is_file()]
     failed = {one.target: one for folder in references if (one := read_failure(folder)) is not None}
+    of_generator = generator / MEMBERSHIP_FILE if generator is not None else None
+    known = MembershipScores.read(of_generator) if of_generator is not None and of_generator.is_file() else None
     found: list[MembershipScores] = []
     failures: list[TargetFailure] = []
     for folder in attacked:
@@ -51,7 +63,7 @@ def attack_with_references(
             failures.append(failed[table.target])
             continue
         try:
-            found.append(_attacked(run, cohort, table, tables))
+            found.append(_with_generator(run, _attacked(run, cohort, table, tables), known))
         except AttackError as error:
             failures.append(TargetFailure(target=table.target, step=step, reason=str(error), transient=False))
     return found, failures
@@ -77,3 +89,11 @@ def _attacked(
             f"is {lacking[0]}; run the step train_reference"
         )
     return attack(found, cohort, [own[index] for index in wanted], recipe=digest)
+
+
+def _with_generator(run: Plan, found: MembershipScores, generator: MembershipScores | None) -> MembershipScores:
+    """Return a target's table, with the attack of whoever holds its generator, too, where it has one."""
+    config = run.study.targets.get(found.target)
+    if generator is None or found.why_not or config is None or config.synthetic is None:
+        return found
+    return attack_with_generator(found, generator, CALIBRATED)

@@ -91,6 +91,9 @@ def membership_metrics(finding: MembershipFinding) -> dict[str, float]:
             metrics[f"{key}.realised_fpr"] = rate.realised_fpr
         key = f"{stem}.{attack.attack}.auc"
         metrics |= {key: attack.auc.value, f"{key}.ci_low": attack.auc.low, f"{key}.ci_high": attack.auc.high}
+        if (some := attack.vulnerable) is not None:
+            key = f"{stem}.{attack.attack}.vulnerable.auc"
+            metrics |= {key: some.auc.value, f"{key}.ci_low": some.auc.low, f"{key}.ci_high": some.auc.high}
     if finding.epsilon_lower is not None:
         metrics[f"{stem}.epsilon_lower"] = finding.epsilon_lower
     return metrics

@@ -10,6 +10,7 @@ from flprivacy.synthesis.checks.membership import (
     MONTE_CARLO,
     NEAREST,
     audit_generator_members,
+    generator_members,
     scores_by_distance,
 )
 from tests.synthesis.checks.latent_patients import FloatArray, Hospitals, between, copies, fresh, hospitals
@@ -22,7 +23,9 @@ def attacked(real: Hospitals, made: FloatArray) -> dict[str, FloatArray]:
 
 
 def audited(real: Hospitals, made: FloatArray, rule: MembershipRule | None = None) -> tuple[MembershipFinding, ...]:
-    return audit_generator_members(
+    within = real.within()
+    within[real.patients[:, None] == real.patients] = np.inf
+    table = generator_members(
         attacked(real, made),
         members=real.training,
         scan_ids=np.arange(len(real.scans)),
@@ -30,9 +33,9 @@ def audited(real: Hospitals, made: FloatArray, rule: MembershipRule | None = Non
         sites=real.sites,
         classes=real.sites,
         digest="d",
-        rule=rule or MembershipRule(),
-        confidence=0.95,
+        unusual=within.min(axis=1),
     )
+    return audit_generator_members(table, rule=rule or MembershipRule(), confidence=0.95)
 
 
 def test_scores_are_those_of_their_definitions() -> None:
@@ -63,6 +66,10 @@ def test_a_copier_leaks_and_fresh_patients_do_not() -> None:
     assert leak[SCAN].verdict == "leak"
     assert leak[SCAN].members_from == "lineage"
     assert not any(attack.most_exposed for one in leak.values() for attack in one.attacks)
+    worst = next(attack.vulnerable for attack in leak[SCAN].attacks if attack.attack == CALIBRATED)
+    assert worst is not None
+    assert worst.auc.low > 0.5
+    assert worst.n_members > worst.n_non_members >= 10
     none = audited(real, fresh(real, 800, 1))
     assert all(one.verdict != "leak" for one in none)
     assert all(attack.auc.low < 0.5 < attack.auc.high for one in none for attack in one.attacks)

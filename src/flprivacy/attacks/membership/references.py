@@ -57,7 +57,19 @@ def attack_with_references(
         "calibrated loss": membership_calibrated_loss(found.signals, signals, trained_on),
         **_by_counts(found, signals, trained_on),
     }
-    return replace(found, references=len(references), scores=found.scores | more)
+    vulnerability = _vulnerability(signals, trained_on)
+    return replace(found, references=len(references), scores=found.scores | more, vulnerability=vulnerability)
+
+
+def _vulnerability(signals: FloatArray, trained_on: BoolArray) -> FloatArray:
+    """Return (scan,) how far training on a scan moves the references' signals; where none was trained on some scan, how
+    hard it is for those that were not.
+    """
+    inside, outside = trained_on.sum(axis=0), (~trained_on).sum(axis=0)
+    without = np.where(trained_on, 0.0, signals).sum(axis=0) / outside
+    with_it = np.where(trained_on, signals, 0.0).sum(axis=0) / np.maximum(inside, 1)
+    moved: FloatArray = (with_it if (inside > 0).all() else 0.0) - without
+    return moved
 
 
 def _by_counts(found: MembershipScores, signals: FloatArray, trained_on: BoolArray) -> dict[str, FloatArray]:

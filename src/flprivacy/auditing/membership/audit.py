@@ -9,12 +9,12 @@ import numpy.typing as npt
 from flprivacy.auditing.epsilon.audit import EpsilonAudit, audit_epsilon
 from flprivacy.auditing.membership.areas import auc, balanced_accuracy
 from flprivacy.auditing.membership.config import MembershipAudit
-from flprivacy.auditing.membership.exposure import by_group, most_exposed
+from flprivacy.auditing.membership.exposure import by_group, most_exposed, most_vulnerable
 from flprivacy.auditing.membership.rates import Sample, rate_at, resolvable_fpr, resolves, roc
 from flprivacy.auditing.membership.units import Units, units_of
 from flprivacy.auditing.membership.verdict import judge_membership
 from flprivacy.core.errors import AuditError
-from flprivacy.core.membership import SCAN, AttackExposure, MembershipVerdict
+from flprivacy.core.membership import SCAN, AttackExposure, ExposedMember, MembershipVerdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class MembershipResult:
         n_non_members: those that were not.
         resolvable_fpr: false positive rate below which so many non-members can show nothing.
         caveats: what weakens the result, in sentences; empty if nothing.
+        most_vulnerable: the members that were said to be, the most vulnerable first; empty where nobody said it.
     """
 
     level: str
@@ -41,6 +42,7 @@ class MembershipResult:
     n_non_members: int
     resolvable_fpr: float
     caveats: tuple[str, ...]
+    most_vulnerable: tuple[ExposedMember, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -64,6 +66,7 @@ def audit_membership(
     own_thresholds: Mapping[str, float] | None = None,
     delta: float = 1e-5,
     claimed_epsilon: float | None = None,
+    vulnerability: npt.ArrayLike | None = None,
     config: MembershipAudit | None = None,
 ) -> MembershipResult:
     """Judge what membership attacks find of a target's training scans.
@@ -85,6 +88,10 @@ def audit_membership(
             is, such as 0 for log likelihood ratios.
         delta: at which epsilon is bounded.
         claimed_epsilon: epsilon at ``delta`` that the training claims for what ``level`` says; None for no claim.
+        vulnerability: (scan,) how much any model would tell of a scan that it was trained on, higher for more: from
+            reference models alone, or from what the scan looks like, not from the target's answers. The most vulnerable
+            scans are then looked at by themselves, too; an audit of the average patient says little about them (Aerni
+            et al., arXiv:2404.17399).
         config: rule, rates and confidence; the defaults if None.
 
     Returns:
@@ -105,7 +112,15 @@ def audit_membership(
     """
     config = config or MembershipAudit()
     named = dict(scores) if isinstance(scores, Mapping) else {"attack": scores}
-    units = units_of(members, named, patients=patients, level=level, groups=groups or {}, names=names)
+    units = units_of(
+        members,
+        named,
+        patients=patients,
+        level=level,
+        groups=groups or {},
+        names=names,
+        vulnerability=vulnerability,
+    )
     _check_own(own_thresholds or {}, named)
     caveats = _caveats(units, config, patients is not None)
     found = {
@@ -128,6 +143,9 @@ def audit_membership(
         n_non_members=units.n_non_members,
         resolvable_fpr=resolvable_fpr(units.n_non_members, config.confidence),
         caveats=caveats,
+        most_vulnerable=()
+        if units.vulnerability is None
+        else tuple(most_exposed(units.vulnerability, units.member_names, config.most_exposed)),
     )
 
 
@@ -182,4 +200,7 @@ def _exposure(
             for group in by_group(sample, kind, of, threshold, confidence=confidence)
         ),
         most_exposed=tuple(most_exposed(sample, units.member_names, config.most_exposed)),
+        vulnerable=None
+        if units.vulnerability is None
+        else most_vulnerable(sample, units.vulnerability, config.asked_fprs[0], confidence=confidence),
     )

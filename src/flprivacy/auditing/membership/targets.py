@@ -34,6 +34,7 @@ class Claim:
 
 Exposed = dict[str, dict[str, dict[str, list[ExposedMember]]]]
 """Target -> level -> attack -> the members that it is surest of, by pseudonym."""
+VULNERABLE = "most vulnerable"  # in place of an attack: the members that were said to be, whatever the target answers
 
 
 def audit_targets(
@@ -63,9 +64,9 @@ def audit_targets(
             found.append(_nothing(table, LEVELS[0], f"membership was not attacked: {table.why_not}"))
             continue
         for level in LEVELS:
-            finding = _finding(table, level, claims.get(table.target), rule, confidence)
+            finding, vulnerable = _finding(table, level, claims.get(table.target), rule, confidence)
             named = {one.attack: list(one.most_exposed) for one in finding.attacks}
-            exposed.setdefault(table.target, {})[level] = named
+            exposed.setdefault(table.target, {})[level] = named | ({VULNERABLE: vulnerable} if vulnerable else {})
             found.append(replace(finding, attacks=tuple(map(_nameless, finding.attacks))))
     return [_doubted(one, (doubts or {}).get(one.target, "")) for one in _together(found, confidence)], exposed
 
@@ -101,11 +102,12 @@ def _nameless(exposure: AttackExposure) -> AttackExposure:
 
 def _finding(
     table: MembershipScores, level: str, claim: Claim | None, rule: MembershipRule | None, confidence: float
-) -> MembershipFinding:
+) -> tuple[MembershipFinding, list[ExposedMember]]:
+    """Return what was found at a level, and the most vulnerable members by name."""
     patients = [len(np.unique(table.patient_ids[some])) for some in (table.members, ~table.members)]
     if min(patients) < 2:
         few = f"{patients[0]} patient(s) who were trained on and {patients[1]} who were not are too few to tell apart"
-        return _nothing(table, level, few, INCONCLUSIVE if rule is not None else "")
+        return _nothing(table, level, few, INCONCLUSIVE if rule is not None else ""), []
     n = patients[1] if level == PATIENT else int((~table.members).sum())
     judged = rule is not None and (rule.fpr is None or resolves(rule.fpr, n))
     claim = claim if claim is not None and claim.unit == level else None
@@ -119,18 +121,19 @@ def _finding(
         own_thresholds={name: value for name, value in _OWN_THRESHOLDS.items() if name in table.scores},
         delta=claim.delta if claim else _DELTA,
         claimed_epsilon=claim.epsilon if claim else None,
+        vulnerability=table.vulnerability if len(table.vulnerability) else None,
         config=MembershipAudit(
             rule=rule if judged and rule is not None else MembershipRule(metric=AUC), confidence=confidence
         ),
     )
-    finding = _of_result(table, level, claim, result)
+    finding, vulnerable = _of_result(table, level, claim, result), list(result.most_vulnerable)
     if judged:
-        return replace(finding, decision=result.decision)
+        return replace(finding, decision=result.decision), vulnerable
     if rule is None:
-        return replace(finding, reason="the policy has no rule for membership")
+        return replace(finding, reason="the policy has no rule for membership"), vulnerable
     needed = int(np.ceil(1.0 / rule.fpr)) if rule.fpr else 0
     reason = f"{n} non-members do not resolve a false positive rate of {rule.fpr:g}: at least {needed} are needed"
-    return replace(finding, verdict=INCONCLUSIVE, reason=reason)
+    return replace(finding, verdict=INCONCLUSIVE, reason=reason), vulnerable
 
 
 def _of_result(table: MembershipScores, level: str, claim: Claim | None, result: MembershipResult) -> MembershipFinding:

@@ -24,6 +24,7 @@ class Units:
     Attributes:
         samples: attack -> scores.
         groups: kind -> names of the groups of the members and of the non-members.
+        vulnerability: of members and non-members; None where nobody said it.
         member_names: (member,) pseudonyms.
         n_members: number of members.
         n_non_members: number of non-members.
@@ -31,6 +32,7 @@ class Units:
 
     samples: dict[str, Sample]
     groups: dict[str, tuple[StrArray, StrArray]]
+    vulnerability: Sample | None
     member_names: StrArray
     n_members: int
     n_non_members: int
@@ -44,6 +46,7 @@ def units_of(
     level: str,
     groups: Mapping[str, npt.ArrayLike],
     names: npt.ArrayLike | None,
+    vulnerability: npt.ArrayLike | None,
 ) -> Units:
     """Check arrays of scans and cut them into members and non-members, a row a scan or a patient.
 
@@ -64,6 +67,7 @@ def units_of(
     labels = np.arange(n).astype(np.str_) if names is None else _column("names", names, n)
     columns = {kind: _column(f"groups[{kind!r}]", of, n) for kind, of in groups.items()}
     values = {name: _scores(name, one, n) for name, one in scores.items()}
+    vulnerable = [] if vulnerability is None else [_scores("vulnerability", vulnerability, n)]
     known, first, index = np.unique(of_patients, return_index=True, return_inverse=True)
     _check_patients(inside, index)
     if level == PATIENT:
@@ -71,10 +75,12 @@ def units_of(
             if (column != column[first][index]).any():
                 raise AuditError(f"groups[{kind!r}] differ between scans of a patient; leave them out at level patient")
         values = {name: np.bincount(index, one) / np.bincount(index) for name, one in values.items()}
+        vulnerable = [np.bincount(index, one) / np.bincount(index) for one in vulnerable]
         columns = {kind: column[first] for kind, column in columns.items()}
         labels, inside, index = known, inside[first], np.arange(len(known))
     return Units(
         samples={name: _sample(one, inside, index) for name, one in values.items()},
+        vulnerability=next((_sample(one, inside, index) for one in vulnerable), None),
         groups={kind: (column[inside], column[~inside]) for kind, column in columns.items()},
         member_names=labels[inside],
         n_members=int(inside.sum()),

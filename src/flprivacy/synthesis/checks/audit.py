@@ -6,10 +6,10 @@ from flprivacy.auditing.membership.config import MembershipRule
 from flprivacy.auditing.membership.targets import Claim
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.generator_audit import GeneratorAudit
-from flprivacy.core.membership import MembershipFinding
+from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.synthesis.checks.appearance import measure_appearance
 from flprivacy.synthesis.checks.closeness import Closeness, measure_closeness
-from flprivacy.synthesis.checks.membership import audit_generator_members
+from flprivacy.synthesis.checks.membership import audit_generator_members, generator_members
 from flprivacy.synthesis.checks.pictures import nearest_pairs, sample_pictures
 from flprivacy.synthesis.checks.subject import Subject, subject_of
 from flprivacy.synthesis.folder import PRIVATE_FOLDER, GeneratorRecord, read_generator
@@ -28,7 +28,7 @@ def audit_generator(
     rule: MembershipRule | None,
     confidence: float,
     seed: int = 0,
-) -> GeneratorAudit:
+) -> tuple[GeneratorAudit, MembershipScores]:
     """Check a generator: does it copy patients, does it tell who was trained on, and are its scans any good?
 
     Args:
@@ -41,7 +41,8 @@ def audit_generator(
         seed: draws everything.
 
     Returns:
-        What was found, with pictures: see :meth:`GeneratorAudit.without_patients`.
+        What was found, with pictures: see :meth:`GeneratorAudit.without_patients`; and what attacks on the generator
+        say of each real scan, by pseudonym.
 
     Raises:
         AuditError: too few scans or patients to compare.
@@ -52,7 +53,10 @@ def audit_generator(
     discriminator = load_discriminator(generator / PRIVATE_FOLDER)
     near = measure_closeness(subject, discriminator, record.conditions, error_rate=ERROR_RATE, seed=seed)
     look = measure_appearance(subject, seed=seed)
-    return GeneratorAudit(
+    members = _members(subject, near, record)
+    stated = record.privacy
+    claim = Claim(unit=stated.unit, epsilon=stated.epsilon, delta=stated.delta) if stated is not None else None
+    found = GeneratorAudit(
         generator_digest=record.digest,
         cohort_name=cohort.meta.name,
         cohort_digest=cohort.meta.digest,
@@ -61,7 +65,7 @@ def audit_generator(
         n_held_out=int((~subject.training).sum()),
         n_synthetic=len(subject.samples),
         memorisation=near.memorisation,
-        membership=_members(subject, near, record, rule, confidence),
+        membership=audit_generator_members(members, rule=rule, confidence=confidence, claim=claim),
         fidelity=look.fidelity,
         diversity=look.diversity,
         diversity_of_real=look.diversity_of_real,
@@ -73,14 +77,12 @@ def audit_generator(
         epsilon=record.epsilon,
         delta=record.delta,
     )
+    return found, members
 
 
-def _members(
-    subject: Subject, near: Closeness, record: GeneratorRecord, rule: MembershipRule | None, confidence: float
-) -> tuple[MembershipFinding, ...]:
+def _members(subject: Subject, near: Closeness, record: GeneratorRecord) -> MembershipScores:
     manifest, meta = subject.cohort.manifest, subject.cohort.meta
-    stated = record.privacy
-    return audit_generator_members(
+    return generator_members(
         near.scores,
         members=subject.training,
         scan_ids=manifest["scan_id"].to_numpy(),
@@ -88,7 +90,5 @@ def _members(
         sites=[meta.site_names[one] for one in subject.truth("site_id")],
         classes=[meta.class_names[one] for one in subject.truth("label")],
         digest=record.digest,
-        rule=rule,
-        confidence=confidence,
-        claim=Claim(unit=stated.unit, epsilon=stated.epsilon, delta=stated.delta) if stated is not None else None,
+        unusual=near.to_others,
     )

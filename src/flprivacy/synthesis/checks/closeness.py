@@ -34,12 +34,14 @@ class Closeness:
         neighbours: nearest patients of the samples.
         to_real: (sample, real scan) distances.
         scores: attack on membership -> (real scan,) scores.
+        to_others: (real scan,) distance to the nearest real scan of another patient.
     """
 
     memorisation: Memorisation
     neighbours: Neighbours
     to_real: npt.NDArray[np.float32]
     scores: dict[str, FloatArray]
+    to_others: FloatArray
 
 
 def measure_closeness(
@@ -67,9 +69,12 @@ def measure_closeness(
             _evidence(subject, likeness, real, neighbours, seed), error_rate=error_rate, seed=seed
         )
         counter.advance()
-    scores = scores_by_distance(to_real.T, real.distances[:, 0])
+    to_others = real.distances[:, 0]
+    scores = scores_by_distance(to_real.T, to_others)
     scores[DISCRIMINATOR] = _opinions(subject, discriminator, conditions)
-    return Closeness(memorisation=memorisation, neighbours=neighbours, to_real=to_real, scores=scores)
+    return Closeness(
+        memorisation=memorisation, neighbours=neighbours, to_real=to_real, scores=scores, to_others=to_others
+    )
 
 
 def _distances(likeness: Likeness, subject: Subject) -> npt.NDArray[np.float32]:

@@ -49,7 +49,7 @@ def scores_by_distance(
     }
 
 
-def audit_generator_members(
+def generator_members(
     scores: Mapping[str, FloatArray],
     *,
     members: npt.NDArray[np.bool_],
@@ -58,13 +58,9 @@ def audit_generator_members(
     sites: npt.ArrayLike,
     classes: npt.ArrayLike,
     digest: str,
-    rule: MembershipRule | None,
-    confidence: float,
-    claim: Claim | None = None,
-) -> tuple[MembershipFinding, ...]:
-    """Return what attacks find of the scans and of the patients that a generator was trained on.
-
-    Nobody is named.
+    unusual: FloatArray,
+) -> MembershipScores:
+    """Return the table of the attacks on a generator, which names patients and stays with the auditors.
 
     Args:
         scores: attack -> (real scan,) scores.
@@ -74,11 +70,10 @@ def audit_generator_members(
         sites: (real scan,) names.
         classes: (real scan,) names of the disease classes.
         digest: of the generator.
-        rule: what is a leak; None: there are numbers and no verdicts.
-        confidence: of intervals and verdicts.
-        claim: what its private training promises.
+        unusual: (real scan,) distance to the nearest real scan of another patient. Whoever is like nobody else is
+            the most vulnerable.
     """
-    table = MembershipScores(
+    return MembershipScores(
         target=GENERATOR,
         target_digest=digest,
         role="target",
@@ -88,8 +83,26 @@ def audit_generator_members(
         patient_ids=np.asarray(patient_ids).astype(np.str_),
         sites=np.asarray(sites).astype(np.str_),
         classes=np.asarray(classes).astype(np.str_),
+        models=np.full(len(members), GENERATOR),
         members=members,
+        signals=scores[NEAREST],
         scores=dict(scores),
+        vulnerability=unusual,
     )
+
+
+def audit_generator_members(
+    table: MembershipScores, *, rule: MembershipRule | None, confidence: float, claim: Claim | None = None
+) -> tuple[MembershipFinding, ...]:
+    """Return what attacks find of the scans and of the patients that a generator was trained on.
+
+    Nobody is named.
+
+    Args:
+        table: of :func:`generator_members`.
+        rule: what is a leak; None: there are numbers and no verdicts.
+        confidence: of intervals and verdicts.
+        claim: what its private training promises.
+    """
     found, _ = audit_targets([table], {GENERATOR: claim} if claim else {}, rule=rule, confidence=confidence)
     return tuple(replace(one, references=0) for one in found)
