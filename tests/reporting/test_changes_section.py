@@ -16,6 +16,7 @@ from flprivacy.core.change import (
     WORSE,
     AttackChange,
     AuditChange,
+    MembershipChange,
     PreviousAudit,
     TargetChange,
     gravest,
@@ -39,6 +40,11 @@ ATTACK = AttackChange(
 YEARS = replace(
     ATTACK, attack=replace(ATTACK.attack, attribute="age_years"), metric="mae_years", before=10.0,
     now=10.4, value=-0.4, ci_low=-1.2, ci_high=0.4, p_value=0.3, p_adjusted=0.6,
+)  # fmt: skip
+MEMBERS = MembershipChange(
+    target="central", by="LiRA", metric="tpr_at_fpr_0.01", before=0.04, now=0.31, value=0.27, ci_low=0.11, ci_high=0.41,
+    p_value=1e-5, p_adjusted=4e-5, model_ci_low=0.13, model_ci_high=0.39, model_p_value=1e-7, standard_error=0.06,
+    degrees=15.0, tolerated=0.02, paired=False, references=16, detectable=0.26,
 )  # fmt: skip
 PREVIOUS = PreviousAudit(run_id="r" * 32, target_digest="a" * 64, ended="2026-11-17T03:00:00+00:00")
 
@@ -89,6 +95,26 @@ def test_the_terminal_says_the_same(change: AuditChange) -> None:
     assert change_table(replace(change, targets=change.targets[1:])) is None
     assert [is_clear(attack, change) for attack in (ATTACK, YEARS)] == [True, False]
     assert "at most 2.5%" in claim(change)
+
+
+def test_members_stand_beside_attributes_with_how_they_were_compared(small_audit: Audit, change: AuditChange) -> None:
+    worse = replace(change.targets[0], membership=(MEMBERS, replace(MEMBERS, metric="auc", paired=True, references=0)))
+    told = replace(change, targets=(worse,))
+    page = " ".join(undrawn(small_audit, told).split())
+    for text in (
+        "membership by LiRA <small>from the intervals of both audits; chance in training as 16 references show it",
+        "paired by scan; chance in training assumed",
+        "TPR at FPR 1%",
+        "[0.110, 0.410]",
+    ):
+        assert text in page
+    assert "between the reference models" in claim(told)
+    assert "between the reference models" not in claim(change)
+    console = Console(width=160, record=True)
+    console.print(change_table(told))
+    text = console.export_text()
+    assert "membership by LiRA, TPR at FPR 1%" in text
+    assert "membership by LiRA, AUC" in text
 
 
 def test_the_gravest_verdict_is_the_runs() -> None:

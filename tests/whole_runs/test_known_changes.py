@@ -9,14 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
 from flprivacy.attacks.baselines import attack_pixels, majority
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.frozen import FrozenAttack
+from flprivacy.attacks.membership.loss import membership_loss
 from flprivacy.attacks.results import tables
 from flprivacy.attacks.scenario import prepare
+from flprivacy.core.artifacts import MEMBERSHIP_FILE
 from flprivacy.core.audit import Audit
 from flprivacy.core.change import (
     FIRST_AUDIT,
@@ -27,9 +30,10 @@ from flprivacy.core.change import (
     AuditChange,
     FoundTargets,
 )
-from flprivacy.core.cohort import Cohort
+from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.digests import digest_bytes
 from flprivacy.core.errors import PolicyError, TrackingError
+from flprivacy.core.membership_scores import LINEAGE, MembershipScores
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.scores import write_scores
 from flprivacy.core.target import ModelRecord, TargetRecord
@@ -92,7 +96,15 @@ class World:
         )
         return dict(result.parameters["targets"]), out
 
-    def audit(self, changed: dict[str, str], found: Path, overrides: dict[str, Any], *, knows_keys: bool) -> Path:
+    def audit(
+        self,
+        changed: dict[str, str],
+        found: Path,
+        overrides: dict[str, Any],
+        *,
+        knows_keys: bool,
+        remembers: float | None = None,
+    ) -> Path:
         """Do what the pipeline does from here on, and return the audit with its change."""
         run, plan = found.parent, found.parent / "plan.json"
         folder, store = str(self.cohort.folder), str(self.root / "store")
@@ -107,6 +119,8 @@ class World:
         )
         config = AttackConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in overrides["attack"].items()})
         targets, pixels = _attack(self.cohort, config, changed, run, self.root / "work", knows_keys=knows_keys)
+        if remembers is not None:
+            _attack_members(self.cohort, targets[0] / "membership", gain=remembers, seed=self.runs)
         evaluate(
             plan=plan,
             cohort=self.cohort.folder,
@@ -143,6 +157,30 @@ def _attack(
     return tuple(folders), run / "scores" / "none"
 
 
+def _attack_members(cohort: Cohort, folder: Path, *, gain: float, seed: int) -> None:
+    """Leave what attack_membership leaves of a model whose signals are higher by ``gain`` on what it was trained on."""
+    manifest = cohort.manifest
+    members = (manifest["split"] == TRAIN).to_numpy()
+    signals = np.random.default_rng(seed).normal(size=len(members)) + gain * members
+    unsaid = np.full(len(members), "-")
+    table = MembershipScores(
+        target="central",
+        target_digest="",
+        role="target",
+        members_from=LINEAGE,
+        scan_ids=manifest["scan_id"].to_numpy().astype(np.str_),
+        patient_ids=manifest["patient_id"].to_numpy().astype(np.str_),
+        sites=unsaid,
+        classes=unsaid,
+        models=unsaid,
+        members=members,
+        signals=signals,
+        scores={"loss": membership_loss(signals)},
+    )
+    folder.mkdir()
+    table.write(folder / MEMBERSHIP_FILE)
+
+
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return World(tmp_path, monkeypatch)
@@ -165,9 +203,12 @@ def test_a_model_from_its_first_audit_to_its_leak(world: World) -> None:
     again = {**OVERRIDES, "attack": {**OVERRIDES["attack"], "seeds": [5, 6, 7, 8, 9]}}
     changed, found = world.find(again)  # the same model, attacked again with other seeds
     assert list(changed) == ["central"]
-    change = AuditChange.read(world.audit(changed, found, again, knows_keys=False) / "change.json")
+    audit = world.audit(changed, found, again, knows_keys=False, remembers=0.5)
+    change = AuditChange.read(audit / "change.json")
     assert change.verdict == TOO_LITTLE_POWER
     assert len(change.targets[0].attacks) == 1
+    assert change.targets[0].membership == ()
+    assert change.targets[0].note == "its last audit did not ask who was trained on, so nothing is said of that"
 
     world.publish("2026-11-10")  # it has learned the keys
     changed, found = world.find(OVERRIDES)
@@ -198,12 +239,42 @@ def test_a_model_from_its_first_audit_to_its_leak(world: World) -> None:
     _check_no_identifier(world)
 
 
-def _check_no_identifier(world: World) -> None:
+def test_a_model_that_was_trained_until_it_knew_its_patients_is_called_worse(world: World) -> None:
+    world.publish("1")
+    first = world.audit(*world.find(OVERRIDES), OVERRIDES, knows_keys=False, remembers=0.3)
+    world.publish("2")
+    _, found = world.find(OVERRIDES)
+    audit = world.audit(*world.find(OVERRIDES), OVERRIDES, knows_keys=False, remembers=4.0)
+    (target,) = AuditChange.read(audit / "change.json").targets
+    assert target.verdict == WORSE
+    assert "membership by loss (paired by scan): auc" in target.reason
+    assert {(c.by, c.metric, c.paired) for c in target.membership} == {
+        ("loss", "tpr_at_fpr_0.01", False),
+        ("loss", "auc", True),
+    }
+    with pytest.raises(PolicyError, match="changed for the worse, such as central: membership by loss"):
+        check_change(change=audit, fail_on_worse=True)
+    (area,) = (c for c in target.membership if c.metric == "auc")
+    client = MlflowClient(world.uri)
+    experiment = client.get_experiment_by_name("planted").experiment_id
+    *_, run = client.search_runs([experiment], "tags.`audit.kind` = 'audit'", order_by=["attributes.start_time"])
+    assert run.data.metrics["central.membership.scan.loss.change_auc"] == pytest.approx(area.value)
+    _check_no_identifier(world, tables=10)
+
+    older = Audit.read(audit / "audit.json")  # as if it had been made before tables were kept
+    older = replace(older, provenance={k: v for k, v in older.provenance.items() if k != "membership_scores"})
+    (target,) = _compared(world, older, first, found).targets
+    assert not any(c.paired for c in target.membership)
+    assert "one of the two audits kept no scores of members" in target.note
+
+
+def _check_no_identifier(world: World, tables: int = 13) -> None:
     """No pseudonym of the cohort is in MLflow, in its database or its artifacts, in plain or as Parquet stores it."""
     manifest = world.cohort.manifest
     names = [str(n).encode() for n in (*manifest["scan_id"], *manifest["patient_id"])]
     files = [world.root / "mlflow.db", *(f for f in (world.root / "mlartifacts").rglob("*") if f.is_file())]
-    assert len([f for f in files if f.suffix == ".parquet"]) == 12  # 4 tables of 3 audits
+    # 4 of an audit, and one more where members were asked about
+    assert len([f for f in files if f.suffix == ".parquet"]) == tables
     for file in files:
         data = file.read_bytes()
         if file.suffix == ".parquet":

@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.cohort import Cohort
 from flprivacy.core.digests import digest_json
+from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.core.scores import ScoreBlock, ScoreTable
 
 Names = npt.NDArray[np.str_]
@@ -46,6 +48,30 @@ def anonymous(table: ScoreTable) -> ScoreTable:
         )
 
     return replace(table, blocks=tuple(map(rename, table.blocks)))
+
+
+def anonymous_members(table: MembershipScores, cohort: Cohort) -> MembershipScores:
+    """Return what attacks on a target's membership found, with numbers for names, and nothing else of a scan.
+
+    The numbers are the cohort's, so that audits number a scan alike whichever scans they ask about. Their order is
+    another than that of the attributes' tables.
+    """
+    known = {name: frozenset(cohort.manifest[f"{name}_id"].astype(str)) for name in ("scan", "patient")}
+    scans, patients = (_numbers(names, f"{cohort.meta.digest} membership {name}") for name, names in known.items())
+    order = np.argsort([scans[name] for name in table.scan_ids.tolist()], kind="stable")
+    unsaid = np.full(len(order), "")
+    return replace(
+        table,
+        scan_ids=np.array([scans[name] for name in table.scan_ids[order].tolist()], np.str_),
+        patient_ids=np.array([patients[name] for name in table.patient_ids[order].tolist()], np.str_),
+        sites=unsaid,
+        classes=unsaid,
+        models=unsaid,
+        members=table.members[order],
+        signals=table.signals[order],
+        scores={attack: scores[order] for attack, scores in table.scores.items()},
+        vulnerability=np.empty(0, np.float64),
+    )
 
 
 def _kind(block: ScoreBlock) -> tuple[str, str]:

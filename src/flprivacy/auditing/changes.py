@@ -20,6 +20,7 @@ calls any target worse with a probability of at most 2.5%, and better with as mu
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from scipy import special
 
@@ -31,11 +32,21 @@ from flprivacy.auditing.retraining import Fresh, least_variance, luck_of_trainin
 from flprivacy.auditing.runs import AttackRuns, collect_runs
 from flprivacy.auditing.uncertainty import resample_patients
 from flprivacy.core.attributes import metric_of
-from flprivacy.core.change import BETTER, NO_CHANGE, TOO_LITTLE_POWER, WORSE, AttackChange
+from flprivacy.core.change import (
+    BETTER,
+    NO_CHANGE,
+    TOO_LITTLE_POWER,
+    WORSE,
+    AttackChange,
+    Change,
+    MembershipChange,
+)
 from flprivacy.core.errors import AuditError
+from flprivacy.core.membership import LEAST_REFERENCES
 from flprivacy.core.scores import ScoreTable
 from flprivacy.core.vocabulary import QUESTIONS
 
+C = TypeVar("C", bound=Change)
 _POWER = 0.8  # with which a change of the size that is called detectable is found
 _BEFORE = " (before)"
 
@@ -69,7 +80,7 @@ def compare_with_before(
     return [_change(pair, pairs, config.confidence) for pair in pairs]
 
 
-def adjusted(changes: Sequence[AttackChange], *, confidence: float = 0.95) -> list[AttackChange]:
+def adjusted(changes: Sequence[C], *, confidence: float = 0.95) -> list[C]:
     """Return the changes with Holm's p-values over all of them, and with what could have been found among so many."""
     p_values = holm([change.p_value for change in changes])
     return [
@@ -78,7 +89,7 @@ def adjusted(changes: Sequence[AttackChange], *, confidence: float = 0.95) -> li
     ]
 
 
-def judge_change(changes: Sequence[AttackChange], *, confidence: float) -> tuple[str, str]:
+def judge_change(changes: Sequence[Change], *, confidence: float) -> tuple[str, str]:
     """Return the verdict on one target and its reason in a sentence.
 
     ``changed for the worse`` if any attack got significantly stronger, ``changed for the better`` if any got weaker
@@ -101,11 +112,15 @@ def judge_change(changes: Sequence[AttackChange], *, confidence: float) -> tuple
         return NO_CHANGE, f"{found}, and a change above what the policy tolerates would have been seen"
     worst = max(unseen, key=lambda c: (c.detectable or 0.0) / (c.tolerated or 1e-9))
     return TOO_LITTLE_POWER, (
-        f"{found}; but {worst.attack.attribute} from {worst.attack.access} would have had to change by "
-        f"{_plain(worst.detectable or 0.0, worst)}{_unit(worst)} to be noticed, and the policy tolerates "
-        f"{worst.tolerated:g}; more held-out patients, more initialisations of the untrained baseline or more seeds "
-        "make smaller changes visible"
+        f"{found}; but {worst.what} would have had to change by {_plain(worst.detectable or 0.0, worst)}{_unit(worst)} "
+        f"to be noticed, and the policy tolerates {worst.tolerated:g}; {_remedy(worst)} make smaller changes visible"
     )
+
+
+def _remedy(change: Change) -> str:
+    if isinstance(change, MembershipChange):
+        return f"more held-out patients or {LEAST_REFERENCES} references and more"
+    return "more held-out patients, more initialisations of the untrained baseline or more seeds"
 
 
 def _needed(target: str, tables: Sequence[ScoreTable]) -> tuple[ScoreTable, ScoreTable]:
@@ -210,7 +225,7 @@ def _change(pair: _Pair, pairs: Sequence[_Pair], confidence: float) -> AttackCha
     )
 
 
-def _detectable(change: AttackChange, n_compared: int, confidence: float) -> float | None:
+def _detectable(change: Change, n_compared: int, confidence: float) -> float | None:
     """Return the smallest true change that is found with 80% power as one of so many that are compared."""
     if change.standard_error is None or change.degrees is None:
         return None
@@ -219,33 +234,34 @@ def _detectable(change: AttackChange, n_compared: int, confidence: float) -> flo
     return min(float(reach) * change.standard_error, metric_of(change.metric).highest)
 
 
-def _strongest_first(changes: Iterable[AttackChange]) -> list[AttackChange]:
+def _strongest_first(changes: Iterable[Change]) -> list[Change]:
     return sorted(changes, key=lambda c: -abs(c.value) / metric_of(c.metric).scale)
 
 
-def _evidence(change: AttackChange) -> str:
+def _evidence(change: Change) -> str:
+    if isinstance(change, MembershipChange):
+        asked = "paired by scan" if change.paired else "from the intervals of both audits"
+    else:
+        asked = QUESTIONS[change.attack.question]
     return (
-        f"{change.attack.attribute} from {change.attack.access} ({QUESTIONS[change.attack.question]}): {change.metric} "
-        f"{_plain(change.before, change)} "
-        f"before, {_plain(change.now, change)} now, {_number(change.value, change)}{_unit(change)} "
+        f"{change.what} ({asked}): {change.metric} {_plain(change.before, change)} before, "
+        f"{_plain(change.now, change)} now, {_number(change.value, change)}{_unit(change)} "
         f"({_number(change.ci_low, change)} to {_number(change.ci_high, change)}, adjusted p {change.p_adjusted:.2g})"
     )
 
 
-def _unit(change: AttackChange) -> str:
+def _unit(change: Change) -> str:
     unit = metric_of(change.metric).unit
     return f" {unit}" if unit else ""
 
 
-def _listed(changes: Iterable[AttackChange]) -> str:
-    return ", ".join(
-        f"{c.attack.attribute} from {c.attack.access} {_number(c.value, c)}" for c in _strongest_first(changes)
-    )
+def _listed(changes: Iterable[Change]) -> str:
+    return ", ".join(f"{c.what} {_number(c.value, c)}" for c in _strongest_first(changes))
 
 
-def _number(value: float, change: AttackChange) -> str:
+def _number(value: float, change: Change) -> str:
     return f"{value:+.{metric_of(change.metric).decimals}f}"
 
 
-def _plain(value: float, change: AttackChange) -> str:
+def _plain(value: float, change: Change) -> str:
     return _number(value, change).lstrip("+")

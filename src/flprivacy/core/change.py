@@ -39,6 +39,53 @@ class AttackChange:
     question: str = ""  # of an audit that the attack answers; empty in older changes
     detectable: float | None = None  # smallest true change that is found with 80% power among the run's attacks
 
+    @property
+    def target(self) -> str:
+        """Name of the target."""
+        return self.attack.target
+
+    @property
+    def what(self) -> str:
+        """The attack in words, such as "site from features"."""
+        return f"{self.attack.attribute} from {self.attack.access}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MembershipChange:
+    """How much better an attack finds the training scans of the present model than it found the previous one's.
+
+    ``value`` is positive where the present model gives away more. Interval and p-values are as in
+    :class:`AttackChange`; the unit is the patient.
+    """
+
+    target: str
+    by: str  # the attack, such as ``LiRA``
+    metric: str  # that the policy looks at: ``tpr_at_fpr_0.01`` or ``auc``
+    before: float
+    now: float
+    value: float
+    ci_low: float
+    ci_high: float
+    p_value: float
+    p_adjusted: float
+    model_ci_low: float
+    model_ci_high: float
+    model_p_value: float
+    standard_error: float
+    degrees: float
+    tolerated: float  # excess above chance that the policy tolerates in an audit
+    paired: bool  # by scan; False: from the intervals of the two audits
+    references: int  # from which chance in training was estimated; 0: so much is assumed
+    detectable: float | None = None
+
+    @property
+    def what(self) -> str:
+        """The attack in words, such as "membership by LiRA"."""
+        return f"membership by {self.by}"
+
+
+Change = AttackChange | MembershipChange
+
 
 @dataclass(frozen=True, kw_only=True)
 class PreviousAudit:
@@ -89,6 +136,12 @@ class TargetChange:
     audited: bool = True  # whether it was attacked in this run; False: nothing changed since its last audit
     attacks: tuple[AttackChange, ...] = ()  # one difference an attack, none where nothing was compared
     note: str = ""  # what must be known of the audit that it is compared with
+    membership: tuple[MembershipChange, ...] = ()  # one difference an attack and metric; empty in older changes
+
+    @property
+    def compared(self) -> tuple[Change, ...]:
+        """Everything that was compared."""
+        return (*self.attacks, *self.membership)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,11 @@
 """What an audit of membership found, as auditing writes it and reporting and tracking read it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SCAN, PATIENT = "scan", "patient"
 AUC = "auc"  # the metric of a policy that looks at the whole curve
+TPR = "tpr_at_fpr_"  # before a rate: the metric of one that looks at a low false positive rate
+LEAST_REFERENCES = 8  # that show how much trainings of one recipe differ
 LEVELS = (SCAN, PATIENT)
 TARGET_AND_GENERATOR = "target and generator"  # the attack of whoever holds both
 
@@ -214,6 +216,8 @@ class MembershipFinding:
         delta: at which epsilon is bounded.
         references: models that were trained as the target, for the attacks that need them.
         caveats: what weakens the finding, in sentences.
+        spread: attack -> how much trainings of one recipe differ in its AUC
+            (:mod:`flprivacy.auditing.membership.retraining`); empty where too few references tell.
     """
 
     target: str
@@ -231,3 +235,4 @@ class MembershipFinding:
     delta: float | None = None
     references: int = 0
     caveats: tuple[str, ...] = ()
+    spread: dict[str, float] = field(default_factory=dict)

@@ -33,6 +33,8 @@ class MembershipScores:
         why_not: why nothing was attacked; empty where something was.
         references: models that were trained as the target, for the attacks that need them.
         why_no_references: why there are none although they were asked for; empty where nobody asked, or they are there.
+        spread: attack -> how much trainings of this recipe differ in what it finds, as its references show
+            (:mod:`flprivacy.auditing.membership.retraining`); empty where they are too few.
         scan_ids: (scan,) pseudonyms.
         patient_ids: (scan,) pseudonyms.
         sites: (scan,) names.
@@ -52,6 +54,7 @@ class MembershipScores:
     why_not: str = ""
     references: int = 0
     why_no_references: str = ""
+    spread: dict[str, float] = field(default_factory=dict)
     scan_ids: StrArray = field(default_factory=lambda: np.empty(0, np.str_))
     patient_ids: StrArray = field(default_factory=lambda: np.empty(0, np.str_))
     sites: StrArray = field(default_factory=lambda: np.empty(0, np.str_))
@@ -97,7 +100,7 @@ class MembershipScores:
         return cls(**facts, **(values | texts), scores=scores)
 
 
-_FACTS = ("target", "target_digest", "role", "members_from", "why_not", "references", "why_no_references")
+_FACTS = ("target", "target_digest", "role", "members_from", "why_not", "references", "why_no_references", "spread")
 _COLUMNS: dict[str, pa.DataType] = {
     "scan_ids": pa.string(),
     "patient_ids": pa.string(),

@@ -11,9 +11,12 @@ from flprivacy.core.change import (
     NOT_COMPARABLE,
     TOO_LITTLE_POWER,
     WORSE,
-    AttackChange,
     AuditChange,
+    Change,
+    MembershipChange,
 )
+from flprivacy.core.membership import AUC, LEAST_REFERENCES, TPR
+from flprivacy.core.vocabulary import QUESTIONS
 from flprivacy.reporting import words
 
 GLYPHS = {
@@ -38,21 +41,47 @@ _CLAIM = (
     "was audited before, by more than chance explains: other patients, other attacker seeds, and the randomness of "
     "training, as estimated from the spread between fresh initialisations of the network."
 )
+_OF_MEMBERS = (
+    "Of membership, the randomness of training is estimated from the spread between the reference models; with fewer "
+    f"than {LEAST_REFERENCES} of them, a spread is assumed (twice what the loss shows on the demo)."
+)
 
 
 def claim(change: AuditChange) -> str:
     """Return what the verdicts say and how sure they are, in sentences."""
     risk = words.percent((1.0 - change.confidence) / 2.0)
+    of_members = f" {_OF_MEMBERS}" if any(one.membership for one in change.targets) else ""
     return (
-        f"{_CLAIM} If nothing changed, the chance that a run calls any target worse is at most {risk}. The last column "
-        "is about these two models as they are, whatever made them differ. The smallest visible change would have been "
-        "found with 80% power; where it is above what the policy tolerates, nothing found says nothing."
+        f"{_CLAIM}{of_members} If nothing changed, the chance that a run calls any target worse is at most {risk}. The "
+        "last column is about these two models as they are, whatever made them differ. The smallest visible change "
+        "would have been found with 80% power; where it is above what the policy tolerates, nothing found says nothing."
     )
 
 
-def is_clear(attack: AttackChange, change: AuditChange) -> bool:
+def is_clear(one: Change, change: AuditChange) -> bool:
     """Return whether an attack changed by more than chance explains."""
-    return attack.p_adjusted < 1.0 - change.confidence
+    return one.p_adjusted < 1.0 - change.confidence
+
+
+def attack(one: Change) -> str:
+    """Return an attack in words, such as "site from features" or "membership by LiRA"."""
+    return one.what if isinstance(one, MembershipChange) else words.attack_on(one.attack)
+
+
+def metric(one: Change) -> str:
+    """Return a metric in words."""
+    if isinstance(one, MembershipChange):
+        return "AUC" if one.metric == AUC else f"TPR at FPR {words.percent(float(one.metric.removeprefix(TPR)))}"
+    return words.metric_name(one.metric)
+
+
+def asked(one: Change) -> str:
+    """Return the question that was compared, and of membership how."""
+    if not isinstance(one, MembershipChange):
+        return QUESTIONS[one.attack.question]
+    how = "paired by scan" if one.paired else "from the intervals of both audits"
+    luck = f"as {one.references} references show it" if one.references else "assumed"
+    return f"{how}; chance in training {luck}"
 
 
 def change_lines(change: AuditChange) -> list[str]:
@@ -67,7 +96,7 @@ def change_lines(change: AuditChange) -> list[str]:
 
 def change_table(change: AuditChange) -> Table | None:
     """Return what was compared as a rich table; None where nothing was."""
-    if not any(one.attacks for one in change.targets):
+    if not any(one.compared for one in change.targets):
         return None
     table = Table(title="Since the last audit", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("Target", overflow="fold", max_width=20)
@@ -78,11 +107,11 @@ def change_table(change: AuditChange) -> Table | None:
     table.add_column("Adjusted p", justify="right")
     table.add_column("Visible from", justify="right")
     for one in change.targets:
-        for c in one.attacks:
+        for c in one.compared:
             value = f"{words.signed(c.value, c.metric)}{words.unit(c.metric)}"
             cells = (
                 one.target,
-                words.attack_name(c.attack.attribute, c.attack.access),
+                f"{attack(c)}, {metric(c)}" if isinstance(c, MembershipChange) else attack(c),
                 *(words.number(strength, c.metric) for strength in (c.before, c.now)),
                 f"{value} {words.interval(c.ci_low, c.ci_high, c.metric)}",
                 words.p_value(c.p_adjusted),

@@ -9,29 +9,32 @@ from pathlib import Path
 
 from flprivacy.auditing.changes import adjusted, compare_with_before, judge_change
 from flprivacy.auditing.config import AuditConfig
-from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, FOUND_FILE, SCORES_FOLDER
+from flprivacy.auditing.membership.changes import AuditedMembers, compare_members, same_scans
+from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, FOUND_FILE
 from flprivacy.core.audit import Audit
 from flprivacy.core.change import (
     FIRST_AUDIT,
     NOT_COMPARABLE,
     AttackChange,
     AuditChange,
+    Change,
     FoundTarget,
     FoundTargets,
+    MembershipChange,
     PreviousAudit,
     TargetChange,
     gravest,
     gravity,
 )
-from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import AuditError, TrackingError
 from flprivacy.core.events import emit
+from flprivacy.core.membership import SCAN
 from flprivacy.core.parsing import from_mapping
-from flprivacy.core.scores import ScoreTable
 from flprivacy.execution.container import StepResult
 from flprivacy.execution.isolation import may_try_again
 from flprivacy.steps.find_targets import unchanged
 from flprivacy.storage.artifact_store import deliver
+from flprivacy.study.kept_scores import kept_members, kept_scores
 from flprivacy.tracking.history import fetch_audit
 
 LOGGER = logging.getLogger(__name__)
@@ -72,7 +75,7 @@ def compare_audits(*, audit: Path, found: Path, compared: Path) -> StepResult:
 
 def judged(compared: list[TargetChange], world: FoundTargets) -> AuditChange:
     """Return the verdicts of all targets together: p-values are adjusted over every attack that was compared."""
-    attacks = adjusted([attack for one in compared for attack in one.attacks], confidence=world.confidence)
+    attacks = adjusted([change for one in compared for change in one.compared], confidence=world.confidence)
     targets = sorted((_judge(one, attacks, world.confidence) for one in compared), key=gravity)
     verdict = gravest(one.verdict for one in targets)
     names = ", ".join(one.target for one in targets if one.verdict == verdict)
@@ -86,18 +89,20 @@ def judged(compared: list[TargetChange], world: FoundTargets) -> AuditChange:
     )
 
 
-def _judge(one: TargetChange, attacks: list[AttackChange], confidence: float) -> TargetChange:
-    ours = tuple(attack for attack in attacks if attack.attack.target == one.target)
+def _judge(one: TargetChange, changes: list[Change], confidence: float) -> TargetChange:
+    ours = [change for change in changes if change.target == one.target]
     if not ours:
         return one
     verdict, reason = judge_change(ours, confidence=confidence)
-    return replace(one, verdict=verdict, reason=reason, attacks=ours)
+    attacks = tuple(change for change in ours if isinstance(change, AttackChange))
+    members = tuple(change for change in ours if isinstance(change, MembershipChange))
+    return replace(one, verdict=verdict, reason=reason, attacks=attacks, membership=members)
 
 
 def _compare(
     one: FoundTarget, now: Audit, folder: Path, earlier: Callable[[PreviousAudit], tuple[Audit, Path]]
 ) -> TargetChange:
-    """Return the change of one target, its attacks not yet judged."""
+    """Return the change of one target, its attacks and members not yet judged."""
     failure = next((f.reason for f in now.failures if f.target == one.target), "")
     if failure:
         return _without(one, NOT_COMPARABLE, f"could not be audited: {failure}")
@@ -111,14 +116,50 @@ def _compare(
         before, there = earlier(one.previous)
         _check_same_attack(before, now)
         config = from_mapping(AuditConfig, now.config["audit"], "audit.json: config.audit")
-        attacks = compare_with_before(one.target, _scores(folder, now), _scores(there, before), config=config)
+        attacks = compare_with_before(one.target, kept_scores(folder, now), kept_scores(there, before), config=config)
+        members, said = _members(one.target, (now, folder), (before, there), config)
     except AuditError as error:
         return _without(one, NOT_COMPARABLE, str(error))
     except TrackingError as error:
         if may_try_again():
             raise
         return _without(one, NOT_COMPARABLE, f"its last audit could not be fetched: {error}")
-    return replace(_without(one, "", ""), attacks=tuple(attacks), note=_older(before))
+    note = "; ".join(filter(None, (_older(before), said)))
+    return replace(_without(one, "", ""), attacks=tuple(attacks), membership=tuple(members), note=note)
+
+
+def _members(
+    target: str, now: tuple[Audit, Path], before: tuple[Audit, Path], config: AuditConfig
+) -> tuple[list[MembershipChange], str]:
+    """Return what changed about a target's members, and what must be known of it.
+
+    Raises:
+        AuditError: a table is missing or another.
+    """
+    rule = config.policy.membership
+    ours, earlier = _audited(target, *now), _audited(target, *before)
+    if rule is None or ours is None:
+        return [], ""
+    if earlier is None:
+        return [], "its last audit did not ask who was trained on, so nothing is said of that"
+    said = []
+    if ours.table is None or earlier.table is None:
+        said.append("one of the two audits kept no scores of members, so membership is compared by their intervals")
+    elif not same_scans(ours, earlier):
+        said.append("the two audits asked about other scans, so membership is compared by their intervals")
+    if ours.finding.references != earlier.finding.references:
+        numbers = f"{earlier.finding.references} reference models and now {ours.finding.references}"
+        said.append(f"its last audit had {numbers}, so attacks on membership that need them are not compared")
+    return compare_members(ours, earlier, rule=rule, confidence=config.confidence), "; ".join(said)
+
+
+def _audited(target: str, audit: Audit, folder: Path) -> AuditedMembers | None:
+    """Return what an audit found of a target's training scans; None if it did not ask, or found no answer."""
+    finding = next((f for f in audit.membership if (f.target, f.level) == (target, SCAN) and f.attacks), None)
+    if finding is None:
+        return None
+    confidence = float(audit.config["audit"]["confidence"])
+    return AuditedMembers(finding=finding, confidence=confidence, table=kept_members(folder, audit, target))
 
 
 def _older(before: Audit) -> str:
@@ -168,18 +209,3 @@ def _check_same_attack(before: Audit, now: Audit) -> None:
         f"the attacks of the two audits differ in {', '.join(differing)} (flprivacy {versions[0]}, now {versions[1]}), "
         "so a difference would be theirs too; the next audit is compared with this"
     )
-
-
-def _scores(folder: Path, audit: Audit) -> list[ScoreTable]:
-    """Read the score tables of an audit, which must be those that it was made from.
-
-    Raises:
-        AuditError: one is missing or another.
-    """
-    tables = []
-    for name, digest in sorted(audit.provenance.get("scores", {}).items()):
-        path = folder / SCORES_FOLDER / f"{name}.parquet"
-        if not path.is_file() or digest_file(path) != digest:
-            raise AuditError(f"{path.name}: the scores of {name} in that audit are missing or were changed since")
-        tables.append(ScoreTable.read(path))
-    return tables

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from flprivacy import __version__
-from flprivacy.auditing.anonymous import anonymous
 from flprivacy.auditing.attributes import audit_attributes
 from flprivacy.auditing.membership.targets import Claim, Exposed, audit_targets
 from flprivacy.cohorts.metadata import read_meta
@@ -24,7 +23,6 @@ from flprivacy.core.artifacts import (
     MEMBERSHIP_FOLDER,
     REFERENCE_FILE,
     SCORES_FILE,
-    SCORES_FOLDER,
 )
 from flprivacy.core.audit import Audit, TargetFailure, TargetSummary
 from flprivacy.core.cohort import TRAIN, Cohort
@@ -48,6 +46,7 @@ from flprivacy.storage.places import open_store
 from flprivacy.study.audit_keys import attack_identity, audit_key
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.exposure import attack_with_references
+from flprivacy.study.kept_scores import keep_scores
 from flprivacy.study.plan import Plan, own_baseline
 from flprivacy.targets.folder import read_record
 
@@ -109,7 +108,6 @@ def evaluate(
 
     def make(work: Path, folder: Path) -> None:
         del work  # seconds of arithmetic: nothing to resume
-        scores = {table.target: _write_scores(table, folder / SCORES_FOLDER) for table in tables}
         found = _audit(run, opened, tables, curves, records, failures)
         who, exposed = audit_targets(
             members,
@@ -121,7 +119,7 @@ def evaluate(
         generator = GeneratorAudit.read(of_generator[0]) if of_generator else None
         found = replace(found, membership=tuple(who), generator=generator)
         write_json(folder / EXPOSED_FILE, _named(exposed))
-        more = {"scores": scores, "compute": _compute(succeeded)}
+        more = keep_scores(tables, members, opened, folder) | {"compute": _compute(succeeded)}
         replace(found, provenance={**found.provenance, **more}).write(folder / AUDIT_FILE)
 
     deliver(open_store(store).build("audit", inputs, make), audit)
@@ -129,14 +127,6 @@ def evaluate(
     matrix = strongest_confusion(done)
     confusion = confusion_metadata(*matrix) if matrix is not None else {}
     return StepResult(metadata={"metrics": verdict_metrics(done), "confusion": confusion})
-
-
-def _write_scores(table: ScoreTable, folder: Path) -> str:
-    """Keep a table for comparisons with later audits, in MLflow too, hence without pseudonyms; return its digest."""
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{table.target}.parquet"
-    anonymous(table).write(path)
-    return digest_file(path)
 
 
 def _claims(records: Mapping[str, TargetRecord]) -> dict[str, Claim]:

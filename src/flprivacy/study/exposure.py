@@ -5,11 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from flprivacy.attacks.membership.combined import attack_with_generator
+from flprivacy.attacks.membership.references import attack_references
 from flprivacy.attacks.membership.references import attack_with_references as attack
+from flprivacy.auditing.membership.retraining import MOST_REFERENCES, spread_of
 from flprivacy.core.artifacts import MEMBERSHIP_FILE, REFERENCE_FILE
 from flprivacy.core.audit import TargetFailure
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import AttackError
+from flprivacy.core.membership import LEAST_REFERENCES
 from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.core.reference_scores import ReferenceScores
 from flprivacy.core.vocabulary import PATIENTS
@@ -88,7 +91,11 @@ def _attacked(
             f"target {found.target!r}: {len(lacking)} of {len(wanted)} references of its recipe are missing, the first "
             f"is {lacking[0]}; run the step train_reference"
         )
-    return attack(found, cohort, [own[index] for index in wanted], recipe=digest)
+    used = [own[index] for index in wanted]
+    done = attack(found, cohort, used, recipe=digest)
+    if len(used) < LEAST_REFERENCES:
+        return done
+    return replace(done, spread=spread_of(attack_references(found, cohort, used[:MOST_REFERENCES])))
 
 
 def _with_generator(run: Plan, found: MembershipScores, generator: MembershipScores | None) -> MembershipScores:

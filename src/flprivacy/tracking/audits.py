@@ -21,7 +21,8 @@ from flprivacy.core.audit import (
     TargetSummary,
     Verdict,
 )
-from flprivacy.core.change import AuditChange
+from flprivacy.core.change import AuditChange, Change, MembershipChange
+from flprivacy.core.membership import SCAN
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import track
 from flprivacy.tracking.attempts import open_run
@@ -120,8 +121,8 @@ def _log_parent(
         metrics |= membership_metrics(finding)
     metrics |= generator_metrics(audit.generator) if audit.generator is not None else {}
     for one in change.targets if change is not None else ():
-        for c in one.attacks:
-            stem = f"{c.attack.target}.{c.attack.attribute}.{c.attack.access}.change_{METRICS[c.metric].key}"
+        for c in one.compared:
+            stem = f"{_compared(c)}.change_{metric_of(c.metric).key}"
             metrics |= {stem: c.value, f"{stem}.ci_low": c.ci_low, f"{stem}.ci_high": c.ci_high}
             metrics[f"{stem}.p_adjusted"] = c.p_adjusted
     params = {
@@ -145,6 +146,12 @@ def _log_parent(
         client.log_artifacts(run, str(report))
         if change is not None:
             client.log_dict(run, to_mapping(change), CHANGE_FILE)
+
+
+def _compared(change: Change) -> str:
+    if isinstance(change, MembershipChange):
+        return f"{change.target}.membership.{SCAN}.{change.by}"
+    return f"{change.target}.{change.attack.attribute}.{change.attack.access}"
 
 
 def _dataset(audit: Audit) -> DatasetInput:

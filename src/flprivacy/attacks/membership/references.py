@@ -1,6 +1,6 @@
 """Membership attacks on a target with its reference models, from the tables that are left of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy.typing as npt
 from flprivacy.attacks.membership.bavaria import membership_bavaria
 from flprivacy.attacks.membership.calibrated import membership_calibrated_loss
 from flprivacy.attacks.membership.lira import membership_lira
+from flprivacy.attacks.membership.loss import membership_loss
 from flprivacy.attacks.membership.rmia import RmiaConfig, membership_rmia
 from flprivacy.attacks.membership.signals import membership_signal
 from flprivacy.attacks.membership.target import halves_of_patients
@@ -45,20 +46,43 @@ def attack_with_references(
         AttackError: references of another recipe, cohort or set of models, one twice, or too few for a scan.
     """
     _check_fit(found, cohort, references, recipe)
+    signals, trained_on = _answers(found, cohort, references)
+    more = _by_counts(found, signals, trained_on)
+    vulnerability = _vulnerability(signals, trained_on)
+    return replace(found, references=len(references), scores=found.scores | more, vulnerability=vulnerability)
+
+
+def attack_references(
+    found: MembershipScores, cohort: Cohort, references: Sequence[ReferenceScores]
+) -> Iterator[MembershipScores]:
+    """Attack each reference by the others as if it were the target, on the same scans: how trainings differ by luck.
+
+    Args:
+        found: the attacks on the target.
+        cohort: that the scans come from.
+        references: of the target, at least 6, so that LiRA has enough of either kind without one of them.
+
+    Yields:
+        A table a reference, without what the attack on the population finds.
+    """
+    signals, trained_on = _answers(found, cohort, references)
+    for index in range(len(references)):
+        others = np.arange(len(references)) != index
+        own = replace(found, signals=signals[index], members=trained_on[index], references=len(references) - 1)
+        scores = _by_counts(own, signals[others], trained_on[others])
+        yield replace(own, scores={"loss": membership_loss(own.signals)} | scores)
+
+
+def _answers(
+    found: MembershipScores, cohort: Cohort, references: Sequence[ReferenceScores]
+) -> tuple[FloatArray, BoolArray]:
+    """Return (reference, scan) signals of a target's scans, and which reference was trained on which."""
     rows = _rows(found, cohort)
     labels = cohort.manifest["label"].to_numpy(dtype=np.int64)[rows]
     numbers = {name: number for number, name in enumerate(references[0].models)}
     asked = np.array([numbers[str(name)] for name in found.models], dtype=np.int64)
-    signals = np.stack(
-        [membership_signal(one.probabilities[asked, rows], labels, kind="probabilities") for one in references]
-    )
-    trained_on = np.stack([one.trained_on[asked, rows] for one in references])
-    more = {
-        "calibrated loss": membership_calibrated_loss(found.signals, signals, trained_on),
-        **_by_counts(found, signals, trained_on),
-    }
-    vulnerability = _vulnerability(signals, trained_on)
-    return replace(found, references=len(references), scores=found.scores | more, vulnerability=vulnerability)
+    signals = [membership_signal(one.probabilities[asked, rows], labels, kind="probabilities") for one in references]
+    return np.stack(signals), np.stack([one.trained_on[asked, rows] for one in references])
 
 
 def _vulnerability(signals: FloatArray, trained_on: BoolArray) -> FloatArray:
@@ -77,7 +101,10 @@ def _by_counts(found: MembershipScores, signals: FloatArray, trained_on: BoolArr
     inside, outside = (int(kind.sum(axis=0).min()) for kind in (trained_on, ~trained_on))
     online = inside > 0
     mode = "online" if online else "offline"
-    scores = {"RMIA": _rmia(found, signals, trained_on, mode)}
+    scores = {
+        "calibrated loss": membership_calibrated_loss(found.signals, signals, trained_on),
+        "RMIA": _rmia(found, signals, trained_on, mode),
+    }
     if trained_on.any():
         scores["BaVarIA"] = membership_bavaria(found.signals, signals, trained_on, mode=mode)
     if min(inside, outside) >= _LEAST_OF_A_KIND:

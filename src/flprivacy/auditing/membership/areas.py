@@ -32,6 +32,19 @@ def auc(sample: Sample, *, confidence: float) -> Area:
     return Area(value=value, low=low, high=high, standard_error=spread.standard_error, degrees=spread.degrees)
 
 
+def variance_of_difference(one: Sample, other: Sample) -> Uncertainty:
+    """Return how surely two areas under the curve differ that are of the same scans, in the same order."""
+    parts = [
+        _variance_of_mean(_share_below(a, against_a) - _share_below(b, against_b), patients)
+        for a, against_a, b, against_b, patients in (
+            (one.members, one.non_members, other.members, other.non_members, one.member_patients),
+            (one.non_members, one.members, other.non_members, other.members, one.non_member_patients),
+        )
+    ]
+    total = parts[0][0] + parts[1][0]
+    return Uncertainty(variance=total, degrees=satterthwaite(total, parts))
+
+
 def balanced_accuracy(sample: Sample, threshold: float, *, confidence: float) -> Area:
     """Return the mean of the shares of members above a threshold and of non-members at or below it."""
     answers = Sample(

@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 
 from flprivacy.core.checks import check
 from flprivacy.core.membership import AUC as AUC
-
-_TPR = "tpr_at_fpr_"
+from flprivacy.core.membership import TPR
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +23,9 @@ class MembershipRule:
     auc_threshold: float | None = 0.05
 
     def __post_init__(self) -> None:
-        rate = self.metric.removeprefix(_TPR) if self.metric.startswith(_TPR) else ""
+        rate = self.metric.removeprefix(TPR) if self.metric.startswith(TPR) else ""
         known = self.metric == AUC or (_number(rate) is not None and 0.0 < float(rate) < 1.0)
-        check(known, "metric", self.metric, f"must be {AUC} or {_TPR} with a rate below 1, such as {_TPR}0.01")
+        check(known, "metric", self.metric, f"must be {AUC} or {TPR} with a rate below 1, such as {TPR}0.01")
         check(0.0 <= self.threshold < 1.0, "threshold", self.threshold, "must be in [0, 1)")
         area = self.auc_threshold
         check(area is None or 0.0 <= area < 0.5, "auc_threshold", area, "must be in [0, 0.5)")
@@ -34,12 +33,12 @@ class MembershipRule:
     @property
     def fpr(self) -> float | None:
         """The false positive rate that decides; None for the AUC."""
-        return None if self.metric == AUC else float(self.metric.removeprefix(_TPR))
+        return None if self.metric == AUC else float(self.metric.removeprefix(TPR))
 
     @property
     def tolerated(self) -> dict[str, float]:
         """Metric -> excess that is tolerated, for each that decides."""
-        own = {AUC if self.fpr is None else f"{_TPR}{self.fpr:g}": self.threshold}
+        own = {AUC if self.fpr is None else f"{TPR}{self.fpr:g}": self.threshold}
         return own if self.fpr is None or self.auc_threshold is None else own | {AUC: self.auc_threshold}
 
 

@@ -152,6 +152,7 @@ def _of_result(table: MembershipScores, level: str, claim: Claim | None, result:
         epsilon_claimed=claim.epsilon if claim else None,
         delta=result.epsilon.delta,
         references=table.references,
+        spread=table.spread,
         caveats=(*broken, *result.caveats, *([_BY_SPLIT] if table.members_from == SPLIT else []), *_missed(table)),
     )
 
