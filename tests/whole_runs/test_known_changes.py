@@ -241,7 +241,7 @@ def test_a_model_from_its_first_audit_to_its_leak(world: World) -> None:
 
 def test_a_model_that_was_trained_until_it_knew_its_patients_is_called_worse(world: World) -> None:
     world.publish("1")
-    first = world.audit(*world.find(OVERRIDES), OVERRIDES, knows_keys=False, remembers=0.3)
+    world.audit(*world.find(OVERRIDES), OVERRIDES, knows_keys=False, remembers=0.3)
     world.publish("2")
     _, found = world.find(OVERRIDES)
     audit = world.audit(*world.find(OVERRIDES), OVERRIDES, knows_keys=False, remembers=4.0)
@@ -263,7 +263,7 @@ def test_a_model_that_was_trained_until_it_knew_its_patients_is_called_worse(wor
 
     older = Audit.read(audit / "audit.json")  # as if it had been made before tables were kept
     older = replace(older, provenance={k: v for k, v in older.provenance.items() if k != "membership_scores"})
-    (target,) = _compared(world, older, first, found).targets
+    (target,) = _compared(world, older, audit, found).targets
     assert not any(c.paired for c in target.membership)
     assert "one of the two audits kept no scores of members" in target.note
 

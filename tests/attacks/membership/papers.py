@@ -1,4 +1,4 @@
-"""The membership attacks transcribed from their papers, a scan and a model at a time, in plain Python.
+"""The membership attacks transcribed from their papers, a scan and a model at a time, in plain Python but for matrices.
 
 Written from the papers before the package was, and independent of it: nothing is shared but the names of the arrays.
 ``target`` is (query, scan), ``references`` (reference, query, scan), logit-scaled confidences in the true class;
@@ -7,6 +7,9 @@ Written from the papers before the package was, and independent of it: nothing i
 
 import math
 import statistics
+
+import numpy as np
+from scipy.stats import multivariate_normal
 
 
 def probability(z):
@@ -137,3 +140,23 @@ def bavaria(target, references, members, *, online, student):
             values.append(terms[0] - terms[1])
         scores.append(statistics.fmean(values))
     return scores
+
+
+def lira_joint(target, references, members):
+    """Return the log likelihood ratios of multivariate normals, online, with one covariance a side for all scans."""
+    scans, queries = range(len(target[0])), range(len(target))
+    densities = []
+    for side in (0, 1):
+        means = [[statistics.fmean(split(references, members, q, scan)[side]) for q in queries] for scan in scans]
+        outer, degrees = np.zeros((len(target), len(target))), 0
+        for scan in scans:
+            columns = [split(references, members, q, scan)[side] for q in queries]
+            for model in zip(*columns, strict=True):
+                residual = np.subtract(model, means[scan])
+                outer += np.outer(residual, residual)
+            degrees += len(columns[0]) - 1
+        normal = multivariate_normal(cov=outer / degrees)
+        densities.append(
+            [normal.logpdf(np.subtract([target[q][scan] for q in queries], means[scan])) for scan in scans]
+        )
+    return [inside - outside for inside, outside in zip(*densities, strict=True)]

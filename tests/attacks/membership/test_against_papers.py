@@ -47,6 +47,12 @@ def test_offline_lira(variance):
     assert tails == pytest.approx(expected, abs=TOLERANCE)
 
 
+def test_lira_of_joint_queries(signals):
+    arrays = signals.target, signals.references, signals.members
+    expected = papers.lira_joint(*arrays)
+    assert membership_lira(*arrays, queries="joint") == pytest.approx(expected, abs=TOLERANCE)
+
+
 @pytest.mark.parametrize("gamma", [1.0, 2.0])
 @pytest.mark.parametrize("mode", ["online", "offline"])
 @pytest.mark.parametrize("references", [2, 4])

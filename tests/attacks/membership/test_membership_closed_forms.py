@@ -50,6 +50,26 @@ def test_offline_lira_knows_difficulty_up_to_the_error_of_its_references(queries
     assert tpr(scores, signals.inside) == pytest.approx(rate, abs=0.02)
 
 
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_joint_queries_of_which_one_is_a_noisier_copy_are_worth_the_better_one(mode):
+    """Where a second view only adds noise, the sufficient statistic is the first; an average is worse."""
+    signals = draw(3, scans=40_000, references=64, gain=GAIN)
+    rng = np.random.default_rng(0)
+    copied = (
+        np.concatenate([values, values + rng.normal(size=values.shape)], axis=-2)
+        for values in (signals.target, signals.references)
+    )
+    arrays = (*copied, signals.members)
+    joint, apart = (membership_lira(*arrays, mode=mode, queries=queries) for queries in ("joint", "independent"))
+    area, _ = of_normals(GAIN / np.sqrt(1.0 + 1.0 / 32.0))
+    if mode == "online":
+        assert auc(joint, signals.inside) == pytest.approx(area, abs=0.01)
+    else:  # a shift of both by as much is looked for along the first view alone
+        alone = membership_lira(signals.target, signals.references, signals.members, mode=mode)
+        assert joint == pytest.approx(alone, abs=0.05)
+    assert auc(joint, signals.inside) > auc(apart, signals.inside) + 0.01
+
+
 @pytest.mark.parametrize("attack", [membership_lira, membership_bavaria], ids=["lira", "bavaria"])
 def test_with_many_references_the_likelihood_ratio_is_as_good_as_knowing_both_distributions(attack):
     found = []

@@ -1,5 +1,7 @@
 """The signal, and what attacks refuse."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.special import log_expit, log_softmax, softmax
@@ -63,6 +65,7 @@ WITH_REFERENCES = {
     "quantile": membership_quantile,
     "lira": membership_lira,
     "bavaria": membership_bavaria,
+    "lira of joint queries": partial(membership_lira, queries="joint"),
     "layers": membership_layers,
     "rmia": lambda *arrays: membership_rmia(*arrays, POPULATION.target, POPULATION.references, POPULATION.members),
 }
@@ -104,6 +107,8 @@ def test_references_that_never_change_are_refused():
     for attack in (membership_lira, membership_bavaria):
         with pytest.raises(AttackError, match="do not vary"):
             attack(TARGET, REFERENCES * 0.0, MEMBERS)
+    with pytest.raises(AttackError, match="copies of others"):
+        membership_lira(TARGET, REFERENCES * 0.0, MEMBERS, queries="joint")
     with pytest.raises(AttackError, match="how training changes"):
         membership_layers(TARGET, REFERENCES[:1], MEMBERS[:1] & False)
 
@@ -123,3 +128,7 @@ def test_what_else_is_refused():
         RmiaConfig(gamma=0.5)
     with pytest.raises(ConfigError, match="mode is 'both'"):
         membership_lira(TARGET, REFERENCES, MEMBERS, mode="both")
+    with pytest.raises(ConfigError, match="variance is 'per_scan'; must be pooled where queries are joint"):
+        membership_lira(TARGET, REFERENCES, MEMBERS, variance="per_scan", queries="joint")
+    with pytest.raises(ConfigError, match="queries is 'product'"):
+        membership_lira(TARGET, REFERENCES, MEMBERS, queries="product")

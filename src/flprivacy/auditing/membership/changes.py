@@ -10,7 +10,7 @@ numbers are there. To all of it is added how much two trainings differ by luck
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtri
@@ -18,10 +18,10 @@ from scipy.special import ndtri
 from flprivacy.auditing.membership.areas import variance_of_difference
 from flprivacy.auditing.membership.config import MembershipRule
 from flprivacy.auditing.membership.retraining import luck_of_training
-from flprivacy.auditing.membership.units import units_of
+from flprivacy.auditing.membership.units import samples_of
 from flprivacy.auditing.uncertainty import Uncertainty, satterthwaite
 from flprivacy.core.change import MembershipChange
-from flprivacy.core.membership import AUC, SCAN, TPR, AttackExposure, MembershipFinding
+from flprivacy.core.membership import AUC, TPR, AttackExposure, MembershipFinding
 from flprivacy.core.membership_scores import MembershipScores
 
 _WITHOUT_REFERENCES = ("loss", "population")
@@ -110,24 +110,25 @@ def _areas(
 ) -> _Difference:
     one, other = (exposure.auc for exposure in pair)
     if paired and now.table is not None and before.table is not None:
-        samples = [
-            units_of(
-                table.members[order],
-                {"one": table.scores[pair[0].attack][order]},
-                patients=table.patient_ids[order],
-                level=SCAN,
-                groups={},
-                names=None,
-            ).samples["one"]
-            for table in (now.table, before.table)
-            for order in (np.argsort(table.scan_ids),)
-        ]
+        samples = [samples_of(_in_order(table))[pair[0].attack] for table in (now.table, before.table)]
         spread = variance_of_difference(samples[0], samples[1])
     else:
         parts = [(area.standard_error**2, area.degrees) for area in (one, other)]
         total = sum(variance for variance, _ in parts)
         spread = Uncertainty(variance=total, degrees=satterthwaite(total, parts))
     return _Difference(now=one.value, before=other.value, lower=spread, upper=spread, paired=paired)
+
+
+def _in_order(table: MembershipScores) -> MembershipScores:
+    """Return a table with its scans in the order of their numbers."""
+    order = np.argsort(table.scan_ids)
+    return replace(
+        table,
+        scan_ids=table.scan_ids[order],
+        patient_ids=table.patient_ids[order],
+        members=table.members[order],
+        scores={attack: scores[order] for attack, scores in table.scores.items()},
+    )
 
 
 def _rates(

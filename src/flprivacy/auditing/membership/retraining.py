@@ -16,9 +16,9 @@ from scipy.special import ndtri
 
 from flprivacy.auditing.membership.areas import auc
 from flprivacy.auditing.membership.rates import Sample
-from flprivacy.auditing.membership.units import units_of
+from flprivacy.auditing.membership.units import samples_of
 from flprivacy.auditing.uncertainty import Component
-from flprivacy.core.membership import AUC, SCAN, MembershipFinding
+from flprivacy.core.membership import AUC, MembershipFinding
 from flprivacy.core.membership_scores import MembershipScores
 
 ASSUMED = 0.25
@@ -37,8 +37,7 @@ def spread_of(tables: Iterable[MembershipScores]) -> dict[str, float]:
     for table in tables:
         if min(len(np.unique(table.patient_ids[some])) for some in (table.members, ~table.members)) < 2:
             continue
-        units = units_of(table.members, table.scores, patients=table.patient_ids, level=SCAN, groups={}, names=None)
-        for attack, sample in units.samples.items():
+        for attack, sample in samples_of(table).items():
             found.setdefault(attack, []).append(_distance(auc(sample, confidence=0.95).value, sample))
     return {attack: float(np.std(values, ddof=1)) for attack, values in found.items() if len(values) > 1}
 

@@ -9,7 +9,8 @@ import numpy.typing as npt
 from flprivacy.auditing.membership.rates import Sample
 from flprivacy.core.checks import check
 from flprivacy.core.errors import AuditError
-from flprivacy.core.membership import LEVELS, PATIENT
+from flprivacy.core.membership import LEVELS, PATIENT, SCAN
+from flprivacy.core.membership_scores import MembershipScores
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -86,6 +87,23 @@ def units_of(
         n_members=int(inside.sum()),
         n_non_members=int((~inside).sum()),
     )
+
+
+def samples_of(table: MembershipScores) -> dict[str, Sample]:
+    """Return attack -> scores of the scans of a table.
+
+    Raises:
+        AuditError: scores that are not finite, or fewer than 2 patients of either kind.
+    """
+    return units_of(
+        table.members,
+        table.scores,
+        patients=table.patient_ids,
+        level=SCAN,
+        groups={},
+        names=None,
+        vulnerability=None,
+    ).samples
 
 
 def _sample(values: FloatArray, inside: BoolArray, patients: IntArray) -> Sample:
