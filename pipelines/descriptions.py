@@ -11,7 +11,7 @@ DESCRIPTIONS = {
     "targets": 'Name and location of each model, as JSON: a target folder, a .keras, .weights.h5 or .h5 file (a path, s3:// or gs:// URI), or an MLflow URI; facts that the file does not contain follow, separated by commas. For example {"central": "s3://models/central", "old": "s3://models/old.h5,architecture=i3d,shape=24x256x256", "live": "models:/chest-ct@production"}.',
     "preset": "Preset whose attack and audit sections are used: demo, paper, or the path of a YAML file.",
     "overrides": 'Configuration fields to replace, as JSON, for example {"attack": {"fractions": [0.1]}}.',
-    "preset_digest": 'SHA-256 of the YAML file if preset is one, so that a changed file is read again; "flprivacy run" sets it.',
+    "preset_digest": 'Leave it empty: "flprivacy run" and "flprivacy submit" set it, and the plan takes it from the file. Only a study or dp_check whose preset is a file in a store needs its SHA-256, so that a changed file is read again.',
     "store": "Location of finished artifacts and checkpoints; what has not changed is not computed again. On a cluster an s3:// or gs:// URI, where steps also keep what they tell each other about patients; audits of given cohorts need it. Empty: the container's default.",
     "fail_on_leak": "Fail the run if any target leaks more than the policy tolerates.",
     "fail_on_worse": "Fail the run if any target has changed for the worse since its last audit.",

@@ -33,7 +33,7 @@ def privacy_audit(
     attempt: int = 1,
 ) -> NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact):
     """Measure what given models give away about the people they were trained on."""
-    now = resolve_inputs(cohort=cohort, targets=targets, store=store)
+    now = resolve_inputs(cohort=cohort, targets=targets, preset=preset, store=store)
     nodes.cpu(now, hours=1, secrets=("objects", "mlflow")).set_caching_options(False)
     plan = plan_audit(
         preset=preset,

@@ -43,7 +43,7 @@ def train_generator(
     attempt: int = 1,
 ) -> NamedTuple("Outputs", generator=dsl.Model, synthetic=dsl.Dataset, generator_audit=dsl.Artifact):
     """Train a generator of synthetic scans on a cohort, make some, and measure what it gives away."""
-    found = resolve_inputs(cohort=cohort, targets={}, store=store)
+    found = resolve_inputs(cohort=cohort, targets={}, preset=preset, store=store)
     nodes.cpu(found, secrets=("objects", "mlflow")).set_caching_options(False)
     plan = plan_generator(
         preset=preset,

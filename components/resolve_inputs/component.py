@@ -7,5 +7,6 @@ from components.pattern import AUDIT_IMAGE, step_component
 def resolve_inputs(
     cohort: str,
     targets: dict,
+    preset: str,
     store: str,
 ) -> str: ...

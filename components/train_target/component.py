@@ -13,6 +13,5 @@ def train_target(
     store: str,
     attempt: int,
     target: dsl.Output[dsl.Model],
-    metrics: dsl.Output[dsl.Metrics],
     synthetic: dsl.Input[dsl.Dataset] = None,
 ): ...

@@ -1,11 +1,13 @@
 """Planning an audit of given data: what is behind its locations is found first, and must still be there."""
 
 import json
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from flprivacy import presets
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.digests import digest_file
 from flprivacy.core.parsing import to_mapping
@@ -61,13 +63,31 @@ def test_what_changed_is_planned_anew(published: Cohort, scripted: ScriptedS3, t
     before = _now()
     scripted.objects["bucket"][key] += b"\n"
     assert _now() != before
-    with pytest.raises(ChangedObjectError, match="it or a target changed since it was resolved; run again"):
+    with pytest.raises(ChangedObjectError, match="it, a target or the preset changed since it was resolved; run again"):
         plan_audit(
             preset="demo", overrides={}, cohort=URI, targets=TARGETS, resolved=before, plan=tmp_path / "plan.json",
             scans=tmp_path / "scans",
         )  # fmt: skip
     assert not (tmp_path / "plan.json").exists()
     assert not (tmp_path / "scans").exists()
+
+
+def test_a_preset_in_a_store_is_planned_anew_when_it_changes(
+    published: Cohort, scripted: ScriptedS3, tmp_path: Path
+) -> None:
+    """Nobody has to compute its digest."""
+    preset, plan = "s3://bucket/mine.yaml", tmp_path / "plan.json"
+    demo = (resources.files(presets) / "demo.yaml").read_bytes()
+    scripted.objects["bucket"]["mine.yaml"] = demo
+    before = resolve_inputs(cohort=URI, targets=TARGETS, preset=preset)
+    assert before == resolve_inputs(cohort=URI, targets=TARGETS, preset=preset) != _now()
+    given = {"preset": preset, "overrides": {}, "cohort": URI, "targets": TARGETS, "resolved": before}
+    plan_audit(**given, plan=plan, scans=tmp_path / "scans")
+    assert Plan.read(plan).study.attack.fractions == (0.1, 0.25)
+    scripted.objects["bucket"]["mine.yaml"] = demo.replace(b"[0.1, 0.25]", b"[0.25]")
+    assert resolve_inputs(cohort=URI, targets=TARGETS, preset=preset) != before
+    with pytest.raises(ChangedObjectError, match="the preset changed since it was resolved"):
+        plan_audit(**given, plan=tmp_path / "other.json", scans=tmp_path / "others")
 
 
 def test_what_is_said_of_a_target_is_part_of_it(published: Cohort) -> None:

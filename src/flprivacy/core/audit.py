@@ -40,6 +40,12 @@ class TargetSummary:
     doubt: str = ""  # why no attack can clear it, with what to do about it; empty where nothing speaks against it
     unconfirmed: str = ""  # what rests on its owner's word alone; empty where nothing does
 
+    def metrics(self) -> dict[str, float]:
+        """Return what is known of its utility and privacy, by readable names."""
+        found = {} if self.utility is None else {f"utility.{k}": v for k, v in self.utility.metrics().items()}
+        found |= {} if self.epsilon is None else {"epsilon": self.epsilon}
+        return found if self.privacy is None else found | {"delta": self.privacy.delta}
+
 
 @dataclass(frozen=True, kw_only=True)
 class MetricEstimate:

@@ -18,6 +18,11 @@ class Utility:
     auc_ovr: float | None
     n_scans: int
 
+    def metrics(self) -> dict[str, float]:
+        """Return those numbers that there are, by the names of the fields."""
+        found = {"accuracy": self.accuracy, "f1_macro": self.f1_macro}
+        return found if self.auc_ovr is None else found | {"auc_ovr": self.auc_ovr}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:

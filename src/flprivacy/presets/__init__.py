@@ -50,6 +50,16 @@ def load_preset(preset: str, overrides: Mapping[str, Any] | None = None, *, dige
     return Preset(study=from_mapping(StudyConfig, merged, where), dp_check=check)
 
 
+def digest_now(preset: str) -> str:
+    """Return the SHA-256 of the YAML file that a preset is, as it is now; empty for one that comes with flprivacy.
+
+    Raises:
+        ConfigError: no such preset or file.
+        StorageError: an object cannot be read.
+    """
+    return "" if preset in preset_names() else digest_bytes(_read_file(preset)[0].encode())
+
+
 def is_file(preset: str) -> bool:
     """Say whether a preset is a file on this machine, not a name and not a URI elsewhere."""
     return preset not in preset_names() and "://" not in preset
@@ -62,6 +72,10 @@ def _read(preset: str, digest: str) -> tuple[str, str]:
         raise ConfigError(
             f"preset {preset}: its preset_digest is missing; give its SHA-256, as 'flprivacy submit' does"
         )
+    return _read_file(preset, digest)
+
+
+def _read_file(preset: str, digest: str = "") -> tuple[str, str]:
     path = Path(preset)
     if path.suffix not in {".yaml", ".yml"}:
         raise ConfigError(f"preset {preset!r} is unknown; choose {', '.join(preset_names())} or give a .yaml file")

@@ -5,8 +5,8 @@ from flprivacy.core.audit import Audit
 
 
 def verdict_metrics(audit: Audit) -> dict[str, float]:
-    """Return strength and excess of every attack at the deciding exposed fraction, by a readable name."""
-    metrics: dict[str, float] = {}
+    """Return each target's utility, and strength and excess of every attack at the deciding fraction, by name."""
+    metrics = {f"{t.name}.{name}": value for t in audit.targets for name, value in t.metrics().items()}
     for v in audit.verdicts:
         stem = f"{v.attack.target}.{v.attack.attribute}.{v.attack.access}{'.members' * (v.attack.scans == MEMBERS)}"
         metrics[f"{stem}.{v.metric}"] = v.value

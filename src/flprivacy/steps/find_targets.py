@@ -12,7 +12,7 @@ from flprivacy.core.target import TargetRecord
 from flprivacy.core.target_source import parse_source
 from flprivacy.execution.container import StepResult
 from flprivacy.execution.passing import Open, SharedStore
-from flprivacy.presets import load_preset
+from flprivacy.presets import digest_now, load_preset
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.audit_keys import audit_key
 from flprivacy.study.config import StudyConfig
@@ -70,7 +70,8 @@ def find_targets(
     source = find_cohort(cohort)
     words = latest_targets(targets_from, resolve_targets(targets))
     records = {name: given_record(parse_source(word), store) for name, word in words.items()}
-    base = load_preset(preset, resolve_mapping(overrides, "overrides"), digest=preset_digest).study
+    digest = preset_digest or digest_now(preset)
+    base = load_preset(preset, resolve_mapping(overrides, "overrides"), digest=digest).study
     check_can_work(base, preset=preset, trains=False)
     study = given_study(base, {name: record.architecture for name, record in records.items()}, words)
     world = FoundTargets(
@@ -90,7 +91,7 @@ def find_targets(
         LOGGER.info("%s: %s, %s", one.target, one.location, "to be audited" if one.changed else "audited before")
         if not one.changed and one.previous is not None:
             emit("note", text=f"{one.target}: unchanged since its audit of {one.previous.ended}, not audited again")
-    resolved = resolved_inputs(source, changed, store)
+    resolved = resolved_inputs(source, changed, store, digest)
     return StepResult(parameters={"changed": "yes" if changed else "no", "targets": changed, "resolved": resolved})
 
 

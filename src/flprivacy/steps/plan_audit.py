@@ -7,7 +7,7 @@ from flprivacy.cohorts.remote import find_cohort
 from flprivacy.execution.container import StepResult
 from flprivacy.execution.passing import Open, SharedStore
 from flprivacy.execution.resources import check_resources
-from flprivacy.presets import load_preset
+from flprivacy.presets import digest_now, load_preset
 from flprivacy.storage.backends.contract import ChangedObjectError
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.given_cohort import pull_cohort
@@ -56,18 +56,19 @@ def plan_audit(
         ConfigError: no target, a wrong name, field or quantity.
         CohortError: the cohort breaks the format's rules.
         TargetError: a target's folder is damaged, or its file cannot be used.
-        ChangedObjectError: cohort or targets are no longer those that were resolved, or changed while they were read.
+        ChangedObjectError: cohort, targets or preset are not those that were resolved, or changed while they were read.
         StorageError: an object cannot be read or stays damaged.
     """
     check_resources(gpu_count=gpu_count, train_cpu=train_cpu, train_memory=train_memory)
     sources, changes = resolve_targets(targets), resolve_mapping(overrides, "overrides")
-    base = load_preset(preset, changes, digest=preset_digest).study
+    digest = preset_digest or digest_now(preset)
+    base = load_preset(preset, changes, digest=digest).study
     check_can_work(base, preset=preset, trains=False)
     run = plan_given(base, preset=preset, overrides=changes, cohort=cohort, sources=sources, store=store)
     place = find_cohort(cohort)
-    if resolved and resolved != resolved_inputs(place, sources, store):
+    if resolved and resolved != resolved_inputs(place, sources, store, digest):
         raise ChangedObjectError(
-            f"{cohort}: it or a target changed since it was resolved; run again once that is finished"
+            f"{cohort}: it, a target or the preset changed since it was resolved; run again once that is finished"
         )
     check_enough_sites(run, len(place.meta.site_names))
     facts = pull_cohort(run, scans, store=store)

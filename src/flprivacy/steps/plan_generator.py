@@ -9,7 +9,7 @@ from flprivacy.cohorts.remote import find_cohort
 from flprivacy.execution.container import StepResult
 from flprivacy.execution.passing import Open, SharedStore
 from flprivacy.execution.resources import check_resources
-from flprivacy.presets import load_preset
+from flprivacy.presets import digest_now, load_preset
 from flprivacy.storage.backends.contract import ChangedObjectError
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.given_cohort import pull_cohort
@@ -54,10 +54,13 @@ def plan_generator(
     """
     check_resources(gpu_count=gpu_count, train_cpu=train_cpu, train_memory=train_memory)
     changes = resolve_mapping(overrides, "overrides")
-    study = load_preset(preset, changes, digest=preset_digest).study
+    digest = preset_digest or digest_now(preset)
+    study = load_preset(preset, changes, digest=digest).study
     check_trains_generator(study, preset=preset)
-    if resolved and resolved != resolved_inputs(find_cohort(cohort), {}, store):
-        raise ChangedObjectError(f"{cohort}: changed since it was resolved; run again once it is finished")
+    if resolved and resolved != resolved_inputs(find_cohort(cohort), {}, store, digest):
+        raise ChangedObjectError(
+            f"{cohort}: it or the preset changed since it was resolved; run again once it is finished"
+        )
     command = f"{repeat_command(GENERATOR_PIPELINE, preset, changes)} --cohort {shlex.quote(cohort)}"
     run = Plan(pipeline=GENERATOR_PIPELINE, command=command, study=replace(study, cohort=None), cohort=cohort)
     facts = pull_cohort(run, scans, store=store)

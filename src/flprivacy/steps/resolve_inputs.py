@@ -2,26 +2,28 @@
 
 from flprivacy.cohorts.remote import find_cohort
 from flprivacy.execution.passing import SharedStore
+from flprivacy.presets import digest_now
 from flprivacy.study.given_targets import resolved_inputs
 from flprivacy.study.plan import check_number
 from flprivacy.targets.listing import resolve_targets
 
 
-def resolve_inputs(*, cohort: str, targets: dict[str, str], store: SharedStore = "") -> str:
-    """Say which cohort and targets an audit is of; never cached, so that what follows is, as long as they stay.
+def resolve_inputs(*, cohort: str, targets: dict[str, str], preset: str = "", store: SharedStore = "") -> str:
+    """Say which cohort, targets and preset an audit is of; never cached, so that what follows is while they stay.
 
     Of a cohort only cohort.json and the list of its files are read.
 
     Args:
         cohort: folder of the cohort: a path, or a URI that starts with file://, s3:// or gs://.
         targets: name of each target and its location, with facts about it, or a reference to an object that lists them.
+        preset: name of a preset, or where a YAML file is, of which the digest is taken here; empty: none.
         store: location of finished artifacts and checkpoints.
 
     Returns:
-        A digest that changes whenever the cohort, a target, or what an alias in MLflow names does.
+        A digest that changes whenever the cohort, a target, an alias in MLflow or the preset's file does.
 
     Raises:
-        ConfigError: a location or a fact cannot be understood, or there are more targets than one run takes.
+        ConfigError: a location or a fact cannot be understood, no such preset, or more targets than one run takes.
         CohortError: the cohort's metadata break the format's rules.
         TargetError: a target is missing or damaged.
         StorageError: an object is missing or cannot be read.
@@ -29,4 +31,4 @@ def resolve_inputs(*, cohort: str, targets: dict[str, str], store: SharedStore =
     """
     sources = resolve_targets(targets)
     check_number(len(sources))
-    return resolved_inputs(find_cohort(cohort), sources, store)
+    return resolved_inputs(find_cohort(cohort), sources, store, digest_now(preset) if preset else "")

@@ -95,12 +95,8 @@ def _described(record: TargetRecord) -> StepResult:
         "topology": str(record.topology),
         "architecture": record.architecture,
     }
-    metrics: dict[str, float] = {}
     if record.utility is not None:
-        utility = record.utility
-        metrics |= {"accuracy": utility.accuracy, "f1_macro": utility.f1_macro}
-        metrics |= {"auc_ovr": utility.auc_ovr} if utility.auc_ovr is not None else {}
+        facts |= record.utility.metrics()
     if record.epsilon is not None:
-        metrics["epsilon"] = record.epsilon
         facts |= {"epsilon": record.epsilon, "delta": record.delta}
-    return StepResult(metadata={"target": facts, "metrics": metrics})
+    return StepResult(metadata={"target": facts})

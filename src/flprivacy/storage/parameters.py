@@ -67,10 +67,10 @@ def digest_in(uri: str) -> str:
     return digest
 
 
-def read_object(uri: str, digest: str) -> bytes:
-    """Return the bytes of an object of :func:`store_object`; ConfigError if it changed since it was written."""
+def read_object(uri: str, digest: str = "") -> bytes:
+    """Return the bytes of an object; ConfigError if it is another than that of the SHA-256 (empty: any)."""
     objects = open_objects(uri)
     data = objects.read_whole(objects.stat(uri), most=MOST_BYTES)
-    if digest_bytes(data) != digest:
+    if digest and digest_bytes(data) != digest:
         raise ConfigError(f"{uri}: changed since the run was started (its digest differs); start the run again")
     return data

@@ -17,19 +17,20 @@ from flprivacy.targets.given import bring_target, given_record
 from flprivacy.targets.versions import target_version
 
 
-def resolved_inputs(place: CohortPlace, sources: Mapping[str, str], store: str) -> str:
-    """Return a digest that is another one after any change of the cohort or of a target.
+def resolved_inputs(place: CohortPlace, sources: Mapping[str, str], store: str, preset: str = "") -> str:
+    """Return a digest that is another one after any change of the cohort, a target or a preset that is a file.
 
     Args:
         place: the cohort.
         sources: name -> location of each target, with facts about it.
         store: location of finished artifacts.
+        preset: what :func:`flprivacy.presets.digest_now` returns of it; empty: one that comes with flprivacy.
 
     Raises:
         FlprivacyError: as :func:`~flprivacy.targets.given.given_target`.
     """
     targets = {name: target_version(parse_source(word), store) for name, word in sources.items()}
-    return digest_json({"cohort": place.version, "targets": targets})
+    return digest_json({"cohort": place.version, "targets": targets} | ({"preset": preset} if preset else {}))
 
 
 def plan_given(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 
 from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, SCORES_FOLDER
 from flprivacy.core.attributes import MEMBERS, METRICS, metric_of
@@ -18,7 +18,6 @@ from flprivacy.core.audit import (
     Curve,
     ExcessEstimate,
     MetricEstimate,
-    TargetSummary,
     Verdict,
 )
 from flprivacy.core.change import AuditChange, Change, MembershipChange
@@ -31,6 +30,7 @@ from flprivacy.tracking.generators import generator_metrics, membership_metrics
 from flprivacy.tracking.server import moving_artifacts
 
 KEY_TAG, TARGET_TAG = "audit.key", "audit.target_digest"  # each followed by a target's name
+_SCHEMA = "1"  # of tags, params and metrics
 _BATCH = 900  # a batch holds at most 1,000 metrics
 _PARAM_LENGTH = 6000
 _DATASET_DIGEST_LENGTH = 36
@@ -80,6 +80,7 @@ def _parent_tags(audit: Audit, change: AuditChange | None) -> dict[str, str]:
     verdicts = [v.verdict for v in audit.verdicts] + [f.verdict for f in audit.membership]
     tags = {
         "audit.kind": "audit",
+        "audit.schema": _SCHEMA,
         "audit.cohort": audit.cohort_name,
         "audit.cohort_digest": audit.cohort_digest,
         "audit.command": str(audit.provenance.get("command", "")),
@@ -110,7 +111,7 @@ def _log_parent(
 ) -> None:
     metrics: dict[str, float] = {}
     for target in audit.targets:
-        metrics |= {f"{target.name}.{k}": v for k, v in _target_metrics(target).items()}
+        metrics |= {f"{target.name}.{k}": v for k, v in target.metrics().items()}
     for verdict in audit.verdicts:
         stem = f"{verdict.attack.target}.{verdict.attack.attribute}.{_access(verdict)}"
         metrics |= {
@@ -164,25 +165,13 @@ def _dataset(audit: Audit) -> DatasetInput:
     return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "audit")])
 
 
-def _target_metrics(target: TargetSummary) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    if target.utility is not None:
-        metrics |= {"utility.accuracy": target.utility.accuracy, "utility.f1_macro": target.utility.f1_macro}
-        if target.utility.auc_ovr is not None:
-            metrics["utility.auc_ovr"] = target.utility.auc_ovr
-    if target.epsilon is not None:
-        metrics["epsilon"] = target.epsilon
-    if target.privacy is not None:
-        metrics["delta"] = target.privacy.delta
-    return metrics
-
-
 def _log_child(
     client: MlflowClient, experiment: str, parent: str, audit: Audit, verdict: Verdict, digest: str, report: Path
 ) -> None:
     target = next(t for t in audit.targets if t.name == verdict.attack.target)
     tags = {
         "audit.kind": "attack",
+        "audit.schema": _SCHEMA,
         "audit.target": target.name,
         "audit.attribute": verdict.attack.attribute,
         "audit.access": verdict.attack.access,
@@ -208,8 +197,8 @@ def _log_child(
     }
     name = f"{target.name} x {verdict.attack.attribute} ({_access(verdict)})"
     with open_run(client, experiment, name, tags, parent=parent) as run:
-        _log(client, run, _target_metrics(target) | _attack_metrics(audit, verdict), params)
-        _log_curves(client, run, [c for c in audit.curves if _same_attack(c, verdict)], verdict)
+        metrics = target.metrics() | _attack_metrics(audit, verdict)
+        _log(client, run, metrics, params, _curve_rows(audit, verdict))
         with moving_artifacts(f"run {run}"):
             for figure in _figures(report, verdict):
                 client.log_artifact(run, str(figure))
@@ -255,24 +244,25 @@ def _attack_metrics(audit: Audit, verdict: Verdict) -> dict[str, float]:
     return metrics
 
 
-def _log(client: MlflowClient, run: str, metrics: Mapping[str, float], params: Mapping[str, str]) -> None:
+def _log(
+    client: MlflowClient,
+    run: str,
+    metrics: Mapping[str, float],
+    params: Mapping[str, str],
+    curves: Sequence[Metric] = (),
+) -> None:
+    """Log in as few requests as there can be: a local database waits for the disk after each."""
     now = int(time.time() * 1000)
-    rows = [Metric(key, float(value), now, 0) for key, value in sorted(metrics.items())]
-    first, others = rows[:_BATCH], rows[_BATCH:]
+    rows = [*(Metric(key, float(value), now, 0) for key, value in sorted(metrics.items())), *curves]
     written = [Param(k, v[:_PARAM_LENGTH]) for k, v in params.items()]
-    client.log_batch(run, metrics=first, params=written, tags=[RunTag("audit.schema", "1")])
-    _log_rows(client, run, others)
+    for start in range(0, max(len(rows), 1), _BATCH):
+        client.log_batch(run, metrics=rows[start : start + _BATCH], params=written if not start else ())
 
 
-def _log_rows(client: MlflowClient, run: str, rows: Sequence[Metric]) -> None:
-    for start in range(0, len(rows), _BATCH):
-        client.log_batch(run, metrics=rows[start : start + _BATCH])
-
-
-def _log_curves(client: MlflowClient, run: str, curves: Sequence[Curve], verdict: Verdict) -> None:
+def _curve_rows(audit: Audit, verdict: Verdict) -> list[Metric]:
     now = int(time.time() * 1000)
     rows: list[Metric] = []
-    for curve in curves:
+    for curve in (c for c in audit.curves if _same_attack(c, verdict)):
         key = f"curve.{curve.attack.attribute}.{curve.metric}{_suffix(curve.attack.fraction, verdict)}"
         rows += [Metric(key, value, now, epoch) for epoch, value in zip(curve.epochs, curve.mean, strict=True)]
-    _log_rows(client, run, rows)
+    return rows
