@@ -8,7 +8,7 @@ from report_page import Page, undrawn
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetFailure
 from flprivacy.core.membership import MembershipFinding
-from flprivacy.reporting import asides, sentences
+from flprivacy.reporting import asides, failures, sentences
 from flprivacy.reporting.advice import advice, release
 from flprivacy.reporting.tables import handover, recipients
 from flprivacy.reporting.terminal import headline
@@ -144,7 +144,7 @@ def test_an_audit_that_settles_nothing_does_not_read_as_harmless(asked: Audit) -
 
 def test_a_baseline_that_failed_is_a_line_of_its_own(asked: Audit) -> None:
     failed = TargetFailure(target="untrained", step="attack_attributes", reason="constant features", role="baseline")
-    (line,) = sentences.failure_lines(replace(asked, failures=(failed,)))
+    (line,) = failures.lines(replace(asked, failures=(failed,)))
     assert line.startswith(
         "baseline untrained is missing, because the attack on it failed: constant features; no attack"
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from report_page import undrawn
 
 from flprivacy.core.audit import Audit, TargetFailure
-from flprivacy.reporting.sentences import failure_lines
+from flprivacy.reporting.failures import lines as failure_lines
 from flprivacy.reporting.terminal import headline
 
 FAILURES = (
@@ -32,3 +32,16 @@ def test_terminal_and_page_say_so(small_audit: Audit, small_report: str) -> None
     assert page.count("was not audited") == 2
     assert "old&lt;b&gt; was not audited" in page
     assert "was not audited" not in small_report
+
+
+def test_a_generator_that_failed_is_in_the_first_line_and_has_a_sentence(small_audit: Audit) -> None:
+    broken = TargetFailure(target="generator", step="train_generator", reason="it collapsed", role="generator")
+    mixed = TargetFailure(target="mixed", step="train_target", reason="no synthetic scans for it")
+    failed = replace(small_audit, failures=(broken, mixed))
+    assert "Not audited, as something failed: mixed and the generator." in headline(failed)[0]
+    first, second = failure_lines(failed)
+    assert first == (
+        "the generator was not audited, because training failed: it collapsed; nothing is said of its scans"
+    )
+    assert second == "mixed was not audited, because training failed: no synthetic scans for it"
+    assert "Not audited" not in headline(small_audit)[0]

@@ -86,3 +86,22 @@ def test_the_trade_is_listed_where_a_target_was_trained_on_synthetic_scans(small
 def test_the_figures_are_drawn() -> None:
     for _, draw in figures_of(example(phantoms=True)).values():
         assert draw().axes
+
+
+def test_what_could_not_be_checked_has_a_row_with_the_reason(small_audit: Audit) -> None:
+    few = replace(
+        example(UNDECIDED),
+        fidelity=None,
+        diversity=None,
+        diversity_of_real=None,
+        unchecked={"Frechet distance": "12 held-out scans: a distance needs 16"},
+    )
+    untested = replace(few, memorisation=replace(few.memorisation, tests=(), n_held_out=3))
+    (table,) = (
+        one for one in Page(undrawn(replace(small_audit, generator=untested))).tables if one.name == "generator"
+    )
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["Frechet distance"][::2] == ["not checked", "12 held-out scans: a distance needs 16."]
+    assert rows["Copies of patients inconclusive"][0] == "not tested"
+    assert "relative to all others, than any of the held-out patients" in rows["Suspicious scans"][2]
+    assert "Density" not in rows

@@ -22,7 +22,7 @@ from flprivacy.core.generator_audit import COPIES, GeneratorAudit
 from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.steps.evaluate_generator import evaluate_generator
 from flprivacy.study.config import StudyConfig
-from flprivacy.study.plan import Plan
+from flprivacy.study.plan import GENERATOR_PIPELINE, Plan
 from flprivacy.synthesis.config import GeneratorConfig
 from flprivacy.synthesis.folder import read_generator
 from flprivacy.synthesis.train import train_generator
@@ -62,7 +62,8 @@ def copied(cohort: Cohort, generator: Path, folder: Path, *, of: str = "", train
 
 def evaluated(tmp_path: Path, cohort: Path, generator: Path, synthetic: Path, *, given: str = "") -> Path:
     study = StudyConfig(name="tiny", targets={"untrained": TargetConfig(topology="untrained")})
-    Plan(pipeline="study", command="flprivacy run study", study=study, cohort=given).write(tmp_path / "plan.json")
+    run = Plan(pipeline=GENERATOR_PIPELINE, command="flprivacy run study", study=study, cohort=given)
+    run.write(tmp_path / "plan.json")
     evaluate_generator(
         plan=tmp_path / "plan.json",
         cohort=cohort,

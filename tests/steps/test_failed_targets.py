@@ -79,5 +79,9 @@ def test_the_run_fails_at_its_end(tmp_path: Path, transient: bool) -> None:
     replace(audit, failures=(fresh,)).write(tmp_path / AUDIT_FILE)
     with pytest.raises(AuditError, match=r"1 target\(s\) or baseline\(s\) could not be audited"):
         check_policy(audit=tmp_path, report=tmp_path)
+    broken = replace(LOST, target="generator", role="generator")
+    replace(audit, failures=(LOST, broken)).write(tmp_path / AUDIT_FILE)
+    with pytest.raises(AuditError, match=r"1 target\(s\) and the generator could not be audited, the others were"):
+        check_policy(audit=tmp_path, report=tmp_path)
     replace(audit, failures=()).write(tmp_path / AUDIT_FILE)
     assert check_policy(audit=tmp_path, report=tmp_path) == 0

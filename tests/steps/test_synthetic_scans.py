@@ -25,7 +25,7 @@ from flprivacy.steps.train_generator import train_generator
 from flprivacy.steps.train_reference import train_reference
 from flprivacy.steps.train_target import train_target
 from flprivacy.study.config import StudyConfig
-from flprivacy.study.plan import Plan
+from flprivacy.study.plan import GENERATOR_PIPELINE, Plan
 from flprivacy.synthesis.config import GeneratorConfig
 from flprivacy.synthesis.folder import read_generator
 from flprivacy.synthesis.mix import SynthesisConfig
@@ -54,8 +54,9 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 
 
 def plan_of(folder: Path, study: StudyConfig = STUDY) -> Path:
+    """As of a run whose generator is all that there is, so that what fails ends it."""
     folder.mkdir(parents=True, exist_ok=True)
-    Plan(pipeline="study", command="", study=study).write(folder / "plan.json")
+    Plan(pipeline=GENERATOR_PIPELINE, command="", study=study).write(folder / "plan.json")
     return folder / "plan.json"
 
 

@@ -18,3 +18,4 @@ FIGURES_FOLDER = "figures"
 SCORES_FOLDER = "scores"  # within an audit: score tables without pseudonyms
 CHANGE_FILE = "change.json"
 FOUND_FILE = "found.json"
+AUDITORS_ONLY = (EXPOSED_FILE, PATIENTS_PAGE, MEMBERSHIP_FILE)  # of a result: stays where it was found

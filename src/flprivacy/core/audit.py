@@ -15,6 +15,7 @@ from flprivacy.core.parsing import inline
 from flprivacy.core.target import PrivacyStatement, Utility
 
 LEAK, NO_LEAK, INCONCLUSIVE = "leak", "no leak found", "inconclusive"
+GENERATOR = "generator"  # what a failure of it calls it, and its role
 HONEST_SEEDS = 5  # attacker seeds below which the spread over attackers is poorly known
 
 
@@ -234,7 +235,7 @@ class TargetFailure:
     reason: str  # one line
     # whether another attempt may succeed, because the reason is not in the target
     transient: bool = False
-    role: str = "target"  # or ``baseline``
+    role: str = "target"  # ``baseline``, or ``generator``, which targets share
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,12 +39,13 @@ class Memorisation:
         reason: the verdict in a sentence.
         p_value: of all tests together, exact over patients.
         error_rate: share of generators that copy nobody and are flagged all the same.
-        tests: each statistic with its own p-value.
+        tests: each statistic with its own p-value; none where patients were too few to test.
         found_rates: share of the samples that are copies -> how often a generator like this one with so many planted
             copies is flagged; empty where it was not tried.
         detectable_share: smallest share of copies that is flagged in 95% of cases; None if none of those tried.
-        suspects: synthetic scans that are nearer to one patient, relative to all others, than 99% of held-out scans.
-        suspects_expected: how many of them held-out scans in their place would be.
+        suspects: synthetic scans that are nearer to one patient, relative to all others, than all but 1% of the
+            held-out patients are; than all, where these are fewer than 100.
+        suspects_expected: how many of as many scans of other patients would be.
         suspects_of_training: suspects whose nearest patient was trained on.
         n_synthetic: synthetic scans.
         n_training: training patients.
@@ -212,13 +213,14 @@ class GeneratorAudit(JsonRecord):
     n_synthetic: int  # that were looked at
     memorisation: Memorisation
     membership: tuple[MembershipFinding, ...]
-    fidelity: Fidelity
-    diversity: Diversity  # of synthetic scans
-    diversity_of_real: Diversity  # of training scans in their place
+    fidelity: Fidelity | None  # None, as with the next two: see ``unchecked``
+    diversity: Diversity | None  # of synthetic scans
+    diversity_of_real: Diversity | None  # of training scans in their place
     agreement: tuple[Agreement, ...]
     anatomy: tuple[AnatomyCheck, ...]
     samples: tuple[SamplePicture, ...] = ()
     nearest: tuple[NearestPair, ...] = ()  # the nearest first; none where the scans are of patients
+    unchecked: dict[str, str] = field(default_factory=dict)  # check that so few scans do not allow -> why
     phantoms: bool = False  # whether the real scans are of nobody
     epsilon: float | None = None  # that the generator's training claims; None: not private
     delta: float | None = None

@@ -1,7 +1,8 @@
 """Steps on one target, whose failure must not take the other targets' results with it.
 
 Such a step ends well all the same and leaves ``failure.json`` in place of its output; what comes after it passes that
-on, the audit says which target failed and why, and the pipeline's last step then fails the run. A refusal would be
+on, the audit says which target failed and why, and the pipeline's last step then fails the run. So do steps on a
+study's generator: the targets that need its scans fail with it, the others do not. A refusal would be
 the same at every try and is recorded at once. What may pass (a store that is away, a lost device) is left to the
 cluster's retries first, and recorded by the last of them.
 """
@@ -10,10 +11,11 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from flprivacy.core.audit import TargetFailure
+from flprivacy.core.audit import GENERATOR, TargetFailure
 from flprivacy.core.errors import FlprivacyError, StorageError, TrackingError, TrainingError
 from flprivacy.core.events import emit
 from flprivacy.core.extras import naming_extras
@@ -26,7 +28,7 @@ R = TypeVar("R")
 LOGGER = logging.getLogger(__name__)
 RETRIES = 2  # what the pipelines ask of the cluster
 RETRY_VARIABLE = "KFP_RETRY_INDEX"  # the backend's count of tries, from 0, where a step has retries
-FAILURE_FILE = "failure.json"
+FAILURE_FILE, GENERATOR_FAILURE_FILE = "failure.json", "generator-failure.json"
 TARGET_PARAMETER = "target_name"  # a step with a parameter of this name works on one target
 _MAY_PASS = (StorageError, TrackingError)
 
@@ -53,10 +55,35 @@ def run_target_step(function: Callable[..., R], arguments: Mapping[str, Any], ou
             emit("done", step=name, detail=whose)
             return result
     for out in outputs:
-        with publish_folder(out) as partial:
-            write_json(partial / FAILURE_FILE, to_mapping(failure))
-    emit("failed", step=name, detail=whose, message=f"{failure.target}: {failure.reason}")
+        _leave(failure, out, FAILURE_FILE, step=name, detail=whose)
     return None
+
+
+def run_for_generator(step: str, work: Callable[[], R], *, inputs: Sequence[Path], output: Path) -> R | None:
+    """Do a step's work on the generator of a study, whose other targets can do without it; None if it failed.
+
+    Args:
+        step: its name.
+        work: what to do.
+        inputs: folders; one that holds a failure of the generator is the output of the step before.
+        output: folder that the work writes; after a failure it holds ``generator-failure.json`` alone.
+    """
+    failure = next((found for folder in inputs if (found := read_generator_failure(folder)) is not None), None)
+    if failure is None:
+        try:
+            with naming_extras():
+                return work()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the generator's alone: recorded or raised
+            failure = replace(_judge(error, step, GENERATOR), role=GENERATOR)
+    _leave(failure, output, GENERATOR_FAILURE_FILE, step=step, detail="")
+    return None
+
+
+def _leave(failure: TargetFailure, output: Path, name: str, *, step: str, detail: str) -> None:
+    """Leave a failure in place of an output."""
+    with publish_folder(output) as partial:
+        write_json(partial / name, to_mapping(failure))
+    emit("failed", step=step, detail=detail, message=f"{failure.target}: {failure.reason}")
 
 
 def _judge(error: Exception, step: str, whose: str) -> TargetFailure:
@@ -83,7 +110,15 @@ def may_try_again() -> bool:
 
 def read_failure(folder: Path) -> TargetFailure | None:
     """Return what went wrong if a target's step left a failure in place of its output."""
-    file = folder / FAILURE_FILE
+    return _read(folder / FAILURE_FILE)
+
+
+def read_generator_failure(folder: Path) -> TargetFailure | None:
+    """Return what went wrong if a step on a study's generator left a failure in place of its output."""
+    return _read(folder / GENERATOR_FAILURE_FILE)
+
+
+def _read(file: Path) -> TargetFailure | None:
     return from_mapping(TargetFailure, json.loads(file.read_text()), str(file)) if file.is_file() else None
 
 

@@ -23,7 +23,7 @@ from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError, StorageError
 from flprivacy.core.json_record import JsonRecord
 from flprivacy.core.publish import link_or_copy, publish_folder
-from flprivacy.execution.isolation import FAILURE_FILE
+from flprivacy.execution.isolation import FAILURE_FILE, GENERATOR_FAILURE_FILE
 from flprivacy.storage.artifact_store import Store, delivered_from
 from flprivacy.storage.inventory import content_digest, take_inventory
 from flprivacy.storage.places import STORE_VARIABLE, is_shared, open_store, store_location
@@ -31,7 +31,9 @@ from flprivacy.storage.places import STORE_VARIABLE, is_shared, open_store, stor
 R = TypeVar("R")
 REFERENCE_FILE = "reference.json"
 # Sums over many patients, why a target failed, and where a cohort is.
-OPEN_FILES = frozenset({AUDIT_FILE, CHANGE_FILE, GENERATOR_AUDIT_FILE, FAILURE_FILE, "cohort.json", "place.json"})
+OPEN_FILES = frozenset(
+    {AUDIT_FILE, CHANGE_FILE, GENERATOR_AUDIT_FILE, FAILURE_FILE, GENERATOR_FAILURE_FILE, "cohort.json", "place.json"}
+)
 _OPEN, _SHARED = "open", "shared"
 Open = Annotated[Path, _OPEN]
 SharedStore = Annotated[str, _SHARED]  # a parameter that on a cluster must name a store which all steps see

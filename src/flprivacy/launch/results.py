@@ -12,12 +12,10 @@ from rich.table import Table
 from flprivacy.cohorts.handover import hand_over
 from flprivacy.core.artifacts import (
     AUDIT_FILE,
+    AUDITORS_ONLY,
     CHANGE_FILE,
     CHECK_FILE,
-    EXPOSED_FILE,
     GENERATOR_AUDIT_FILE,
-    MEMBERSHIP_FILE,
-    PATIENTS_PAGE,
     REPORT_FILE,
 )
 from flprivacy.core.audit import Audit
@@ -59,7 +57,7 @@ def show_run(result: LocalRun, *, name: str, screen: Console) -> None:
         deliver(result.outputs["report"], folder)
         # Reports are handed on: who is most exposed stays in the store.
         shutil.copytree(
-            result.outputs["audit"], folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(EXPOSED_FILE)
+            result.outputs["audit"], folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*AUDITORS_ONLY)
         )
         show_audit(Audit.read(folder / AUDIT_FILE), screen)
         if (folder / CHANGE_FILE).exists():
@@ -82,7 +80,7 @@ def _keep_generator(outputs: Mapping[str, Path], folder: Path) -> None:
     pictures stay in the store.
     """
     deliver(outputs["generator_audit"], folder)
-    for private in (PATIENTS_PAGE, MEMBERSHIP_FILE):
+    for private in AUDITORS_ONLY:
         (folder / private).unlink(missing_ok=True)
     shutil.copytree(outputs["generator"], folder / "generator", ignore=shutil.ignore_patterns(PRIVATE_FOLDER))
     hand_over(outputs["synthetic"], folder / "synthetic")

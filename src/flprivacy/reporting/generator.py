@@ -8,6 +8,7 @@ from flprivacy.core.generator_audit import (
     NO_COPIES,
     Agreement,
     AnatomyCheck,
+    Fidelity,
     GeneratorAudit,
     Measured,
 )
@@ -16,6 +17,7 @@ from flprivacy.reporting import membership, words
 
 PRIVACY, QUALITY = "Privacy", "Quality, which says nothing about privacy"
 _DASH = "\N{EN DASH}"
+_MANY = 100  # held-out patients, of whom 1% is at least one
 _STATISTICS = {
     "nearer": "how much nearer synthetic scans are to training patients than to held-out ones (logarithm)",
     "data copying": "whether synthetic scans are nearer to training patients than held-out scans are (standard score)",
@@ -74,10 +76,11 @@ def rows(audit: GeneratorAudit) -> tuple[CheckRow, ...]:
         _suspects(audit),
         *_members(audit),
         *_vulnerable(audit),
-        _fidelity(audit),
+        *([_fidelity(audit.fidelity)] if audit.fidelity else []),
         *_diversity(audit),
         *map(_agreement, audit.agreement),
         *map(_anatomy, audit.anatomy),
+        *(_unchecked(name, reason) for name, reason in audit.unchecked.items()),
     )
 
 
@@ -136,7 +139,7 @@ def _copies(audit: GeneratorAudit) -> CheckRow:
     return CheckRow(
         group=PRIVACY,
         name="Copies of patients",
-        found=f"p = {words.p_value(found.p_value)}",
+        found=f"p = {words.p_value(found.p_value)}" if found.tests else "not tested",
         against=f"flagged at {found.error_rate:g}, as {found.error_rate:.0%} of generators that copy nobody are",
         verdict=found.verdict,
         meaning=f"{meaning} Copies that were turned, warped or put together from several patients may go unseen.",
@@ -149,9 +152,10 @@ def _suspects(audit: GeneratorAudit) -> CheckRow:
         group=PRIVACY,
         name="Suspicious scans",
         found=f"{found.suspects} of {found.n_synthetic}",
-        against=f"{found.suspects_expected:.0f} expected of held-out scans",
-        meaning="So many synthetic scans are nearer to one patient, relative to all others, than 99% of held-out scans "
-        f"are; of {found.suspects_of_training} the patient was trained on. One proves nothing: look at the pairs.",
+        against=f"{found.suspects_expected:.1f} expected of scans of other patients",
+        meaning="So many synthetic scans are nearer to one patient, relative to all others, than "
+        f"{'all but 1%' if found.n_held_out >= _MANY else 'any'} of the held-out patients; of "
+        f"{found.suspects_of_training} the patient was trained on. One proves nothing: look at the pairs.",
     )
 
 
@@ -191,8 +195,17 @@ def _vulnerable(audit: GeneratorAudit) -> list[CheckRow]:
     ]
 
 
-def _fidelity(audit: GeneratorAudit) -> CheckRow:
-    found = audit.fidelity
+def _unchecked(name: str, reason: str) -> CheckRow:
+    return CheckRow(
+        group=QUALITY,
+        name=f"{name[0].upper()}{name[1:]}",
+        found="not checked",
+        against=_DASH,
+        meaning=f"{reason[0].upper()}{reason[1:]}.",
+    )
+
+
+def _fidelity(found: Fidelity) -> CheckRow:
     times = found.distance.value / max(found.floor.value, 1e-9)
     return CheckRow(
         group=QUALITY,
@@ -206,6 +219,8 @@ def _fidelity(audit: GeneratorAudit) -> CheckRow:
 
 def _diversity(audit: GeneratorAudit) -> list[CheckRow]:
     ours, real = audit.diversity, audit.diversity_of_real
+    if ours is None or real is None:
+        return []
     density = CheckRow(
         group=QUALITY,
         name="Density",

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from flprivacy.core.audit import HONEST_SEEDS, INCONCLUSIVE, LEAK, NO_LEAK, Audit
 from flprivacy.core.change import AuditChange
 from flprivacy.core.publish import publish_file
-from flprivacy.reporting import advice, asides, changes, findings, membership, sentences, tables, words
+from flprivacy.reporting import advice, asides, changes, failures, findings, membership, sentences, tables, words
 from flprivacy.reporting import generator as generators
 from flprivacy.reporting.figures.embed import data_uri
 from flprivacy.reporting.figures.plates import GENERATOR, Plate, plates
@@ -96,7 +96,7 @@ def render_page(template: str, context: dict[str, object]) -> str:
     environment.globals.update(
         advice=advice,
         asides=asides,
-        changes=changes, findings=findings, generators=generators, membership=membership,
+        changes=changes, failures=failures, findings=findings, generators=generators, membership=membership,
         sentences=sentences, tables=tables, words=words,
         honest_seeds=HONEST_SEEDS,
         as_yaml=as_yaml, entries=entries, flat=flat, interval=words.interval, glyphs=words.GLYPHS,

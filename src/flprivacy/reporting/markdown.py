@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from flprivacy.core.audit import Audit, Verdict
 from flprivacy.core.change import AuditChange
 from flprivacy.core.membership import MembershipFinding
-from flprivacy.reporting import sentences, words
+from flprivacy.reporting import failures, sentences, words
 from flprivacy.reporting.findings import decided, targets
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")
@@ -26,7 +26,7 @@ def verdicts_page(audit: Audit, change: AuditChange | None = None) -> str:
     lines = [f"**{_plain(sentences.overall(audit))}**", ""]
     if change is not None:
         lines += [f"Since the last audit: **{_plain(change.verdict)}** ({_plain(change.reason)})", ""]
-    lines += [f"- {_plain(line)}" for line in sentences.failure_lines(audit)]
+    lines += [f"- {_plain(line)}" for line in failures.lines(audit)]
     lines += [f"- {_plain(found.advice)}" for found in sentences.headlines(audit)]
     rows = [
         *(_of_members(finding) for finding in audit.membership if finding.attacks),

@@ -10,7 +10,7 @@ from flprivacy.core.attributes import MEMBERS, attribute_of
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
 from flprivacy.core.target_source import UNKNOWN
 from flprivacy.core.vocabulary import HOLDING, MEMORISED, TRAINING
-from flprivacy.reporting import asides, findings, membership, words
+from flprivacy.reporting import asides, failures, findings, membership, words
 from flprivacy.reporting.advice import advice
 
 _WITHOUT_TWIN = (
@@ -23,13 +23,6 @@ _MEANS = {
     "together": "the outputs of all its models",
 }
 _WITHOUT = {TRAINING: "without its training", HOLDING: "from the scan without its training"}
-_STEPS = {
-    "train_target": "training",
-    "attack_target": "the attack on it",
-    "attack_membership": "the attack on it",
-    "pull_target": "fetching it",  # of earlier versions, as the next
-    "attack_attributes": "the attack on it",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +39,8 @@ class Headline:
 def overall(audit: Audit) -> str:
     """Return the whole audit in a line: who was trained on first, then who leaks attributes, and what is in doubt."""
     of_members = membership.overall(audit)
-    return " ".join([*([of_members, "Attributes:"] if of_members else []), _counted(audit), *asides.unsure(audit)])
+    found = [of_members, "Attributes:"] if of_members else []
+    return " ".join([*found, _counted(audit), *failures.in_short(audit), *asides.unsure(audit)])
 
 
 def _counted(audit: Audit) -> str:
@@ -66,23 +60,6 @@ def _counted(audit: Audit) -> str:
             f"No leak was established, but {unsettled} of {total} {words.plural(total, 'target')} could not be cleared."
         )
     return f"No leak was found in {total} {words.plural(total, 'target')} with these attacks."
-
-
-def failure_lines(audit: Audit) -> list[str]:
-    """Return a sentence for every target or baseline without numbers: which, why, and what helps."""
-    lines = []
-    for failure in audit.failures:
-        remedy = "; the failure may be temporary: try again" if failure.transient else ""
-        step = _STEPS.get(failure.step, failure.step)
-        what = f"membership of {failure.target}" if failure.step == "attack_membership" else failure.target
-        if failure.role == "baseline":
-            lines.append(
-                f"baseline {failure.target} is missing, because {step} failed: {failure.reason}{remedy}; no attack "
-                "that it could explain is called a leak"
-            )
-        else:
-            lines.append(f"{what} was not audited, because {step} failed: {failure.reason}{remedy}")
-    return lines
 
 
 def conditions(audit: Audit) -> str:

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetSummary, Verdict
-from flprivacy.reporting import advice, asides, generator, membership, sentences, words
+from flprivacy.reporting import advice, asides, failures, generator, membership, sentences, words
 from flprivacy.reporting.findings import decided, summaries, targets, utilities
 from flprivacy.reporting.words import WARNING
 
@@ -20,7 +20,7 @@ def headline(audit: Audit) -> list[str]:
     The lines are text, not rich markup: a target may be called ``[red]``.
     """
     lines = [text for text in (sentences.overall(audit), advice.release(audit)) if text]
-    lines += [f"{WARNING} {line}" for line in sentences.failure_lines(audit)]
+    lines += [f"{WARNING} {line}" for line in failures.lines(audit)]
     lines += membership.lines(audit)
     lines += [generator.first_line(audit.generator)] if audit.generator is not None else []
     for found in sentences.headlines(audit):

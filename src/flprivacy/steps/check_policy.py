@@ -1,7 +1,7 @@
 """Step ``check_policy``: fail a pipeline whose policy does not tolerate a leak, or that lacks a target's numbers."""
 
 from flprivacy.core.artifacts import AUDIT_FILE
-from flprivacy.core.audit import INCONCLUSIVE, LEAK, Audit
+from flprivacy.core.audit import GENERATOR, INCONCLUSIVE, LEAK, Audit
 from flprivacy.core.errors import AuditError, PolicyError
 from flprivacy.core.events import emit
 from flprivacy.execution.passing import Open
@@ -46,8 +46,9 @@ def check_policy(*, audit: Open, report: Open, fail_on_leak: bool = False) -> in
     if found.failures:
         listed = "; ".join(f"{f.target}: {f.reason}" for f in found.failures)
         again = " (to try again, raise the parameter 'attempt')" if any(f.transient for f in found.failures) else ""
-        what = " or baseline(s)" if any(f.role == "baseline" for f in found.failures) else ""
-        raise AuditError(
-            f"{len(found.failures)} target(s){what} could not be audited, the others were: {listed}{again}"
-        )
+        roles = [f.role for f in found.failures]
+        what = " or baseline(s)" if "baseline" in roles else ""
+        what += " and the generator" if GENERATOR in roles else ""
+        number = len(roles) - roles.count(GENERATOR)
+        raise AuditError(f"{number} target(s){what} could not be audited, the others were: {listed}{again}")
     return len(leaks) + len(members)

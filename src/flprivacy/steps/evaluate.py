@@ -24,7 +24,7 @@ from flprivacy.core.artifacts import (
     REFERENCE_FILE,
     SCORES_FILE,
 )
-from flprivacy.core.audit import Audit, TargetFailure, TargetSummary
+from flprivacy.core.audit import GENERATOR, Audit, TargetFailure, TargetSummary
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import AuditError
@@ -168,7 +168,7 @@ def _failures(folders: Sequence[Path], later: Sequence[TargetFailure], run: Plan
     ]
     if found and not any(_is_target(folder) for folder in folders):
         raise AuditError("; ".join(f"{f.target}: {f.reason}" for f in found))
-    first = {failure.target: failure for failure in (*later, *found)}
+    first = {(failure.role == GENERATOR, failure.target): failure for failure in (*later, *found)}
     return tuple(sorted(first.values(), key=lambda failure: failure.target))
 
 

@@ -1,5 +1,6 @@
 """Step ``evaluate_generator``: does a generator copy its patients, and are its scans any good?"""
 
+import html
 import platform
 import shutil
 from dataclasses import replace
@@ -25,10 +26,12 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import publish_folder
 from flprivacy.core.tensorflow_environment import import_keras
 from flprivacy.execution.container import StepResult
+from flprivacy.execution.isolation import read_generator_failure
 from flprivacy.execution.passing import Open
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.code_fingerprint import library_versions
 from flprivacy.storage.places import open_store
+from flprivacy.study.generator import for_generator
 from flprivacy.study.plan import Plan
 from flprivacy.synthesis.folder import PRIVATE_FOLDER, read_generator, read_lineage
 
@@ -70,6 +73,19 @@ def evaluate_generator(
         with publish_folder(generator_audit):
             page.write_text("<p>The plan asks for no generator.</p>\n")
             return StepResult()
+
+    def checked() -> StepResult:
+        return _checked(run, cohort, generator, synthetic, store, generator_audit)
+
+    result = for_generator(run, "evaluate_generator", checked, inputs=(generator, synthetic), output=generator_audit)
+    if (failure := read_generator_failure(generator_audit)) is not None:
+        page.write_text(f"<p>There is no generator to show: {html.escape(failure.reason)}</p>\n")
+    else:
+        shutil.copyfile(generator_audit / REPORT_FILE, page)
+    return result
+
+
+def _checked(run: Plan, cohort: Path, generator: Path, synthetic: Path, store: str, out: Path) -> StepResult:
     record, meta, made = read_generator(generator), read_meta(cohort), read_meta(synthetic, synthetic=True)
     origin, lineage = made.synthetic_from, read_lineage(generator / PRIVATE_FOLDER)
     if origin is None or origin.generator != record.digest:
@@ -111,20 +127,19 @@ def evaluate_generator(
         members.write(folder / MEMBERSHIP_FILE)
         found.without_patients().write(folder / GENERATOR_AUDIT_FILE)
 
-    deliver(open_store(store).build("generator_audit", inputs, make), generator_audit)
-    shutil.copyfile(generator_audit / REPORT_FILE, page)
-    return StepResult(metadata={"metrics": _metrics(GeneratorAudit.read(generator_audit / GENERATOR_AUDIT_FILE))})
+    deliver(open_store(store).build("generator_audit", inputs, make), out)
+    return StepResult(metadata={"metrics": _metrics(GeneratorAudit.read(out / GENERATOR_AUDIT_FILE))})
 
 
 def _metrics(audit: GeneratorAudit) -> dict[str, float]:
     copies = audit.memorisation
-    return {
-        "memorisation_p_value": copies.p_value,
-        "copies": float(copies.p_value <= copies.error_rate),
-        "frechet": audit.fidelity.distance.value,
-        "frechet_of_real": audit.fidelity.floor.value,
-        "coverage": audit.diversity.coverage,
-    } | {f"agreement_{one.condition}": one.synthetic.value for one in reversed(audit.agreement)}
+    fidelity, diversity = audit.fidelity, audit.diversity
+    quality = {"frechet": fidelity.distance.value, "frechet_of_real": fidelity.floor.value} if fidelity else {}
+    quality |= {"coverage": diversity.coverage} if diversity else {}
+    privacy = {"memorisation_p_value": copies.p_value, "copies": float(copies.p_value <= copies.error_rate)}
+    return {**privacy, **quality} | {
+        f"agreement_{one.condition}": one.synthetic.value for one in reversed(audit.agreement)
+    }
 
 
 def _provenance(command: str, audit: GeneratorAudit) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from flprivacy.core.tensorflow_environment import import_keras
 from flprivacy.execution.container import StepResult
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
+from flprivacy.study.generator import for_generator
 from flprivacy.study.plan import Plan
 from flprivacy.synthesis.folder import PRIVATE_FOLDER, read_generator, read_lineage
 
@@ -24,7 +25,8 @@ def synthesize_cohort(
     Args:
         cohort: the cohort that the generator was trained on.
         generator: the generator, with its private part; empty where the plan asks for none.
-        synthetic: folder to write: ``cohort.json``, ``manifest.parquet`` and the volumes; empty without a generator.
+        synthetic: folder to write: ``cohort.json``, ``manifest.parquet`` and the volumes; empty without a
+            generator, and of one that failed what went wrong.
 
     Returns:
         The synthetic cohort's digest and its number of scans.
@@ -34,22 +36,27 @@ def synthesize_cohort(
         GeneratorError: its folder is damaged, or it was trained on another cohort.
     """
     del attempt  # part of the task's key on a cluster; it changes no result
-    study = Plan.read(plan).study
+    run = Plan.read(plan)
+    study = run.study
     if study.generator is None:
         with publish_folder(synthetic):
             return StepResult()
-    meta, record = read_meta(cohort), read_generator(generator)
-    config = study.scans_to_make(read_lineage(generator / PRIVATE_FOLDER).n_train)
-    inputs = {"generator": record.digest, "cohort": meta.digest, "scans": to_mapping(config)}
 
-    def make(work: Path, folder: Path) -> None:
-        del work  # made in less time than a checkpoint of it would be worth
-        import_keras()
-        from flprivacy.synthesis.cohort import synthesize_cohort as synthesize  # imports Keras: only when there is work
+    def made() -> StepResult:
+        meta, record = read_meta(cohort), read_generator(generator)
+        config = study.scans_to_make(read_lineage(generator / PRIVATE_FOLDER).n_train)
+        inputs = {"generator": record.digest, "cohort": meta.digest, "scans": to_mapping(config)}
 
-        synthesize(generator, meta, folder, config=config)
+        def make(work: Path, folder: Path) -> None:
+            del work  # made in less time than a checkpoint of it would be worth
+            import_keras()
+            from flprivacy.synthesis.cohort import synthesize_cohort as synthesize  # imports Keras
 
-    deliver(open_store(store).build("synthetic", inputs, make), synthetic)
-    digest = read_meta(synthetic, synthetic=True).digest
-    facts = {"digest": digest, "scans": config.scans, "generator": record.digest, "cohort": meta.digest}
-    return StepResult(metadata={"synthetic": facts})
+            synthesize(generator, meta, folder, config=config)
+
+        deliver(open_store(store).build("synthetic", inputs, make), synthetic)
+        digest = read_meta(synthetic, synthetic=True).digest
+        facts = {"digest": digest, "scans": config.scans, "generator": record.digest, "cohort": meta.digest}
+        return StepResult(metadata={"synthetic": facts})
+
+    return for_generator(run, "synthesize_cohort", made, inputs=(generator,), output=synthetic)

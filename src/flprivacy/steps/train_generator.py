@@ -10,6 +10,7 @@ from flprivacy.core.tensorflow_environment import import_keras
 from flprivacy.execution.container import StepResult
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
+from flprivacy.study.generator import for_generator
 from flprivacy.study.plan import Plan
 from flprivacy.synthesis.config import generator_mapping
 from flprivacy.synthesis.folder import read_generator
@@ -19,12 +20,14 @@ from flprivacy.synthesis.requested import check_request
 def train_generator(*, plan: Path, cohort: Path, store: str, generator: Path, attempt: int = 1) -> StepResult:
     """Train a conditional 3D generator of synthetic scans on a cohort's training scans.
 
-    Training saves checkpoints in the store as it goes on, and resumes from the last one after an interruption.
+    Training saves checkpoints in the store as it goes on, and resumes from the last one after an interruption. In a
+    study whose generator diverges or collapses, the targets that need its scans fail with it, and the others do not.
 
     Args:
         cohort: the cohort to train on.
         generator: folder to write: weights, ``generator.json``, grids of samples, and the private part that auditors
-            keep, the discriminator in it; empty where the plan asks for no generator.
+            keep, the discriminator in it; empty where the plan asks for no generator, and in a study whose generator
+            failed what went wrong.
 
     Returns:
         The generator's digest, and epsilon where training was private.
@@ -32,10 +35,12 @@ def train_generator(*, plan: Path, cohort: Path, store: str, generator: Path, at
     Raises:
         ConfigError: the plan asks for scans that the generator could not make: of a site or class that there is not, or
             more or fewer than make sense.
-        TrainingError: a site or class without training scans, or training that diverges or collapses.
+        TrainingError: outside of a study, a site or class without training scans, or training that diverges or
+            collapses.
     """
     del attempt  # part of the task's key on a cluster; it changes no result
-    study = Plan.read(plan).study
+    run = Plan.read(plan)
+    study = run.study
     config, meta = study.generator, read_meta(cohort)
     if config is None:
         with publish_folder(generator):
@@ -50,7 +55,10 @@ def train_generator(*, plan: Path, cohort: Path, store: str, generator: Path, at
 
         train(config, open_rows(cohort, lambda found: found.rows(TRAIN)), work=work, out=folder)
 
-    deliver(open_store(store).build("generator", inputs, make), generator)
-    record = read_generator(generator)
-    epsilon = {} if record.epsilon is None else {"epsilon": record.epsilon, "delta": record.delta}
-    return StepResult(metadata={"generator": {"digest": record.digest, **epsilon}})
+    def trained() -> StepResult:
+        deliver(open_store(store).build("generator", inputs, make), generator)
+        record = read_generator(generator)
+        epsilon = {} if record.epsilon is None else {"epsilon": record.epsilon, "delta": record.delta}
+        return StepResult(metadata={"generator": {"digest": record.digest, **epsilon}})
+
+    return for_generator(run, "train_generator", trained, inputs=(), output=generator)

@@ -10,11 +10,12 @@ from flprivacy.cohorts.metadata import read_meta
 from flprivacy.cohorts.placed import open_rows
 from flprivacy.cohorts.remote import Rows
 from flprivacy.core.cohort import TEST, Cohort
-from flprivacy.core.errors import ConfigError
+from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.target import TargetRecord
 from flprivacy.core.tensorflow_environment import import_keras
 from flprivacy.execution.container import StepResult
+from flprivacy.execution.isolation import read_generator_failure
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
 from flprivacy.study.plan import Plan
@@ -52,6 +53,7 @@ def train_target(
     Raises:
         ConfigError: the plan has no target of that name.
         TargetError: the weights of a baseline cannot be used.
+        TrainingError: training diverges, or the generator of its synthetic scans failed.
     """
     del attempt  # part of the task's key on a cluster; it changes no result
     study = Plan.read(plan).study
@@ -59,6 +61,8 @@ def train_target(
         raise ConfigError(f"target {target_name!r} is not in the plan; it has {', '.join(sorted(study.targets))}")
     config = study.targets[target_name]
     meta, made_with = read_meta(cohort), synthetic if config.synthetic is not None else None
+    if made_with is not None and (failure := read_generator_failure(made_with)) is not None:
+        raise TrainingError(f"there are no synthetic scans for it, as {failure.step} failed: {failure.reason}")
     if config.weights:
         return _described(make_baseline(target_name, config, meta, protocol=study.protocol, store=store, out=target))
     inputs = {

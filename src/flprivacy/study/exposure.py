@@ -16,7 +16,7 @@ from flprivacy.core.membership import LEAST_REFERENCES
 from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.core.reference_scores import ReferenceScores
 from flprivacy.core.vocabulary import PATIENTS
-from flprivacy.execution.isolation import read_failure
+from flprivacy.execution.isolation import read_failure, read_generator_failure
 from flprivacy.study.plan import Plan
 from flprivacy.study.references import recipe_of, why_no_references
 from flprivacy.synthesis.checks.membership import CALIBRATED
@@ -46,7 +46,8 @@ def attack_with_references(
             attacked by whoever holds both.
 
     Returns:
-        The tables of the targets that could be attacked, with all scores, and what failed of the others.
+        The tables of the targets that could be attacked, with all scores, and what failed of the others and of the
+        generator.
 
     Raises:
         AttackError: a table is damaged.
@@ -56,7 +57,8 @@ def attack_with_references(
     of_generator = generator / MEMBERSHIP_FILE if generator is not None else None
     known = MembershipScores.read(of_generator) if of_generator is not None and of_generator.is_file() else None
     found: list[MembershipScores] = []
-    failures: list[TargetFailure] = []
+    broken = read_generator_failure(generator) if generator is not None else None
+    failures = [broken] if broken is not None else []
     for folder in attacked:
         if (failure := read_failure(folder)) is not None:
             failures.append(failure)

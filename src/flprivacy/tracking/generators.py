@@ -63,10 +63,11 @@ def generator_metrics(audit: GeneratorAudit) -> dict[str, float]:
     metrics = {
         "generator.memorisation.p_value": found.p_value,
         "generator.memorisation.suspects": float(found.suspects),
-        "generator.density": audit.diversity.density,
-        "generator.coverage": audit.diversity.coverage,
     }
-    measured = {"frechet": audit.fidelity.distance, "frechet_floor": audit.fidelity.floor}
+    if audit.diversity is not None:
+        metrics |= {"generator.density": audit.diversity.density, "generator.coverage": audit.diversity.coverage}
+    fidelity = audit.fidelity
+    measured = {"frechet": fidelity.distance, "frechet_floor": fidelity.floor} if fidelity is not None else {}
     for one in audit.agreement:
         how = "network" if one.classifier.startswith("a ") else "low_resolution"
         measured[f"agreement.{one.condition}.{how}"] = one.synthetic

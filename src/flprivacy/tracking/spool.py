@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from flprivacy.core.artifacts import AUDIT_FILE, CHECK_FILE, GENERATOR_AUDIT_FILE, PATIENTS_PAGE
+from flprivacy.core.artifacts import AUDIT_FILE, AUDITORS_ONLY, CHECK_FILE, GENERATOR_AUDIT_FILE
 from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import ConfigError, StorageError
 from flprivacy.core.parsing import from_mapping, to_mapping
@@ -67,7 +67,7 @@ def put(*, audit: Path, report: Path, filing: Filing, store: str = "") -> str:
         f"{part}/{file.relative_to(folder).as_posix()}": file
         for part, folder in (("audit", audit), ("report", report))
         for file in folder.rglob("*")
-        if file.is_file() and file.name != PATIENTS_PAGE
+        if file.is_file() and file.name not in AUDITORS_ONLY
     }
     with tempfile.TemporaryDirectory() as name:
         record = Path(name) / _FILING

@@ -51,6 +51,19 @@ def test_copies_are_found(of_patients: int | None, share: float, noise: float) -
         assert found.suspects_of_training > 2.0 * found.suspects_expected
 
 
+@pytest.mark.parametrize("patients", [24, 120])
+def test_of_fresh_patients_as_many_scans_are_suspicious_as_expected(patients: int) -> None:
+    found, expected = [], set()
+    for seed in range(60):
+        real = hospitals(seed, patients=patients, sites=1)
+        of_one = audited(real, fresh(real, 40, seed), permutations=100)
+        found.append(of_one.suspects)
+        expected.add(of_one.suspects_expected)
+    (each,) = expected
+    print(f"{patients} patients: {np.mean(found):.2f} suspicious scans of 40, {each:.2f} expected")
+    assert abs(np.mean(found) - each) < 4.0 * np.std(found) / np.sqrt(60)
+
+
 def test_a_generator_that_returns_held_out_patients_does_not_copy_training_patients() -> None:
     real = hospitals(0, patients=240)
     turned = Hospitals(scans=real.scans, patients=real.patients, sites=real.sites, training=~real.training)

@@ -1,12 +1,15 @@
 """The checks that are about quality: fidelity, diversity, agreement with the conditions, anatomy."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from flprivacy.attacks.arrays import attack_features
 from flprivacy.attacks.baselines import block_means
+from flprivacy.core.errors import AttackError, AuditError
 from flprivacy.core.generator_audit import Agreement, AnatomyCheck, Diversity, Fidelity
 from flprivacy.synthesis.checks.agreement import measure_agreement
 from flprivacy.synthesis.checks.anatomy import compare_anatomy, measure_anatomy
@@ -19,24 +22,28 @@ from flprivacy.synthesis.checks.subject import Subject
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Volumes = npt.NDArray[np.uint8]
+R = TypeVar("R")
 
 COLUMNS = {"site": "site_id", "class": "label"}  # condition -> column of the manifest
 BY_NETWORK, BY_APPEARANCE = f"a {ARCHITECTURE}", "learners from low resolution"
 _FEATURES = f"principal components of the features of a {ARCHITECTURE} that learnt site and class from other patients"
-_MOST_COMPARED, _MOST_LEARNT = 400, 600  # scans
+FIDELITY, DIVERSITY, AGREEMENT, ANATOMY = "Frechet distance", "density and coverage", "agreement", "lungs and outline"
+CHECKS = (FIDELITY, DIVERSITY, AGREEMENT, ANATOMY)
+_MOST_COMPARED, _MOST_LEARNT, _LEAST = 400, 600, 4  # scans
 _CELLS = (4, 8, 8)  # of a scan at low resolution
 _SCANS_PER_COMPONENT, _COMPONENTS, _NEIGHBOURS = 8, 32, 5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Appearance:
-    """What the checks of quality found."""
+    """What the checks of quality found, and which so few scans do not allow, and why."""
 
-    fidelity: Fidelity
-    diversity: Diversity
-    diversity_of_real: Diversity
-    agreement: tuple[Agreement, ...]
-    anatomy: tuple[AnatomyCheck, ...]
+    fidelity: Fidelity | None = None
+    diversity: Diversity | None = None
+    diversity_of_real: Diversity | None = None
+    agreement: tuple[Agreement, ...] = ()
+    anatomy: tuple[AnatomyCheck, ...] = ()
+    unchecked: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,41 +60,78 @@ class _Sides:
 def measure_appearance(subject: Subject, *, seed: int) -> Appearance:
     """Compare samples with held-out scans, by a network that learnt from half of the training patients and by eye."""
     sides = _sides(subject, seed)
-    classes = {"site": len(subject.cohort.meta.site_names), "class": len(subject.cohort.meta.class_names)}
-    known = {name: subject.truth(column)[sides.learnt] for name, column in COLUMNS.items()}
+    meta = subject.cohort.meta
+    asked = {"site": len(meta.site_names), "class": len(meta.class_names)}
+    classes = {name: count for name, count in asked.items() if count > 1}
+    reason = _too_few(sides) if classes else "all scans are of one site and class, from which nothing can be learnt"
+    if reason:
+        return Appearance(unchecked=dict.fromkeys(CHECKS, reason))
+    known = {name: subject.truth(COLUMNS[name])[sides.learnt] for name in classes}
     judge = train_judge(sides.volumes["learnt"], known, classes, seed=seed)
     seen = {name: judge.look(sides.volumes[name]) for name in ("trained", "held_out", "samples")}
-    theirs, others = subject.patients[sides.held_out], subject.patients[sides.trained]
-    fidelity = measure_fidelity(
+    unchecked = {f"{AGREEMENT}, {name}": f"all scans are of one {name}" for name in asked.keys() - classes.keys()}
+
+    def by_both() -> tuple[Agreement, ...]:
+        by_network = seen["samples"].classes, seen["held_out"].classes
+        return (
+            *_agreement(subject, sides, BY_NETWORK, *by_network),
+            *_agreement(subject, sides, BY_APPEARANCE, *_by_appearance(sides, known, classes, subject, seed)),
+        )
+
+    near = _tried(unchecked, DIVERSITY, lambda: _diversity(seen))
+    return Appearance(
+        fidelity=_tried(unchecked, FIDELITY, lambda: _fidelity(subject, sides, seen, seed)),
+        diversity=near[0] if near else None,
+        diversity_of_real=near[1] if near else None,
+        agreement=_tried(unchecked, AGREEMENT, by_both) or (),
+        anatomy=_anatomy(subject, sides, seed),
+        unchecked=unchecked,
+    )
+
+
+def _tried(unchecked: dict[str, str], name: str, check: Callable[[], R]) -> R | None:
+    """Return what a check finds; None, and why, if the scans do not allow it."""
+    try:
+        return check()
+    except (AuditError, AttackError) as error:
+        unchecked[name] = str(error)
+        return None
+
+
+def _too_few(sides: _Sides) -> str:
+    """Return why nothing can be compared; empty if something can."""
+    groups = {"training": sides.learnt, "other training": sides.trained, "held-out": sides.held_out}
+    counts = {name: len(rows) for name, rows in groups.items()} | {"synthetic": len(sides.places)}
+    if min(counts.values()) >= _LEAST:
+        return ""
+    counted = ", ".join(f"{count} {name}" for name, count in counts.items())
+    return f"{counted} scans: a comparison needs {_LEAST} of each; train on more patients, and hold out more"
+
+
+def _fidelity(subject: Subject, sides: _Sides, seen: dict[str, Seen], seed: int) -> Fidelity:
+    return measure_fidelity(
         seen["samples"].features,
         seen["held_out"].features,
         seen["trained"].features,
-        held_out_patients=theirs,
-        training_patients=others,
+        held_out_patients=subject.patients[sides.held_out],
+        training_patients=subject.patients[sides.trained],
         features=_FEATURES,
         seed=seed,
     )
-    near, near_real = _diversity(seen)
-    shapes = {
-        name: measure_anatomy(sides.volumes[name], subject.cohort.meta.window_hu)
+
+
+def _anatomy(subject: Subject, sides: _Sides, seed: int) -> tuple[AnatomyCheck, ...]:
+    samples, held_out, trained = (
+        measure_anatomy(sides.volumes[name], subject.cohort.meta.window_hu)
         for name in ("samples", "held_out", "trained")
-    }
-    return Appearance(
-        fidelity=fidelity,
-        diversity=near,
-        diversity_of_real=near_real,
-        agreement=(
-            *_agreement(subject, sides, BY_NETWORK, seen["samples"].classes, seen["held_out"].classes),
-            *_agreement(subject, sides, BY_APPEARANCE, *_by_appearance(sides, known, classes, subject, seed)),
-        ),
-        anatomy=compare_anatomy(
-            shapes["samples"],
-            shapes["held_out"],
-            shapes["trained"],
-            held_out_patients=theirs,
-            training_patients=others,
-            seed=seed,
-        ),
+    )
+    return compare_anatomy(
+        samples,
+        held_out,
+        trained,
+        held_out_patients=subject.patients[sides.held_out],
+        training_patients=subject.patients[sides.trained],
+        seed=seed,
     )
 
 
@@ -159,10 +203,10 @@ def _agreement(
             name,
             classifier,
             seen=samples[name],
-            asked=subject.asked(column)[sides.places],
+            asked=subject.asked(COLUMNS[name])[sides.places],
             seen_in_real=held_out[name],
-            real=subject.truth(column)[sides.held_out],
+            real=subject.truth(COLUMNS[name])[sides.held_out],
             real_patients=subject.patients[sides.held_out],
         )
-        for name, column in COLUMNS.items()
+        for name in samples
     ]

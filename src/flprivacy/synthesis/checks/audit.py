@@ -45,7 +45,7 @@ def audit_generator(
         say of each real scan, by pseudonym.
 
     Raises:
-        AuditError: too few scans or patients to compare.
+        AuditError: so few patients that nothing can be compared.
         GeneratorError: the generator's folder is damaged.
     """
     record = read_generator(generator)
@@ -69,6 +69,7 @@ def audit_generator(
         fidelity=look.fidelity,
         diversity=look.diversity,
         diversity_of_real=look.diversity_of_real,
+        unchecked=look.unchecked,
         agreement=look.agreement,
         anatomy=look.anatomy,
         samples=sample_pictures(cohort, synthetic),

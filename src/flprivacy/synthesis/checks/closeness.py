@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.errors import AuditError
 from flprivacy.core.generator_audit import Memorisation
 from flprivacy.core.progress import progress
 from flprivacy.synthesis.checks.likeness import Likeness, fit_likeness
 from flprivacy.synthesis.checks.membership import DISCRIMINATOR, scores_by_distance
-from flprivacy.synthesis.checks.memorisation import Evidence, find_copies
+from flprivacy.synthesis.checks.memorisation import Evidence, find_copies, untested
 from flprivacy.synthesis.checks.neighbours import Neighbours, nearest_patients
 from flprivacy.synthesis.checks.planting import plant
 from flprivacy.synthesis.checks.subject import Subject
@@ -22,6 +23,7 @@ Volumes = npt.NDArray[np.uint8]
 Discriminator = Callable[[Volumes, Conditions], FloatArray]
 
 _PLANTED = 64  # copies
+_LEAST_PATIENTS = 8
 _BLOCK = 64  # scans at a time
 
 
@@ -55,8 +57,15 @@ def measure_closeness(
         conditions: what the generator is conditioned on.
         error_rate: share of generators without copies that may be flagged.
         seed: draws permutations, and the copies that are planted.
+
+    Raises:
+        AuditError: fewer than 8 patients, among whom nothing is near or far.
     """
     n, owners = len(subject.patients), subject.patients
+    if (patients := len(subject.first_scans())) < _LEAST_PATIENTS:
+        raise AuditError(
+            f"{patients} patients are too few to tell what is near to one of them; give at least {_LEAST_PATIENTS}"
+        )
     with progress("comparing synthetic scans with patients", 4) as counter:
         likeness = fit_likeness(subject.real_volumes, n)
         counter.advance()
@@ -65,9 +74,11 @@ def measure_closeness(
         to_real = _distances(likeness, subject)
         counter.advance()
         neighbours = nearest_patients(to_real, owners)
-        memorisation = find_copies(
-            _evidence(subject, likeness, real, neighbours, seed), error_rate=error_rate, seed=seed
-        )
+        evidence = _evidence(subject, likeness, real, neighbours, seed)
+        try:
+            memorisation = find_copies(evidence, error_rate=error_rate, seed=seed)
+        except AuditError as error:
+            memorisation = untested(evidence, str(error), error_rate=error_rate)
         counter.advance()
     to_others = real.distances[:, 0]
     scores = scores_by_distance(to_real.T, to_others)

@@ -14,7 +14,7 @@ Four statistics, all small where patients were copied:
 Each is compared with itself under other choices of who was held out, and all four together by the smallest p-value.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,7 @@ BoolArray = npt.NDArray[np.bool_]
 NEARER, DATA_COPYING, AUTHENTICITY, SINGLE = "nearer", "data copying", "authenticity", "single patients"
 TESTS = (NEARER, DATA_COPYING, AUTHENTICITY, SINGLE)
 SERIOUS_SHARE, _FOUND = 0.05, 0.95  # copies that must not go unseen, and how often they are found then
-_SUSPICIOUS = 0.99  # quantile of the closeness of held-out scans
+_SUSPICIOUS = 0.01  # share of the held-out patients who are nearer to somebody than a scan that is not suspicious
 _LEAST_PATIENTS = 5
 _TINY = 1e-12
 
@@ -175,24 +175,36 @@ def find_copies(
         rates = found_rates(*looked_at, drawn, level=level, seed=seed)
     detectable = min((float(share) for share, rate in rates.items() if rate >= _FOUND), default=None)
     seen = detectable is not None and detectable <= SERIOUS_SHARE
-    suspects = _suspects(evidence)
-    return Memorisation(
+    return replace(
+        untested(evidence, _reason(copies, p_value, error_rate, detectable), error_rate=error_rate),
         verdict=COPIES if copies else NO_COPIES if seen else UNDECIDED,
-        reason=_reason(copies, p_value, error_rate, detectable),
         p_value=p_value,
-        error_rate=error_rate,
         tests=tuple(
             ClosenessTest(name=name, value=own[0], expected=float(np.mean(own)), p_value=float(ps[0]))
             for name, own, ps in zip(TESTS, statistics.T.tolist(), of_each.T, strict=True)
         ),
         found_rates=rates,
         detectable_share=detectable,
+    )
+
+
+def untested(evidence: Evidence, reason: str, *, error_rate: float) -> Memorisation:
+    """Return what is known without a test, for the reason given: which scans are suspicious."""
+    suspects, expected = _suspects(evidence)
+    return Memorisation(
+        verdict=UNDECIDED,
+        reason=reason,
+        p_value=1.0,
+        error_rate=error_rate,
+        tests=(),
+        found_rates={},
+        detectable_share=None,
         suspects=len(suspects),
-        suspects_expected=(1.0 - _SUSPICIOUS) * len(evidence.synthetic),
+        suspects_expected=expected,
         suspects_of_training=int(evidence.training[evidence.synthetic.patients[suspects, 0]].sum()),
         n_synthetic=len(evidence.synthetic),
-        n_training=n_training,
-        n_held_out=n_held_out,
+        n_training=int(evidence.training.sum()),
+        n_held_out=int((~evidence.training).sum()),
     )
 
 
@@ -217,10 +229,17 @@ def _standardised_u(generated: FloatArray, test: FloatArray) -> float:
     return (u - n * m / 2.0) / float(np.sqrt(n * m * (n + m + 1) / 12.0))
 
 
-def _suspects(evidence: Evidence) -> IntArray:
-    """Return synthetic scans that are nearer to one patient, relative to all others, than hardly any held-out scan."""
-    usual = evidence.real.closeness()[~evidence.training[evidence.owners]]
-    return np.flatnonzero(evidence.synthetic.closeness() > np.quantile(usual, _SUSPICIOUS))
+def _suspects(evidence: Evidence) -> tuple[IntArray, float]:
+    """Return synthetic scans that are nearer to one patient, relative to all others, than all but few held-out patients
+    are, by the first scan of each; and how many there would be of as many scans of other patients.
+
+    Of n held-out patients k are above the threshold, and another one with probability (k + 1) / (n + 1).
+    """
+    first = np.unique(evidence.owners, return_index=True)[1][~evidence.training]
+    usual = np.sort(evidence.real.closeness()[first])[::-1]
+    above = int(_SUSPICIOUS * len(usual))
+    suspects = np.flatnonzero(evidence.synthetic.closeness() > (usual[above] if len(usual) else np.inf))
+    return suspects, len(evidence.synthetic) * (above + 1) / (len(usual) + 1)
 
 
 def _reason(copies: bool, p_value: float, error_rate: float, detectable: float | None) -> str:

@@ -1,0 +1,129 @@
+"""A study whose generator diverges: the targets that need its scans fail with it, and the others do not."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+from tiny_training import TINY, tiny_manifest, write_tiny_cohort
+
+from flprivacy.core.audit import GENERATOR, TargetFailure
+from flprivacy.core.cohort import Cohort
+from flprivacy.core.errors import AuditError, StorageError, TrainingError
+from flprivacy.execution.isolation import GENERATOR_FAILURE_FILE, RETRY_VARIABLE, read_generator_failure
+from flprivacy.models.registry import ARCHITECTURES
+from flprivacy.steps.evaluate_generator import evaluate_generator
+from flprivacy.steps.synthesize_cohort import synthesize_cohort
+from flprivacy.steps.train_generator import train_generator
+from flprivacy.steps.train_target import train_target
+from flprivacy.study.config import StudyConfig
+from flprivacy.study.plan import GENERATOR_PIPELINE, Plan
+from flprivacy.synthesis import train
+from flprivacy.synthesis.config import GeneratorConfig
+from flprivacy.targets.folder import read_target
+from flprivacy.training.config import SyntheticConfig, TargetConfig
+
+REASON = "step 1: a loss is no longer finite; lower the learning rates"
+PLAIN = TargetConfig(topology="central", architecture="tiny", epochs=1, batch_size=8)
+STUDY = StudyConfig(
+    name="x",
+    targets={"plain": PLAIN, "mixed": replace(PLAIN, synthetic=SyntheticConfig(multiple=1.0))},
+    generator=GeneratorConfig(latent=4, width=4, steps=1, batch_size=4),
+)
+
+
+@pytest.fixture(autouse=True)
+def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ARCHITECTURES, "tiny", TINY)
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    return write_tiny_cohort(tmp_path_factory.mktemp("scans") / "cohort", tiny_manifest())
+
+
+def plan_of(folder: Path, pipeline: str = "study") -> Path:
+    Plan(pipeline=pipeline, command="", study=STUDY).write(folder / "plan.json")
+    return folder / "plan.json"
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def raised(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(train, "train_generator", raised)
+
+
+def trained(tmp_path: Path, scans: Cohort, plan: Path) -> Path:
+    train_generator(plan=plan, cohort=scans.folder, store=str(tmp_path / "store"), generator=tmp_path / "generator")
+    return tmp_path / "generator"
+
+
+def test_from_a_generator_that_diverged_to_the_targets_that_need_it(
+    scans: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken(monkeypatch, TrainingError(REASON))
+    plan, store = plan_of(tmp_path), str(tmp_path / "store")
+    generator, synthetic, audit = trained(tmp_path, scans, plan), tmp_path / "synthetic", tmp_path / "audit"
+    synthesize_cohort(plan=plan, cohort=scans.folder, generator=generator, store=store, synthetic=synthetic)
+    evaluate_generator(
+        plan=plan, cohort=scans.folder, generator=generator, synthetic=synthetic, store=store, generator_audit=audit,
+        page=tmp_path / "page.html",
+    )  # fmt: skip
+    for folder in (generator, synthetic, audit):
+        assert [file.name for file in folder.iterdir()] == [GENERATOR_FAILURE_FILE]
+        assert read_generator_failure(folder) == TargetFailure(
+            target=GENERATOR, step="train_generator", reason=REASON, role=GENERATOR
+        )
+    assert REASON in (tmp_path / "page.html").read_text()
+    arguments = {"plan": plan, "cohort": scans.folder, "store": store, "synthetic": synthetic}
+    with pytest.raises(TrainingError, match=f"no synthetic scans for it, as train_generator failed: {REASON}"):
+        train_target(target_name="mixed", target=tmp_path / "mixed", **arguments)  # type: ignore[arg-type]
+    train_target(target_name="plain", target=tmp_path / "plain", **arguments)  # type: ignore[arg-type]
+    assert read_target(tmp_path / "plain").synthetic_share == 0.0
+
+
+def test_where_the_generator_is_all_there_is_its_failure_ends_the_run(
+    scans: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(monkeypatch, TrainingError(REASON))
+    with pytest.raises(TrainingError, match=REASON):
+        trained(tmp_path, scans, plan_of(tmp_path, GENERATOR_PIPELINE))
+    assert not (tmp_path / "generator").exists()
+
+
+def test_what_may_pass_is_left_to_the_clusters_next_try(
+    scans: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(monkeypatch, StorageError("s3://m: no answer"))
+    monkeypatch.setenv(RETRY_VARIABLE, "0")
+    with pytest.raises(SystemExit):
+        trained(tmp_path, scans, plan_of(tmp_path))
+    assert not (tmp_path / "generator").exists()
+    monkeypatch.setenv(RETRY_VARIABLE, "2")
+    failure = read_generator_failure(trained(tmp_path, scans, plan_of(tmp_path)))
+    assert failure is not None
+    assert failure.transient
+
+
+def test_a_check_that_cannot_be_made_is_the_generators_failure_and_not_the_studys(
+    scans: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flprivacy.steps import evaluate_generator as step
+
+    def raised(*_: object) -> NoReturn:
+        raise AuditError("4 patients are too few")
+
+    monkeypatch.setattr(step, "_checked", raised)
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "x").write_text("")
+    evaluate_generator(
+        plan=plan_of(tmp_path), cohort=scans.folder, generator=tmp_path / "made", synthetic=tmp_path / "made",
+        store=str(tmp_path / "store"), generator_audit=tmp_path / "audit", page=tmp_path / "page.html",
+    )  # fmt: skip
+    failure = json.loads((tmp_path / "audit" / GENERATOR_FAILURE_FILE).read_text())
+    assert (failure["step"], failure["reason"]) == ("evaluate_generator", "4 patients are too few")
