@@ -12,7 +12,15 @@ from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.core.cohort import TRAIN, Cohort, SyntheticOrigin
 from flprivacy.core.errors import AuditError
 from flprivacy.core.generator_audit import UNDECIDED
-from flprivacy.synthesis.checks.appearance import AGREEMENT, ANATOMY, CHECKS, DIVERSITY, FIDELITY, measure_appearance
+from flprivacy.synthesis.checks.appearance import (
+    AGREEMENT,
+    ANATOMY,
+    CHECKS,
+    DIVERSITY,
+    FIDELITY,
+    learn_appearance,
+    measure_appearance,
+)
 from flprivacy.synthesis.checks.closeness import measure_closeness
 from flprivacy.synthesis.checks.subject import Subject, subject_of
 from tests.cohort_builder import build_synthetic
@@ -42,7 +50,7 @@ def closeness(of: Subject):
 
 def test_what_few_scans_do_not_allow_is_named_and_the_rest_is_found(tmp_path: Path) -> None:
     few = subject(tmp_path, 40)
-    found = measure_appearance(few, seed=0)
+    found = measure_appearance(few, learn_appearance(few, seed=0), seed=0)
     assert found.unchecked.keys() == {FIDELITY, "agreement, site"}
     assert "needs at least 16 of each" in found.unchecked[FIDELITY]
     assert found.fidelity is None
@@ -53,7 +61,7 @@ def test_what_few_scans_do_not_allow_is_named_and_the_rest_is_found(tmp_path: Pa
 
 def test_hardly_any_patients_leave_next_to_nothing_to_check(tmp_path: Path) -> None:
     few = subject(tmp_path, 10)
-    found = measure_appearance(few, seed=0)
+    found = measure_appearance(few, learn_appearance(few, seed=0), seed=0)
     assert tuple(found.unchecked) == CHECKS == (FIDELITY, DIVERSITY, AGREEMENT, ANATOMY)
     assert "a comparison needs" in found.unchecked[ANATOMY]
     near = closeness(few)

@@ -15,7 +15,7 @@ from flprivacy.synthesis.checks.agreement import measure_agreement
 from flprivacy.synthesis.checks.anatomy import compare_anatomy, measure_anatomy
 from flprivacy.synthesis.checks.diversity import density_and_coverage
 from flprivacy.synthesis.checks.fidelity import measure_fidelity, principal_components
-from flprivacy.synthesis.checks.judge import ARCHITECTURE, Seen, train_judge
+from flprivacy.synthesis.checks.judge import ARCHITECTURE, Judge, Seen, train_judge
 from flprivacy.synthesis.checks.resampling import even_samples
 from flprivacy.synthesis.checks.subject import Subject
 
@@ -57,25 +57,45 @@ class _Sides:
     volumes: dict[str, Volumes]
 
 
-def measure_appearance(subject: Subject, *, seed: int) -> Appearance:
-    """Compare samples with held-out scans, by a network that learnt from half of the training patients and by eye."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Learnt:
+    """A network that learnt from half of the training patients, and the scans that it is to compare."""
+
+    sides: _Sides
+    known: dict[str, IntArray]  # condition -> (scan,) true class of those that it learnt from
+    classes: dict[str, int]  # condition -> how many there are
+    judge: Judge
+
+
+def learn_appearance(subject: Subject, *, seed: int) -> Learnt | str:
+    """Train the network that samples are compared with held-out scans by; return why not where it cannot learn."""
     sides = _sides(subject, seed)
     meta = subject.cohort.meta
     asked = {"site": len(meta.site_names), "class": len(meta.class_names)}
     classes = {name: count for name, count in asked.items() if count > 1}
     reason = _too_few(sides) if classes else "all scans are of one site and class, from which nothing can be learnt"
     if reason:
-        return Appearance(unchecked=dict.fromkeys(CHECKS, reason))
+        return reason
     known = {name: subject.truth(COLUMNS[name])[sides.learnt] for name in classes}
     judge = train_judge(sides.volumes["learnt"], known, classes, seed=seed)
+    return Learnt(sides=sides, known=known, classes=classes, judge=judge)
+
+
+def measure_appearance(subject: Subject, learnt: Learnt | str, *, seed: int) -> Appearance:
+    """Compare samples with held-out scans, by what :func:`learn_appearance` returned and by eye."""
+    if isinstance(learnt, str):
+        return Appearance(unchecked=dict.fromkeys(CHECKS, learnt))
+    sides, judge = learnt.sides, learnt.judge
     seen = {name: judge.look(sides.volumes[name]) for name in ("trained", "held_out", "samples")}
-    unchecked = {f"{AGREEMENT}, {name}": f"all scans are of one {name}" for name in asked.keys() - classes.keys()}
+    unchecked = {
+        f"{AGREEMENT}, {name}": f"all scans are of one {name}" for name in COLUMNS.keys() - learnt.classes.keys()
+    }
 
     def by_both() -> tuple[Agreement, ...]:
         by_network = seen["samples"].classes, seen["held_out"].classes
         return (
             *_agreement(subject, sides, BY_NETWORK, *by_network),
-            *_agreement(subject, sides, BY_APPEARANCE, *_by_appearance(sides, known, classes, subject, seed)),
+            *_agreement(subject, sides, BY_APPEARANCE, *_by_appearance(learnt, subject, seed)),
         )
 
     near = _tried(unchecked, DIVERSITY, lambda: _diversity(seen))
@@ -175,10 +195,9 @@ def _diversity(seen: dict[str, Seen]) -> tuple[Diversity, Diversity]:
     return density_and_coverage(held_out, made, k=k), density_and_coverage(held_out, trained, k=k)
 
 
-def _by_appearance(
-    sides: _Sides, known: dict[str, IntArray], classes: dict[str, int], subject: Subject, seed: int
-) -> tuple[dict[str, IntArray], dict[str, IntArray]]:
+def _by_appearance(learnt: Learnt, subject: Subject, seed: int) -> tuple[dict[str, IntArray], dict[str, IntArray]]:
     """Return what learners from scans at low resolution see in samples and in held-out scans, by condition."""
+    sides, classes = learnt.sides, learnt.classes
     coarse = {
         name: block_means(volumes.astype(np.float32) / np.float32(255.0), _CELLS).astype(np.float32)
         for name, volumes in sides.volumes.items()
@@ -187,7 +206,7 @@ def _by_appearance(
     both = np.concatenate([coarse["samples"], coarse["held_out"]])
     patients = subject.patients[sides.learnt]
     samples, held_out = {}, {}
-    for name, truth in known.items():
+    for name, truth in learnt.known.items():
         said = attack_features(coarse["learnt"], truth, both, (seed,), n_classes=classes[name], patients=patients)[
             0
         ].argmax(axis=1)

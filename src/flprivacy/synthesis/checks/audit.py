@@ -1,5 +1,6 @@
 """All checks of a generator: from its folder, the cohort that it was trained on and a cohort of its samples."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from flprivacy.auditing.membership.config import MembershipRule
@@ -7,7 +8,7 @@ from flprivacy.auditing.membership.targets import Claim
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.generator_audit import GeneratorAudit
 from flprivacy.core.membership_scores import MembershipScores
-from flprivacy.synthesis.checks.appearance import measure_appearance
+from flprivacy.synthesis.checks.appearance import learn_appearance, measure_appearance
 from flprivacy.synthesis.checks.closeness import Closeness, measure_closeness
 from flprivacy.synthesis.checks.membership import audit_generator_members, generator_members
 from flprivacy.synthesis.checks.pictures import nearest_pairs, sample_pictures
@@ -51,8 +52,10 @@ def audit_generator(
     record = read_generator(generator)
     subject = subject_of(cohort, synthetic, most=_MOST_SAMPLES, seed=seed)
     discriminator = load_discriminator(generator / PRIVATE_FOLDER)
-    near = measure_closeness(subject, discriminator, record.conditions, error_rate=ERROR_RATE, seed=seed)
-    look = measure_appearance(subject, seed=seed)
+    with ThreadPoolExecutor(1) as aside:  # much of either is done by one core
+        learning = aside.submit(learn_appearance, subject, seed=seed)
+        near = measure_closeness(subject, discriminator, record.conditions, error_rate=ERROR_RATE, seed=seed)
+        look = measure_appearance(subject, learning.result(), seed=seed)
     members = _members(subject, near, record)
     stated = record.privacy
     claim = Claim(unit=stated.unit, epsilon=stated.epsilon, delta=stated.delta) if stated is not None else None

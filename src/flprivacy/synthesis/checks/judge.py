@@ -65,7 +65,8 @@ def train_judge(volumes: Volumes, conditions: dict[str, IntArray], n_classes: di
         n_classes: name -> how many classes there are.
         seed: draws initial weights and batches.
     """
-    depth, height, width, _ = _input(volumes[:1]).shape[1:]
+    seen = _input(volumes)  # each scan is looked at several times
+    depth, height, width, _ = seen.shape[1:]
     trunk = build(ARCHITECTURE, shape=(depth, height, width), n_classes=2, seed=seed).trunk
     heads = {
         name: layers.Dense(
@@ -86,7 +87,7 @@ def train_judge(volumes: Volumes, conditions: dict[str, IntArray], n_classes: di
     order = np.concatenate([rng.permutation(len(volumes)) for _ in range(-(-steps * size // len(volumes)))])
     for step in range(steps):
         rows = order[step * size : (step + 1) * size]
-        learner.train_on_batch(_input(volumes[rows]), [truth[rows] for truth in conditions.values()])
+        learner.train_on_batch(seen[rows], [truth[rows] for truth in conditions.values()])
     return Judge(keras.Model(trunk.input, [trunk.output, *heads.values()]), tuple(conditions))
 
 
