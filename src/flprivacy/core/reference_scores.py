@@ -25,7 +25,8 @@ class ReferenceScores:
         cohort_digest: of the cohort whose patients or hospitals were drawn from.
         index: its number; two that follow each other, an even one first, were trained on complementary halves.
         models: names of its models, as the target's.
-        probabilities: (model, scan, class) for every row of the cohort, held-out scans too.
+        probabilities: (model, scan, class) for every row of the cohort, held-out scans too. Where each hospital
+            has a model of its own, that one is asked about its scans, and others hold NaN.
         trained_on: (model, scan) bool; of half of the hospitals: whether it is a training scan of one that took part.
         drawn: what the half is of, ``patients`` or ``sites``.
     """

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.core.cohort import TEST, TRAIN, Cohort
+from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.errors import TrainingError
 from flprivacy.core.progress import track
 from flprivacy.core.reference_scores import ReferenceScores
 from flprivacy.core.vocabulary import PATIENTS, SITES
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.halves import Half, draw_half, draw_number, renumbered
-from flprivacy.training.pool import scan_pool
+from flprivacy.training.pool import Pool, rows_pool
 from flprivacy.training.recipe import recipe_digest, reference_config, why_no_site_recipe
 from flprivacy.training.topology import TrainedModel
 from flprivacy.training.train import Trained, train_models
@@ -74,25 +74,35 @@ def train_reference(
             raise TrainingError(f"{name}, whose generator is trained on half of the {drawn}: {error}") from error
     own = renumbered(reference_config(config, number), half)
     trained = train_models(name, own, half.cohort, protocol=protocol, work=work, synthetic=synthetic)
+    trained_on = np.stack([_members(half, cohort, one) for one in trained.models])
+    asked = _asked(trained_on, cohort)
+    pool = rows_pool(cohort, np.arange(len(cohort.manifest)), protocol=protocol)
+    answers = [
+        _answers(trained, pool, *one) for one in track(list(zip(trained.models, asked, strict=True)), f"asking {name}")
+    ]
     return ReferenceScores(
         recipe=recipe,
         cohort_digest=cohort.meta.digest,
         index=index,
         drawn=drawn,
         models=tuple(model.name for model in trained.models),
-        probabilities=np.stack([_answers(trained, cohort, one) for one in track(trained.models, f"asking {name}")]),
-        trained_on=np.stack([_members(half, cohort, one) for one in trained.models]),
+        probabilities=np.stack(answers),
+        trained_on=trained_on,
     )
 
 
-def _answers(trained: Trained, cohort: Cohort, model: TrainedModel) -> npt.NDArray[np.float32]:
-    """Return (scan, class) probabilities of one model for every row of the cohort, as the target is asked."""
+def _asked(trained_on: BoolArray, cohort: Cohort) -> BoolArray:
+    """Return (model, scan) which models are asked: all about every scan, or that of its hospital where each has one."""
+    sites = cohort.manifest["site_id"].to_numpy()
+    own = np.stack([np.isin(sites, np.unique(sites[one])) for one in trained_on])
+    return own if (own.sum(axis=0) == 1).all() else np.ones_like(own)
+
+
+def _answers(trained: Trained, pool: Pool, model: TrainedModel, asked: BoolArray) -> npt.NDArray[np.float32]:
+    """Return (scan, class) probabilities of one model, as the target is asked; NaN where it is not asked."""
     trained.target.model.set_weights(model.weights)
-    found = np.empty((len(cohort.manifest), len(cohort.meta.class_names)), dtype=np.float32)
-    for split in (TRAIN, TEST):
-        if len(rows := cohort.rows(split)):
-            pool = scan_pool(cohort, protocol=trained.run.pool.protocol, split=split)
-            found[rows] = class_probabilities(trained.target.model, pool)
+    found = np.full((len(pool.labels), pool.n_classes), np.nan, dtype=np.float32)
+    found[asked] = class_probabilities(trained.target.model, pool, np.flatnonzero(asked))
     return found
 
 

@@ -106,6 +106,7 @@ def test_references_that_never_saw_a_scan_are_asked_offline(cohort):
         ({"models": ("site-00",)}, "reference 1 has models site-00, the target model; state the recipe"),
         ({"index": 0}, "a reference is given twice"),
         ({"trained_on": np.zeros((1, 3), bool)}, "reference 1 has answers of shape"),
+        ({"probabilities": np.full((1, SCANS, 2), np.nan, np.float32)}, "240 scans were asked of a model of another"),
     ],
 )
 def test_references_of_something_else_are_refused(cohort, changes, message):

@@ -81,8 +81,15 @@ def _answers(
     labels = cohort.manifest["label"].to_numpy(dtype=np.int64)[rows]
     numbers = {name: number for number, name in enumerate(references[0].models)}
     asked = np.array([numbers[str(name)] for name in found.models], dtype=np.int64)
-    signals = [membership_signal(one.probabilities[asked, rows], labels, kind="probabilities") for one in references]
-    return np.stack(signals), np.stack([one.trained_on[asked, rows] for one in references])
+    answers = np.stack([one.probabilities[asked, rows] for one in references])
+    unasked = int(np.isnan(answers).any(axis=(0, 2)).sum())
+    if unasked:
+        raise AttackError(
+            f"target {found.target!r}: {unasked} scans were asked of a model of another hospital, and of references "
+            "each hospital's scans are asked of its own; state the recipe that the target was trained with"
+        )
+    signals = membership_signal(answers, labels, kind="probabilities")
+    return signals, np.stack([one.trained_on[asked, rows] for one in references])
 
 
 def _vulnerability(signals: FloatArray, trained_on: BoolArray) -> FloatArray:
