@@ -1,9 +1,12 @@
 """What one reference model answers for every scan of a cohort: the small table that is left of its training."""
 
+import contextlib
 import json
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,20 +60,37 @@ class ReferenceScores:
         Raises:
             AttackError: the file is missing or damaged.
         """
-        path = folder / REFERENCE_FILE
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                facts = json.loads(str(archive["facts"]))
-                return cls(
-                    recipe=facts["recipe"],
-                    cohort_digest=facts["cohort_digest"],
-                    index=int(facts["index"]),
-                    models=tuple(facts["models"]),
-                    probabilities=archive["probabilities"],
-                    trained_on=archive["trained_on"],
-                    drawn=facts.get("drawn", PATIENTS),
-                )
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise AttackError(
-                f"{path}: no answers of a reference model ({error}); run the step train_reference again"
-            ) from error
+        with _opened(folder) as archive:
+            facts = json.loads(str(archive["facts"]))
+            return cls(
+                recipe=facts["recipe"],
+                cohort_digest=facts["cohort_digest"],
+                index=int(facts["index"]),
+                models=tuple(facts["models"]),
+                probabilities=archive["probabilities"],
+                trained_on=archive["trained_on"],
+                drawn=facts.get("drawn", PATIENTS),
+            )
+
+
+def reference_key(folder: Path) -> tuple[str, str, int]:
+    """Return recipe, what was drawn, and number of a reference, without its answers.
+
+    Raises:
+        AttackError: the file is missing or damaged.
+    """
+    with _opened(folder) as archive:
+        facts = json.loads(str(archive["facts"]))
+        return facts["recipe"], facts.get("drawn", PATIENTS), int(facts["index"])
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[Any]:
+    path = folder / REFERENCE_FILE
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            yield archive
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise AttackError(
+            f"{path}: no answers of a reference model ({error}); run the step train_reference again"
+        ) from error

@@ -1,6 +1,6 @@
 """Attacks on the membership of all targets, with their reference models where they have some."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import AttackError
 from flprivacy.core.membership import LEAST_REFERENCES
 from flprivacy.core.membership_scores import MembershipScores
-from flprivacy.core.reference_scores import ReferenceScores
+from flprivacy.core.reference_scores import ReferenceScores, reference_key
 from flprivacy.core.vocabulary import PATIENTS
 from flprivacy.execution.isolation import read_failure, read_generator_failure
 from flprivacy.study.plan import Plan
@@ -52,7 +52,7 @@ def attack_with_references(
     Raises:
         AttackError: a table is damaged.
     """
-    tables = [ReferenceScores.read(one) for one in references if (one / REFERENCE_FILE).is_file()]
+    trained = {reference_key(one): one for one in references if (one / REFERENCE_FILE).is_file()}
     failed = {one.target: one for folder in references if (one := read_failure(folder)) is not None}
     of_generator = generator / MEMBERSHIP_FILE if generator is not None else None
     known = MembershipScores.read(of_generator) if of_generator is not None and of_generator.is_file() else None
@@ -68,14 +68,14 @@ def attack_with_references(
             failures.append(failed[table.target])
             continue
         try:
-            found.append(_with_generator(run, _attacked(run, cohort, table, tables), known))
+            found.append(_with_generator(run, _attacked(run, cohort, table, trained), known))
         except AttackError as error:
             failures.append(TargetFailure(target=table.target, step=step, reason=str(error), transient=False))
     return found, failures
 
 
 def _attacked(
-    run: Plan, cohort: Cohort, found: MembershipScores, tables: Sequence[ReferenceScores]
+    run: Plan, cohort: Cohort, found: MembershipScores, trained: Mapping[tuple[str, str, int], Path]
 ) -> MembershipScores:
     """Return a target's table, with scores by references where there are any."""
     if found.why_not:
@@ -85,19 +85,19 @@ def _attacked(
         return replace(found, why_no_references=why_no_references(run, found.target))
     digest = recipe_digest(recipe)
     # Targets of one recipe share their references, which come once for each of them.
-    own = {one.index: one for one in tables if one.recipe == digest and one.drawn == PATIENTS}
     wanted = range(run.study.membership.of(found.target))
-    lacking = [index for index in wanted if index not in own]
+    lacking = [index for index in wanted if (digest, PATIENTS, index) not in trained]
     if lacking:
         raise AttackError(
             f"target {found.target!r}: {len(lacking)} of {len(wanted)} references of its recipe are missing, the first "
             f"is {lacking[0]}; run the step train_reference"
         )
-    used = [own[index] for index in wanted]
-    done = attack(found, cohort, used, recipe=digest)
-    if len(used) < LEAST_REFERENCES:
+    folders = [trained[digest, PATIENTS, index] for index in wanted]
+    done = attack(found, cohort, map(ReferenceScores.read, folders), recipe=digest)
+    if len(folders) < LEAST_REFERENCES:
         return done
-    return replace(done, spread=spread_of(attack_references(found, cohort, used[:MOST_REFERENCES])))
+    again = map(ReferenceScores.read, folders[:MOST_REFERENCES])
+    return replace(done, spread=spread_of(attack_references(found, cohort, again, recipe=digest)))
 
 
 def _with_generator(run: Plan, found: MembershipScores, generator: MembershipScores | None) -> MembershipScores:

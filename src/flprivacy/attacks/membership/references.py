@@ -1,6 +1,6 @@
 """Membership attacks on a target with its reference models, from the tables that are left of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -22,11 +22,12 @@ BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+_AGAIN = "run the step train_reference again"
 _LEAST_OF_A_KIND = 2  # references with a scan, and without it, from which LiRA learns how they vary
 
 
 def attack_with_references(
-    found: MembershipScores, cohort: Cohort, references: Sequence[ReferenceScores], *, recipe: str
+    found: MembershipScores, cohort: Cohort, references: Iterable[ReferenceScores], *, recipe: str
 ) -> MembershipScores:
     """Score the scans of a target's table by what its references answer for them, beside the scores that are there.
 
@@ -36,7 +37,7 @@ def attack_with_references(
     Args:
         found: the attacks without references, of a target that was attacked.
         cohort: that the scans come from.
-        references: of the target, at least one.
+        references: of the target, at least one; gone through once, so that one at a time need be in memory.
         recipe: digest of how the target was trained.
 
     Returns:
@@ -45,15 +46,14 @@ def attack_with_references(
     Raises:
         AttackError: references of another recipe, cohort or set of models, one twice, or too few for a scan.
     """
-    _check_fit(found, cohort, references, recipe)
-    signals, trained_on = _answers(found, cohort, references)
+    signals, trained_on = _answers(found, cohort, references, recipe)
     more = _by_counts(found, signals, trained_on)
     vulnerability = _vulnerability(signals, trained_on)
-    return replace(found, references=len(references), scores=found.scores | more, vulnerability=vulnerability)
+    return replace(found, references=len(signals), scores=found.scores | more, vulnerability=vulnerability)
 
 
 def attack_references(
-    found: MembershipScores, cohort: Cohort, references: Sequence[ReferenceScores]
+    found: MembershipScores, cohort: Cohort, references: Iterable[ReferenceScores], *, recipe: str
 ) -> Iterator[MembershipScores]:
     """Attack each reference by the others as if it were the target, on the same scans: how trainings differ by luck.
 
@@ -61,35 +61,46 @@ def attack_references(
         found: the attacks on the target.
         cohort: that the scans come from.
         references: of the target, at least 6, so that LiRA has enough of either kind without one of them.
+        recipe: digest of how the target was trained.
 
     Yields:
         A table a reference, without what the attack on the population finds.
+
+    Raises:
+        AttackError: as :func:`attack_with_references`.
     """
-    signals, trained_on = _answers(found, cohort, references)
-    for index in range(len(references)):
-        others = np.arange(len(references)) != index
-        own = replace(found, signals=signals[index], members=trained_on[index], references=len(references) - 1)
+    signals, trained_on = _answers(found, cohort, references, recipe)
+    for index in range(len(signals)):
+        others = np.arange(len(signals)) != index
+        own = replace(found, signals=signals[index], members=trained_on[index], references=len(signals) - 1)
         scores = _by_counts(own, signals[others], trained_on[others])
         yield replace(own, scores={"loss": membership_loss(own.signals)} | scores)
 
 
 def _answers(
-    found: MembershipScores, cohort: Cohort, references: Sequence[ReferenceScores]
+    found: MembershipScores, cohort: Cohort, references: Iterable[ReferenceScores], recipe: str
 ) -> tuple[FloatArray, BoolArray]:
     """Return (reference, scan) signals of a target's scans, and which reference was trained on which."""
     rows = _rows(found, cohort)
     labels = cohort.manifest["label"].to_numpy(dtype=np.int64)[rows]
-    numbers = {name: number for number, name in enumerate(references[0].models)}
-    asked = np.array([numbers[str(name)] for name in found.models], dtype=np.int64)
-    answers = np.stack([one.probabilities[asked, rows] for one in references])
-    unasked = int(np.isnan(answers).any(axis=(0, 2)).sum())
-    if unasked:
-        raise AttackError(
-            f"target {found.target!r}: {unasked} scans were asked of a model of another hospital, and of references "
-            "each hospital's scans are asked of its own; state the recipe that the target was trained with"
-        )
-    signals = membership_signal(answers, labels, kind="probabilities")
-    return signals, np.stack([one.trained_on[asked, rows] for one in references])
+    signals: dict[int, FloatArray] = {}
+    trained_on: list[BoolArray] = []
+    for one in references:
+        _check_fit(found, cohort, one, recipe)
+        if one.index in signals:
+            raise AttackError(f"target {found.target!r}: a reference is given twice; {_AGAIN}")
+        numbers = {name: number for number, name in enumerate(one.models)}
+        asked = np.array([numbers[str(name)] for name in found.models], dtype=np.int64)
+        answers = one.probabilities[asked, rows]
+        if unasked := int(np.isnan(answers).any(axis=1).sum()):
+            raise AttackError(
+                f"target {found.target!r}: {unasked} scans were asked of a model of another hospital, and of "
+                "references each hospital's scans are asked of its own; state the recipe that the target was trained "
+                "with"
+            )
+        signals[one.index] = membership_signal(answers, labels, kind="probabilities")
+        trained_on.append(one.trained_on[asked, rows])
+    return np.stack(list(signals.values())), np.stack(trained_on)
 
 
 def _vulnerability(signals: FloatArray, trained_on: BoolArray) -> FloatArray:
@@ -151,22 +162,15 @@ def _rows(found: MembershipScores, cohort: Cohort) -> IntArray:
     return np.array([row_of[str(scan)] for scan in found.scan_ids], dtype=np.int64)
 
 
-def _check_fit(found: MembershipScores, cohort: Cohort, references: Sequence[ReferenceScores], recipe: str) -> None:
-    again = "run the step train_reference again"
-    for one in references:
-        where = f"target {found.target!r}: reference {one.index}"
-        if one.cohort_digest != cohort.meta.digest:
-            raise AttackError(f"{where} was trained on another cohort ({one.cohort_digest[:12]}); {again}")
-        if one.recipe != recipe:
-            raise AttackError(f"{where} was trained by another recipe ({one.recipe[:12]}) than the target; {again}")
-        if set(found.models.tolist()) - set(one.models):
-            models = (
-                f"{', '.join(sorted(set(one.models)))[:200]}, the target {', '.join(sorted(set(found.models)))[:200]}"
-            )
-            raise AttackError(f"{where} has models {models}; state the recipe that the target was trained with")
-        shape = (len(one.models), len(cohort.manifest), len(cohort.meta.class_names))
-        if one.probabilities.shape != shape or one.trained_on.shape != shape[:2]:
-            raise AttackError(f"{where} has answers of shape {one.probabilities.shape}, not {shape}; {again}")
-    indices = [one.index for one in references]
-    if len(set(indices)) < len(indices):
-        raise AttackError(f"target {found.target!r}: a reference is given twice; {again}")
+def _check_fit(found: MembershipScores, cohort: Cohort, one: ReferenceScores, recipe: str) -> None:
+    where = f"target {found.target!r}: reference {one.index}"
+    if one.cohort_digest != cohort.meta.digest:
+        raise AttackError(f"{where} was trained on another cohort ({one.cohort_digest[:12]}); {_AGAIN}")
+    if one.recipe != recipe:
+        raise AttackError(f"{where} was trained by another recipe ({one.recipe[:12]}) than the target; {_AGAIN}")
+    if set(found.models.tolist()) - set(one.models):
+        models = f"{', '.join(sorted(set(one.models)))[:200]}, the target {', '.join(sorted(set(found.models)))[:200]}"
+        raise AttackError(f"{where} has models {models}; state the recipe that the target was trained with")
+    shape = (len(one.models), len(cohort.manifest), len(cohort.meta.class_names))
+    if one.probabilities.shape != shape or one.trained_on.shape != shape[:2]:
+        raise AttackError(f"{where} has answers of shape {one.probabilities.shape}, not {shape}; {_AGAIN}")
