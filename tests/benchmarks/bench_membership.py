@@ -172,14 +172,14 @@ def few_against_many(one: Attacked) -> str:
     """Return RMIA's excess of the AUC with 2 references as a share of LiRA's with all of them."""
     everything = {attack.attack: attack.auc.value - 0.5 for attack in finding_of(one.scored()).attacks}
     pairs = [(index, index + 1) for index in range(0, len(one.references), 2)]
-    few = [
-        next(a.auc.value for a in finding_of(one.scored(pair)).attacks if a.attack == "RMIA") - 0.5 for pair in pairs
-    ]
-    share = np.array(few) / everything["LiRA"]
-    return (
-        f"{one.name}: RMIA with 2 references has {share.mean():.2f} of LiRA's excess with {len(one.references)} "
-        f"({share.min():.2f} to {share.max():.2f} over {len(pairs)} pairs)"
+    few = np.array(
+        [next(a.auc.value for a in finding_of(one.scored(pair)).attacks if a.attack == "RMIA") - 0.5 for pair in pairs]
     )
+    shares = {attack: few / everything[attack] for attack in ("LiRA", "LiRA offline")}
+    told = " and ".join(
+        f"{share.mean():.2f} ({share.min():.2f} to {share.max():.2f}) of {attack}'s" for attack, share in shares.items()
+    )
+    return f"{one.name}: RMIA's excess with 2 references, over {len(pairs)} pairs, is {told} with {len(one.references)}"
 
 
 def print_costs(homes: Sequence[Path]) -> None:
