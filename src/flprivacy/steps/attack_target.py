@@ -14,8 +14,9 @@ from flprivacy.core.target_source import parse_source
 from flprivacy.execution.isolation import FAILURE_FILE
 from flprivacy.steps.train_target import train_target
 from flprivacy.study.attacking import attack_attributes, attack_membership
-from flprivacy.study.given_targets import pull_target
+from flprivacy.study.given_targets import pull_private_part, pull_target
 from flprivacy.study.plan import Plan
+from flprivacy.targets.lineage import PrivatePart
 from flprivacy.targets.own_answers import given_own_answers
 
 LOGGER = logging.getLogger(__name__)
@@ -66,14 +67,16 @@ def attack_target(
             train_target(plan=plan, cohort=cohort, target_name=target_name, store=store, target=folder)
         attack_attributes(run.study, cohort, folder, store=store, scores=scores, own_answers=own_answers)
         if target_name in (run.sources or run.study.targets):
-            _attack_members(cohort, folder, target_name, scores)
+            with tempfile.TemporaryDirectory() as private:
+                part = pull_private_part(run, target_name, folder, Path(private))
+                _attack_members(cohort, folder, target_name, scores, part)
 
 
-def _attack_members(cohort: Path, target: Path, name: str, scores: Path) -> None:
+def _attack_members(cohort: Path, target: Path, name: str, scores: Path, part: PrivatePart | None) -> None:
     """Attack membership; where that fails, the attacks on attributes stay, and what failed is kept beside them."""
     members = scores / MEMBERSHIP_FOLDER
     try:
-        attack_membership(cohort, target, scores, members)
+        attack_membership(cohort, target, scores, members, part=part)
     except AttackError as error:
         LOGGER.error("the attack on the membership of %s failed: %s", name, error)
         emit("failed", step=_MEMBERS_STEP, detail=name, message=f"{name}: {error}")

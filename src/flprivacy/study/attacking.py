@@ -21,7 +21,7 @@ from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
 from flprivacy.study.config import StudyConfig
 from flprivacy.targets.folder import read_target
-from flprivacy.targets.lineage import audited_record, private_part
+from flprivacy.targets.lineage import PrivatePart, audited_record, private_part
 
 
 def attack_attributes(
@@ -67,23 +67,27 @@ def attack_attributes(
     write_json(scores / TARGET_FILE, to_mapping(audited_record(record, private_part(target, record))))
 
 
-def attack_membership(cohort: Path, target: Path, scores: Path, membership: Path) -> None:
+def attack_membership(
+    cohort: Path, target: Path, scores: Path, membership: Path, *, part: PrivatePart | None = None
+) -> None:
     """Attack the membership of one target's training scans, without reference models.
 
     Scans that attackers of attributes hold are not scored.
 
     Args:
         cohort: folder of the cohort that members and held-out scans come from.
-        target: folder of the target under attack, with the private part that says who the members are; without it the
-            cohort's training split is taken for them.
+        target: folder of the target under attack.
         scores: folder of the attacks on its attributes, which holds what the target answers.
         membership: folder to write: a table of the scans with signals and scores.
+        part: the target's private part, which says who the members are; None: the one in its folder. Without any the
+            cohort's training split is taken for them.
 
     Raises:
         AttackError: the list of members does not fit the cohort.
     """
     record = read_target(target)
-    found = attack_members(Answers.read(scores), open_manifest(cohort), record, private_part(target, record))
+    part = part or private_part(target, record)
+    found = attack_members(Answers.read(scores), open_manifest(cohort), record, part)
     with publish_folder(membership) as partial:
         found.write(partial / MEMBERSHIP_FILE)
 

@@ -13,7 +13,9 @@ from flprivacy.core.target_source import parse_source
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan, check_number, given_study, repeat_command
 from flprivacy.study.references import recipes_of
-from flprivacy.targets.given import bring_target, given_record
+from flprivacy.targets.folder import read_target
+from flprivacy.targets.given import bring_target, given_private_part, given_record
+from flprivacy.targets.lineage import PrivatePart
 from flprivacy.targets.versions import target_version
 
 
@@ -87,3 +89,21 @@ def pull_target(run: Plan, name: str, out: Path, *, store: str) -> TargetRecord:
     if name not in run.sources:
         raise ConfigError(f"target {name!r} is not among the given ones: {', '.join(sorted(run.sources))}")
     return bring_target(parse_source(run.sources[name]), store, name=name, out=out)
+
+
+def pull_private_part(run: Plan, name: str, target: Path, folder: Path) -> PrivatePart | None:
+    """Bring the private part that a given target names to an empty folder, which the caller removes; None without one.
+
+    Args:
+        run: the plan.
+        name: of the target.
+        target: folder of the target, as :func:`pull_target` brought it.
+        folder: where to bring it, if it is not on this machine; nothing else holds it.
+
+    Raises:
+        TargetError: it is damaged, or another target's.
+        StorageError: it is missing or cannot be read.
+    """
+    if name not in run.sources:
+        return None
+    return given_private_part(parse_source(run.sources[name]), read_target(target), folder)

@@ -132,7 +132,10 @@ def _finding(
     if rule is None:
         return replace(finding, reason="the policy has no rule for membership"), vulnerable
     needed = int(np.ceil(1.0 / rule.fpr)) if rule.fpr else 0
-    reason = f"{n} non-members do not resolve a false positive rate of {rule.fpr:g}: at least {needed} are needed"
+    reason = (
+        f"{n} non-members do not resolve a false positive rate of {rule.fpr:g}: at least {needed} are needed; decide "
+        f"by a rate of 1/{n} or more, or by auc"
+    )
     return replace(finding, verdict=INCONCLUSIVE, reason=reason), vulnerable
 
 
