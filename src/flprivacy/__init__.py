@@ -5,7 +5,7 @@ As a library it works on arrays; nothing heavy is imported before it is used (do
 - :func:`attack_features`: infer an attribute of scans from a model's features;
 - :func:`audit_attribute`: what such an attack proves about the model, held against baselines;
 - :func:`membership_lira` and others: was a scan trained on? From signals of the model and of reference models;
-- :func:`audit_membership`, :func:`audit_site_membership`: what such attacks prove;
+- :func:`audit_membership`, :func:`audit_site_membership`, :func:`audit_site_references`: what such attacks prove;
 - :func:`audit_epsilon`: lower bounds on epsilon from the scores of canaries;
 - :func:`audit_memorisation`: does a generator of synthetic scans copy its patients?
 - :func:`density_and_coverage`: are its scans where real ones are, and everywhere there?
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from flprivacy.auditing.epsilon.audit import EpsilonAudit, audit_epsilon
     from flprivacy.auditing.membership.audit import MembershipResult, audit_membership
     from flprivacy.auditing.membership.config import MembershipAudit, MembershipRule
+    from flprivacy.auditing.membership.site_references import SiteReferencesResult, audit_site_references
     from flprivacy.auditing.membership.sites import SiteMembershipResult, audit_site_membership
     from flprivacy.core.attributes import AttackKey, Attribute
     from flprivacy.core.audit import ExcessEstimate, MetricEstimate, Verdict
@@ -65,6 +66,7 @@ _NAMES = {
     "auditing.epsilon.audit": ("EpsilonAudit", "audit_epsilon"),
     "auditing.membership.audit": ("MembershipResult", "audit_membership"),
     "auditing.membership.config": ("MembershipAudit", "MembershipRule"),
+    "auditing.membership.site_references": ("SiteReferencesResult", "audit_site_references"),
     "auditing.membership.sites": ("SiteMembershipResult", "audit_site_membership"),
     "core.attributes": ("AttackKey", "Attribute"),
     "core.audit": ("ExcessEstimate", "MetricEstimate", "Verdict"),
@@ -104,6 +106,7 @@ __all__ = [
     "RmiaConfig",
     "SampledGaussianSteps",
     "SiteMembershipResult",
+    "SiteReferencesResult",
     "Verdict",
     "__version__",
     "account",
@@ -113,6 +116,7 @@ __all__ = [
     "audit_membership",
     "audit_memorisation",
     "audit_site_membership",
+    "audit_site_references",
     "density_and_coverage",
     "membership_bavaria",
     "membership_calibrated_loss",

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-SCAN, PATIENT = "scan", "patient"
+SCAN, PATIENT, SITE = "scan", "patient", "site"
 AUC = "auc"  # the metric of a policy that looks at the whole curve
 TPR = "tpr_at_fpr_"  # before a rate: the metric of one that looks at a low false positive rate
 LEAST_REFERENCES = 8  # that show how much trainings of one recipe differ
-LEVELS = (SCAN, PATIENT)
+LEVELS = (SCAN, PATIENT)  # at which a target's own members are scored; of hospitals references are asked
 TARGET_AND_GENERATOR = "target and generator"  # the attack of whoever holds both
 
 
@@ -197,12 +197,39 @@ class MembershipVerdict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SiteExposure:
+    """Whether models trained as a target tell which hospitals took part: of references on halves of the hospitals.
+
+    Attributes:
+        auc: probability that a hospital that took part scores higher than one that did not, by the scans that it
+            contributed or would have; mean over references.
+        p_value: exact, one-sided, over other ways to draw the halves.
+        noticed: the least AUC whose p-value would not exceed 1 - confidence.
+        least_p_value: the lowest that so many hospitals, references and redraws can give.
+        held_out: the same AUC by other scans of the hospitals, that nobody trained on; None where there are too few.
+        held_out_p_value: of that; None likewise.
+        references: models that were asked.
+        recognised: hospital -> share of the pairs of it, where it took part, and a hospital that did not, in which it
+            scores higher.
+    """
+
+    auc: Area
+    p_value: float
+    noticed: float
+    least_p_value: float
+    held_out: Area | None
+    held_out_p_value: float | None
+    references: int
+    recognised: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MembershipFinding:
     """What an audit found of the members of one target, at one level.
 
     Attributes:
         target: its name.
-        level: what a member is, ``scan`` or ``patient``.
+        level: what a member is, ``scan``, ``patient`` or ``site``.
         verdict: ``leak``, ``no leak found`` or ``inconclusive``; empty without a rule, or where nothing was attacked.
         reason: in a sentence.
         members_from: who says who the members are: ``lineage``, or ``split`` for the cohort's training split.
@@ -218,6 +245,7 @@ class MembershipFinding:
         caveats: what weakens the finding, in sentences.
         spread: attack -> how much trainings of one recipe differ in its AUC
             (:mod:`flprivacy.auditing.membership.retraining`); empty where too few references tell.
+        sites: what hospitals' references tell, at level ``site``; None at others, or where there are none.
     """
 
     target: str
@@ -236,3 +264,4 @@ class MembershipFinding:
     references: int = 0
     caveats: tuple[str, ...] = ()
     spread: dict[str, float] = field(default_factory=dict)
+    sites: SiteExposure | None = None

@@ -6,12 +6,16 @@ from collections.abc import Iterable
 from flprivacy.core.audit import Audit, Verdict
 from flprivacy.core.change import AuditChange
 from flprivacy.core.membership import MembershipFinding
-from flprivacy.reporting import failures, sentences, words
+from flprivacy.reporting import failures, membership, sentences, words
 from flprivacy.reporting.findings import decided, targets
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")
 _HEADINGS = ("Target", "Attack", "Strength", "Best baseline", "Excess", "Verdict")
-_LEVELS = {"scan": "which scans it was trained on", "patient": "which patients it was trained on"}
+_LEVELS = {
+    "scan": "which scans it was trained on",
+    "patient": "which patients it was trained on",
+    "site": "which hospitals took part",
+}
 
 
 def verdicts_page(audit: Audit, change: AuditChange | None = None) -> str:
@@ -29,7 +33,7 @@ def verdicts_page(audit: Audit, change: AuditChange | None = None) -> str:
     lines += [f"- {_plain(line)}" for line in failures.lines(audit)]
     lines += [f"- {_plain(found.advice)}" for found in sentences.headlines(audit)]
     rows = [
-        *(_of_members(finding) for finding in audit.membership if finding.attacks),
+        *(_of_members(one) for one in audit.membership if one.attacks or one.sites is not None),
         *(_of_attack(verdict) for target in targets(audit) for verdict in decided(audit, target.name)),
     ]
     if rows:
@@ -54,8 +58,10 @@ def _of_attack(verdict: Verdict) -> str:
 
 
 def _of_members(finding: MembershipFinding) -> str:
-    best = max(finding.attacks, key=lambda attack: attack.auc.value)
-    auc = f"AUC {best.auc.value:.3f} [{best.auc.low:.3f}, {best.auc.high:.3f}], {best.attack}"
+    best = max(finding.attacks, key=lambda attack: attack.auc.value, default=None)
+    auc = f"AUC {membership.area(best.auc)}, {best.attack}" if best is not None else ""
+    if finding.sites is not None:
+        auc = f"AUC {membership.area(finding.sites.auc)}, {finding.sites.references} site references"
     verdict = f"{words.GLYPHS.get(finding.verdict, '')} {finding.verdict}".strip()
     return _row(map(_plain, (finding.target, _LEVELS.get(finding.level, finding.level), auc, "0.5", "", verdict)))
 

@@ -7,12 +7,14 @@ from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit
 from flprivacy.core.membership import (
     AUC,
     SCAN,
+    SITE,
     TARGET_AND_GENERATOR,
     Area,
     AttackExposure,
     GroupExposure,
     MembershipFinding,
     RateAtFpr,
+    SiteExposure,
     VulnerableExposure,
 )
 from flprivacy.reporting import words
@@ -38,15 +40,24 @@ def overall(audit: Audit) -> str:
     worst = verdicts(audit)
     by_verdict = {word: [name for name, found in worst.items() if found == word] for word in _GRAVEST}
     said = [_said(word, names) for word, names in by_verdict.items() if names]
+    if named := gives_away_sites(audit):
+        said.append(
+            f"{_listed(list(named))} {'gives' if len(named) == 1 else 'give'} away whether a hospital took part"
+        )
     return f"Membership: {'; '.join(said)}." if said else ""
 
 
 def verdicts(audit: Audit) -> dict[str, str]:
-    """Return target -> the gravest verdict on its members; empty where there is none."""
+    """Return target -> the gravest verdict on its scans and patients; empty where there is none."""
     worst: dict[str, str] = {}
-    for finding in audit.membership:
+    for finding in (one for one in audit.membership if one.level != SITE):
         worst[finding.target] = min(worst.get(finding.target, ""), finding.verdict, key=_GRAVEST.index)
     return worst
+
+
+def gives_away_sites(audit: Audit) -> tuple[str, ...]:
+    """Return the targets that give away whether a hospital took part."""
+    return tuple(one.target for one in audit.membership if one.level == SITE and one.verdict == LEAK)
 
 
 def _listed(names: list[str]) -> str:
@@ -65,15 +76,18 @@ def _said(verdict: str, names: list[str]) -> str:
 
 
 def lines(audit: Audit) -> list[str]:
-    """Return a sentence for each target, of its scans; and of its patients where they fare otherwise."""
+    """Return a sentence for each target, of its scans; of its patients where they fare otherwise; and of hospitals."""
     found = {(f.target, f.level): f.verdict for f in audit.membership}
-    shown = [f for f in audit.membership if f.level == SCAN or f.verdict != found.get((f.target, SCAN))]
+    shown = [f for f in audit.membership if f.level in (SCAN, SITE) or f.verdict != found.get((f.target, SCAN))]
     return [line(finding) for finding in shown]
 
 
 def line(finding: MembershipFinding) -> str:
     """Return a finding in a sentence that begins with the target's name."""
-    name = f"{finding.target}, membership of a {finding.level}"
+    name = f"{finding.target}, membership of a {level_name(finding)}"
+    if finding.sites is not None:
+        judged = f"{finding.verdict}; " if finding.verdict else ""
+        return f"{name}: {judged}{of_sites(finding.sites)}."
     if finding.decision is None or not finding.attacks:
         return f"{name}: {' '.join(filter(None, [finding.verdict and f'{finding.verdict},', finding.reason]))}."
     chosen = next(row for row in rows_of(finding) if row.decides)
@@ -84,6 +98,30 @@ def line(finding: MembershipFinding) -> str:
         numbers.reverse()
     numbers[0] = f"attack {chosen.attack.attack}: {numbers[0]}"
     return f"{name}: {finding.verdict}; {'; '.join(numbers)}."
+
+
+def level_name(finding: MembershipFinding) -> str:
+    """Return what a member is, in a word of the report."""
+    return "hospital" if finding.level == SITE else finding.level
+
+
+def of_sites(one: SiteExposure) -> str:
+    """Return in words how well hospitals that took part are told from others, with interval, p-value and chance."""
+    held_out = f"; by other scans of theirs {area(one.held_out)}" if one.held_out is not None else ""
+    return (
+        f"{one.references} models on halves of the hospitals tell those that took part by the scans that these gave: "
+        f"AUC {area(one.auc)}, p {one.p_value:.2g}, by chance 0.5{held_out}"
+    )
+
+
+def site_rows(audit: Audit) -> tuple[tuple[MembershipFinding, SiteExposure], ...]:
+    """Return every finding on hospitals that has numbers."""
+    return tuple((one, one.sites) for one in audit.membership if one.sites is not None)
+
+
+def site_names(audit: Audit) -> tuple[str, ...]:
+    """Return the hospitals that some finding is about, in order of name."""
+    return tuple(sorted({name for _, one in site_rows(audit) for name in one.recognised}))
 
 
 def found(rate: RateAtFpr) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from flprivacy.core.attributes import NO_ACCESS, SITE, AttackKey
-from flprivacy.core.audit import NO_LEAK, Audit, Look, MetricEstimate, Verdict
+from flprivacy.core.audit import LEAK, NO_LEAK, Audit, Look, MetricEstimate, Verdict
 from flprivacy.core.vocabulary import HOLDING, JOINT, MEMORISED, TOGETHER, TRAINING
 from flprivacy.reporting import findings, membership
 
@@ -96,9 +96,9 @@ def handover(audit: Audit) -> tuple[HandoverRow, ...]:
     """Return the verdicts by who would be given the target: a row per target, a cell per kind of :func:`recipients`.
 
     Whoever is given a target may also ask who it was trained on and what it remembers of them, so nobody is allowed
-    to have it unless these find nothing either.
+    to have it unless these find nothing either, nor that hospitals are told that took part.
     """
-    rows, of_members = [], membership.verdicts(audit)
+    rows, of_members, of_sites = [], membership.verdicts(audit), membership.gives_away_sites(audit)
     for target in findings.targets(audit):
         cells = []
         for pairs in recipients(audit).values():
@@ -107,6 +107,7 @@ def handover(audit: Audit) -> tuple[HandoverRow, ...]:
             cells.append((worst, tuple(dict.fromkeys(v.attack.attribute for v in about if v.verdict == worst))))
         found = dict(zip(recipients(audit), (verdict for verdict, _ in cells), strict=True))
         anybody = [found.pop(_ASKS_OF_MEMBERS, NO_LEAK), of_members.get(target.name, "") or NO_LEAK]
+        anybody += [LEAK] * (target.name in of_sites)
         clear = [who for who, verdict in found.items() if verdict == NO_LEAK]
         allowed = tuple(clear) if set(anybody) == {NO_LEAK} else ()
         rows.append(HandoverRow(target=target.name, cells=tuple(cells), allowed=allowed))

@@ -48,6 +48,7 @@ from flprivacy.study.config import StudyConfig
 from flprivacy.study.exposure import attack_with_references
 from flprivacy.study.kept_scores import keep_scores
 from flprivacy.study.plan import Plan, own_baseline
+from flprivacy.study.sites_asked import ask_about_sites
 from flprivacy.targets.folder import read_record
 
 
@@ -64,7 +65,7 @@ def evaluate(
 ) -> StepResult:
     """Turn score tables into metrics with intervals, excess over the baselines, and verdicts.
 
-    Membership is attacked with the reference models first, where a target has some.
+    Membership is attacked with the reference models first, where a target has some, and hospitals are asked about.
 
     Args:
         cohort: the cohort that all scores come from.
@@ -90,7 +91,8 @@ def evaluate(
     members, lost = attack_with_references(
         run, opened, attacked, references, step="evaluate", generator=generator_audit
     )
-    failures = _failures(folders, lost, run)
+    sites, unasked = ask_about_sites(run, opened, members, references, step="evaluate")
+    failures = _failures(folders, [*lost, *unasked], run)
     succeeded = [folder for folder in folders if read_failure(folder) is None]
     tables, curves, records = _gather(succeeded)
     inputs = {
@@ -115,6 +117,7 @@ def evaluate(
             rule=run.study.audit.policy.membership,
             confidence=run.study.audit.confidence,
             doubts={table.target: table.doubt for table in tables},
+            sites=sites,
         )
         generator = GeneratorAudit.read(of_generator[0]) if of_generator else None
         found = replace(found, membership=tuple(who), generator=generator)

@@ -8,7 +8,7 @@ from mlflow.entities import Metric, Param
 
 from flprivacy.core.artifacts import FIGURES_FOLDER, GENERATOR_AUDIT_FILE, REPORT_FILE
 from flprivacy.core.generator_audit import GeneratorAudit
-from flprivacy.core.membership import MembershipFinding
+from flprivacy.core.membership import MembershipFinding, SiteExposure
 from flprivacy.tracking.filing import Filing, LoggedRun, log_once
 from flprivacy.tracking.server import moving_artifacts
 
@@ -95,6 +95,20 @@ def membership_metrics(finding: MembershipFinding) -> dict[str, float]:
         if (some := attack.vulnerable) is not None:
             key = f"{stem}.{attack.attack}.vulnerable.auc"
             metrics |= {key: some.auc.value, f"{key}.ci_low": some.auc.low, f"{key}.ci_high": some.auc.high}
+    if finding.sites is not None:
+        metrics |= _site_metrics(stem, finding.sites)
     if finding.epsilon_lower is not None:
         metrics[f"{stem}.epsilon_lower"] = finding.epsilon_lower
+    return metrics
+
+
+def _site_metrics(stem: str, sites: SiteExposure) -> dict[str, float]:
+    """Return the metrics of a target's hospitals, such as ``central.membership.site.auc``."""
+    metrics = {f"{stem}.p_value": sites.p_value, f"{stem}.noticed_auc": sites.noticed}
+    areas = {"auc": sites.auc} | ({"held_out.auc": sites.held_out} if sites.held_out is not None else {})
+    for name, one in areas.items():
+        key = f"{stem}.{name}"
+        metrics |= {key: one.value, f"{key}.ci_low": one.low, f"{key}.ci_high": one.high}
+    if sites.held_out_p_value is not None:
+        metrics[f"{stem}.held_out.p_value"] = sites.held_out_p_value
     return metrics

@@ -7,6 +7,6 @@
     areas     AUC and balanced accuracy, patients being the unit
     exposure  by group, and the members most exposed
     verdict   what the policy says, corrected for the number of attacks
-    sites     whether hospitals took part: audit_site_membership
+    sites     whether hospitals took part: audit_site_membership; of references on halves of them, audit_site_references
     config    false positive rates, policy
 """

@@ -8,10 +8,12 @@ import numpy as np
 from flprivacy.auditing.membership.audit import MembershipResult, audit_membership
 from flprivacy.auditing.membership.config import AUC, MembershipAudit, MembershipRule
 from flprivacy.auditing.membership.rates import resolves
+from flprivacy.auditing.membership.site_findings import site_finding
 from flprivacy.auditing.membership.verdict import adjust_together
 from flprivacy.core.audit import INCONCLUSIVE, NO_LEAK
-from flprivacy.core.membership import LEVELS, PATIENT, AttackExposure, ExposedMember, MembershipFinding
+from flprivacy.core.membership import LEVELS, PATIENT, SITE, AttackExposure, ExposedMember, MembershipFinding
 from flprivacy.core.membership_scores import SPLIT, MembershipScores
+from flprivacy.core.site_signals import SiteSignals
 
 # Above which the attacker calls a scan a member: at an estimated false positive rate of 5%.
 _OWN_THRESHOLDS = {"population": 0.95, "RMIA": 0.95, "calibrated loss": 0.0, "BaVarIA": 0.0, "LiRA": 0.0}
@@ -25,7 +27,7 @@ _NO_REFERENCES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What private training promises: epsilon at delta for one ``scan`` or ``patient``."""
+    """What private training promises: epsilon at delta for one ``scan``, ``patient`` or ``site``."""
 
     unit: str
     epsilon: float
@@ -44,11 +46,12 @@ def audit_targets(
     rule: MembershipRule | None,
     confidence: float,
     doubts: Mapping[str, str] | None = None,
+    sites: Iterable[SiteSignals] = (),
 ) -> tuple[list[MembershipFinding], Exposed]:
     """Return what was found of each target's members, by scan and by patient, and apart from it who is most exposed.
 
-    The error of all verdicts together is at most 1 - ``confidence``. Baselines, which were trained on nobody, are left
-    out.
+    Where hospitals were asked about, their finding comes behind these. The error of all verdicts together is at most
+    1 - ``confidence``. Baselines, which were trained on nobody, are left out.
 
     Args:
         tables: of the attacks, one a target.
@@ -56,6 +59,7 @@ def audit_targets(
         rule: what is a leak; None: there are numbers and no verdicts.
         confidence: of intervals and verdicts.
         doubts: target -> why no attack can clear it; empty where nothing speaks against it.
+        sites: what references on halves of the hospitals answer, of the targets of which there are some.
     """
     found: list[MembershipFinding] = []
     exposed: Exposed = {}
@@ -68,7 +72,16 @@ def audit_targets(
             named = {one.attack: list(one.most_exposed) for one in finding.attacks}
             exposed.setdefault(table.target, {})[level] = named | ({VULNERABLE: vulnerable} if vulnerable else {})
             found.append(replace(finding, attacks=tuple(map(_nameless, finding.attacks))))
+    found += [_of_sites(asked, claims.get(asked.target), rule, confidence) for asked in sites]
+    found.sort(key=lambda finding: finding.target)  # a target's levels stay in order
     return [_doubted(one, (doubts or {}).get(one.target, "")) for one in _together(found, confidence)], exposed
+
+
+def _of_sites(
+    asked: SiteSignals, claim: Claim | None, rule: MembershipRule | None, confidence: float
+) -> MembershipFinding:
+    claimed = (claim.epsilon, claim.delta) if claim is not None and claim.unit == SITE else None
+    return site_finding(asked, rule=rule, confidence=confidence, claimed=claimed)
 
 
 def _doubted(finding: MembershipFinding, doubt: str) -> MembershipFinding:
