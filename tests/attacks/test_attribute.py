@@ -137,6 +137,9 @@ def test_an_interrupted_attack_goes_on_and_ends_with_the_same_bits(attacked, coh
     assert len(calls) == 1 + 3 * 2 * 2 * 2  # models, accesses, fractions, seeds: what was finished is not trained again
     same(attack_attributes(CONFIG, cohort, target, protocol="standard", work=tmp_path), attacked)
     assert len(calls) == 1 + 3 * 2 * 2 * 2
+    next((tmp_path / "results").glob("*.npz")).write_bytes(b"")  # as a power failure may leave it
+    same(attack_attributes(CONFIG, cohort, target, protocol="standard", work=tmp_path), attacked)
+    assert len(calls) == 1 + 3 * 2 * 2 * 2 + 1
 
 
 def test_kill_9_while_features_are_extracted(attacked, cohort, target, tmp_path):

@@ -6,7 +6,6 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from flprivacy.attacks.config import LearnerConfig
 from flprivacy.attacks.family.choice import Chosen, Family
@@ -16,6 +15,7 @@ from flprivacy.attacks.family.intervals import evidence_of_years
 from flprivacy.attacks.family.network import network_answers
 from flprivacy.attacks.family.problem import Problem, patient_folds
 from flprivacy.attacks.heads import Head
+from flprivacy.attacks.learner import one_thread
 
 FloatArray = npt.NDArray[np.float32]
 Pair = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # of the exposed and of the held-out scans
@@ -93,7 +93,7 @@ def answer(
     Returns:
         An answer for each attribute.
     """
-    with threadpool_limits(limits=1, user_api="blas"):  # matrices of this size lose by threads
+    with one_thread():
         problems = [known.problem(a) for a in range(len(known.heads))]
         family = Family(exposed.astype(np.float64), held_out.astype(np.float64))
         others = network_answers(exposed, held_out, known.heads, problems, seed=known.seed, config=network)

@@ -34,14 +34,14 @@ _AHEAD = 2  # batches prepared while the model runs
 _ROWS = "rows"
 
 
-def save_arrays(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
-    """Write arrays atomically.
+def save_arrays(path: Path, arrays: dict[str, npt.NDArray[Any]], *, durable: bool = True) -> None:
+    """Write arrays atomically; for ``durable`` see :func:`~flprivacy.core.publish.publish_file`.
 
     Raises:
         StorageError: the folder cannot be created or is not writable.
     """
     save: Any = np.savez  # whose stub takes any name for allow_pickle
-    with publish_file(path) as partial, partial.open("wb") as stream:
+    with publish_file(path, durable=durable) as partial, partial.open("wb") as stream:
         save(stream, **arrays)
     announce(path)
 

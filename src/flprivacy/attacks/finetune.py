@@ -23,7 +23,7 @@ from flprivacy.attacks.cache import ahead, batched
 from flprivacy.attacks.features import TEST_VIEW, model_forward
 from flprivacy.attacks.frozen import FrozenAttack
 from flprivacy.attacks.heads import Adam, Batch
-from flprivacy.attacks.learner import ONE_THREAD, Trained, curve_epochs
+from flprivacy.attacks.learner import Trained, curve_epochs, one_thread
 from flprivacy.attacks.results import Finished, Job, Outcome
 from flprivacy.attacks.samples import Batches
 from flprivacy.attacks.scenario import Exposure
@@ -114,13 +114,13 @@ class FinetuneAttack:
 
         exposed = np.concatenate([answers(view, exposure.rows) for view in range(self._views.views)])
         held_out = answers(TEST_VIEW, self._views.scored)
-        with ONE_THREAD():
+        with one_thread():
             return exposure.sample.in_units(heads.stack.scores(held_out, exposed))
 
 
 def _learn(heads: Trained, adam: Adam, batch: Batch, features: FloatArray) -> FloatArray:
     """Take a step of the heads and return the gradient at ``features``, both (scan, feature)."""
-    with ONE_THREAD():
+    with one_thread():
         gradient = heads.stack.backward_through(features * heads.scale, batch) * heads.scale
     adam.apply(heads.stack.weights.flat, heads.stack.gradient.flat)
     return gradient

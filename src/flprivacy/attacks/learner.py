@@ -2,18 +2,17 @@
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from flprivacy.attacks.config import LearnerConfig
 from flprivacy.attacks.heads import Adam, FloatArray, HeadStack
 from flprivacy.attacks.samples import Batches, Sample
 
-# Matrices of this size lose by threads, and bits must not depend on how many there are.
-ONE_THREAD = functools.partial(threadpool_limits, limits=1, user_api="blas")
 Strength = Callable[[FloatArray], npt.NDArray[np.float64]]
 
 # A column that varies by less than this share of its mean over the exposed sample is rounding noise.
@@ -29,6 +28,17 @@ class Trained:
     scale: FloatArray  # (feature,) factors of their inputs
     scores: FloatArray  # (head, held-out scan, column) after the last epoch: class probabilities, or years in column 0
     curves: npt.NDArray[np.float64]  # (head, point) strength after curve_epochs epochs; empty if not asked
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Compute with one thread meanwhile: matrices of this size lose by more, and bits must not depend on how many."""
+    limited: AbstractContextManager[object] = _thread_pools().limit(limits=1, user_api="blas")
+    return limited
+
+
+@functools.cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()  # goes through all libraries of the process, so only once
 
 
 def train_heads(
@@ -59,7 +69,7 @@ def train_heads(
     def answers() -> FloatArray:
         return sample.in_units(stack.scores(test, scaled.reshape(-1, features)))
 
-    with ONE_THREAD():
+    with one_thread():
         for epoch in range(config.epochs):
             if strength is not None and epoch in points:
                 curves.append(strength(answers()))

@@ -33,8 +33,12 @@ def _writable_parent(path: Path) -> Path:
 
 
 @contextmanager
-def publish_file(path: Path) -> Iterator[Path]:
+def publish_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success rename it there, on any failure remove it.
+
+    Args:
+        path: where the file is to be.
+        durable: wait until the disk has it. Without, a power failure, though no kill, may leave an empty file.
 
     Raises:
         StorageError: the folder cannot be created or is not writable.
@@ -46,9 +50,11 @@ def publish_file(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.chmod(0o644)
-        _fsync(partial)
+        if durable:
+            _fsync(partial)
         partial.replace(path)
-        _fsync(parent)
+        if durable:
+            _fsync(parent)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -105,7 +105,9 @@ def _in_units_of_spread(
     means, inverse = given.means, 1.0 / given.along
     scaled = means * inverse[:, None]  # (candidate, class, axis)
     gram = scaled @ means.T
-    correction = np.linalg.inv(np.apply_along_axis(np.diag, 1, 1.0 / np.outer(given.share, given.weights)) - gram)
+    weighed, places = np.zeros_like(gram), np.arange(len(means))
+    weighed[:, places, places] = 1.0 / np.outer(given.share, given.weights)
+    correction = np.linalg.inv(weighed - gram)
     projected = (asked @ scaled.reshape(-1, means.shape[1]).T).reshape(len(asked), len(inverse), -1)
     projected = np.ascontiguousarray(np.moveaxis(projected, 1, 0))
     corrected = projected @ correction

@@ -20,6 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 _STEPS = 15
 _PENALTY = 1e-3  # of the weights' squares, in nats a scan: two answers that agree share
 _LONGEST = 0.5  # step that a weight may take at a time
+_CURVATURE = "isk,jsk,sk,s->ij"  # of answers, their scans and classes
 
 
 def weights_of_evidence(evidence: FloatArray, problem: Problem) -> FloatArray:
@@ -67,13 +68,15 @@ def _newton(evidence: FloatArray, problem: Problem) -> FloatArray:
     scans = np.arange(evidence.shape[1])
     judged = problem.judged / max(problem.judged.sum(), np.finfo(np.float64).tiny)
     right = evidence[:, scans, problem.classes] @ judged
-    weights = np.full(len(evidence), 0.3)
+    weights, order = np.full(len(evidence), 0.3), None
     for _ in range(_STEPS):
         shares = softmax(np.tensordot(weights, evidence, axes=1) + problem.log_prior, axis=-1)
         expected = (shares * evidence).sum(axis=-1)  # (answer, scan)
         slope = expected @ judged - right + _PENALTY * weights
         centred = evidence - expected[..., None]
-        curvature = np.einsum("isk,jsk,sk,s->ij", centred, centred, shares, judged, optimize=True)
+        factors = centred, centred, shares, judged
+        order = order or np.einsum_path(_CURVATURE, *factors, optimize=True)[0]  # the same in every step
+        curvature = np.einsum(_CURVATURE, *factors, optimize=order)
         step = np.linalg.solve(curvature + _PENALTY * np.eye(len(weights)), slope)
         weights = weights - np.clip(step, -_LONGEST, _LONGEST)
         if np.abs(step).max() < 1e-4:
