@@ -5,6 +5,7 @@ beside the numbers, so that audits of any version in MLflow can be read and comp
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from flprivacy.core.attributes import AGE_YEARS, AttackKey
@@ -264,3 +265,23 @@ class Audit(JsonRecord):
     left_out: dict[str, int] = field(default_factory=dict)  # attribute -> held-out scans without a known value
     # digests, seeds, versions, commands, processors and settings of TensorFlow
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property  # figures and tables ask hundreds of times
+    def summaries(self) -> tuple[TargetSummary, ...]:
+        """Every target and baseline: those that are listed, then those that only numbers know."""
+        listed = {one.name: one for one in self.targets}
+        roles = {one.attack.target: one.role for one in self.metrics}
+        for attack in self.attacks():
+            listed.setdefault(attack.target, TargetSummary(name=attack.target, role=roles.get(attack.target, "target")))
+        return tuple(listed.values())
+
+    def attacks(self) -> tuple[AttackKey, ...]:
+        """Return the attack behind every number, with repetitions."""
+        records: tuple[MetricEstimate | Verdict | Curve | ConfusionMatrix | AgeScatter, ...] = (
+            *self.metrics,
+            *self.verdicts,
+            *self.curves,
+            *self.confusions,
+            *self.scatters,
+        )
+        return tuple(record.attack for record in records)

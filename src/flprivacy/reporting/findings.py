@@ -12,7 +12,6 @@ from flprivacy.core.audit import (
     AgeScatter,
     Audit,
     ConfusionMatrix,
-    Curve,
     MetricEstimate,
     TargetSummary,
     Verdict,
@@ -21,7 +20,7 @@ from flprivacy.core.vocabulary import ACCESSES, QUESTIONS
 
 Drawn = TypeVar("Drawn", ConfusionMatrix, AgeScatter)
 
-TARGET, BASELINE = "target", "baseline"
+BASELINE = "baseline"
 _ACCESS_ORDER = (*ACCESSES, NO_ACCESS)
 
 
@@ -30,35 +29,14 @@ def _ranked(names: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names), key=lambda n: (order.index(n) if n in order else len(order), n)))
 
 
-def _attacked(audit: Audit) -> tuple[AttackKey, ...]:
-    """Return the attack behind every number, with repetitions."""
-    records: tuple[MetricEstimate | Verdict | Curve | ConfusionMatrix | AgeScatter, ...] = (
-        *audit.metrics,
-        *audit.verdicts,
-        *audit.curves,
-        *audit.confusions,
-        *audit.scatters,
-    )
-    return tuple(record.attack for record in records)
-
-
-def summaries(audit: Audit) -> tuple[TargetSummary, ...]:
-    """Return every target and baseline: those the audit lists, then those that only its numbers know."""
-    listed = {summary.name: summary for summary in audit.targets}
-    roles = {e.attack.target: e.role for e in audit.metrics}
-    for name in (attack.target for attack in _attacked(audit)):
-        listed.setdefault(name, TargetSummary(name=name, role=roles.get(name, TARGET)))
-    return tuple(listed.values())
-
-
 def targets(audit: Audit) -> tuple[TargetSummary, ...]:
     """Return the models under investigation, in the audit's order."""
-    return tuple(s for s in summaries(audit) if s.role != BASELINE)
+    return tuple(s for s in audit.summaries if s.role != BASELINE)
 
 
 def baselines(audit: Audit) -> tuple[TargetSummary, ...]:
     """Return the baselines, in the audit's order."""
-    return tuple(s for s in summaries(audit) if s.role == BASELINE)
+    return tuple(s for s in audit.summaries if s.role == BASELINE)
 
 
 def order(audit: Audit) -> dict[str, int]:
@@ -73,19 +51,19 @@ def partly_loaded(summary: TargetSummary) -> bool:
 
 def attributes(audit: Audit) -> tuple[str, ...]:
     """Return the attacked attributes: site, sex, age band, age in years, then any others."""
-    return _ranked((attack.attribute for attack in _attacked(audit)), tuple(BY_NAME))
+    return _ranked((attack.attribute for attack in audit.attacks()), tuple(BY_NAME))
 
 
 def accesses(audit: Audit, attribute: str) -> tuple[str, ...]:
     """Return the ways of access by which an attribute was attacked, without the baselines that use no model."""
-    ways = {attack.access for attack in _attacked(audit) if attack.attribute == attribute}
+    ways = {attack.access for attack in audit.attacks() if attack.attribute == attribute}
     return _ranked(ways - {NO_ACCESS}, _ACCESS_ORDER)
 
 
 def decisive_fraction(audit: Audit, attribute: str) -> float | None:
     """Return the exposed fraction that the verdicts are about, else the largest attacked; None if there is none."""
     ruled = [v.attack.fraction for v in audit.verdicts if v.attack.attribute == attribute]
-    attacked = [attack.fraction for attack in _attacked(audit) if attack.attribute == attribute]
+    attacked = [attack.fraction for attack in audit.attacks() if attack.attribute == attribute]
     return max(ruled or attacked, default=None)
 
 

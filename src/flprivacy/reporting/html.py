@@ -63,7 +63,7 @@ def render(
     images: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Return the report as HTML, with the date that it was ``written``. What comes from the audit is escaped."""
-    known = findings.summaries(audit)
+    known = audit.summaries
     drawn = _drawn(plates(audit), images)
     context: dict[str, object] = {
         "audit": audit,

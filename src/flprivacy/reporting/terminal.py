@@ -6,7 +6,7 @@ from rich.text import Text
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetSummary, Verdict
 from flprivacy.reporting import advice, asides, failures, generator, membership, sentences, words
-from flprivacy.reporting.findings import decided, summaries, targets, utilities
+from flprivacy.reporting.findings import decided, targets, utilities
 from flprivacy.reporting.words import WARNING
 
 _STYLES = {LEAK: "bold red", INCONCLUSIVE: "yellow", NO_LEAK: "green"}
@@ -112,7 +112,7 @@ def _caption(audit: Audit) -> str:
         at = words.listed([f"{delta:.1g}" for delta in deltas], "or")
         lines.append(f"{words.EPSILON}: differential privacy of training, at delta {at}.")
     under_audit = {target.name for target in targets(audit)}
-    for other in summaries(audit):
+    for other in audit.summaries:
         if other.name not in under_audit and (warning := words.tensor_warning(other)):
             lines.append(f"{WARNING} baseline {other.name}: {warning}.")
     return "\n".join(lines)
