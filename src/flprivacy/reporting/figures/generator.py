@@ -17,6 +17,7 @@ from flprivacy.reporting.figures.style import Margins, note, styled
 from flprivacy.reporting.words import shorten
 
 _MARGINS = Margins(left=0.05, right=0.05, top=0.22, bottom=0.05)
+_TWO_LINES = Margins(left=0.05, right=0.05, top=0.38, bottom=0.05)
 _PAIRS_IN_A_ROW, _MOST_IN_A_ROW = 4, 8
 
 
@@ -38,13 +39,14 @@ def generator_samples(audit: GeneratorAudit) -> Figure:
     labels = list(dict.fromkeys(one.label for one in audit.samples))
     both = any(one.real for one in audit.samples)
     columns = len(labels) * (1 + both)
-    size = style.PAGE_INCHES / max(columns, _MOST_IN_A_ROW) - _MARGINS.left - _MARGINS.right
-    figure, panels = style.panel_grid(len(sites) * columns, columns=columns, width=size, height=size, margins=_MARGINS)
+    margins = _TWO_LINES
+    size = style.PAGE_INCHES / max(columns, _MOST_IN_A_ROW) - margins.left - margins.right
+    figure, panels = style.panel_grid(len(sites) * columns, columns=columns, width=size, height=size, margins=margins)
     for axes in panels:
         axes.set_axis_off()
     for one in audit.samples:
         first = sites.index(one.site) * columns + labels.index(one.label) * (1 + both)
-        _show(panels[first], one.synthetic, f"{shorten(one.site, 12)}, {shorten(one.label, 10)}", "#0072b2")
+        _show(panels[first], one.synthetic, f"{shorten(one.site, 16)}\n{shorten(one.label, 16)}", "#0072b2")
         if both:
             _show(panels[first + 1], one.real, "real", style.MUTED)
     return figure

@@ -35,6 +35,10 @@ def membership_roc(audit: Audit) -> Figure:
         axes.fill_between(roc.fpr, roc.tpr_low, roc.tpr_high, color=colour, alpha=0.18, linewidth=0, step="post")
         axes.plot(roc.fpr, roc.tpr, color=colour, linewidth=2.0, drawstyle="steps-post")
         axes.set(xscale="log", yscale="log", xlim=(least, 1.0), ylim=(least, 1.0))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(
+                lambda share, _: f"{100.0 * share:g}%"
+            )  # not in TeX, as no text here is read as such
         axes.set_xlabel("false positive rate")
         axes.set_ylabel("true positive rate")
         style.head_panel(axes, target, colour, f"{attack.attack}, AUC {area(attack.auc)}")
