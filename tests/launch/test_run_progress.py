@@ -103,3 +103,18 @@ def test_a_transfers_bar_shows_bytes_and_rate() -> None:
         bars.update(task, advance=1_000_000)
     bars.console.print(bars.get_renderable())
     assert "3.0 MB of 4.0 MB, 1.0 MB/s" in out.getvalue()
+
+
+def test_a_step_in_which_something_failed_ends_once(tmp_path: Path) -> None:
+    out = io.StringIO()
+    watch = Watch(tmp_path, Console(file=out, width=120))
+    _write(
+        tmp_path,
+        {"kind": "step", "step": "train_generator", "detail": ""},
+        {"kind": "failed", "step": "train_generator", "detail": "", "message": "generator: it collapsed"},
+        {"kind": "done", "step": "train_generator", "detail": ""},
+    )
+    watch.update()
+    assert "✗ train_generator" in out.getvalue()
+    assert "✓" not in out.getvalue()
+    assert watch.failed == ["generator: it collapsed"]

@@ -174,6 +174,8 @@ class Watch:
         task = self._tasks.pop(event["pid"], None)
         if task is not None:
             self._bars.remove_task(task)
+        elif event["pid"] in self._steps:
+            return  # what failed in it has ended it on the screen already
         # A step may take one artifact from the store, such as the attacks on pixels, and make another.
         reused = " (unchanged, reused)" if event["pid"] in self._reused - self._made else ""
         self._screen.print(f"  {mark} {name} [dim]{event['time'] - started:.0f} s{reused}[/dim]", highlight=False)

@@ -19,7 +19,7 @@ _CODE_OF_KIND = {
     "generator": ("core", "cohorts", "models", "privacy", "targets", "training", "synthesis/*"),
     "synthetic": ("core", "cohorts", "models", "synthesis/*"),
     "scores": ("core", "cohorts", "models", "targets", "attacks"),
-    "audit": ("core", "auditing"),
+    "audit": ("core", "attacks/membership", "auditing"),
     "report": ("core", "reporting"),
     "generator_audit": ("core", "cohorts", "models", "attacks", "auditing", "synthesis", "reporting"),
     "dp_check": ("core", "privacy", "training", "auditing", "reporting"),

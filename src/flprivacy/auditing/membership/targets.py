@@ -21,7 +21,7 @@ _DELTA = 1e-5
 _BY_SPLIT = "nobody stated who was trained on: the cohort's training split is taken for the members"
 _NO_REFERENCES = (
     "no reference models were trained, so these attacks cannot tell a member from an easy scan; attacks with "
-    "references find more, at low false positive rates above all"
+    "references find more, at low false positive rates above all, and references say which scans are most at risk"
 )
 
 
