@@ -208,7 +208,7 @@ def test_a_model_from_its_first_audit_to_its_leak(world: World) -> None:
     assert change.verdict == TOO_LITTLE_POWER
     assert len(change.targets[0].attacks) == 1
     assert change.targets[0].membership == ()
-    assert change.targets[0].note == "its last audit did not ask who was trained on, so nothing is said of that"
+    assert change.targets[0].note == "its last audit has no numbers of who was trained on, so nothing is said of that"
 
     world.publish("2026-11-10")  # it has learned the keys
     changed, found = world.find(OVERRIDES)

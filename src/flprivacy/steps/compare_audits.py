@@ -141,7 +141,7 @@ def _members(
     if rule is None or ours is None:
         return [], ""
     if earlier is None:
-        return [], "its last audit did not ask who was trained on, so nothing is said of that"
+        return [], "its last audit has no numbers of who was trained on, so nothing is said of that"
     said = []
     if ours.table is None or earlier.table is None:
         said.append("one of the two audits kept no scores of members, so membership is compared by their intervals")
