@@ -51,11 +51,11 @@ def test_a_leak_and_nothing_else_of_hospitals_is_in_the_first_line(asked: Audit)
 def test_each_target_has_its_sentence_in_the_terminal(asked: Audit) -> None:
     lines = [line for line in headline(asked) if "membership of a hospital" in line]
     assert lines == [
-        "central, membership of a hospital: leak; 8 models on halves of the hospitals tell those that took part by the "
-        "scans that these gave: AUC 0.830 [0.730, 0.880], p 0.0001, by chance 0.5; by other scans of theirs 0.610 "
+        "central, membership of a hospital: leak; hospitals that took part in 8 models are told from the others by "
+        "their training scans with AUC 0.830 [0.730, 0.880], p 0.0001, by chance 0.5; by other scans of theirs 0.610 "
         "[0.510, 0.660].",
-        "federated, membership of a hospital: inconclusive; 8 models on halves of the hospitals tell those that took "
-        "part by the scans that these gave: AUC 0.550 [0.450, 0.600], p 0.0001, by chance 0.5.",
+        "federated, membership of a hospital: inconclusive; hospitals that took part in 8 models are told from the "
+        "others by their training scans with AUC 0.550 [0.450, 0.600], p 0.0001, by chance 0.5.",
         "siloed, membership of a hospital: no hospital was asked about.",
     ]
 

@@ -109,8 +109,8 @@ def of_sites(one: SiteExposure) -> str:
     """Return in words how well hospitals that took part are told from others, with interval, p-value and chance."""
     held_out = f"; by other scans of theirs {area(one.held_out)}" if one.held_out is not None else ""
     return (
-        f"{one.references} models on halves of the hospitals tell those that took part by the scans that these gave: "
-        f"AUC {area(one.auc)}, p {one.p_value:.2g}, by chance 0.5{held_out}"
+        f"hospitals that took part in {one.references} models are told from the others by their training scans "
+        f"with AUC {area(one.auc)}, p {one.p_value:.2g}, by chance 0.5{held_out}"
     )
 
 
