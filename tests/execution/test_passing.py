@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from flprivacy.core.errors import TargetError
+from flprivacy.core.errors import TargetError, TrainingError
 from flprivacy.core.publish import publish_folder
 from flprivacy.execution import container
 from flprivacy.execution.container import StepResult, run_in_container
+from flprivacy.execution.isolation import GENERATOR_FAILURE_FILE, read_generator_failure, run_for_generator
 from flprivacy.execution.passing import REFERENCE_FILE, Open, SharedStore
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
@@ -192,3 +193,22 @@ def test_a_reference_leads_nowhere_else(
     with pytest.raises(SystemExit):
         bucket.run(attack, {"scores": "s3://kfp/score/scores", "many": []}, ["membership"])
     assert "not a reference" in capsys.readouterr().err
+
+
+def diverge(*, store: str, generator: Path) -> None:
+    def diverged() -> None:
+        raise TrainingError("it diverged")
+
+    run_for_generator("train_generator", diverged, inputs=(), output=generator)
+
+
+def look(*, generator: Path) -> str:
+    found = read_generator_failure(generator)
+    return found.reason if found is not None else "nothing"
+
+
+def test_why_a_generator_failed_reaches_the_next_step(bucket: Bucket) -> None:
+    bucket.run(diverge, {}, ["generator"], store=bucket.store)
+    assert bucket.names("diverge/generator") == [GENERATOR_FAILURE_FILE]
+    told = bucket.run(look, {"generator": "s3://kfp/diverge/generator"}, [])
+    assert told["parameterValues"]["Output"] == "it diverged"

@@ -127,3 +127,17 @@ def test_a_check_that_cannot_be_made_is_the_generators_failure_and_not_the_study
     )  # fmt: skip
     failure = json.loads((tmp_path / "audit" / GENERATOR_FAILURE_FILE).read_text())
     assert (failure["step"], failure["reason"]) == ("evaluate_generator", "4 patients are too few")
+
+
+def test_a_learning_rate_that_is_far_too_high_is_told_as_what_it_is(scans: Cohort, tmp_path: Path) -> None:
+    """Not as a defect of a library, which meets what is no longer finite first."""
+    wild = GeneratorConfig(
+        latent=4, width=4, steps=20, batch_size=4, augment=(), r1_weight=0.0,
+        generator_learning_rate=1e20, discriminator_learning_rate=1e20,
+    )  # fmt: skip
+    Plan(pipeline="study", command="", study=replace(STUDY, generator=wild)).write(tmp_path / "plan.json")
+    failure = read_generator_failure(trained(tmp_path, scans, tmp_path / "plan.json"))
+    assert failure is not None
+    assert not failure.transient
+    assert failure.reason.startswith("training diverged: weights of the discriminator are no longer finite")
+    assert "lower them or raise r1_weight; the last good checkpoint is kept" in failure.reason

@@ -10,7 +10,7 @@ from flprivacy.core.tensorflow_environment import import_keras
 from flprivacy.execution.container import StepResult
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
-from flprivacy.study.generator import for_generator
+from flprivacy.study.generator import divergence_told, for_generator
 from flprivacy.study.plan import Plan
 from flprivacy.synthesis.config import generator_mapping
 from flprivacy.synthesis.folder import read_generator
@@ -53,7 +53,8 @@ def train_generator(*, plan: Path, cohort: Path, store: str, generator: Path, at
         import_keras()
         from flprivacy.synthesis.train import train_generator as train  # imports Keras: only when there is work
 
-        train(config, open_rows(cohort, lambda found: found.rows(TRAIN)), work=work, out=folder)
+        with divergence_told(config):
+            train(config, open_rows(cohort, lambda found: found.rows(TRAIN)), work=work, out=folder)
 
     def trained() -> StepResult:
         deliver(open_store(store).build("generator", inputs, make), generator)

@@ -19,6 +19,7 @@ from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.code_fingerprint import fingerprint_of_kind
 from flprivacy.storage.places import open_store
 from flprivacy.study.config import StudyConfig
+from flprivacy.study.generator import divergence_told
 from flprivacy.study.plan import Plan
 from flprivacy.study.references import NO_TARGET, recipe_of
 from flprivacy.training.config import SyntheticConfig
@@ -96,4 +97,5 @@ def _made(study: StudyConfig, asked: SyntheticConfig, out: Path, half: Cohort, n
     scans = asked.count(len(half.rows(TRAIN)))
     sites = {name: share for name, share in study.synthesis.sites.items() if name in half.meta.site_names}
     config = replace(study.synthesis, scans=scans, sites=sites)
-    return synthesise_again(study.generator, config, half, number=number, work=work, out=out)
+    with divergence_told(study.generator):
+        return synthesise_again(study.generator, config, half, number=number, work=work, out=out)

@@ -1,11 +1,36 @@
 """The steps on a plan's generator: which failure ends the run, and which is recorded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from flprivacy.core.errors import TrainingError
 from flprivacy.execution.container import StepResult
 from flprivacy.execution.isolation import run_for_generator
 from flprivacy.study.plan import GENERATOR_PIPELINE, Plan
+from flprivacy.synthesis.config import GeneratorConfig
+
+# What TensorFlow says where the discriminator's weights, which every update decomposes, are no longer finite.
+_NOT_DECOMPOSED = "eigen decomposition was not successful"
+
+
+@contextmanager
+def divergence_told(config: GeneratorConfig) -> Iterator[None]:
+    """Tell of a generator's training that diverged in an update, before its losses could be looked at.
+
+    Raises:
+        TrainingError: it did.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _NOT_DECOMPOSED not in str(error):
+            raise
+        raise TrainingError(
+            "training diverged: weights of the discriminator are no longer finite, at learning rates "
+            f"{config.generator_learning_rate:g} and {config.discriminator_learning_rate:g}; lower them or raise "
+            "r1_weight; the last good checkpoint is kept"
+        ) from error
 
 
 def for_generator(

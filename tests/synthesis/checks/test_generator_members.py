@@ -1,10 +1,15 @@
 """Attacks on a generator's members: a copier is a leak, a generator of fresh patients is none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from flprivacy.attacks.membership.combined import attack_with_generator
 from flprivacy.auditing.membership.config import MembershipRule
-from flprivacy.core.membership import SCAN, MembershipFinding
+from flprivacy.auditing.membership.targets import audit_targets
+from flprivacy.core.membership import SCAN, TARGET_AND_GENERATOR, MembershipFinding
+from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.synthesis.checks.membership import (
     CALIBRATED,
     MONTE_CARLO,
@@ -22,10 +27,10 @@ def attacked(real: Hospitals, made: FloatArray) -> dict[str, FloatArray]:
     return scores_by_distance(between(real.scans, made), within.min(axis=1))
 
 
-def audited(real: Hospitals, made: FloatArray, rule: MembershipRule | None = None) -> tuple[MembershipFinding, ...]:
+def table_of(real: Hospitals, made: FloatArray) -> MembershipScores:
     within = real.within()
     within[real.patients[:, None] == real.patients] = np.inf
-    table = generator_members(
+    return generator_members(
         attacked(real, made),
         members=real.training,
         scan_ids=np.arange(len(real.scans)),
@@ -35,7 +40,10 @@ def audited(real: Hospitals, made: FloatArray, rule: MembershipRule | None = Non
         digest="d",
         unusual=within.min(axis=1),
     )
-    return audit_generator_members(table, rule=rule or MembershipRule(), confidence=0.95)
+
+
+def audited(real: Hospitals, made: FloatArray, rule: MembershipRule | None = None) -> tuple[MembershipFinding, ...]:
+    return audit_generator_members(table_of(real, made), rule=rule or MembershipRule(), confidence=0.95)
 
 
 def test_scores_are_those_of_their_definitions() -> None:
@@ -78,3 +86,17 @@ def test_a_copier_leaks_and_fresh_patients_do_not() -> None:
 def test_few_held_out_scans_are_told_as_such() -> None:
     real = hospitals(2, patients=40)
     assert {one.verdict for one in audited(real, fresh(real, 50, 2))} == {"inconclusive"}
+
+
+@pytest.mark.parametrize("copier", [True, False])
+def test_a_silent_target_of_a_copiers_scans_leaks_to_whoever_holds_both(copier: bool) -> None:
+    real = hospitals(3, patients=600)
+    made = copies(real, 800, 3) if copier else fresh(real, 800, 3)
+    silent = np.random.default_rng(3).normal(size=len(real.scans))
+    table = table_of(real, made)
+    target = replace(table, target="federated", references=0, scores={"population": silent})
+    both = attack_with_generator(target, table, CALIBRATED)
+    alone, together = (audit_targets([one], {}, rule=MembershipRule(), confidence=0.95)[0][0] for one in (target, both))
+    assert alone.verdict != "leak"
+    assert (together.verdict == "leak") == copier
+    assert {one.attack for one in together.attacks} == {"population", TARGET_AND_GENERATOR}
