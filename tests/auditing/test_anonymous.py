@@ -1,15 +1,19 @@
 """Score tables without pseudonyms: the same numbers in every audit of a cohort, unlinkable across attributes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from flprivacy.auditing.anonymous import anonymous
+from flprivacy.auditing.anonymous import anonymous, anonymous_members
 from flprivacy.auditing.changes import compare_with_before
 from flprivacy.auditing.config import AuditConfig
 from flprivacy.auditing.runs import collect_runs
 from flprivacy.core.attributes import MEMBERS
+from flprivacy.core.membership_scores import MembershipScores
 from tests.auditing.score_tables import People, make_table
+from tests.cohorts.tiny_cohort import write_tiny
 
 
 def test_no_pseudonym_is_left_and_nothing_else_is_lost() -> None:
@@ -74,3 +78,30 @@ def test_attributes_are_numbered_apart_and_other_cohorts_too() -> None:
     assert numbers("site") == numbers("site")
     assert numbers("site") != numbers("sex")
     assert numbers("site") != numbers("site", "another")
+
+
+def test_members_are_numbered_alike_whichever_are_asked_about(tmp_path: Path) -> None:
+    cohort = write_tiny(tmp_path / "cohort", scans=40)
+    manifest, rng = cohort.manifest, np.random.default_rng(0)
+    scans, patients = (manifest[f"{name}_id"].to_numpy().astype(np.str_) for name in ("scan", "patient"))
+
+    def table(rows: npt.NDArray[np.int64]) -> MembershipScores:
+        text = np.full(len(rows), "Basel")
+        return MembershipScores(
+            target="central", target_digest="", role="target", scan_ids=scans[rows], patient_ids=patients[rows],
+            sites=text, classes=text, models=text, members=rows % 2 == 0, signals=rows.astype(np.float64),
+            scores={"loss": -rows.astype(np.float64)}, vulnerability=rows.astype(np.float64),
+        )  # fmt: skip
+
+    some, others = (anonymous_members(table(rng.permutation(40)[:30]), cohort) for _ in range(2))
+    common = set(some.scan_ids.tolist()) & set(others.scan_ids.tolist())
+    assert len(common) >= 20
+    of = [dict(zip(one.scan_ids.tolist(), one.signals.tolist(), strict=True)) for one in (some, others)]
+    assert all(of[0][number] == of[1][number] for number in common)
+    people = [dict(zip(one.scan_ids.tolist(), one.patient_ids.tolist(), strict=True)) for one in (some, others)]
+    assert all(people[0][number] == people[1][number] for number in common)
+    assert not {*some.scan_ids.tolist(), *some.patient_ids.tolist()} & {*scans.tolist(), *patients.tolist()}
+    assert {*some.sites.tolist(), *some.classes.tolist(), *some.models.tolist()} == {""}
+    assert len(some.vulnerability) == 0
+    assert (some.scores["loss"] == -some.signals).all()
+    assert (some.members == (some.signals % 2 == 0)).all()
