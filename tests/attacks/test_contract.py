@@ -158,6 +158,24 @@ def test_an_owner_whose_file_says_otherwise(scenario):
     assert doubt_of(record, scenario, misfit=_statistics("0..1", "0..1"), forward=_network("0..1", "0..1")) == ""
 
 
+def test_answers_that_are_no_numbers_are_refused(scenario):
+    sound = _network("0..1", "0..1")()
+
+    def overflowing(most):
+        def forward(inputs):
+            outputs = sound(inputs)["outputs"]
+            return {"outputs": np.where(inputs.max() > most, np.float32(np.nan), outputs)}
+
+        return lambda: forward
+
+    with pytest.raises(AttackError, match="target 'm': its outputs of some scans are no numbers"):
+        remarks_on(_record(stated=("input_range",)), scenario, misfit=_mute, forward=overflowing(0.5))
+    elsewhere = remarks_on(_record(stated=("input_range",)), scenario, misfit=_mute, forward=overflowing(2.0))
+    assert elsewhere == ("", "")  # its task bears it out against the ranges that it answers
+    nan = {"misfit": lambda scans: float("nan"), "forward": overflowing(2.0)}
+    assert "fit none of" in doubt_of(_record(), scenario, **nan)
+
+
 def test_statistics_of_no_known_values_are_said(scenario):
     said = doubt_of(_record(), scenario, misfit=lambda scans: 50.0, forward=_network("0..1", "0..1"))
     assert "fit none of 0..1, 0..255, hu" in said

@@ -59,7 +59,7 @@ def test_a_failed_baseline_is_missing_from_its_targets_and_from_no_others(tmp_pa
     with pytest.raises(AuditError, match="fresh: its features are constant"):
         failures_of(folders, (), run)  # without any target there is nothing to judge
     failure = replace(LOST, target="fresh", reason="its features are constant", role="baseline")
-    assert lacking(run, [failure, LOST]) == {
+    assert lacking(run, [failure, LOST], {}) == {
         "central": "baseline 'fresh', which could explain it, failed: its features are constant",
         "fresh": "baseline 'fresh', which could explain it, failed: its features are constant",
     }

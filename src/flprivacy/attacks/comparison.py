@@ -78,11 +78,12 @@ def by_owner(own: OwnAnswers, taken: str, scenario: Scenario, forward: Callable[
         whose: begins an error.
 
     Raises:
-        AttackError: the answers have another form than those here.
+        AttackError: the answers have another form than those here, or those here are no numbers.
     """
     scans = scenario.views().load(TEST_VIEW, own.rows)
     ranges = ranges_of(taken, scans, scenario.cohort.meta.window_hu)
-    found = answers_to(forward, {name: shown_as(scans, bounds, ranges[taken]) for name, bounds in ranges.items()})
+    shown = {name: shown_as(scans, bounds, ranges[taken]) for name, bounds in ranges.items()}
+    found = answers_to(forward, shown, taken, whose)
     agree = {name: _agreement(own.answers, seen, whose) for name, seen in found.items()}
     best = max(agree, key=lambda name: agree[name])
     if agree[taken] >= _AGREEMENT:

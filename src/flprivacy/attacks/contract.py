@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from flprivacy.attacks.comparison import ASKED_FOR, by_owner, read_own_answers
 from flprivacy.attacks.evidence import (
-    USUAL,
     Evidence,
     answers_to,
     by_indifference,
@@ -122,12 +121,12 @@ def _evidence(
     found = by_statistics(shown, taken, misfit)
     if found.against or found.borne_out:
         return found
-    seen = answers_to(forward, shown)
+    seen = answers_to(forward, shown, taken, f"target {record.name!r}")
     if record.n_classes == len(scenario.cohort.meta.class_names) and "outputs" in seen[taken]:
         found = by_task({name: one["outputs"] for name, one in seen.items()}, taken, diseases_of(scenario, rows))
     if found.against or found.borne_out:
         return found
-    return by_indifference({name: seen[name] for name in dict.fromkeys((taken, *USUAL))}, taken)
+    return by_indifference(seen, taken)
 
 
 def _coarse(record: TargetRecord, scenario: Scenario) -> str:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 from scipy.special import log_softmax, stdtr
 
-from flprivacy.attacks.features import Forward, answer_features
+from flprivacy.attacks.features import Forward, answer_features, check_finite
 from flprivacy.core.target_source import BYTES, HU, UNIT, range_of
 
 FloatArray = npt.NDArray[np.float32]
@@ -79,10 +79,11 @@ def by_statistics(
         taken: the range that it is said to take.
         misfit: of scans to the statistics, in nats; None where there are none.
     """
-    own = misfit(shown[taken])
-    if own is None:
+    fits = {name: misfit(scans) for name, scans in shown.items()}
+    known = {name: fit if np.isfinite(fit) else np.inf for name, fit in fits.items() if fit is not None}
+    if taken not in known:
         return Evidence()
-    others = {name: misfit(scans) or 0.0 for name, scans in shown.items() if name != taken}
+    own, others = known[taken], {name: fit for name, fit in known.items() if name != taken}
     best = min(others, key=lambda name: others[name])
     far = own > _MISFIT and others[best] < own / _BETTER
     near = own > _NEARLY and others[best] < min(_EXACT, own / _BETTER)
@@ -112,6 +113,8 @@ def by_task(answers: Mapping[str, FloatArray], taken: str, diseases: npt.NDArray
     calm = {name: _log_likelihoods(_calibrated(values, diseases), diseases) for name, values in answers.items()}
     guess = _guessed(diseases)
     others = [name for name in fits if name != taken]
+    if not others:
+        return Evidence()
     best = max(others, key=lambda name: fits[name].mean())
     if all(_larger(fits[best], one) for one in (guess, fits[taken])) and _larger(calm[best], calm[taken]):
         return Evidence(_other(taken, best, "it does its own task clearly better on them"))
@@ -132,19 +135,30 @@ def by_indifference(seen: Mapping[str, Mapping[str, FloatArray]], taken: str) ->
         taken: the range that it is said to take.
     """
     own = _looks(seen[taken])
+    if any(name not in seen for name in USUAL):
+        return Evidence()
     others = [_looks(seen[name]) for name in USUAL if name != taken]
     same = all(_relation(own[part], one[part]) > _INDIFFERENT for one in others for part in own)
     return Evidence(borne_out=bool(own) and same)
 
 
-def answers_to(forward: Callable[[], Forward], shown: Mapping[str, FloatArray]) -> dict[str, dict[str, FloatArray]]:
-    """Return range -> name -> (scan, k) what a network gives to each scan by itself."""
+def answers_to(
+    forward: Callable[[], Forward], shown: Mapping[str, FloatArray], taken: str, whose: str
+) -> dict[str, dict[str, FloatArray]]:
+    """Return range -> name -> (scan, k) what a network gives to each scan by itself.
+
+    Ranges that it answers with what is no number are left out.
+
+    Raises:
+        AttackError: so is the one that it is said to take.
+    """
     answer = forward()
     found = {}
     for name, scans in shown.items():
         parts = [answer(scan[None]) for scan in scans]
         found[name] = {part: np.concatenate([one[part] for one in parts]) for part in parts[0]}
-    return found
+    check_finite(found[taken], whose)
+    return {name: one for name, one in found.items() if all(np.isfinite(values).all() for values in one.values())}
 
 
 def _other(taken: str, best: str, why: str) -> str:

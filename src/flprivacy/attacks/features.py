@@ -30,6 +30,7 @@ Forward = Callable[[FloatArray], Arrays]
 TEST_VIEW = -1  # number of the view that is scored
 SMALLEST_PROBABILITY = 1e-7
 LEAST_SPREAD = 1e-5  # of features over scans, relative to their size; float32 rounds at 1e-7
+_REMEDY = "state the values and the order of axes that it takes (input_range, axes), or give another file"
 _REPEATS = 4
 _FORMAT = 1
 
@@ -103,16 +104,22 @@ def check_answers(found: Extraction, whose: str) -> None:
     Raises:
         AttackError: some are no numbers, or the features are the same for every scan.
     """
-    remedy = "state the values and the order of axes that it takes (input_range, axes), or give another file"
     for name, values in found.scored.items():
-        if not (np.isfinite(values).all() and np.isfinite(found.exposed[name]).all()):
-            raise AttackError(f"{whose}: its {name} of some scans are no numbers; {remedy}")
+        check_finite({name: values}, whose)
+        check_finite({name: found.exposed[name]}, whose)
         spread, size = values.std(axis=0, dtype=np.float64).max(), np.abs(values).max()
         if name == "features" and not spread > LEAST_SPREAD * size:
             raise AttackError(
                 f"{whose}: its features are the same for every scan (they vary by {spread:.1e} around {size:.1e}), so "
-                f"nothing can be said of what it gives away; {remedy}"
+                f"nothing can be said of what it gives away; {_REMEDY}"
             )
+
+
+def check_finite(answers: Arrays, whose: str) -> None:
+    """Refuse answers, by name, some of which are no numbers, with an AttackError."""
+    for name, values in answers.items():
+        if not np.isfinite(values).all():
+            raise AttackError(f"{whose}: its {name} of some scans are no numbers; {_REMEDY}")
 
 
 def _key(source: str, views: Views, view: int) -> str:

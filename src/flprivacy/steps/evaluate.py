@@ -180,14 +180,16 @@ def _is_baseline(name: str, run: Plan) -> bool:
     return config is not None and config.topology in BASELINE_TOPOLOGIES
 
 
-def _lacking(run: Plan, failures: Sequence[TargetFailure]) -> dict[str, str]:
-    """Return target -> which of its baselines failed and why; only targets of which one did."""
+def _lacking(run: Plan, failures: Sequence[TargetFailure], records: Mapping[str, TargetRecord]) -> dict[str, str]:
+    """Return target -> which of its baselines failed and why; only targets, trained or given, of which one did."""
     study, failed = run.study, {f.target: f.reason for f in failures if f.role == "baseline"}
+    architectures = {name: config.architecture for name, config in study.targets.items()}
+    architectures |= {name: record.architecture for name, record in records.items() if name in run.sources}
     lacking: dict[str, str] = {}
-    for name, config in study.targets.items():
+    for name, architecture in architectures.items():
         for baseline, reason in failed.items():
-            same = study.targets[baseline].architecture == config.architecture
-            if same and (config.architecture != CUSTOM or baseline == own_baseline(name)):
+            same = study.targets[baseline].architecture == architecture
+            if same and (architecture != CUSTOM or baseline == own_baseline(name)):
                 lacking[name] = f"baseline {baseline!r}, which could explain it, failed: {reason}"
     return lacking
 
@@ -224,7 +226,7 @@ def _audit(
     records: dict[str, TargetRecord],
     failures: tuple[TargetFailure, ...],
 ) -> Audit:
-    found = audit_attributes(tables, curves, config=run.study.audit, lacking=_lacking(run, failures))
+    found = audit_attributes(tables, curves, config=run.study.audit, lacking=_lacking(run, failures, records))
     return Audit(
         name=run.study.name,
         cohort_name=cohort.meta.name,

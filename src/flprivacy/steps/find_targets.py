@@ -9,16 +9,14 @@ from flprivacy.core.change import NO_CHANGE, AuditChange, FoundTarget, FoundTarg
 from flprivacy.core.errors import ConfigError, StorageError
 from flprivacy.core.events import emit
 from flprivacy.core.target import TargetRecord
-from flprivacy.core.target_source import parse_source
 from flprivacy.execution.container import StepResult
 from flprivacy.execution.passing import Open, SharedStore
 from flprivacy.presets import digest_now, load_preset
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.audit_keys import audit_key
 from flprivacy.study.config import StudyConfig
-from flprivacy.study.given_targets import resolved_inputs
+from flprivacy.study.given_targets import resolved_inputs, usable_records
 from flprivacy.study.plan import check_can_work, given_study
-from flprivacy.targets.given import given_record
 from flprivacy.targets.latest import latest_targets
 from flprivacy.targets.listing import resolve_targets
 from flprivacy.tracking.history import last_audit, same_audit
@@ -57,7 +55,7 @@ def find_targets(
 
     Raises:
         ConfigError: no target, two of one name, or a wrong field.
-        TargetError: nothing is published, or a target's record is damaged.
+        TargetError: nothing is published, or no target that is can be used.
         CohortError: the cohort breaks the format's rules.
         StorageError: something cannot be read.
         TrackingError: MLflow cannot be reached, so that nobody knows what was audited.
@@ -69,7 +67,7 @@ def find_targets(
         LOGGER.warning("what is left in the spool stays there: %s", error)
     source = find_cohort(cohort)
     words = latest_targets(targets_from, resolve_targets(targets))
-    records = {name: given_record(parse_source(word), store) for name, word in words.items()}
+    records = usable_records(words, store)
     digest = preset_digest or digest_now(preset)
     base = load_preset(preset, resolve_mapping(overrides, "overrides"), digest=digest).study
     check_can_work(base, preset=preset, trains=False)
@@ -78,7 +76,7 @@ def find_targets(
         cohort_name=source.meta.name,
         cohort_digest=source.meta.digest,
         confidence=study.audit.confidence,
-        targets=tuple(_found(name, words[name], records[name], study, source) for name in words),
+        targets=tuple(_found(name, words[name], records.get(name), study, source) for name in words),
     )
     found.mkdir(parents=True, exist_ok=True)
     world.write(found / FOUND_FILE)
@@ -95,7 +93,10 @@ def find_targets(
     return StepResult(parameters={"changed": "yes" if changed else "no", "targets": changed, "resolved": resolved})
 
 
-def _found(name: str, word: str, record: TargetRecord, study: StudyConfig, source: CohortPlace) -> FoundTarget:
+def _found(name: str, word: str, record: TargetRecord | None, study: StudyConfig, source: CohortPlace) -> FoundTarget:
+    if record is None:  # it cannot be used; the attack on it will say why
+        previous = last_audit(name, cohort_name=source.meta.name, cohort_digest=source.meta.digest)
+        return FoundTarget(target=name, location=word, digest="", changed=True, previous=previous)
     key = audit_key(
         target=name,
         cohort_digest=source.meta.digest,

@@ -55,7 +55,7 @@ def plan_audit(
     Raises:
         ConfigError: no target, a wrong name, field or quantity.
         CohortError: the cohort breaks the format's rules.
-        TargetError: a target's folder is damaged, or its file cannot be used.
+        TargetError: no target can be used; one that cannot beside others fails in the attack on it.
         ChangedObjectError: cohort, targets or preset are not those that were resolved, or changed while they were read.
         StorageError: an object cannot be read or stays damaged.
     """

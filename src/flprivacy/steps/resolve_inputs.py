@@ -25,8 +25,7 @@ def resolve_inputs(*, cohort: str, targets: dict[str, str], preset: str = "", st
     Raises:
         ConfigError: a location or a fact cannot be understood, no such preset, or more targets than one run takes.
         CohortError: the cohort's metadata break the format's rules.
-        TargetError: a target is missing or damaged.
-        StorageError: an object is missing or cannot be read.
+        StorageError: an object cannot be read.
         TrackingError: MLflow cannot be reached or has no such model.
     """
     sources = resolve_targets(targets)

@@ -7,9 +7,11 @@ from typing import Any
 
 from flprivacy.cohorts.remote import CohortPlace
 from flprivacy.core.digests import digest_json
-from flprivacy.core.errors import ConfigError
+from flprivacy.core.errors import ConfigError, FlprivacyError, TargetError
+from flprivacy.core.events import emit
 from flprivacy.core.target import TargetRecord
-from flprivacy.core.target_source import parse_source
+from flprivacy.core.target_source import TargetSource, parse_source
+from flprivacy.storage.backends.contract import MissingObjectError
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan, check_number, given_study, repeat_command
 from flprivacy.study.references import recipes_of
@@ -18,9 +20,13 @@ from flprivacy.targets.given import bring_target, given_private_part, given_reco
 from flprivacy.targets.lineage import PrivatePart
 from flprivacy.targets.versions import target_version
 
+_UNUSABLE = (TargetError, MissingObjectError)  # one target's own fault, which another try would not mend
+
 
 def resolved_inputs(place: CohortPlace, sources: Mapping[str, str], store: str, preset: str = "") -> str:
     """Return a digest that is another one after any change of the cohort, a target or a preset that is a file.
+
+    A target that cannot be used counts, too: it may be mended.
 
     Args:
         place: the cohort.
@@ -31,8 +37,38 @@ def resolved_inputs(place: CohortPlace, sources: Mapping[str, str], store: str, 
     Raises:
         FlprivacyError: as :func:`~flprivacy.targets.given.given_target`.
     """
-    targets = {name: target_version(parse_source(word), store) for name, word in sources.items()}
+    targets = {name: _version(parse_source(word), store) for name, word in sources.items()}
     return digest_json({"cohort": place.version, "targets": targets} | ({"preset": preset} if preset else {}))
+
+
+def _version(source: TargetSource, store: str) -> str:
+    try:
+        return target_version(source, store)
+    except _UNUSABLE as error:
+        return f"cannot be used ({type(error).__name__})"
+
+
+def usable_records(sources: Mapping[str, str], store: str) -> dict[str, TargetRecord]:
+    """Return the records of the targets that can be used; a warning says what is wrong with any other.
+
+    The attack on such a target fails and says so in the report, which then has no baselines of its own for it.
+
+    Raises:
+        TargetError: no target can be used.
+        FlprivacyError: as :func:`~flprivacy.targets.given.given_target`, for reasons that are not one file's.
+    """
+    records: dict[str, TargetRecord] = {}
+    wrong: dict[str, FlprivacyError] = {}
+    for name, word in sources.items():
+        try:
+            records[name] = given_record(parse_source(word), store)
+        except _UNUSABLE as error:
+            wrong[name] = error
+    if wrong and not records:
+        raise next(iter(wrong.values()))
+    for name, why in wrong.items():
+        emit("warning", message=f"{name} cannot be audited: {why}")
+    return records
 
 
 def plan_given(
@@ -56,13 +92,13 @@ def plan_given(
 
     Raises:
         ConfigError: no target, a wrong name or field.
-        TargetError: a target's folder is damaged, or its file cannot be used.
+        TargetError: no target can be used, for a folder that is damaged or a file of another kind.
         StorageError: a target's record cannot be read.
     """
     if not sources:
         raise ConfigError("targets is empty; give at least one as name=folder")
     check_number(len(sources))
-    records: dict[str, TargetRecord] = {n: given_record(parse_source(word), store) for n, word in sources.items()}
+    records = usable_records(sources, store)
     study = given_study(base, {name: record.architecture for name, record in records.items()}, sources)
     recipes, lacking = recipes_of(records, study)
     given = [f"--cohort {shlex.quote(cohort)}", *(f"--target {shlex.quote(f'{k}={v}')}" for k, v in sources.items())]

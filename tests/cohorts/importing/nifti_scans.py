@@ -13,7 +13,7 @@ def write_nifti(path: Path, scan: Scan, *, dtype: str = "int16", version: int = 
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ scan.affine[:, [2, 1, 0, 3]]
     data = np.rint(scan.hu()).transpose(2, 1, 0)  # (slice, row, column) -> (column, row, slice)
     kind = nibabel.Nifti1Image if version == 1 else nibabel.Nifti2Image
-    image = kind(data.astype(dtype), affine)
+    image = kind(data.astype(dtype), affine, dtype=dtype)
     image.header["descrip"] = b"zqx-description"
     if reoriented:
         target = nibabel.orientations.axcodes2ornt(tuple(reoriented))

@@ -86,7 +86,21 @@ def test_mixed_series_are_refused(tmp_path: Path, change: dict[str, object], det
         assert told[0][0] == "mixed series"
         assert told[0][1].startswith(detail)
     else:
-        assert [reason for reason, _ in told] == ["no position, orientation or pixel spacing", "missing slices"]
+        absent = ("no position, orientation or pixel spacing", "no ImagePositionPatient")
+        assert [told[0], told[1][0]] == [absent, "missing slices"]
+
+
+def test_numbers_with_a_decimal_comma_are_refused_by_the_name_of_the_tag(tmp_path: Path) -> None:
+    for path in write_series(tmp_path, SMALL):
+        path.write_bytes(path.read_bytes().replace(*_with_comma(SMALL.spacing_mm)))
+    assert {(reason, detail) for reason, detail in reasons(tmp_path)} == {
+        ("damaged DICOM header", "PixelSpacing cannot be read")
+    }
+
+
+def _with_comma(spacing_mm: tuple[float, float, float]) -> tuple[bytes, bytes]:
+    text = "\\".join(str(length) for length in spacing_mm[1:]).encode()
+    return text, text.replace(b".", b",")
 
 
 def test_slices_that_were_sent_twice_count_once_whatever_their_uids(tmp_path: Path) -> None:

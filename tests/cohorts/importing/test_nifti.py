@@ -43,7 +43,9 @@ def test_the_order_of_stored_axes_does_not_matter(tmp_path: Path, axes: str) -> 
     assert_landmarks(only(find(tmp_path / "scans", "deep/a.nii.gz")), PLAIN)
 
 
-@pytest.mark.parametrize(("dtype", "version"), [("float32", 1), ("float64", 2), ("int32", 2), ("int16", 2)])
+@pytest.mark.parametrize(
+    ("dtype", "version"), [("float32", 1), ("float64", 2), ("int32", 2), ("int16", 2), ("int64", 1)]
+)
 def test_types_and_versions(tmp_path: Path, dtype: str, version: int) -> None:
     write_nifti(tmp_path / "scans" / "a.nii", PLAIN, dtype=dtype, version=version)
     assert_landmarks(only(find(tmp_path / "scans", "a.nii")), PLAIN)

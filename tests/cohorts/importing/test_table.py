@@ -115,6 +115,18 @@ def test_columns_by_their_other_names_and_letters_in_either_form(tmp_path: Path,
     assert table.counts == {"rows of the table": 1, "columns of the table that are not used": 1}
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_numbers_of_rows_are_no_column(tmp_path: Path, first: int) -> None:
+    frame = pd.DataFrame({"patient": ["a", "b"], "hospital": ["North", "South"]}, index=[first, first + 1])
+    frame.to_csv(tmp_path / "t.csv")
+    table = read_table(tmp_path / "t.csv", DICOM_KEYS)
+    assert [row.site for row in table.rows.values()] == ["North", "South"]
+    assert table.unused == ()
+    frame.set_index(pd.Index([5, 3])).to_csv(tmp_path / "t.csv")
+    with pytest.raises(CohortError, match="column 1 has no name but holds values"):
+        read_table(tmp_path / "t.csv", DICOM_KEYS)
+
+
 def test_a_column_of_the_right_name_goes_before_its_other_name(tmp_path: Path) -> None:
     table = csv(tmp_path / "t.csv", "patient_id,sex,gender", "1,F,M")
     assert table.rows["1"].sex == "F"

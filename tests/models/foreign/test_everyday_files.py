@@ -45,6 +45,19 @@ def test_a_network_for_scans_of_any_size_is_told_theirs(tmp_path, sizes, sequent
     np.testing.assert_allclose(np.asarray(model.model(_scans())), np.asarray(network(_scans())), atol=1e-6)
 
 
+def test_slices_that_are_read_in_both_directions(tmp_path):
+    """Keras builds the layer that Bidirectional wraps once more than the file holds it."""
+    scan = keras.Input((*SHAPE, 1))
+    slices = layers.TimeDistributed(layers.GlobalAveragePooling2D())(
+        layers.TimeDistributed(layers.Conv2D(4, 3, activation="relu"))(scan)
+    )
+    both = layers.Bidirectional(layers.LSTM(4), name="embedding")(slices)
+    network = keras.Model(scan, layers.Dense(3, activation="softmax")(both))
+    network.save(tmp_path / "m.keras")
+    model = load_custom(tmp_path / "m.keras", "embedding", input_range="0..1").model
+    np.testing.assert_allclose(np.asarray(model.model(_scans())), np.asarray(network(_scans())), atol=1e-6)
+
+
 def test_sizes_follow_the_order_of_its_axes(tmp_path):
     _network((None, None, None, 1)).save(tmp_path / "m.keras")
     model = load_custom(tmp_path / "m.keras", "embedding", shape=SHAPE, axes="hwd").model

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 from flprivacy.core.errors import TargetError
 from flprivacy.models.graphs.looking import look_at
@@ -129,6 +130,27 @@ def test_the_first_operators_tell_the_values_that_it_takes(
     assert np.array_equal(
         network.forward(scans((4, 16, 20)))["features"], shifted.forward(scans((4, 16, 20)))["features"]
     )
+
+
+@pytest.mark.parametrize(("kind", "steps", "expected"), [("UINT8", [("Div", 255.0)], "0..255"), ("INT16", [], "hu")])
+def test_whole_numbers_are_rounded_not_cut_off(
+    tmp_path: Path, kind: str, steps: list[tuple[str, float]], expected: str
+) -> None:
+    model = _normalised(*steps)
+    model.graph.node.insert(0, helper.make_node("Cast", ["raw"], ["scan"], to=onnx.TensorProto.FLOAT))
+    model.graph.input[0].name = "raw"
+    model.graph.input[0].type.tensor_type.elem_type = getattr(onnx.TensorProto, kind)
+    path, stated = saved(tmp_path / "m.onnx", model), {"input_range": "" if steps else expected}
+    network = load_graph(path, stated=stated, shape=None, threads=1)
+    assert network.facts["input_range"] == expected
+    low, high = {"0..255": (0.0, 255.0), "hu": (-1000.0, 400.0)}[expected]
+    some = scans((4, 16, 20))
+    rounded = (np.rint(low + (high - low) * some) - low) / (high - low)
+    plain = load_graph(saved(tmp_path / "p.onnx", _normalised(*steps)), stated=stated, shape=None, threads=1)
+    wanted = plain.forward(rounded.astype(np.float32))["features"]
+    np.testing.assert_allclose(network.forward(some)["features"], wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+    with pytest.raises(TargetError, match=rf"takes {kind.lower()}, which does not hold values of 0\.\.1"):
+        load_graph(path, stated={"input_range": "0..1"}, shape=None, threads=1)
 
 
 def test_values_that_make_no_sense_are_asked_for(tmp_path: Path) -> None:

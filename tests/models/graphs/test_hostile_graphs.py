@@ -177,7 +177,7 @@ def test_bytes_that_become_many_objects(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_name_in_the_place_of_a_type(tmp_path: Path) -> None:
     model = monai_resnet(SHAPE)
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
-    refused(saved(tmp_path / "m.onnx", model), "takes whole numbers")
+    refused(saved(tmp_path / "m.onnx", model), "takes what are no numbers")
 
 
 def test_a_missing_runtime_names_its_extra(beside: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,13 +176,20 @@ class _Frame:
                     return place.get(keyword)
             return None
 
-        position = _numbers(find("PlanePositionSequence", "ImagePositionPatient"), 3)
-        orientation = _numbers(find("PlaneOrientationSequence", "ImageOrientationPatient"), 6)
-        spacing = _numbers(find("PixelMeasuresSequence", "PixelSpacing"), 2)
+        def numbers(sequence: str, keyword: str, count: int) -> list[float] | None:
+            with refusing("damaged DICOM header", f"{keyword} cannot be read"):
+                return _numbers(find(sequence, keyword), count)
+
+        position = numbers("PlanePositionSequence", "ImagePositionPatient", 3)
+        orientation = numbers("PlaneOrientationSequence", "ImageOrientationPatient", 6)
+        spacing = numbers("PixelMeasuresSequence", "PixelSpacing", 2)
         if position is None or orientation is None or spacing is None:
-            raise ScanError("no position, orientation or pixel spacing")
-        slope = _number(find("PixelValueTransformationSequence", "RescaleSlope"))
-        intercept = _number(find("PixelValueTransformationSequence", "RescaleIntercept"))
+            told = {"ImagePositionPatient": position, "ImageOrientationPatient": orientation, "PixelSpacing": spacing}
+            lacking = " and ".join(name for name, values in told.items() if values is None)
+            raise ScanError("no position, orientation or pixel spacing", f"no {lacking}")
+        with refusing("damaged DICOM header", "RescaleSlope or RescaleIntercept cannot be read"):
+            slope = _number(find("PixelValueTransformationSequence", "RescaleSlope"))
+            intercept = _number(find("PixelValueTransformationSequence", "RescaleIntercept"))
         unit = str(find("PixelValueTransformationSequence", "RescaleType") or "HU").strip().upper()
         absent = [name for name, value in (("RescaleSlope", slope), ("RescaleIntercept", intercept)) if value is None]
         if absent:

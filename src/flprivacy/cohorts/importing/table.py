@@ -2,8 +2,8 @@
 
 CSV or Parquet, one row a scan (or a patient). One column says which: ``file`` for NIfTI; for DICOM the first of
 ``series_uid``, ``study_uid`` and ``patient_id`` that there is. All values are read as text and checked here. What
-spreadsheets leave in a table is understood: a line ``sep=;``, empty rows, nameless empty columns, ``\\`` in paths, and
-letters with accents in either Unicode form.
+spreadsheets leave in a table is understood: a line ``sep=;``, empty rows, nameless columns of nothing or of the rows'
+numbers, ``\\`` in paths, and letters with accents in either Unicode form.
 """
 
 import codecs
@@ -32,6 +32,8 @@ _ALIASES = {
     **dict.fromkeys(("patient", "patientid", "subject", "subject_id", "participant_id"), "patient_id"),
     **dict.fromkeys(("seriesinstanceuid", "series_instance_uid"), "series_uid"),
     **dict.fromkeys(("studyinstanceuid", "study_instance_uid"), "study_uid"),
+    **dict.fromkeys(("hospital", "centre", "center", "institution", "institutionname", "institution_name"), "site"),
+    **dict.fromkeys(("site_id", "site_name"), "site"),
     **dict.fromkeys(("filename", "file_name", "filepath", "file_path", "path"), "file"),
 }
 _SPLITS = {"": "", TRAIN: TRAIN, "training": TRAIN, TEST: TEST, "testing": TEST}
@@ -182,10 +184,12 @@ def _plain(cell: str) -> str:
 
 
 def _named(names: list[str], rows: list[list[str]], path: Path) -> tuple[list[str], Iterator[list[str]]]:
-    """Leave out columns without a name, which must be empty."""
+    """Leave out columns without a name, which must be empty, or the numbers of the rows as pandas and R write them."""
     kept = [place for place, name in enumerate(names) if name]
     for place in sorted(set(range(len(names))) - set(kept)):
-        if any(row[place] for row in rows):
+        cells = [row[place] for row in rows]
+        numbered = any(cells == [str(first + number) for number in range(len(rows))] for first in (0, 1))
+        if any(cells) and not numbered:
             raise CohortError(f"{path}: column {place + 1} has no name but holds values; name it in the header")
     return [names[place] for place in kept], ([row[place] for place in kept] for row in rows)
 

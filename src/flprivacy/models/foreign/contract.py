@@ -135,6 +135,22 @@ def guessed_range(steps: Sequence[Step], path: Path) -> tuple[str, bool]:
     return scores[0][1], True
 
 
+def check_holds(dtype: str, bounds: tuple[float, float], path: Path) -> None:
+    """Refuse a network of whole numbers that cannot hold the values that it is said to take, or tell them apart.
+
+    Raises:
+        TargetError: its kind of numbers is too small, or the range is.
+    """
+    if "int" not in dtype:
+        return
+    limits = np.iinfo(dtype)
+    if not (limits.min <= bounds[0] and bounds[1] <= limits.max and bounds[1] - bounds[0] > 1.0):
+        raise TargetError(
+            f"{path}: takes {dtype}, which does not hold values of {bounds[0]:g}..{bounds[1]:g}; state the input_range "
+            "that it was trained on"
+        )
+
+
 def _composed(steps: Sequence[Step]) -> Step:
     """Return one step that does what all of them do."""
     scale, offset = 1.0, 0.0

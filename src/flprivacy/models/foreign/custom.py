@@ -26,7 +26,7 @@ from flprivacy.models.foreign.allowed import check_allowed, plain
 from flprivacy.models.foreign.answers import NONE
 from flprivacy.models.foreign.archive import CONFIG, METADATA, WEIGHTS, unpacked
 from flprivacy.models.foreign.checkpoint import opened
-from flprivacy.models.foreign.contract import Contract, contract_of, scan_shape
+from flprivacy.models.foreign.contract import Contract, check_holds, contract_of, scan_shape
 from flprivacy.models.foreign.description import sized
 from flprivacy.models.foreign.first_layers import normalisations
 from flprivacy.models.foreign.keras2 import is_keras2, translated
@@ -166,7 +166,7 @@ def _custom(
         contract = contract_of(sizes, normalisations(network), stated, path)
         axes, values = contract.axes, contract.input_range
         bounds = range_of(values, window) or (0.0, 1.0)
-        _check_holds(both.inputs[0].dtype, bounds, path)
+        check_holds(both.inputs[0].dtype, bounds, path)
         kind = kind_of(both.outputs[1], _some_answers(both, bounds, path))
         kind = stated.get("answers") or kind
         model = _target_model(both, sizes, channels, axes, bounds, kind)
@@ -197,18 +197,6 @@ def _input_sizes(network: keras.Model, path: Path, axes: str) -> tuple[Shape, in
             "known sizes, with 1 or 3 channels behind or none: put such an input in front and save again"
         )
     return (sizes[0], sizes[1], sizes[2]), sizes[3] if len(sizes) == 4 else 0
-
-
-def _check_holds(dtype: str, bounds: tuple[float, float], path: Path) -> None:
-    """Refuse a network of whole numbers that cannot hold the values that it is said to take, or tell them apart."""
-    if "int" not in dtype:
-        return
-    limits = np.iinfo(dtype)
-    if not (limits.min <= bounds[0] and bounds[1] <= limits.max and bounds[1] - bounds[0] > 1.0):
-        raise TargetError(
-            f"{path}: takes {dtype}, which does not hold values of {bounds[0]:g}..{bounds[1]:g}; state the input_range "
-            "that it was trained on"
-        )
 
 
 def _some_answers(both: keras.Model, bounds: tuple[float, float], path: Path) -> Any:

@@ -23,8 +23,11 @@ Sizes = tuple[int | None, ...]
 
 @contextmanager
 def bounded_building(most_weights: int) -> Iterator[None]:
-    """Refuse large tensors, and more than ``most_weights`` numbers of weights, while Keras builds a network."""
-    weight, tensor, left = layers.Layer.add_weight, keras.KerasTensor.__init__, [most_weights]
+    """Refuse large tensors, and weights of more than twice ``most_weights`` numbers, while Keras builds a network.
+
+    Twice, for it builds the layer that Bidirectional wraps once more than the file holds it.
+    """
+    weight, tensor, left = layers.Layer.add_weight, keras.KerasTensor.__init__, [2 * most_weights]
 
     def add_weight(self: Any, shape: Any = None, *args: Any, **kwargs: Any) -> Any:
         left[0] -= math.prod(shape if isinstance(shape, (tuple, list)) else () if shape is None else (shape,))

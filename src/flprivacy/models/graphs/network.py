@@ -10,7 +10,7 @@ import numpy.typing as npt
 from flprivacy.core.errors import TargetError
 from flprivacy.core.target_source import HU_WINDOW, INPUT_RANGE, range_of
 from flprivacy.models.foreign.answers import NONE, kind_by, probabilities
-from flprivacy.models.foreign.contract import Shape, divergence, taken_range
+from flprivacy.models.foreign.contract import Shape, check_holds, divergence, taken_range
 from flprivacy.models.graphs.files import read_graph
 from flprivacy.models.graphs.place import Place
 from flprivacy.models.graphs.runtime import Session
@@ -82,6 +82,7 @@ def load_graph(
     taken_as = taken_range(graph.normalisations(), stated.get(INPUT_RANGE, ""), path)
     values, unknown = taken_as.input_range, () if taken_as.told else (INPUT_RANGE,)
     low, high = range_of(values, window_hu) or (0.0, 1.0)
+    check_holds(np.dtype(place.dtype).name, (low, high), path)
     kept = graph.kept_statistics()
     tapped = [features, output, *([kept.tensor] if kept else [])]
     for name in dict.fromkeys(tapped):

@@ -19,6 +19,10 @@ _TYPES = {
     onnx.TensorProto.FLOAT: np.float32,
     onnx.TensorProto.FLOAT16: np.float16,
     onnx.TensorProto.DOUBLE: np.float64,
+    **{
+        getattr(onnx.TensorProto, kind.upper()): getattr(np, kind)
+        for kind in ("uint8", "int8", "uint16", "int16", "int32", "int64")
+    },
 }
 _COLOURS = (1, 3)
 _CHANNEL = "c"
@@ -50,7 +54,7 @@ class Place:
         """
         sizes, kind = graph.sizes(), graph.input.type.tensor_type.elem_type
         if kind not in _TYPES:
-            raise TargetError(f"{graph.path}: takes whole numbers; export the network so that it takes float32")
+            raise TargetError(f"{graph.path}: takes what are no numbers; export the network so that it takes float32")
         axes, told = (axes, True) if axes else _guessed_axes(sizes, graph.path)
         by_axis = dict(zip(axes, sizes[1:], strict=False))
         if len(axes) != len(sizes) - 1 or by_axis.get(_CHANNEL, 1) not in (*_COLOURS, None):
@@ -85,6 +89,8 @@ class Place:
         if _CHANNEL in self.axes:
             where = 1 + self.axes.index(_CHANNEL)
             found = np.repeat(np.expand_dims(found, where), self.channels, axis=where)
+        if np.issubdtype(self.dtype, np.integer):
+            found = np.rint(found)
         return np.ascontiguousarray(found, dtype=self.dtype)
 
     def batches(self, taken: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
