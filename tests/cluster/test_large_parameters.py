@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from flprivacy.core.errors import ConfigError
+from flprivacy.core.errors import ConfigError, TargetError
 from flprivacy.launch.compiled import read_compiled
 from flprivacy.launch.parameters import RunOptions, parameters_of
 from flprivacy.presets import load_preset
+from flprivacy.steps.plan_audit import plan_audit
 from flprivacy.steps.plan_study import plan_study
 from flprivacy.steps.resolve_inputs import resolve_inputs
 from flprivacy.storage.parameters import REFERENCE, store_object
@@ -119,8 +120,11 @@ def test_what_is_no_list_of_targets_is_named(tmp_path: Path, data: bytes, messag
 
 
 def test_steps_read_targets_from_the_store(tmp_path: Path) -> None:
-    """The step that takes the targets looks into the store before anything else: its error names what that holds."""
+    """Steps that take the targets look into the store: an error names what that holds, and a digest follows it."""
     uri, digest = store_object(tmp_path.as_uri(), b'{"a": "/nowhere/a"}', "targets.json")
     targets = {REFERENCE: f"{uri}#{digest}"}
-    with pytest.raises(Exception, match="/nowhere/a"):
-        resolve_inputs(cohort=str(write_tiny(tmp_path / "cohort").folder), targets=targets)
+    cohort = str(write_tiny(tmp_path / "cohort").folder)
+    assert resolve_inputs(cohort=cohort, targets=targets) == resolve_inputs(cohort=cohort, targets={"a": "/nowhere/a"})
+    plan, scans = tmp_path / "plan.json", tmp_path / "scans"
+    with pytest.raises(TargetError, match="/nowhere/a"):
+        plan_audit(preset="demo", overrides={}, cohort=cohort, targets=targets, plan=plan, scans=scans)
