@@ -8,17 +8,16 @@ from flprivacy.attacks.membership.combined import attack_with_generator
 from flprivacy.attacks.membership.references import attack_references
 from flprivacy.attacks.membership.references import attack_with_references as attack
 from flprivacy.auditing.membership.retraining import MOST_REFERENCES, spread_of
-from flprivacy.core.artifacts import MEMBERSHIP_FILE, REFERENCE_FILE
+from flprivacy.core.artifacts import MEMBERSHIP_FILE
 from flprivacy.core.audit import TargetFailure
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import AttackError
 from flprivacy.core.membership import LEAST_REFERENCES
 from flprivacy.core.membership_scores import MembershipScores
-from flprivacy.core.reference_scores import ReferenceScores, reference_key
-from flprivacy.core.vocabulary import PATIENTS
+from flprivacy.core.reference_scores import ReferenceScores
 from flprivacy.execution.isolation import read_failure, read_generator_failure
 from flprivacy.study.plan import Plan
-from flprivacy.study.references import recipe_of, why_no_references
+from flprivacy.study.references import recipe_of, references_of, trained_references, why_no_references
 from flprivacy.synthesis.checks.membership import CALIBRATED
 from flprivacy.training.recipe import recipe_digest
 
@@ -52,7 +51,7 @@ def attack_with_references(
     Raises:
         AttackError: a table is damaged.
     """
-    trained = {reference_key(one): one for one in references if (one / REFERENCE_FILE).is_file()}
+    trained = trained_references(references)
     failed = {one.target: one for folder in references if (one := read_failure(folder)) is not None}
     of_generator = generator / MEMBERSHIP_FILE if generator is not None else None
     known = MembershipScores.read(of_generator) if of_generator is not None and of_generator.is_file() else None
@@ -84,15 +83,7 @@ def _attacked(
     if recipe is None:
         return replace(found, why_no_references=why_no_references(run, found.target))
     digest = recipe_digest(recipe)
-    # Targets of one recipe share their references, which come once for each of them.
-    wanted = range(run.study.membership.of(found.target))
-    lacking = [index for index in wanted if (digest, PATIENTS, index) not in trained]
-    if lacking:
-        raise AttackError(
-            f"target {found.target!r}: {len(lacking)} of {len(wanted)} references of its recipe are missing, the first "
-            f"is {lacking[0]}; run the step train_reference"
-        )
-    folders = [trained[digest, PATIENTS, index] for index in wanted]
+    folders = references_of(run, found.target, digest, trained)
     done = attack(found, cohort, map(ReferenceScores.read, folders), recipe=digest)
     if len(folders) < LEAST_REFERENCES:
         return done

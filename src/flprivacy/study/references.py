@@ -1,9 +1,12 @@
 """Which reference models a run trains, and of which recipe each is."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from flprivacy.core.errors import ConfigError
+from flprivacy.core.artifacts import REFERENCE_FILE
+from flprivacy.core.errors import AttackError, ConfigError
+from flprivacy.core.reference_scores import reference_key
 from flprivacy.core.target import TargetRecord
 from flprivacy.core.target_source import CUSTOM
 from flprivacy.core.vocabulary import PATIENTS, SITES
@@ -114,3 +117,31 @@ def reference_jobs(plan: Plan) -> list[dict[str, Any]]:
                     jobs.setdefault((recipe_digest(config), drawn, index), job)
     check_number(len({*plan.sources, *plan.study.targets}), len(jobs), trains=not plan.sources)
     return list(jobs.values()) or [{"target": NO_TARGET, "index": 0, "drawn": PATIENTS}]
+
+
+def trained_references(folders: Iterable[Path]) -> dict[tuple[str, str, int], Path]:
+    """Return the folders of references that were trained, by recipe, what was drawn, and number.
+
+    Raises:
+        AttackError: one is damaged.
+    """
+    return {reference_key(one): one for one in folders if (one / REFERENCE_FILE).is_file()}
+
+
+def references_of(
+    plan: Plan, target: str, recipe: str, trained: Mapping[tuple[str, str, int], Path], drawn: str = PATIENTS
+) -> list[Path]:
+    """Return the folders of all references that a plan asks for of a target; targets of one recipe share theirs.
+
+    Raises:
+        AttackError: one is missing.
+    """
+    wanted = range(plan.study.membership.of(target, drawn))
+    lacking = [index for index in wanted if (recipe, drawn, index) not in trained]
+    if lacking:
+        kind = "site references" if drawn == SITES else "references"
+        raise AttackError(
+            f"target {target!r}: {len(lacking)} of {len(wanted)} {kind} of its recipe are missing, the first is "
+            f"{lacking[0]}; run the step train_reference"
+        )
+    return [trained[recipe, drawn, index] for index in wanted]

@@ -4,16 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flprivacy.attacks.membership.site_references import site_signals
-from flprivacy.core.artifacts import REFERENCE_FILE
 from flprivacy.core.audit import TargetFailure
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import AttackError
 from flprivacy.core.membership_scores import MembershipScores
-from flprivacy.core.reference_scores import ReferenceScores, reference_key
+from flprivacy.core.reference_scores import ReferenceScores
 from flprivacy.core.site_signals import SiteSignals
 from flprivacy.core.vocabulary import SITES
 from flprivacy.study.plan import Plan
-from flprivacy.study.references import recipe_of, why_no_references
+from flprivacy.study.references import recipe_of, references_of, trained_references, why_no_references
 from flprivacy.training.recipe import recipe_digest
 
 
@@ -35,7 +34,7 @@ def ask_about_sites(
     Raises:
         AttackError: a folder is damaged.
     """
-    trained = {reference_key(one): one for one in references if (one / REFERENCE_FILE).is_file()}
+    trained = trained_references(references)
     found: list[SiteSignals] = []
     failures: list[TargetFailure] = []
     for target in sorted(table.target for table in attacked if table.role != "baseline"):
@@ -54,12 +53,6 @@ def _asked(run: Plan, cohort: Cohort, target: str, trained: Mapping[tuple[str, s
     if recipe is None:
         why_not = why_no_references(run, target, SITES)
         return SiteSignals(target=target, why_not=why_not) if why_not else None
-    digest, wanted = recipe_digest(recipe), range(run.study.membership.of(target, SITES))
-    lacking = [index for index in wanted if (digest, SITES, index) not in trained]
-    if lacking:
-        raise AttackError(
-            f"target {target!r}: {len(lacking)} of {len(wanted)} site references of its recipe are missing, the first "
-            f"is {lacking[0]}; run the step train_reference"
-        )
-    own = map(ReferenceScores.read, (trained[digest, SITES, index] for index in wanted))
+    digest = recipe_digest(recipe)
+    own = map(ReferenceScores.read, references_of(run, target, digest, trained, SITES))
     return site_signals(target, cohort, own, recipe=digest)

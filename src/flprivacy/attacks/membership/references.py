@@ -22,7 +22,7 @@ BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_AGAIN = "run the step train_reference again"
+AGAIN = "run the step train_reference again"
 _LEAST_OF_A_KIND = 2  # references with a scan, and without it, from which LiRA learns how they vary
 
 
@@ -88,7 +88,7 @@ def _answers(
     for one in references:
         _check_fit(found, cohort, one, recipe)
         if one.index in signals:
-            raise AttackError(f"target {found.target!r}: a reference is given twice; {_AGAIN}")
+            raise AttackError(f"target {found.target!r}: a reference is given twice; {AGAIN}")
         numbers = {name: number for number, name in enumerate(one.models)}
         asked = np.array([numbers[str(name)] for name in found.models], dtype=np.int64)
         answers = one.probabilities[asked, rows]
@@ -164,13 +164,25 @@ def _rows(found: MembershipScores, cohort: Cohort) -> IntArray:
 
 def _check_fit(found: MembershipScores, cohort: Cohort, one: ReferenceScores, recipe: str) -> None:
     where = f"target {found.target!r}: reference {one.index}"
-    if one.cohort_digest != cohort.meta.digest:
-        raise AttackError(f"{where} was trained on another cohort ({one.cohort_digest[:12]}); {_AGAIN}")
-    if one.recipe != recipe:
-        raise AttackError(f"{where} was trained by another recipe ({one.recipe[:12]}) than the target; {_AGAIN}")
+    check_reference(one, cohort, recipe, where)
     if set(found.models.tolist()) - set(one.models):
         models = f"{', '.join(sorted(set(one.models)))[:200]}, the target {', '.join(sorted(set(found.models)))[:200]}"
         raise AttackError(f"{where} has models {models}; state the recipe that the target was trained with")
+
+
+def check_reference(one: ReferenceScores, cohort: Cohort, recipe: str, where: str) -> None:
+    """Refuse a reference of another recipe or cohort, or with answers of another shape, with an AttackError.
+
+    Args:
+        one: the reference.
+        cohort: that it should be of.
+        recipe: digest of how it should have been trained.
+        where: begins the message.
+    """
+    if one.cohort_digest != cohort.meta.digest:
+        raise AttackError(f"{where} was trained on another cohort ({one.cohort_digest[:12]}); {AGAIN}")
+    if one.recipe != recipe:
+        raise AttackError(f"{where} was trained by another recipe ({one.recipe[:12]}) than the target; {AGAIN}")
     shape = (len(one.models), len(cohort.manifest), len(cohort.meta.class_names))
     if one.probabilities.shape != shape or one.trained_on.shape != shape[:2]:
-        raise AttackError(f"{where} has answers of shape {one.probabilities.shape}, not {shape}; {_AGAIN}")
+        raise AttackError(f"{where} has answers of shape {one.probabilities.shape}, not {shape}; {AGAIN}")

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.attacks.membership.references import AGAIN, check_reference
 from flprivacy.attacks.membership.signals import membership_signal
 from flprivacy.core.cohort import TEST, TRAIN, Cohort
 from flprivacy.core.errors import AttackError
@@ -63,15 +64,9 @@ def _weights(cohort: Cohort, of_scans: IntArray, sites: IntArray, rows: IntArray
 
 
 def _check_fit(target: str, cohort: Cohort, one: ReferenceScores, place: int, recipe: str) -> None:
-    again, where = "run the step train_reference again", f"target {target!r}: site reference {one.index}"
+    where = f"target {target!r}: site reference {one.index}"
     if one.drawn != SITES or len(one.models) != 1:
-        raise AttackError(f"{where} was not trained as one model on half of the sites; {again}")
-    if one.cohort_digest != cohort.meta.digest:
-        raise AttackError(f"{where} was trained on another cohort ({one.cohort_digest[:12]}); {again}")
-    if one.recipe != recipe:
-        raise AttackError(f"{where} was trained by another recipe ({one.recipe[:12]}) than the target; {again}")
-    shape = (1, len(cohort.manifest), len(cohort.meta.class_names))
-    if one.probabilities.shape != shape or one.trained_on.shape != shape[:2]:
-        raise AttackError(f"{where} has answers of shape {one.probabilities.shape}, not {shape}; {again}")
+        raise AttackError(f"{where} was not trained as one model on half of the sites; {AGAIN}")
+    check_reference(one, cohort, recipe, where)
     if one.index != place:
         raise AttackError(f"{where} stands where reference {place} belongs; give all of them, in order")
