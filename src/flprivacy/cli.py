@@ -8,9 +8,7 @@ from flprivacy import __version__
 from flprivacy.commands.cluster import cluster
 from flprivacy.commands.cohort import cohort
 from flprivacy.commands.mlflow import mlflow, ui
-from flprivacy.commands.presets import presets
-from flprivacy.commands.report import report
-from flprivacy.commands.run import run
+from flprivacy.commands.run import presets, report, run
 from flprivacy.commands.runs import runs
 from flprivacy.commands.schedule import schedule
 from flprivacy.commands.submit import submit

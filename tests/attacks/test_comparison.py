@@ -13,7 +13,7 @@ from flprivacy.attacks.scenario import Scenario, prepare
 from flprivacy.core.errors import AttackError, ConfigError, TargetError
 from flprivacy.core.target import ModelRecord, Origin, TargetRecord
 from flprivacy.core.target_source import TargetSource, range_of
-from flprivacy.targets.own_answers import given_own_answers
+from flprivacy.targets.beside import given_own_answers
 from tests.cohort_builder import build_cohort
 
 SMALL = (4, 8, 10)

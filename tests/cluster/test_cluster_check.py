@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from flprivacy.cli import main
-from flprivacy.cluster.fit import installation, probe, room, within
+from flprivacy.cluster.fit import installation, probe, room
 from flprivacy.cluster.fit.looked_at import FITS, MEND, NOTE, UNREAD, Asked, Line, look
 from flprivacy.cluster.kubectl import Kubectl
 from tests.cluster.fitting_installation import FittingCluster, config, deployment, node
@@ -264,11 +264,11 @@ def test_within_a_pod_store_and_mlflow_are_tried(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("FLPRIVACY_STORE", str(tmp_path))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    found = {line.subject: line for line in within.within()}
+    found = {line.subject: line for line in probe.within()}
     assert (found["store"].state, found["MLflow"].state) == (MEND, MEND)
     assert "set it in the overlay's settings" in found["store"].text
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    assert {line.subject: line for line in within.within()}["MLflow"].state == FITS
+    assert {line.subject: line for line in probe.within()}["MLflow"].state == FITS
 
 
 _PROGRAM = """#!/bin/sh

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from flprivacy.cluster.telling import last_period
+from flprivacy.cluster.runs import last_period
 from flprivacy.core.digests import digest_file
 from flprivacy.reporting.terminal import headline
 from flprivacy.tracking.audits import log_audit

@@ -20,7 +20,7 @@ from flprivacy.steps.plan_generator import plan_generator
 from flprivacy.steps.resolve_inputs import resolve_inputs
 from flprivacy.storage.backends.contract import ChangedObjectError
 from flprivacy.study.plan import Plan
-from flprivacy.synthesis.mix import SynthesisConfig
+from flprivacy.synthesis.config import SynthesisConfig
 from pipelines import COMPILED
 from tests.cohort_builder import build_cohort, build_synthetic, cohort_meta, scan_table
 from tests.generator_audits import example

@@ -26,9 +26,8 @@ from flprivacy.steps.train_reference import train_reference
 from flprivacy.steps.train_target import train_target
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import GENERATOR_PIPELINE, Plan
-from flprivacy.synthesis.config import GeneratorConfig
+from flprivacy.synthesis.config import GeneratorConfig, SynthesisConfig
 from flprivacy.synthesis.folder import read_generator
-from flprivacy.synthesis.mix import SynthesisConfig
 from flprivacy.targets.folder import read_target
 from flprivacy.training.config import SyntheticConfig, TargetConfig
 from tests.cohort_builder import build_cohort

@@ -25,8 +25,7 @@ from flprivacy.study.audit_keys import audit_key
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.exposure import attack_with_references
 from flprivacy.study.plan import Plan, given_study
-from flprivacy.study.references import check_enough_sites, check_references, reference_jobs
-from flprivacy.study.sites_asked import ask_about_sites
+from flprivacy.study.references import ask_about_sites, check_enough_sites, check_references, reference_jobs
 from flprivacy.training.config import TargetConfig
 
 CENTRAL = TargetConfig(topology="central", architecture="tiny", epochs=1, batch_size=8)

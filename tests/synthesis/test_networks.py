@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 
 from flprivacy.models.initialisation import initialise
-from flprivacy.synthesis.losses import fake_loss, generator_loss, gradient_penalty, real_loss
-from flprivacy.synthesis.networks import NetworkSize, SpectralBound, build_discriminator, build_generator, levels
+from flprivacy.synthesis.networks import (
+    NetworkSize,
+    SpectralBound,
+    build_discriminator,
+    build_generator,
+    fake_loss,
+    generator_loss,
+    gradient_penalty,
+    levels,
+    real_loss,
+)
 
 ANISOTROPIC = NetworkSize(shape=(5, 18, 23), latent=3, conditions=4, width=4)
 

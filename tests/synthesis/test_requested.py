@@ -8,9 +8,8 @@ import pytest
 from flprivacy.core.errors import ConfigError
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.synthesis.conditions import AGE_BANDS, SEX_CATEGORIES
-from flprivacy.synthesis.config import GeneratorConfig, generator_mapping
+from flprivacy.synthesis.config import GeneratorConfig, SynthesisConfig, generator_mapping
 from flprivacy.synthesis.folder import GeneratorLineage, GeneratorRecord
-from flprivacy.synthesis.mix import SynthesisConfig
 from flprivacy.synthesis.requested import requested
 
 # (site, class, sex, age band, scans): site b has no scan of class y, and only young women

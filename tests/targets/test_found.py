@@ -10,7 +10,7 @@ from flprivacy.cli import main
 from flprivacy.core.errors import TargetError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.target import TARGET_FILE, ModelRecord, TargetRecord
-from flprivacy.targets.found import find_target_folders
+from flprivacy.targets.latest import find_target_folders
 
 
 def _folder(place: Path, name: str) -> None:

@@ -9,9 +9,8 @@ import numpy.typing as npt
 
 from flprivacy.attacks.config import LearnerConfig
 from flprivacy.attacks.family.choice import Chosen, Family
-from flprivacy.attacks.family.decision import scores
+from flprivacy.attacks.family.decision import evidence_of_years, scores
 from flprivacy.attacks.family.fusion import fused
-from flprivacy.attacks.family.intervals import evidence_of_years
 from flprivacy.attacks.family.network import network_answers
 from flprivacy.attacks.family.problem import Problem, patient_folds
 from flprivacy.attacks.heads import Head

@@ -13,8 +13,7 @@ from flprivacy.attacks.config import LearnerConfig
 from flprivacy.attacks.heads import Head
 from flprivacy.cohorts.sampling import check_exposure, draw_exposed
 from flprivacy.core.attributes import AGE_YEARS, SITE
-from flprivacy.core.checks import check
-from flprivacy.core.errors import AttackError
+from flprivacy.core.errors import AttackError, check
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from flprivacy.cohorts.sampling import check_exposure
 from flprivacy.core.attributes import ATTRIBUTES
-from flprivacy.core.checks import check
+from flprivacy.core.errors import check
 from flprivacy.core.vocabulary import ACCESSES
 
 

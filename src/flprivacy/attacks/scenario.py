@@ -17,10 +17,9 @@ from flprivacy.attacks.heads import Head
 from flprivacy.attacks.samples import Sample
 from flprivacy.cohorts.sampling import exposed_rows, member_rows
 from flprivacy.core.attributes import AGE_BAND, AGE_YEARS, SEX, SITE, Attribute
-from flprivacy.core.checks import check
 from flprivacy.core.cohort import SEXES, TEST, Cohort
 from flprivacy.core.digests import digest_json
-from flprivacy.core.errors import AttackError
+from flprivacy.core.errors import AttackError, check
 from flprivacy.core.metrics import confusion_matrices, f1_weighted, mean_absolute_error
 from flprivacy.core.vocabulary import PROTOCOLS
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.auditing.attributes import few_patients
 from flprivacy.auditing.baselines import MAJORITY, NO_TWIN, PIXELS
-from flprivacy.auditing.caveats import few_patients
 from flprivacy.auditing.config import AuditConfig, PolicyRule
 from flprivacy.auditing.estimates import estimate_cell
 from flprivacy.auditing.runs import AttackRuns, HeldOut, held_out_scans

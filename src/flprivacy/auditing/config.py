@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from flprivacy.auditing.membership.config import MembershipRule
 from flprivacy.core.attributes import BY_NAME, CLASSIFICATION_METRICS, REGRESSION_METRICS
-from flprivacy.core.checks import check
+from flprivacy.core.errors import check
 from flprivacy.core.vocabulary import QUESTIONS
 
 

@@ -1,4 +1,4 @@
-"""Start a run of a version, and read from the server how it goes: its steps, how it ended, and what failed."""
+"""Start a run of a version, and read from the server how it goes: its steps, how it ended, and what failed and why."""
 
 import uuid
 from collections import Counter
@@ -11,10 +11,13 @@ from kfp_server_api import V2beta1PipelineVersionReference, V2beta1Run, V2beta1R
 
 from flprivacy import __version__
 from flprivacy.cluster.api import Cluster, ClusterError, named
+from flprivacy.cluster.causes import read_causes
 
 SUCCEEDED, FAILED, SKIPPED, CANCELED, RUNNING = "SUCCEEDED", "FAILED", "SKIPPED", "CANCELED", "RUNNING"
 FINISHED = (SUCCEEDED, FAILED, SKIPPED, CANCELED)
 _DRIVER = "-driver"
+_MOST_RUNS = 1000  # of which some may have begun long ago
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,3 +241,39 @@ def _links(plugins: Mapping[str, Any]) -> list[tuple[str, str]]:
             if entry.render_type == "URL" and isinstance(entry.value, str):
                 found.append((f"{plugin} {name.replace('_', ' ')}", entry.value))
     return found
+
+
+def last_period(now: datetime, length: timedelta) -> tuple[datetime, datetime]:
+    """Return begin and end of the last whole period; periods begin at multiples of their length since 1970."""
+    end = now - (now - _EPOCH) % length
+    return end - length, end
+
+
+def failed_runs(cluster: Cluster, pipelines: Mapping[str, str], begin: datetime, end: datetime) -> list[ListedRun]:
+    """Return the runs of those pipelines (titles by id) that failed from ``begin`` until before ``end``, in order."""
+    found = list_runs(cluster, pipelines, _MOST_RUNS)
+    lately = [run for run in found if run.state == FAILED and run.ended is not None and begin <= run.ended < end]
+    return sorted(lately, key=lambda run: (run.ended or end, run.run_id))
+
+
+def failure_message(cluster: Cluster, run: ListedRun, steps: Sequence[str]) -> dict[str, Any]:
+    """Return what a webhook gets of a run that failed: name, causes and address, and no identifier of anybody.
+
+    Causes are those of Kubernetes if it can be asked from here, else what Kubeflow Pipelines tells.
+    """
+    causes = read_causes(run.run_id, cluster.namespace)
+    told = [str(cause) for cause in causes.failed] or list(run_status(cluster, run.run_id, steps).failures)
+    first = told[0] if told else "for a reason that its pods' logs tell"
+    return {
+        "kind": "flprivacy.failed_run",
+        "schema": 1,
+        "flprivacy": __version__,
+        "text": f"flprivacy: {run.pipeline} {run.name!r} failed: {first}",
+        "pipeline": run.pipeline,
+        "name": run.name,
+        "kfp_run": run.run_id,
+        "schedule": run.schedule_id,
+        "ended": run.ended.isoformat(timespec="seconds") if run.ended else "",
+        "link": cluster.run_link(run.run_id),
+        "causes": told,
+    }

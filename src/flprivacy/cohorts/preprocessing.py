@@ -16,9 +16,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.core.checks import check
 from flprivacy.core.cohort import Cohort
-from flprivacy.core.errors import CohortError
+from flprivacy.core.errors import CohortError, check
 from flprivacy.core.vocabulary import PROTOCOLS
 
 FloatArray = npt.NDArray[np.float32]

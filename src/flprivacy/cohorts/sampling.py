@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.core.checks import check
 from flprivacy.core.cohort import TEST, TRAIN, Cohort
-from flprivacy.core.errors import AttackError, CohortError
+from flprivacy.core.errors import AttackError, CohortError, check
 
 IntArray = npt.NDArray[np.int64]
 

@@ -63,7 +63,7 @@ def check(namespace: str, kfp_namespace: str, service_account: str, values: tupl
 @cluster.command("probe", hidden=True)
 def probe_() -> None:
     """Print what a pod of the steps can reach, a JSON object a line; 'cluster check' runs it there."""
-    from flprivacy.cluster.fit.within import within
+    from flprivacy.cluster.fit.probe import within
 
     for line in within():
         click.echo(json.dumps({"subject": line.subject, "state": line.state, "text": line.text}))

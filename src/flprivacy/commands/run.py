@@ -1,4 +1,4 @@
-"""``flprivacy run``: a pipeline on this machine."""
+"""``flprivacy run``, ``presets`` and ``report``: a pipeline on this machine, from its configuration to its page."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,3 +46,48 @@ def run(pipeline: str, asked: "RunOptions") -> None:
     show_run(result, name=Path(preset).stem, screen=screen)
     if result.error is not None:
         raise result.error
+
+
+@click.command()
+@click.argument("name", required=False)
+def presets(name: str | None) -> None:
+    """List the presets, or print one in full, with defaults filled in.
+
+    \b
+    Example:
+      flprivacy presets demo > my-study.yaml
+    """
+    import yaml
+
+    from flprivacy.core.parsing import to_mapping
+    from flprivacy.presets import load_preset, preset_names
+
+    if name is None:
+        click.echo("\n".join(preset_names()))
+    else:
+        preset = load_preset(name)
+        whole = to_mapping(preset.study) | {"dp_check": to_mapping(preset.dp_check)}
+        click.echo(yaml.safe_dump(whole, sort_keys=False), nl=False)
+
+
+@click.command()
+@click.argument("audit", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True, help="File to write."
+)
+def report(audit: Path, out: Path) -> None:
+    """Render the HTML report of a finished audit again, and show its summary table.
+
+    \b
+    Example:
+      flprivacy report .flprivacy/reports/demo/audit.json --out report.html
+    """
+    from flprivacy.core.audit import Audit
+    from flprivacy.launch.progress import console
+    from flprivacy.launch.results import show_audit
+    from flprivacy.reporting.html import write_report
+
+    found = Audit.read(audit)
+    write_report(found, out)
+    show_audit(found, console())
+    click.echo(f"report: {out}")

@@ -111,7 +111,7 @@ def tell(minutes: int, connect: Callable[[], "Cluster"]) -> None:
     """
     from datetime import UTC, datetime, timedelta
 
-    from flprivacy.cluster.telling import failed_runs, failure_message, last_period
+    from flprivacy.cluster.runs import failed_runs, failure_message, last_period
     from flprivacy.cluster.versions import our_pipelines
     from flprivacy.steps.notify import tell as post
 

@@ -88,3 +88,9 @@ def naming(shown: str, hidden: Path) -> Iterator[None]:
         yield
     except FlprivacyError as error:
         raise type(error)(str(error).replace(str(hidden), shown)) from error
+
+
+def check(condition: bool, name: str, value: object, rule: str) -> None:
+    """Raise ConfigError naming the field, the value received and the rule, unless ``condition`` holds."""
+    if not condition:
+        raise ConfigError(f"{name} is {value!r}; {rule}")

@@ -1,10 +1,10 @@
-"""What one reference model answers for every scan of a cohort: the small table that is left of its training."""
+"""What reference models answer: for every scan of a cohort, and for each of its hospitals."""
 
 import contextlib
 import json
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from flprivacy.core.artifacts import REFERENCE_FILE
 from flprivacy.core.errors import AttackError
 from flprivacy.core.publish import publish_file
 from flprivacy.core.vocabulary import PATIENTS
+
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,3 +96,25 @@ def _opened(folder: Path) -> Iterator[Any]:
         raise AttackError(
             f"{path}: no answers of a reference model ({error}); run the step train_reference again"
         ) from error
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SiteSignals:
+    """Mean signals of hospitals, by each reference of one target.
+
+    Attributes:
+        target: its name.
+        why_not: why it has none although they were asked for; empty where it has.
+        sites: (site,) names.
+        took_part: (reference, site) bool; references 2k and 2k + 1 were trained on complementary halves.
+        contributed: (reference, site) of the scans that a hospital trains with where it takes part: the mean over its
+            patients of the mean over their scans.
+        held_out: (reference, site) of its other scans; NaN where it has none.
+    """
+
+    target: str
+    why_not: str = ""
+    sites: tuple[str, ...] = ()
+    took_part: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty((0, 0), np.bool_))
+    contributed: FloatArray = field(default_factory=lambda: np.empty((0, 0), np.float64))
+    held_out: FloatArray = field(default_factory=lambda: np.empty((0, 0), np.float64))

@@ -9,7 +9,7 @@ import random
 import time
 from dataclasses import dataclass
 
-from flprivacy.core.checks import check
+from flprivacy.core.errors import check
 
 PATIENCE_VARIABLE = "FLPRIVACY_PATIENCE_SECONDS"  # how long a step waits for a server; by default only in a pod
 _POD_VARIABLE = "KFP_POD_NAME"  # Kubeflow sets it in every pod

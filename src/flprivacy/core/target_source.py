@@ -8,8 +8,7 @@ from typing import Any
 
 import yaml
 
-from flprivacy.core.checks import check
-from flprivacy.core.errors import ConfigError
+from flprivacy.core.errors import ConfigError, check
 from flprivacy.core.parsing import from_mapping
 from flprivacy.core.vocabulary import PARTITIONS, PROTOCOLS
 

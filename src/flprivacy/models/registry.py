@@ -2,8 +2,7 @@
 
 import keras
 
-from flprivacy.core.checks import check
-from flprivacy.core.errors import ConfigError, TargetError
+from flprivacy.core.errors import ConfigError, TargetError, check
 from flprivacy.models import cnn3d, cnn3d_small, i3d, slices2d
 from flprivacy.models.architecture import (
     Architecture,

@@ -18,8 +18,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from flprivacy.core.checks import check
-from flprivacy.core.errors import ConfigError
+from flprivacy.core.errors import ConfigError, check
 from flprivacy.privacy.events import PATIENT, SCAN, SITE, SampledGaussianSteps
 
 

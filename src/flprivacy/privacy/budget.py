@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from flprivacy.core.checks import check
-from flprivacy.core.errors import ConfigError
+from flprivacy.core.errors import ConfigError, check
 from flprivacy.privacy.accounting import account, check_delta
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.privacy.events import ADD_REMOVE, SCAN, SampledGaussianSteps, steps_per_pass

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flprivacy.core.checks import check
+from flprivacy.core.errors import check
 from flprivacy.privacy.events import ADD_REMOVE, ADJACENCIES, UNITS
 
 NOISE_SEED = "noise_seed"

@@ -9,7 +9,7 @@ and nothing else is: it goes into ``target.json`` (``TargetRecord.dp_events``) a
 import math
 from dataclasses import dataclass, replace
 
-from flprivacy.core.checks import check
+from flprivacy.core.errors import check
 
 SCAN, PATIENT, SITE = "scan", "patient", "site"
 UNITS = (SCAN, PATIENT, SITE)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.core.checks import check
+from flprivacy.core.errors import check
 from flprivacy.privacy.randomness import SAMPLING, generator
 
 Indices = npt.NDArray[np.int64]

@@ -16,8 +16,8 @@ from flprivacy.steps.train_target import train_target
 from flprivacy.study.attacking import attack_attributes, attack_membership
 from flprivacy.study.given_targets import pull_private_part, pull_target
 from flprivacy.study.plan import Plan
+from flprivacy.targets.beside import given_own_answers
 from flprivacy.targets.lineage import PrivatePart
-from flprivacy.targets.own_answers import given_own_answers
 
 LOGGER = logging.getLogger(__name__)
 _MEMBERS_STEP = "attack_membership"  # as the report knows it

@@ -39,7 +39,7 @@ from flprivacy.core.vocabulary import BASELINE_TOPOLOGIES
 from flprivacy.execution.container import StepResult, confusion_metadata
 from flprivacy.execution.isolation import read_failure
 from flprivacy.privacy.config import without_noise_seeds
-from flprivacy.reporting.summaries import strongest_confusion, verdict_metrics
+from flprivacy.reporting.markdown import strongest_confusion, verdict_metrics
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.code_fingerprint import library_versions
 from flprivacy.storage.places import open_store
@@ -48,7 +48,7 @@ from flprivacy.study.config import StudyConfig
 from flprivacy.study.exposure import attack_with_references
 from flprivacy.study.kept_scores import keep_scores
 from flprivacy.study.plan import Plan, own_baseline
-from flprivacy.study.sites_asked import ask_about_sites
+from flprivacy.study.references import ask_about_sites
 from flprivacy.targets.folder import read_record
 
 

@@ -110,7 +110,7 @@ def _checked(run: Plan, cohort: Path, generator: Path, synthetic: Path, store: s
     def make(work: Path, folder: Path) -> None:
         del work  # a minute on the scans of a study: nothing to resume
         import_keras()
-        from flprivacy.reporting.generator_page import write_generator_page, write_patients_page
+        from flprivacy.reporting.html import write_generator_page, write_patients_page
         from flprivacy.synthesis.checks.audit import audit_generator  # imports Keras: only when there is work
 
         found, members = audit_generator(

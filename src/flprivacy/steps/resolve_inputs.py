@@ -5,7 +5,7 @@ from flprivacy.execution.passing import SharedStore
 from flprivacy.presets import digest_now
 from flprivacy.study.given_targets import resolved_inputs
 from flprivacy.study.plan import check_number
-from flprivacy.targets.listing import resolve_targets
+from flprivacy.targets.latest import resolve_targets
 
 
 def resolve_inputs(*, cohort: str, targets: dict[str, str], preset: str = "", store: SharedStore = "") -> str:

@@ -90,7 +90,7 @@ def train_reference(
 
 def _made(study: StudyConfig, asked: SyntheticConfig, out: Path, half: Cohort, number: int, work: Path) -> Cohort:
     """Return synthetic scans of a generator that is trained on a half as the study's is on all."""
-    from flprivacy.synthesis.again import synthesise_again  # imports Keras
+    from flprivacy.synthesis.cohort import synthesise_again  # imports Keras
 
     if study.generator is None:
         raise ConfigError("the plan has no generator to train references with; add a 'generator' to the study")

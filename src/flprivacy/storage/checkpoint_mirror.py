@@ -19,8 +19,7 @@ from pathlib import Path
 from types import TracebackType
 
 from flprivacy.core.checkpoint_events import listening
-from flprivacy.core.checks import check
-from flprivacy.core.errors import ConfigError, FlprivacyError
+from flprivacy.core.errors import ConfigError, FlprivacyError, check
 from flprivacy.core.events import emit
 from flprivacy.core.publish import link_or_copy
 from flprivacy.storage.checkpoints import RemoteCheckpoints, Snapshot

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from flprivacy.core.checks import check
-from flprivacy.core.errors import ConfigError
+from flprivacy.core.errors import ConfigError, check
 from flprivacy.core.retry import RetryConfig, patience_seconds, patient
 
 ADDRESSING = ("auto", "path", "virtual")

@@ -6,11 +6,10 @@ from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.membership.config import MembershipConfig
 from flprivacy.auditing.config import AuditConfig
 from flprivacy.cohorts.phantom.config import PhantomConfig
-from flprivacy.core.checks import check
+from flprivacy.core.errors import check
 from flprivacy.core.vocabulary import PROTOCOLS
 from flprivacy.privacy.config import PrivacyConfig
-from flprivacy.synthesis.config import GeneratorConfig
-from flprivacy.synthesis.mix import SynthesisConfig
+from flprivacy.synthesis.config import GeneratorConfig, SynthesisConfig
 from flprivacy.training.config import CanaryConfig, TargetConfig
 
 

@@ -5,8 +5,8 @@ import numpy as np
 from flprivacy.core.progress import progress
 from flprivacy.synthesis.health import Answers, check_balance, check_variety
 from flprivacy.synthesis.local import Client, train
-from flprivacy.synthesis.pictures import write_picture
 from flprivacy.synthesis.run import GeneratorRun, TrainedGenerator
+from flprivacy.synthesis.sample import write_picture
 from flprivacy.training.checkpoint import Checkpoint
 
 MODEL = "generator"

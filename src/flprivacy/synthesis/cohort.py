@@ -1,6 +1,7 @@
 """A synthetic cohort: the scans of a generator in the cohort format, flagged and linked to where they come from."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ from flprivacy.core.cohort import SEXES, SYNTHETIC_COLUMN, TRAIN, Cohort, Cohort
 from flprivacy.core.errors import GeneratorError
 from flprivacy.core.progress import track
 from flprivacy.synthesis.conditions import Conditions
+from flprivacy.synthesis.config import GeneratorConfig, SynthesisConfig
 from flprivacy.synthesis.folder import PRIVATE_FOLDER, GeneratorLineage, read_generator, read_lineage
-from flprivacy.synthesis.mix import SynthesisConfig
 from flprivacy.synthesis.requested import requested
 from flprivacy.synthesis.sample import Generator, Volumes, load_generator
+from flprivacy.synthesis.train import train_generator
 
 _AT_ONCE = 64  # scans in memory
 
@@ -105,3 +107,28 @@ def _volumes(generator: Generator, conditions: Conditions, seed: int) -> Iterato
         rows = np.arange(start, min(start + _AT_ONCE, len(conditions)))
         made = generator.sample(conditions.take(rows), seed=seed, first=start)
         yield from zip(rows.tolist(), made, strict=True)
+
+
+def synthesise_again(
+    config: GeneratorConfig, scans: SynthesisConfig, cohort: Cohort, *, number: int, work: Path, out: Path
+) -> Cohort:
+    """Train a generator on a cohort's training scans and return a cohort of its own.
+
+    Args:
+        config: how the generator is trained; seeds are replaced.
+        scans: which scans it makes.
+        cohort: an opened cohort.
+        number: draws everything, in place of the configured seeds.
+        work: folder of checkpoints; the caller removes it. A killed call that is repeated carries on from there.
+        out: folder to write the generator and its scans into, which are not worth keeping.
+
+    Raises:
+        TrainingError: training diverges or collapses.
+        ConfigError: more scans than make sense.
+    """
+    privacy = config.privacy
+    if privacy is not None and privacy.noise_seed is not None:
+        privacy = replace(privacy, noise_seed=number)
+    drawn = replace(config, seed=number, privacy=privacy)
+    train_generator(drawn, cohort, work=work, out=out / "generator")
+    return synthesize_cohort(out / "generator", cohort.meta, out / "scans", config=replace(scans, seed=number))

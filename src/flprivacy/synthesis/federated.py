@@ -7,8 +7,8 @@ from flprivacy.core.progress import Progress, progress
 from flprivacy.synthesis.central import MODEL, look
 from flprivacy.synthesis.health import Answers
 from flprivacy.synthesis.local import Client, train
-from flprivacy.synthesis.pictures import write_picture
 from flprivacy.synthesis.run import Array, GeneratorRun, TrainedGenerator
+from flprivacy.synthesis.sample import write_picture
 from flprivacy.training.checkpoint import Checkpoint
 from flprivacy.training.federated import weighted_average
 from flprivacy.training.pool import natural_partition

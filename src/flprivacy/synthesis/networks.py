@@ -266,3 +266,23 @@ def _padded(scan: keras.KerasTensor, finest: Level) -> keras.KerasTensor:
     if not np.any(missing):
         return scan
     return ops.pad(scan, [(0, 0), *((0, m) for m in missing), (0, 0)], constant_values=-1.0)
+
+
+def real_loss(logits: keras.KerasTensor) -> keras.KerasTensor:
+    """Return (n,) the discriminator's loss of real scans: ``-log sigmoid(logit)``."""
+    return ops.softplus(-logits[:, 0])
+
+
+def fake_loss(logits: keras.KerasTensor) -> keras.KerasTensor:
+    """Return (n,) the discriminator's loss of generated scans: ``-log(1 - sigmoid(logit))``."""
+    return ops.softplus(logits[:, 0])
+
+
+def generator_loss(logits: keras.KerasTensor) -> keras.KerasTensor:
+    """Return (n,) the generator's loss of the discriminator's logits of its scans: ``-log sigmoid(logit)``."""
+    return ops.softplus(-logits[:, 0])
+
+
+def gradient_penalty(gradient: keras.KerasTensor) -> keras.KerasTensor:
+    """Return (n,) half the squared norm of the logits' gradient at real scans (R1, arXiv:1801.04406)."""
+    return 0.5 * ops.sum(ops.square(gradient), axis=(1, 2, 3, 4))

@@ -9,9 +9,8 @@ import numpy.typing as npt
 from flprivacy.core.cohort import CohortMeta
 from flprivacy.core.errors import ConfigError
 from flprivacy.synthesis.conditions import AGE_BANDS, SEX_CATEGORIES, Conditions
-from flprivacy.synthesis.config import GeneratorConfig
+from flprivacy.synthesis.config import DEFAULT, TRAINING, UNIFORM, GeneratorConfig, SynthesisConfig
 from flprivacy.synthesis.folder import GeneratorLineage, GeneratorRecord
-from flprivacy.synthesis.mix import DEFAULT, TRAINING, UNIFORM, SynthesisConfig
 from flprivacy.training.config import MOST_SYNTHETIC
 
 IntArray = npt.NDArray[np.int64]

@@ -7,8 +7,7 @@ import tensorflow as tf
 
 from flprivacy.synthesis.augmentation import Draws, augment
 from flprivacy.synthesis.draws import Noise
-from flprivacy.synthesis.losses import fake_loss, generator_loss, gradient_penalty, real_loss
-from flprivacy.synthesis.networks import HEAD, TRUNK
+from flprivacy.synthesis.networks import HEAD, TRUNK, fake_loss, generator_loss, gradient_penalty, real_loss
 
 Tensor = Any
 

@@ -1,16 +1,16 @@
-"""Files beside an ONNX file that hold its tensors: a network is the same only while they are, too."""
+"""Files beside a network: those that hold an ONNX file's tensors, and what it answered where its owner runs it."""
 
 import json
 from pathlib import Path
 
 from flprivacy.core.errors import TargetError, naming
 from flprivacy.core.publish import write_json
-from flprivacy.core.target_source import GRAPH_SUFFIX
+from flprivacy.core.target_source import GRAPH_SUFFIX, TargetSource, weights_suffix
 from flprivacy.storage.artifact_store import Store
 from flprivacy.storage.backends.contract import ObjectStat
-from flprivacy.storage.download import fetch_files
+from flprivacy.storage.download import download, fetch_files
 from flprivacy.storage.objects import ObjectStore
-from flprivacy.storage.uris import join, local_path
+from flprivacy.storage.uris import is_remote, join, local_path
 
 _GRAPH, _NAMES = "network.onnx", "beside.json"
 
@@ -48,3 +48,19 @@ def stats_beside(location: str, stat: ObjectStat, objects: ObjectStore, store: S
     kept = store.build("target", {"beside": version_of(stat)}, make)
     folder = location.rsplit("/", 1)[0]
     return {name: objects.stat(join(folder, name)) for name in json.loads((kept / _NAMES).read_text())}
+
+
+def given_own_answers(source: TargetSource, folder: Path) -> Path | None:
+    """Return the file of a network's own answers, fetched into ``folder`` if it is remote; None if there is none.
+
+    Raises:
+        TargetError: there is no such file.
+        StorageError: it is missing or cannot be read.
+    """
+    if not source.own_answers:
+        return None
+    if not is_remote(source.own_answers):
+        return existing_file(source.own_answers)
+    path = folder / f"own-answers{weights_suffix(source.own_answers)}"
+    download(source.own_answers, path)
+    return path

@@ -1,19 +1,30 @@
-"""Which targets are published now: the newest folder of each name below a prefix, or what a registry's alias names."""
+"""Which targets there are (named by a run, found below a prefix, published now), and which version of each."""
 
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
-from flprivacy.core.errors import ConfigError, TargetError
-from flprivacy.core.target import TARGET_FILE
-from flprivacy.core.target_source import parse_source
+from flprivacy.core.digests import digest_json
+from flprivacy.core.errors import ConfigError, TargetError, naming
+from flprivacy.core.target import TARGET_FILE, TargetRecord
+from flprivacy.core.target_source import GRAPH_SUFFIX, TargetSource, parse_source
 from flprivacy.storage.objects import open_objects
+from flprivacy.storage.parameters import resolve_mapping
+from flprivacy.storage.places import open_store
 from flprivacy.storage.uris import is_remote, join, local_path
+from flprivacy.targets.beside import existing_file, local_files_beside, stats_beside, version_of
+from flprivacy.targets.folder import read_record
+from flprivacy.targets.given import given_record
+from flprivacy.targets.lineage import LINEAGE_FILE
 
 # 7, v7, 1.2, 2026-11-17, 20261117T0300Z, run-0012; but not model2, which is the name of a target.
 _VERSION = re.compile(r"(?:(?:v|run|version|release)[-_]?)?\d+(?:[-_.:TZ+]*\d+)*Z?")
 _DIGITS = re.compile(r"\d+")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_MOST_BYTES = 1 << 20  # of a target.json
 
 
 def latest_targets(sources: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
@@ -99,3 +110,96 @@ def _target_name(text: str, where: str) -> str:
     if not _NAME.fullmatch(name):
         raise TargetError(f"{where}: no name for a target can be made of {text!r}; rename it with letters or digits")
     return name
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundTarget:
+    """A target folder that was found."""
+
+    location: str  # path or URI of the folder
+    record: TargetRecord
+
+
+def find_target_folders(place: str) -> list[FoundTarget]:
+    """Return every target folder below a path or URI, by name and location; only ``target.json`` is read of each.
+
+    Raises:
+        TargetError: a ``target.json`` is damaged; the message names it.
+        StorageError: the place cannot be listed, or a file not be read.
+    """
+    root = place.rstrip("/") if is_remote(place) else str(local_path(place))
+    objects = open_objects(root)
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for path, stat in objects.contents(root).items():
+            *folders, file = path.split("/")
+            if file == TARGET_FILE:
+                copy = Path(folder) / TARGET_FILE
+                copy.write_bytes(objects.read_whole(stat, most=_MOST_BYTES))
+                location = join(root, "/".join(folders)) if folders else root
+                with naming(location, Path(folder)):
+                    found.append(FoundTarget(location=location, record=read_record(copy)))
+    return sorted(found, key=lambda one: (one.record.name, one.location))
+
+
+def resolve_targets(targets: Mapping[str, str]) -> dict[str, str]:
+    """Return the targets by name, read from the store if the parameter refers to them there.
+
+    Args:
+        targets: name -> location; or ``{"@": "<URI>#<SHA-256>"}``, the JSON object with as much.
+
+    Raises:
+        ConfigError: the reference or what it refers to is wrong, or changed since it was written.
+        StorageError: it cannot be read.
+    """
+    found = resolve_mapping(targets, "targets")
+    for name, word in found.items():
+        if not isinstance(word, str):
+            raise ConfigError(f"targets: {name!r} is {type(word).__name__}, not a location; give name and location")
+    return found
+
+
+def target_version(source: TargetSource, store: str = "") -> str:
+    """Return a digest that is another one after any change of a target, of what is said of it, or of its members.
+
+    Of objects behind a network it is taken from their listing; of what has no version, such as the artifacts of an
+    MLflow run, from the content.
+
+    Raises:
+        FlprivacyError: as :func:`~flprivacy.targets.given.given_target`.
+    """
+    found: dict[str, Any] = {"source": str(source)}
+    if source.is_mlflow:
+        from flprivacy.tracking.models import model_identity  # imports MLflow: only when asked for
+
+        found["target"] = model_identity(source.location) or given_record(source, store).digest
+    elif source.is_foreign:
+        found["target"] = _of_file(source.location, store)
+    else:
+        found["target"] = _of_folder(source.location, source, store)
+    if source.members:
+        found["members"] = _of_object(join(source.members, LINEAGE_FILE))
+    if source.own_answers:
+        found["own_answers"] = _of_object(source.own_answers)
+    return digest_json(found)
+
+
+def _of_file(location: str, store: str) -> list[str]:
+    if not is_remote(location):
+        file = existing_file(location)
+        return [_of_object(str(one)) for one in (file, *(file.parent / name for name in local_files_beside(file)))]
+    objects = open_objects(location)
+    stat = objects.stat(location)
+    beside = stats_beside(location, stat, objects, open_store(store)) if location.endswith(GRAPH_SUFFIX) else {}
+    return [version_of(stat), *(version_of(beside[name]) for name in sorted(beside))]
+
+
+def _of_folder(location: str, source: TargetSource, store: str) -> list[str]:
+    """Return the versions of the record and of the weights that it names."""
+    record = given_record(source, store)
+    names = (TARGET_FILE, *sorted({model.weights for model in record.models}))
+    return [_of_object(join(location, name)) for name in names]
+
+
+def _of_object(location: str) -> str:
+    return version_of(open_objects(location).stat(location))

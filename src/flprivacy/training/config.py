@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from flprivacy.core.checks import check
+from flprivacy.core.errors import check
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.vocabulary import BASELINE_TOPOLOGIES, PARTITIONS, PRETRAINED, TOPOLOGIES
 from flprivacy.privacy.config import PrivacyConfig

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import keras
 
-from flprivacy.core.checks import check
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.digests import digest_json
-from flprivacy.core.errors import TrainingError
+from flprivacy.core.errors import TrainingError, check
 from flprivacy.core.target import TargetRecord
 from flprivacy.core.tensorflow_environment import numeric_settings
 from flprivacy.core.vocabulary import PROTOCOLS

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from flprivacy.attacks.answering import Known, answer
-from flprivacy.attacks.family.intervals import evidence_of_years
+from flprivacy.attacks.family.decision import evidence_of_years
 from flprivacy.attacks.family.problem import Problem
 from flprivacy.attacks.heads import Head
 from flprivacy.core.attributes import AGE_BAND, AGE_YEARS, SEX

@@ -8,12 +8,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from flprivacy.attacks.family.bases import kernel
 from flprivacy.attacks.family.discriminant import SHRINKAGES, discriminant
-from flprivacy.attacks.family.fits import cross_fits, fit
+from flprivacy.attacks.family.fits import cross_fits, fit, nonlinear_shrinkage
 from flprivacy.attacks.family.logistic import PENALTIES, logistic
 from flprivacy.attacks.family.problem import FOLDS, Problem, patient_folds
 from flprivacy.attacks.family.ridge import PENALTIES as RIDGE_PENALTIES
 from flprivacy.attacks.family.ridge import ridge
-from flprivacy.attacks.family.shrinkage import nonlinear_shrinkage
 
 SCANS, HELD_OUT = 60, 40
 

@@ -9,7 +9,7 @@ from flprivacy.auditing.membership.config import MembershipRule
 from flprivacy.auditing.membership.site_findings import site_finding
 from flprivacy.auditing.membership.site_references import audit_site_references, calibrated
 from flprivacy.core.errors import AuditError, ConfigError
-from flprivacy.core.site_signals import SiteSignals
+from flprivacy.core.reference_scores import SiteSignals
 
 FEW = 199  # redraws, where many results are looked at
 

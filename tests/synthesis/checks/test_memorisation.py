@@ -10,7 +10,7 @@ from flprivacy.core.generator_audit import COPIES, NO_COPIES, UNDECIDED, Memoris
 from flprivacy.synthesis.checks import memorisation
 from flprivacy.synthesis.checks.memorisation import audit_memorisation
 from flprivacy.synthesis.checks.neighbours import nearest_patients
-from flprivacy.synthesis.checks.permutations import choices, p_of_all, p_values
+from flprivacy.synthesis.checks.sensitivity import choices, p_of_all, p_values
 from tests.synthesis.checks.latent_patients import FloatArray, Hospitals, between, copies, fresh, hospitals
 
 

@@ -1,8 +1,8 @@
-"""From evidence to scores: how far an attacker lets evidence lead away from the commonest class."""
+"""From evidence to scores: of age bands, and how far an attacker lets evidence lead away from the commonest class."""
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
+from scipy.special import ndtr, softmax
 
 from flprivacy.attacks.family.problem import Problem
 from flprivacy.core.metrics import confusion_matrices, f1_weighted
@@ -12,6 +12,7 @@ FloatArray = npt.NDArray[np.float64]
 # Probabilities that are right on average follow weak evidence too timidly for the weighted F1, which does not reward
 # the commonest class for every scan.
 _BOLDNESS = np.array([1.0, 1.5, 2.0, 3.0, 5.0, 10.0])
+_LEAST = 1e-9  # probability of an interval
 
 
 def scores(problem: Problem, left_out: FloatArray, held_out: FloatArray) -> FloatArray:
@@ -35,3 +36,35 @@ def hits(problem: Problem, logits: FloatArray) -> FloatArray:
     counted = (problem.judged > 0.0).astype(np.float64)
     matrices = confusion_matrices(problem.classes, logits.argmax(axis=-1), problem.n_classes, counted)
     return np.atleast_1d(f1_weighted(matrices))
+
+
+def evidence_of_years(
+    problem: Problem, years: FloatArray, left_out: FloatArray, held_out: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return what predicted years say of intervals, (scan, class) and (held-out scan, class) evidence.
+
+    Years are off by as much, normally distributed, as those of the exposed scans are.
+
+    Args:
+        problem: the intervals of the exposed scans, in rising order.
+        years: (scan,) of the exposed scans.
+        left_out: (scan,) years predicted for the exposed scans, each without its own fold.
+        held_out: (held-out scan,) predicted years.
+    """
+    edges = _edges(problem, years)
+    error = max(float(np.sqrt(np.mean((left_out - years) ** 2))), float(np.finfo(np.float32).tiny))
+    first, second = (
+        np.log(np.maximum(np.diff(ndtr((edges - one[:, None]) / error), axis=1), _LEAST)) - problem.log_prior
+        for one in (left_out, held_out)
+    )
+    return first, second
+
+
+def _edges(problem: Problem, years: FloatArray) -> FloatArray:
+    """Return (class + 1,) bounds half-way between exposed scans of different intervals; outer ones are infinite."""
+    edges = np.full(problem.n_classes + 1, np.inf)
+    edges[0] = -np.inf
+    for index in range(1, problem.n_classes):
+        above = problem.classes >= index
+        edges[index] = (np.max(years[~above], initial=-np.inf) + np.min(years[above], initial=np.inf)) / 2.0
+    return edges

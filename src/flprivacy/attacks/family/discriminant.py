@@ -1,7 +1,7 @@
 """Linear discriminant analysis with a shrunken covariance and an allowance for how few scans a class has.
 
 Classes share one Gaussian covariance. It is shrunk towards a multiple of the identity (Friedman, JASA 1989), by one of
-a few shares, or axis by axis (:mod:`flprivacy.attacks.family.shrinkage`). Class means are draws from a Gaussian, too,
+a few shares, or axis by axis (:mod:`flprivacy.attacks.family.fits`). Class means are draws from a Gaussian, too,
 so that what is expected of a class known from a single scan lies near the mean of all and is wide (the two-covariance
 model of Ioffe, ECCV 2006).
 

@@ -9,8 +9,7 @@ import numpy.typing as npt
 from scipy.special import gammaln
 
 from flprivacy.attacks.membership.signals import MODES, FloatArray, Side, observe
-from flprivacy.core.checks import check
-from flprivacy.core.errors import AttackError
+from flprivacy.core.errors import AttackError, check
 
 FORMS = ("normal", "student")
 _KAPPA = 1.0  # references that the prior's mean counts as

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from flprivacy.core.checks import check
+from flprivacy.core.errors import check
 from flprivacy.core.vocabulary import PATIENTS, SITES
 
 LEAST_SITE_REFERENCES = 4

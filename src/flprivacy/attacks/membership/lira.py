@@ -4,8 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.attacks.membership.signals import MODES, FloatArray, Observed, Side, observe
-from flprivacy.core.checks import check
-from flprivacy.core.errors import AttackError
+from flprivacy.core.errors import AttackError, check
 
 VARIANCES = ("pooled", "per_scan")
 QUERIES = ("independent", "joint")

@@ -7,8 +7,7 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from flprivacy.attacks.membership.signals import MODES, FloatArray, Observed, log_confidence, observe
-from flprivacy.core.checks import check
-from flprivacy.core.errors import AttackError
+from flprivacy.core.errors import AttackError, check
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_expit, log_softmax, logsumexp
 
-from flprivacy.core.checks import check
-from flprivacy.core.errors import AttackError
+from flprivacy.core.errors import AttackError, check
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

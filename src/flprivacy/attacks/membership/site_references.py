@@ -13,8 +13,7 @@ from flprivacy.attacks.membership.references import AGAIN, check_reference
 from flprivacy.attacks.membership.signals import membership_signal
 from flprivacy.core.cohort import TEST, TRAIN, Cohort
 from flprivacy.core.errors import AttackError
-from flprivacy.core.reference_scores import ReferenceScores
-from flprivacy.core.site_signals import SiteSignals
+from flprivacy.core.reference_scores import ReferenceScores, SiteSignals
 from flprivacy.core.vocabulary import SITES
 
 FloatArray = npt.NDArray[np.float64]

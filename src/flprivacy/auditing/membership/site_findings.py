@@ -9,7 +9,7 @@ from flprivacy.auditing.membership.config import AUC, MembershipRule
 from flprivacy.auditing.membership.site_references import SiteReferencesResult, audit_site_references
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK
 from flprivacy.core.membership import SITE, MembershipFinding, MembershipVerdict, SiteExposure
-from flprivacy.core.site_signals import SiteSignals
+from flprivacy.core.reference_scores import SiteSignals
 
 ATTACK = "contributed scans"  # what the attacker holds of a hospital where the verdict is made
 

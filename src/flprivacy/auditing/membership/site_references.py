@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.auditing.uncertainty import Uncertainty, satterthwaite, score_interval
-from flprivacy.core.checks import check
-from flprivacy.core.errors import AuditError
+from flprivacy.core.errors import AuditError, check
 from flprivacy.core.membership import Area
 
 FloatArray = npt.NDArray[np.float64]

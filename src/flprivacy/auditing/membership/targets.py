@@ -13,7 +13,7 @@ from flprivacy.auditing.membership.verdict import adjust_together
 from flprivacy.core.audit import INCONCLUSIVE, NO_LEAK
 from flprivacy.core.membership import LEVELS, PATIENT, SITE, AttackExposure, ExposedMember, MembershipFinding
 from flprivacy.core.membership_scores import SPLIT, MembershipScores
-from flprivacy.core.site_signals import SiteSignals
+from flprivacy.core.reference_scores import SiteSignals
 
 # Above which the attacker calls a scan a member: at an estimated false positive rate of 5%.
 _OWN_THRESHOLDS = {"population": 0.95, "RMIA": 0.95, "calibrated loss": 0.0, "BaVarIA": 0.0, "LiRA": 0.0}

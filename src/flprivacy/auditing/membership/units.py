@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.auditing.membership.rates import Sample
-from flprivacy.core.checks import check
-from flprivacy.core.errors import AuditError
+from flprivacy.core.errors import AuditError, check
 from flprivacy.core.membership import LEVELS, PATIENT, SCAN
 from flprivacy.core.membership_scores import MembershipScores
 

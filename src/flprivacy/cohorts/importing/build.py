@@ -26,9 +26,8 @@ from flprivacy.cohorts.manifest import ATTRIBUTE_COLUMNS, check_manifest, confor
 from flprivacy.cohorts.metadata import checked_meta
 from flprivacy.cohorts.sampling import split_patients
 from flprivacy.cohorts.workers import in_order
-from flprivacy.core.checks import check
 from flprivacy.core.cohort import Cohort, CohortMeta
-from flprivacy.core.errors import CohortError, ConfigError, StorageError
+from flprivacy.core.errors import CohortError, ConfigError, StorageError, check
 from flprivacy.core.extras import naming_extras
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import progress, track

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flprivacy.core.checks import check
+from flprivacy.core.errors import check
 
 SERIES_CHOICES = ("most-slices", "all")
 SFORM = "sform"

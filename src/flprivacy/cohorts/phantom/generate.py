@@ -18,8 +18,8 @@ from flprivacy.cohorts.phantom.scanner import WINDOW_HU, Acquisition, draw_acqui
 from flprivacy.cohorts.phantom.sites import Site, draw_sites
 from flprivacy.cohorts.sampling import split_patients
 from flprivacy.cohorts.workers import in_order
-from flprivacy.core.checks import check
 from flprivacy.core.cohort import Cohort, CohortMeta
+from flprivacy.core.errors import check
 from flprivacy.core.progress import progress
 from flprivacy.core.tensorflow_environment import available_cores
 

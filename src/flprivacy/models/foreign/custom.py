@@ -26,13 +26,11 @@ from flprivacy.models.foreign.allowed import check_allowed, plain
 from flprivacy.models.foreign.answers import NONE
 from flprivacy.models.foreign.archive import CONFIG, METADATA, WEIGHTS, unpacked
 from flprivacy.models.foreign.checkpoint import opened
-from flprivacy.models.foreign.contract import Contract, check_holds, contract_of, scan_shape
+from flprivacy.models.foreign.contract import Contract, check_holds, contract_of, scan_shape, shares_of
 from flprivacy.models.foreign.description import sized
-from flprivacy.models.foreign.first_layers import normalisations
 from flprivacy.models.foreign.keras2 import is_keras2, translated
-from flprivacy.models.foreign.last_layers import kind_of, probabilities_of
+from flprivacy.models.foreign.outer_layers import kind_of, normalisations, probabilities_of
 from flprivacy.models.foreign.parts import features_and_output
-from flprivacy.models.foreign.regrid import Regrid, any_grid
 from flprivacy.models.foreign.sizes import bounded_building, check_sizes
 from flprivacy.models.hdf5 import one_line
 from flprivacy.models.initialisation import undisturbed_random
@@ -238,3 +236,29 @@ def _target_model(
         n_classes=2 if probabilities is None else int(probabilities.shape[1]),
         probabilities=probabilities,
     )
+
+
+class Regrid(layers.Layer):  # type: ignore[misc]  # Keras comes without types
+    """(n, depth, height, width, 1) of any sizes -> (n, *shape, 1): averaged where coarser, else interpolated."""
+
+    def __init__(self, shape: Shape, **kwargs: Any) -> None:
+        """Remember the (depth, height, width) to bring scans to."""
+        super().__init__(**kwargs)
+        self._shape = shape
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the shape of what :meth:`call` gives."""
+        return (input_shape[0], *self._shape, 1)
+
+    def call(self, scans: Any) -> Any:
+        """Resample each axis whose size differs; others stay as they are, bit for bit."""
+        for axis, size in enumerate(self._shape, start=1):
+            if scans.shape[axis] != size:
+                weights = ops.convert_to_tensor(shares_of(int(scans.shape[axis]), size))
+                scans = ops.moveaxis(ops.tensordot(scans, weights, axes=[[axis], [1]]), -1, axis)
+        return scans
+
+
+def any_grid() -> keras.KerasTensor:
+    """Return the symbolic input of a trunk that takes scans of any grid."""
+    return keras.Input((None, None, None, 1), name="scan")

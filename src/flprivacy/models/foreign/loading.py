@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from flprivacy.core.checks import check
-from flprivacy.core.errors import TargetError
+from flprivacy.core.errors import TargetError, check
 from flprivacy.core.target_source import TargetSource
 from flprivacy.models.architecture import Shape, TargetModel
 from flprivacy.models.foreign.checkpoint import Checkpoint

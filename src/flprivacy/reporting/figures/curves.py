@@ -1,4 +1,4 @@
-"""Attack curves: how strong an attack gets as it trains (the reference study's figure)."""
+"""Curves: how strong an attack gets as it trains (the reference study's figure), and ROC curves of membership."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,17 @@ from matplotlib.ticker import MaxNLocator
 
 from flprivacy.core.attributes import NO_ACCESS, AttackKey
 from flprivacy.core.audit import Audit, Curve
+from flprivacy.core.membership import SCAN, AttackExposure
+from flprivacy.reporting.figures import style
 from flprivacy.reporting.figures.labels import Label, label_points
 from flprivacy.reporting.figures.style import PAGE_INCHES, Margins, TargetStyle, panel_grid, styled, target_styles
 from flprivacy.reporting.findings import baselines, decisive_metric, estimate, order
+from flprivacy.reporting.membership import area, rows_of
 from flprivacy.reporting.words import in_years, metric_name, number, percent, shorten
 
 _COLUMNS = 2
 _NAME_LENGTH = 18
+_ROC_COLUMNS, _PANEL_INCHES = 3, 2.35
 
 
 def curves_of(audit: Audit, attribute: str, access: str) -> tuple[Curve, ...]:
@@ -109,3 +113,39 @@ def _label_lines(axes: Axes, metric: str) -> None:
 
 def _strength_label(metric: str) -> str:
     return "mean error, years (axis reversed)" if in_years(metric) else metric_name(metric)
+
+
+def roc_curves(audit: Audit) -> list[tuple[str, AttackExposure]]:
+    """Return (target, the attack on its scans that decides, or the first) of every target with numbers."""
+    made = []
+    for finding in audit.membership:
+        if finding.level == SCAN and finding.attacks:
+            chosen = next((row.attack for row in rows_of(finding) if row.decides), finding.attacks[0])
+            made.append((finding.target, chosen))
+    return made
+
+
+@styled
+def membership_roc(audit: Audit) -> Figure:
+    """Draw one panel a target: the curve of one attack with its band, and chance."""
+    curves, looks = roc_curves(audit), style.target_styles(audit)
+    margins = Margins(left=0.75, right=0.3, top=0.62, bottom=0.62)
+    width = style.PAGE_INCHES / _ROC_COLUMNS - margins.left - margins.right
+    figure, panels = style.panel_grid(
+        len(curves), columns=_ROC_COLUMNS, width=width, height=_PANEL_INCHES, margins=margins
+    )
+    least = min(min((f for f in attack.roc.fpr if f > 0.0), default=0.1) for _, attack in curves)
+    for axes, (target, attack) in zip(panels, curves, strict=True):
+        colour, roc = looks[target].colour, attack.roc
+        axes.plot((least, 1.0), (least, 1.0), color=style.MUTED, linestyle=(0.0, (2.5, 1.5)), linewidth=1.2)
+        axes.fill_between(roc.fpr, roc.tpr_low, roc.tpr_high, color=colour, alpha=0.18, linewidth=0, step="post")
+        axes.plot(roc.fpr, roc.tpr, color=colour, linewidth=2.0, drawstyle="steps-post")
+        axes.set(xscale="log", yscale="log", xlim=(least, 1.0), ylim=(least, 1.0))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(
+                lambda share, _: f"{100.0 * share:g}%"
+            )  # not in TeX, as no text here is read as such
+        axes.set_xlabel("false positive rate")
+        axes.set_ylabel("true positive rate")
+        style.head_panel(axes, target, colour, f"{attack.attack}, AUC {area(attack.auc)}")
+    return figure

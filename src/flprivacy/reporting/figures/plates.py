@@ -11,12 +11,10 @@ from matplotlib.figure import Figure
 from flprivacy.core.attributes import AGE_YEARS
 from flprivacy.core.audit import Audit
 from flprivacy.reporting.figures.confusion import FEW_CLASSES, confusion_matrix, confusion_overview, confusions_of
-from flprivacy.reporting.figures.curves import attack_curves, curves_of
+from flprivacy.reporting.figures.curves import attack_curves, curves_of, membership_roc, roc_curves
 from flprivacy.reporting.figures.embed import data_uri
 from flprivacy.reporting.figures.forest import excess_forest
 from flprivacy.reporting.figures.generator import figures_of
-from flprivacy.reporting.figures.membership import curves_of as membership_curves_of
-from flprivacy.reporting.figures.membership import membership_roc
 from flprivacy.reporting.figures.scatter import age_scatter, scatters_of
 from flprivacy.reporting.figures.utility import traded, utility_leakage
 from flprivacy.reporting.findings import accesses, attributes, order, questions, targets, utilities, verdicts
@@ -73,7 +71,7 @@ def draw_figures(audit: Audit, folder: Path, *, part: int = 0, parts: int = 1) -
 
 
 def _membership(audit: Audit) -> list[Plate]:
-    curves = membership_curves_of(audit)
+    curves = roc_curves(audit)
     if not curves:
         return []
     known = "; ".join(f"{target}, {attack.attack}: AUC {area(attack.auc)}" for target, attack in curves)

@@ -3,8 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.core.checks import check
-from flprivacy.core.errors import AuditError
+from flprivacy.core.errors import AuditError, check
 from flprivacy.core.generator_audit import Diversity
 
 FloatArray = npt.NDArray[np.float64]

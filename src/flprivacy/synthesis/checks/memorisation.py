@@ -19,12 +19,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.core.checks import check
-from flprivacy.core.errors import AuditError
+from flprivacy.core.errors import AuditError, check
 from flprivacy.core.generator_audit import COPIES, NO_COPIES, UNDECIDED, ClosenessTest, Memorisation
 from flprivacy.synthesis.checks.neighbours import Neighbours, nearest_patients
-from flprivacy.synthesis.checks.permutations import choices, p_of_all, p_values
-from flprivacy.synthesis.checks.sensitivity import SHARES, copy_weights, found_rates
+from flprivacy.synthesis.checks.sensitivity import SHARES, choices, copy_weights, found_rates, p_of_all, p_values
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
