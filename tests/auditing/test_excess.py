@@ -97,3 +97,22 @@ def test_the_p_value_agrees_with_the_interval() -> None:
             assert excludes_zero == (e.p_value < 1 - confidence)
             decided.add(excludes_zero)
     assert decided == {True, False}
+
+
+def test_it_is_told_whose_the_variance_is() -> None:
+    """Few patients, seeds that differ, initialisations that differ: each has most of the variance where planted."""
+
+    def shares(patients: int, **luck: float) -> tuple[float, float, float]:
+        draw = Draw(np.random.default_rng(8), frequencies=heavy_tailed(2, 0.0), patients=patients)
+        drawn = Attacker(**{"strength": 1.0, "model_patient_spread": 0.0, "own_seed_spread": 0.0, "noise": 0.05} | luck)
+        scores = {"target": draw.scores(drawn), "untrained": draw.scores(drawn, 5)}
+        found = over(audit_draw(draw, scores, replicates=100)[1], "untrained")
+        assert found.patients_share is not None
+        assert found.seeds_share is not None
+        parts = (found.patients_share, found.seeds_share, 1.0 - found.patients_share - found.seeds_share)
+        assert min(parts) > -1e-9
+        return parts
+
+    assert shares(30, model_patient_spread=0.5)[0] > 0.5
+    assert shares(800, own_seed_spread=2.0)[1] > 0.5
+    assert shares(800, model_spread=2.0)[2] > 0.5

@@ -156,3 +156,32 @@ def test_where_training_scans_are_not_known_that_is_said_of_what_is_remembered(a
     assert all("training scans of this target are not known" in one.warning for one in sentences.headlines(unknown))
     unasked = replace(unknown, verdicts=tuple(v for v in unknown.verdicts if v.question != "memorised"))
     assert not any(one.warning for one in sentences.headlines(unasked))
+
+
+def test_attributes_that_hang_together_are_named_where_one_of_them_may_leak(asked: Audit) -> None:
+    tied = replace(asked, associations={"site": {"sex": 0.81, "age_band": 0.12}})
+    (line,) = asides.told_together(tied)
+    assert line.startswith("Among these patients, hospital and sex hang together (Cramer's V 0.81")
+    assert line in headline(tied)
+    assert line in Page(undrawn(tied)).sections["found"]
+    assert asides.told_together(asked) == []
+    cleared = replace(tied, verdicts=tuple(replace(v, verdict=NO_LEAK) for v in tied.verdicts))
+    assert asides.told_together(cleared) == []
+
+
+def test_what_the_answers_tell_is_told_to_whoever_has_the_weights(asked: Audit) -> None:
+    """Only the outputs of siloed leak: with the weights come the answers, so their holder is not cleared either."""
+    verdicts = tuple(
+        replace(v, verdict=LEAK)
+        if (v.attack.target, v.question, v.attack.access) == ("siloed", "training", "outputs")
+        else v
+        for v in asked.verdicts
+    )
+    told = replace(asked, verdicts=verdicts)
+    (row,) = [row for row in handover(told) if row.target == "siloed"]
+    assert [verdict for verdict, _ in row.cells] == [LEAK, LEAK, NO_LEAK, NO_LEAK]
+    assert row.allowed == ("holds the scan and gets the model",)
+    (target,) = [t for t in told.targets if t.name == "siloed"]
+    assert advice(told, target).endswith("No leak was found to whoever holds both the model and the scan.")
+    only = replace(told, verdicts=tuple(v for v in verdicts if v.attack.access != "features"))
+    assert WHO[1] not in recipients(only), "nobody asked about weights"

@@ -26,7 +26,7 @@ def judged(audit: Audit) -> Audit:
 
 def test_the_first_line_begins_with_membership(judged: Audit, audit: Audit) -> None:
     begins = "Membership: central gives away who was trained on; federated could not be cleared; "
-    begins += "siloed was not judged. Attributes: "
+    begins += "siloed was not judged. Hospital, sex and age: "
     assert headline(judged)[0].startswith(begins)
     assert headline(judged)[0].removeprefix(begins) == headline(audit)[0]
     assert Page(undrawn(judged)).text.index(begins) > 0

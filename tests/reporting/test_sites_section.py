@@ -43,9 +43,11 @@ def asked(audit: Audit) -> Audit:
 
 def test_a_leak_and_nothing_else_of_hospitals_is_in_the_first_line(asked: Audit) -> None:
     said = "Membership: no attack that was run tells who central and federated were trained on"
-    assert sentences.overall(asked).startswith(f"{said}; central gives away whether a hospital took part. Attributes:")
+    assert sentences.overall(asked).startswith(
+        f"{said}; central gives away whether a hospital took part. Hospital, sex and age:"
+    )
     without = replace(asked, membership=tuple(one for one in asked.membership if one.verdict != "leak"))
-    assert sentences.overall(without).startswith(f"{said}. Attributes:")
+    assert sentences.overall(without).startswith(f"{said}. Hospital, sex and age:")
 
 
 def test_each_target_has_its_sentence_in_the_terminal(asked: Audit) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from flprivacy.auditing.associations import associations
 from flprivacy.auditing.baselines import NO_TWIN, baselines_of
 from flprivacy.auditing.config import AuditConfig
 from flprivacy.auditing.estimates import CellEstimates, estimate_cell
@@ -52,6 +53,7 @@ class AttributeAudit:
     scatters: tuple[AgeScatter, ...]
     curves: tuple[Curve, ...]
     left_out: dict[str, int]
+    associations: dict[str, dict[str, float]]
 
 
 def audit_attributes(
@@ -106,6 +108,7 @@ def audit_attributes(
         scatters=tuple(scatters(attacks)),
         curves=tuple(curves_with_bands(curves, confidence=config.confidence)),
         left_out=_left_out(tables),
+        associations=associations([of_attribute[0].held_out for of_attribute in found.values()]),
     )
 
 

@@ -122,8 +122,14 @@ def _paired(target: Measured, baseline: Measured, metric: str, confidence: float
         ci_high=high,
         p_value=spread.p_value(value),
         best_baseline=False,
+        patients_share=_share(spread, spread.patients),
+        seeds_share=_share(spread, *spread.drawn[: len(spread.drawn) - len(drawn)]),
     )
     return excess, spread
+
+
+def _share(spread: Composed, *components: Component) -> float:
+    return sum(one.variance for one in components) / spread.variance if spread.variance > 0.0 else 0.0
 
 
 def difference(

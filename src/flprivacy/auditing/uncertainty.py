@@ -139,7 +139,7 @@ class Composed(Uncertainty):
     """Uncertainty with its components: the held-out patients', and those of seeds and initialisations."""
 
     patients: Component
-    drawn: tuple[Component, ...]
+    drawn: tuple[Component, ...]  # of seeds, then those that were estimated elsewhere
 
 
 def uncertainty(

@@ -216,6 +216,8 @@ def _look(test: _Test, metrics: Sequence[MetricEstimate], p_adjusted: float, err
         p_adjusted=p_adjusted,
         verdict=verdict,
         reason=reason,
+        patients_share=best.patients_share,
+        seeds_share=best.seeds_share,
     )
 
 

@@ -102,6 +102,9 @@ class ExcessEstimate:
         degrees: of freedom, with which the standard error is known; None in older audits.
         of_class: the class that ``auc_class`` is about; empty for other metrics.
         strongest_of: among how many alike (classes) this is the strongest; interval and p-value allow for the choice.
+        patients_share: share of its variance that is due to the patients, so that more of them reduce it, in [0, 1];
+            None in older audits. What is neither theirs nor the seeds' is due to fresh initialisations.
+        seeds_share: the same of attacker seeds.
     """
 
     attack: AttackKey = field(metadata=inline())
@@ -117,6 +120,8 @@ class ExcessEstimate:
     degrees: float | None = None
     of_class: str = ""
     strongest_of: int = 1
+    patients_share: float | None = None
+    seeds_share: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +142,8 @@ class Look:
         p_adjusted: the same, adjusted for every look of every verdict of the audit.
         verdict: what this metric alone says.
         reason: in a sentence.
+        patients_share: share of the variance of the excess that is due to the patients; None in older audits.
+        seeds_share: the same of attacker seeds.
     """
 
     metric: str
@@ -152,6 +159,8 @@ class Look:
     p_adjusted: float
     verdict: str
     reason: str
+    patients_share: float | None = None
+    seeds_share: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,6 +272,8 @@ class Audit(JsonRecord):
     generator: GeneratorAudit | None = None  # of synthetic scans, where the study has one; without a patient's picture
     failures: tuple[TargetFailure, ...] = ()  # targets without numbers, because a step on them failed
     left_out: dict[str, int] = field(default_factory=dict)  # attribute -> held-out scans without a known value
+    # attribute -> another -> how closely they hang together among held-out patients, in [0, 1]
+    associations: dict[str, dict[str, float]] = field(default_factory=dict)
     # digests, seeds, versions, commands, processors and settings of TensorFlow
     provenance: dict[str, Any] = field(default_factory=dict)
 

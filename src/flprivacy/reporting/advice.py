@@ -1,26 +1,18 @@
 """What a reader should do about each target: one sentence that says what leaks, to whom, and what follows."""
 
-import math
 from collections.abc import Sequence
 
 from flprivacy.core.attributes import attribute_of
-from flprivacy.core.audit import HONEST_SEEDS, INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
-from flprivacy.core.vocabulary import MEMORISED
+from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetSummary, Verdict
+from flprivacy.core.vocabulary import MEMORISED, TOGETHER
 from flprivacy.reporting import findings, tables, words
+from flprivacy.reporting.remedies import remedy
 
-_HOLDERS = {
-    "features": "whoever is given its weights or its features without the scan",
-    "outputs": "whoever sees its answers without the scan",
-    "finetune": "whoever trains its weights further",
-    "together": "whoever sees the answers of all its models without the scan",
-    "joint": "whoever holds both the model and the scan",
-}
 _TOPOLOGIES = {
     "central": "One model, trained in one place on all hospitals' scans.",
     "federated": "One model, trained by all hospitals together; the scans stayed where they are.",
     "siloed": "One model a hospital, each trained on that hospital's own scans.",
 }
-_HOPELESS = 20.0  # more than so many times the patients are not advised
 _HARDLY_USEFUL = 0.55  # AUC; guessing reaches 0.5
 
 
@@ -75,15 +67,17 @@ def _unsettled(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
 
 
 def _cleared(found: Sequence[Verdict]) -> str:
-    """Return to whom nothing leaks, where that is somebody; empty if nobody."""
+    """Return to whom nothing leaks, where that is somebody; empty if nobody. Whoever has weights has answers, too."""
     ways = dict.fromkeys(v.attack.access for v in found)
-    clear = [_holder(way) for way in ways if {v.verdict for v in found if v.attack.access == way} == {NO_LEAK}]
+    unclear = {v.attack.access for v in found if v.verdict != NO_LEAK}
+    unclear |= {"features", "finetune"} if unclear & {"outputs", TOGETHER} else set()
+    clear = [words.holder(way) for way in ways if way not in unclear]
     return f" No leak was found to {words.listed(clear, 'or')}." if clear else ""
 
 
 def _clear(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
     secrets = list(dict.fromkeys(attribute_of(v.attack.attribute).secret for v in found))
-    holders = words.listed([_holder(way) for way in dict.fromkeys(v.attack.access for v in found)], "or")
+    holders = words.listed([words.holder(way) for way in dict.fromkeys(v.attack.access for v in found)], "or")
     return (
         f"{name} tells {holders} nothing that these attacks could find of {words.listed(secrets)} beyond what they "
         "would know without its training: the policy does not stand against giving it to them."
@@ -99,44 +93,11 @@ def _what_to_whom(found: Sequence[Verdict]) -> str:
         )
     together: dict[tuple[tuple[str, ...], bool], list[str]] = {}
     for (access, own), secrets in learnt.items():
-        together.setdefault((tuple(secrets), own), []).append(_holder(access))
+        together.setdefault((tuple(secrets), own), []).append(words.holder(access))
     return ", and ".join(
         f"{words.listed(what)}{', of its own training patients,' if own else ''} to {words.listed(whom, 'or')}"
         for (what, own), whom in sorted(together.items(), key=lambda item: item[0][1])
     )
-
-
-def _holder(access: str) -> str:
-    return _HOLDERS.get(access, f"whoever has its {words.access_name(access)}")
-
-
-def remedy(audit: Audit, unsettled: Sequence[Verdict]) -> str:
-    """Return what would settle verdicts: more held-out patients, or more attacker seeds."""
-    seeds = min((m.n_seeds for m in audit.metrics), default=HONEST_SEEDS)
-    more_seeds = f"attack with at least {HONEST_SEEDS} seeds" if seeds < HONEST_SEEDS else ""
-    patients = max((m.n_patients for m in audit.metrics), default=0)
-    factor = max(map(_factor, unsettled))
-    if not patients or factor > _HOPELESS:
-        why = "what the attacks gain lies so close to what is tolerated that more patients would hardly settle it"
-        return f"{more_seeds} first" if more_seeds else f"{why}, so treat it as a leak or change the policy's tolerance"
-    needed = f"some {_rounded(patients * (factor - 1.0))} more held-out patients would settle it"
-    return f"{more_seeds}, and {needed}" if more_seeds else f"{needed}, if the attacks gain no more or less by them"
-
-
-def _factor(verdict: Verdict) -> float:
-    """Return how many times the patients would put an interval of the same centre on one side of what is tolerated."""
-    looks: list[Look] | list[Verdict] = [k for k in verdict.looks if k.verdict == INCONCLUSIVE and not k.of_class]
-    factors = []
-    for one in looks or [verdict]:
-        reach, distance = (one.ci_high - one.ci_low) / 2.0, abs(one.excess - one.threshold)
-        factors.append((reach / distance) ** 2 if distance > 0.0 else math.inf)
-    return max(1.5, *factors)
-
-
-def _rounded(count: float) -> int:
-    """Return a count to one digit, rounded up: it is a rule of thumb."""
-    power = int(10 ** math.floor(math.log10(max(count, 1.0))))
-    return power * math.ceil(count / power)
 
 
 def topology_meaning(target: TargetSummary) -> str:

@@ -1,9 +1,11 @@
 """What is worth knowing beside the verdicts: what is unsure or was not asked, and which target gives away most."""
 
-from flprivacy.core.attributes import AttackKey, metric_of
-from flprivacy.core.audit import Audit, ExcessEstimate
+from flprivacy.core.attributes import AttackKey, attribute_of, metric_of
+from flprivacy.core.audit import NO_LEAK, Audit, ExcessEstimate
 from flprivacy.core.vocabulary import QUESTIONS
 from flprivacy.reporting import findings, words
+
+_CLOSE = 0.3  # Cramer's V from which on two attributes are said to hang together
 
 
 def not_asked(audit: Audit) -> str:
@@ -32,6 +34,19 @@ def unsure(audit: Audit) -> list[str]:
             "that sees other values than in training looks harmless."
         )
     return lines
+
+
+def told_together(audit: Audit) -> list[str]:
+    """Return a sentence for each pair of attributes that hang together, where one of them was not cleared."""
+    open_ = {v.attack.attribute for v in audit.verdicts if v.verdict != NO_LEAK}
+    return [
+        f"Among these patients, {attribute_of(one).known_as} and {attribute_of(other).known_as} hang together "
+        f"(Cramer's V {value:.2f}, where 1 is entirely): whoever learns one of them learns much of the other, so what "
+        "gives away one shows as a leak of both."
+        for one, others in audit.associations.items()
+        for other, value in others.items()
+        if value >= _CLOSE and open_ & {one, other}
+    ]
 
 
 def ranking_lines(audit: Audit) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def targets(audit: Audit) -> tuple[TargetSummary, ...]:
 
 def trade(audit: Audit, target: TargetSummary) -> tuple[str, str, str, str]:
     """Return a target's utility, the AUC of the attack on its members by whoever holds it, and by whoever holds its
-    generator, too, and its gravest verdict on attributes.
+    generator, too, and how many verdicts on attributes are leaks or open.
     """
     utility = _DASH if target.utility is None else f"{target.utility.accuracy:.3f}"
     exposed = with_generator = _DASH
@@ -114,8 +114,9 @@ def trade(audit: Audit, target: TargetSummary) -> tuple[str, str, str, str]:
             both = [row.attack for row in rows if row.attack.attack == TARGET_AND_GENERATOR]
             with_generator = membership.area(both[0].auc) if both else _DASH
     verdicts = [v.verdict for v in audit.verdicts if v.attack.target == target.name]
-    leaks = verdicts.count(LEAK)
-    return utility, exposed, with_generator, f"{leaks} of {len(verdicts)}" if verdicts else _DASH
+    leaks, unsettled = verdicts.count(LEAK), verdicts.count(INCONCLUSIVE)
+    counts = f"{leaks} {words.plural(leaks, 'leak')}, {unsettled} inconclusive, of {len(verdicts)}"
+    return utility, exposed, with_generator, counts if verdicts else _DASH
 
 
 def of_real(audit: GeneratorAudit) -> str:

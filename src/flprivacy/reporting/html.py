@@ -131,9 +131,11 @@ def _facts(audit: Audit) -> list[str]:
     facts = [f"Cohort {audit.cohort_name}"]
     if audit.metrics:
         largest = max(audit.metrics, key=lambda m: m.n_scans)
-        facts.append(f"{largest.n_scans} held-out scans of {largest.n_patients} patients")
-        fractions = sorted({m.attack.fraction for m in audit.metrics})
-        facts.append(f"{words.listed([words.percent(f) for f in fractions])} of the training scans exposed")
+        facts.append(f"attacks tried on {largest.n_scans} scans of {largest.n_patients} patients held out of training")
+        fractions = [words.percent(f) for f in sorted({m.attack.fraction for m in audit.metrics})]
+        facts.append(f"attackers who have {words.listed(fractions, 'or')} of the training scans")
+        seeds = [str(n) for n in sorted({m.n_seeds for m in audit.metrics})]
+        facts.append(f"each attack made {words.listed(seeds, 'or')} times with other random numbers")
     return facts
 
 

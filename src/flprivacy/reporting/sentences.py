@@ -39,7 +39,8 @@ class Headline:
 def overall(audit: Audit) -> str:
     """Return the whole audit in a line: who was trained on first, then who leaks attributes, and what is in doubt."""
     of_members = membership.overall(audit)
-    found = [of_members, "Attributes:"] if of_members else []
+    known = known_to_attacker(audit)
+    found = [of_members, f"{known[0].upper()}{known[1:]}:"] if of_members else []
     return " ".join([*found, _counted(audit), *failures.in_short(audit), *asides.unsure(audit)])
 
 

@@ -75,18 +75,23 @@ class HandoverRow:
 
 
 _ASKS_OF_MEMBERS = "asks about its own training patients"
+_ANSWERS = frozenset({(TRAINING, "outputs"), (TRAINING, TOGETHER)})
+_WEIGHTS = frozenset({(TRAINING, "features"), (TRAINING, "finetune")})
 
 
 def recipients(audit: Audit) -> dict[str, tuple[tuple[str, str], ...]]:
-    """Return who may be given a target -> the (question, access) that are about them; only those that were asked."""
+    """Return who may be given a target -> the (question, access) that are about them; only those that were asked.
+
+    Whoever has the weights can compute the answers, so what these tell is told to them, too.
+    """
     asked = {(v.attack.question, v.attack.access) for v in audit.verdicts}
     found = {
         who: tuple(pair for pair in sorted(asked) if pair in pairs)
         for who, pairs in (
-            ("sees its answers, has no scan", {(TRAINING, "outputs"), (TRAINING, TOGETHER)}),
-            ("gets its weights or features, has no scan", {(TRAINING, "features"), (TRAINING, "finetune")}),
-            ("holds the scan and gets the model", {(HOLDING, JOINT)}),
-            (_ASKS_OF_MEMBERS, {pair for pair in asked if pair[0] == MEMORISED}),
+            ("sees its answers, has no scan", _ANSWERS),
+            ("gets its weights or features, has no scan", _WEIGHTS | _ANSWERS if asked & _WEIGHTS else frozenset()),
+            ("holds the scan and gets the model", frozenset({(HOLDING, JOINT)})),
+            (_ASKS_OF_MEMBERS, frozenset(pair for pair in asked if pair[0] == MEMORISED)),
         )
     }
     return {who: pairs for who, pairs in found.items() if pairs}

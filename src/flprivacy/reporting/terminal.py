@@ -28,7 +28,7 @@ def headline(audit: Audit) -> list[str]:
         lines += [f"{glyph} {found.advice}", f"  {found.sentences}"]
         if found.warning:
             lines.append(f"{WARNING} {found.target}: {found.warning}")
-    lines += asides.ranking_lines(audit)
+    lines += [*asides.told_together(audit), *asides.ranking_lines(audit)]
     caveat = sentences.weak_attacks(audit)
     useless = [f"{WARNING} {name}: {text}" for name, text in advice.useless(audit).items()]
     closing = [

@@ -23,6 +23,13 @@ _BASELINES = {
     "pretrained": "Uses the public weights that training started from: what the model gave away before it saw these "
     "patients.",
 }
+_HOLDERS = {
+    "features": "whoever is given its weights or its features without the scan",
+    "outputs": "whoever sees its answers without the scan",
+    "finetune": "whoever trains its weights further",
+    "together": "whoever sees the answers of all its models without the scan",
+    "joint": "whoever holds both the model and the scan",
+}
 _ANOTHER_BASELINE = "A reference that was trained on none of the patients under audit."
 
 
@@ -34,6 +41,11 @@ def attribute_name(attribute: str) -> str:
 def access_name(access: str) -> str:
     """Return what the attacker uses, such as "features"."""
     return _ACCESSES.get(access, access)
+
+
+def holder(access: str) -> str:
+    """Return who has what an attack of some access needs, such as "whoever sees its answers without the scan"."""
+    return _HOLDERS.get(access, f"whoever has its {access_name(access)}")
 
 
 def attack_name(attribute: str, access: str) -> str:
