@@ -51,8 +51,8 @@ def test_a_gain_near_what_is_tolerated_is_no_reason_to_give_up(audit: Audit) -> 
 
 def test_variance_that_patients_do_not_reduce_is_not_promised_away(audit: Audit) -> None:
     assert asked(unsettled(audit, patients_share=0.3)) == (
-        "treat it as a leak or change the policy's tolerance, because networks that saw no patient differ among "
-        "themselves by more than what is tolerated, and more patients do not change that"
+        "treat it as a leak or change the policy's tolerance: networks that saw no patient differ among themselves by "
+        "more than is tolerated, however many patients are asked about"
     )
     partly = unsettled(audit, ci_low=-0.03, ci_high=0.03, patients_share=0.8)
     assert patients(asked(partly)) > patients(asked(unsettled(audit, ci_low=-0.03, ci_high=0.03)))
@@ -66,12 +66,13 @@ def test_seeds_are_asked_for_where_these_are_what_varies(audit: Audit) -> None:
     assert "more held-out patients and 20 attacker seeds would settle it" in asked(seeds)
 
 
-def test_who_can_be_cleared_is_told_apart_from_who_cannot(audit: Audit) -> None:
+def test_the_questions_that_can_be_settled_are_told_apart_from_those_that_cannot(audit: Audit) -> None:
     (one,), (other,) = unsettled(audit).verdicts, unsettled(audit, patients_share=0.1).verdicts
-    both = (one, replace(other, attack=replace(other.attack, access="outputs")))
+    both = (replace(one, attack=replace(one.attack, access="joint")), other)
     text = remedy(audit, both)
-    assert "would settle it for whoever is given its weights or its features without the scan; to whoever sees" in text
-    assert "its answers without the scan treat it as a leak, because networks that saw no patient differ" in text
+    assert "would settle it for whoever holds the scan; for whoever has no scan treat it as a leak: networks" in text
+    mine = replace(one, attack=replace(one.attack, scans="members"))
+    assert "would settle it about its own training patients; for whoever has no scan" in remedy(audit, (mine, other))
 
 
 def test_too_few_seeds_are_the_first_thing_to_mend(audit: Audit) -> None:
@@ -90,7 +91,5 @@ def test_an_audit_of_before_shares_were_kept_counts_patients_alone(audit: Audit)
 def test_the_sentence_says_what_may_leak_and_not_to_release_it(audit: Audit) -> None:
     (central,) = [t for t in audit.targets if t.name == "central"]
     text = advice(unsettled(audit), central)
-    assert text.startswith(
-        "central may leak the hospital that a scan comes from; this audit cannot tell: do not release"
-    )
+    assert text.startswith("central may leak a patient's hospital; this audit cannot tell: do not release it on this")
     assert asked(unsettled(audit)) in text

@@ -59,9 +59,9 @@ def _leaking(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
 
 def _unsettled(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
     unsettled = [v for v in found if v.verdict == INCONCLUSIVE]
-    secrets = words.listed(list(dict.fromkeys(attribute_of(v.attack.attribute).secret for v in unsettled)), "or")
+    secrets = words.listed(list(dict.fromkeys(attribute_of(v.attack.attribute).known_as for v in unsettled)), "or")
     return (
-        f"{name} may leak {secrets}; this audit cannot tell: do not release it on this; "
+        f"{name} may leak a patient's {secrets}; this audit cannot tell: do not release it on this; "
         f"{remedy(audit, unsettled)}.{_cleared(found)}"
     )
 

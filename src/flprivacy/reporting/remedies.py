@@ -5,10 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flprivacy.core.audit import HONEST_SEEDS, INCONCLUSIVE, Audit, Look, Verdict
+from flprivacy.core.vocabulary import HOLDING, MEMORISED, TRAINING
 from flprivacy.reporting import words
 
 _HOPELESS = 20.0  # more than so many times the patients are not advised
 _MORE_SEEDS = 4.0  # times as many attacker seeds are
+_ABOUT = {
+    TRAINING: "for whoever has no scan",
+    HOLDING: "for whoever holds the scan",
+    MEMORISED: "about its own training patients",
+}
 _LEAST = 1.5  # times the patients: an interval that just fails to settle it may do so again
 
 
@@ -21,11 +27,11 @@ def remedy(audit: Audit, unsettled: Sequence[Verdict]) -> str:
         return f"attack with at least {HONEST_SEEDS} seeds first"
     needed: dict[str, list[_Needed]] = {}
     for verdict in unsettled:
-        needed.setdefault(verdict.attack.access, []).extend(map(_needed, _open_looks(verdict)))
-    within = {who: looks for who, looks in needed.items() if all(one.patients <= _HOPELESS for one in looks)}
-    beyond = [who for who in needed if who not in within]
+        needed.setdefault(verdict.attack.question, []).extend(map(_needed, _open_looks(verdict)))
+    within = {asked: looks for asked, looks in needed.items() if all(one.patients <= _HOPELESS for one in looks)}
+    beyond = [asked for asked in needed if asked not in within]
     if not within:
-        return f"treat it as a leak or change the policy's tolerance, because {_why(needed, beyond)}"
+        return f"treat it as a leak or change the policy's tolerance: {_why(needed, beyond)}"
     most = [one for looks in within.values() for one in looks]
     held_out = max((m.n_patients for m in audit.metrics), default=0)
     count = _rounded(held_out * (max(one.patients for one in most) - 1.0))
@@ -33,8 +39,8 @@ def remedy(audit: Audit, unsettled: Sequence[Verdict]) -> str:
     settles = f"some {count} more held-out patients{attacks} would settle it"
     if not beyond:
         return settles
-    settled, others = (words.listed([words.holder(who) for who in whom], "or") for whom in (list(within), beyond))
-    return f"{settles} for {settled}; to {others} treat it as a leak, because {_why(needed, beyond)}"
+    settled, others = (words.listed([_ABOUT[asked] for asked in which]) for which in (list(within), beyond))
+    return f"{settles} {settled}; {others} treat it as a leak: {_why(needed, beyond)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +55,8 @@ class _Needed:
 def _why(needed: Mapping[str, Sequence[_Needed]], beyond: Sequence[str]) -> str:
     if any(one.by_luck for who in beyond for one in needed[who]):
         return (
-            "networks that saw no patient differ among themselves by more than what is tolerated, and more patients do "
-            "not change that"
+            "networks that saw no patient differ among themselves by more than is tolerated, however many patients are "
+            "asked about"
         )
     return f"it would take more than {_HOPELESS:g} times as many patients to settle it"
 

@@ -11,6 +11,7 @@ from flprivacy.attacks.family.discriminant import SHRINKAGES, discriminant
 from flprivacy.attacks.family.fits import cross_fits, fit, nonlinear_shrinkage
 from flprivacy.attacks.family.logistic import PENALTIES, logistic
 from flprivacy.attacks.family.problem import FOLDS, Problem, patient_folds
+from flprivacy.attacks.family.quadratic import SHARED, quadratic
 from flprivacy.attacks.family.ridge import PENALTIES as RIDGE_PENALTIES
 from flprivacy.attacks.family.ridge import ridge
 
@@ -132,6 +133,31 @@ def test_a_class_of_few_scans_is_expected_near_the_mean_and_wide():
     assert np.corrcoef((found[:, 1] - found[:, 2]), (expected[:, 1] - expected[:, 2]))[0, 1] > 0.8
 
 
+def test_quadratic_is_the_density_of_each_fold_and_shrinkage(features):
+    """Log-densities of Gaussians, written out with whole matrices where every axis has its own shrunken spread."""
+    one = Problem(values=np.arange(SCANS) % 2.0, n_classes=2, folds=np.arange(SCANS) // 2 % FOLDS)
+    for exposed, rows, asked, found in each_fit(features, one, learnt(quadratic, features, one)):
+        of_all = fit(exposed, asked)
+        scale = np.sqrt(of_all.variances_elsewhere)
+        for number, shared in enumerate(SHARED):
+            for k in range(2):
+                own = of_all.learnt[one.classes[rows] == k] / scale
+                mean = own.sum(axis=0) / (len(own) + 1)
+                covariance = (1 - shared) * (own - mean).T @ (own - mean) / len(own) + shared * np.eye(len(scale))
+                density = stats.multivariate_normal(mean, covariance).logpdf(of_all.asked / scale)
+                expected = density + len(scale) / 2 * np.log(2 * np.pi)
+                np.testing.assert_allclose(found[number, :, k], expected, rtol=1e-8)
+
+
+def test_a_class_of_few_scans_has_the_covariance_of_all(features):
+    """Seven axes from three scans are no covariance: what is learnt of such a class is its mean."""
+    values = np.concatenate([np.zeros(SCANS - 3), np.ones(3)])
+    one = Problem(values=values, n_classes=2, folds=np.arange(SCANS) % FOLDS)
+    found = learnt(quadratic, features, one).held_out
+    np.testing.assert_allclose(found[0, :, 1], found[2, :, 1])
+    assert np.abs(found[0, :, 0] - found[2, :, 0]).max() > 1e-2
+
+
 @pytest.mark.parametrize("n_classes", [4, 0])
 def test_no_answer_of_a_scan_looks_at_its_own_fold(features, n_classes):
     """Other values in a fold change what its scans are answered in no learner; others' answers change."""
@@ -141,7 +167,7 @@ def test_no_answer_of_a_scan_looks_at_its_own_fold(features, n_classes):
     changed[out] = changed[out][::-1]
     after = Problem(values=changed, n_classes=n_classes, folds=before.folds)
     assert (changed != before.values).any()
-    for learner in (discriminant, logistic) if n_classes else (ridge,):
+    for learner in (discriminant, logistic, quadratic) if n_classes else (ridge,):
         one, other = (learnt(learner, features, each).left_out for each in (before, after))
         first, second = one[:, out], other[:, out]
         if n_classes:  # up to what classes share

@@ -1,0 +1,49 @@
+"""Quadratic discriminant analysis: classes that differ in how features vary, and vary together, as much as in means.
+
+Two features of which neither tells a class may tell it by their product, and so may the length of several. Each class
+has a Gaussian covariance of its own, shrunk towards the one that all share (Friedman, JASA 1989), along the widest
+axes of all scans.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from flprivacy.attacks.family.fits import Fit
+from flprivacy.attacks.family.problem import Answers, Problem
+
+FloatArray = npt.NDArray[np.float64]
+
+SHARED = (0.1, 0.35, 0.7)  # of a class's covariance, what all classes share
+_AXES = 64  # at most: more have more covariances than some hundred scans can show
+_LEAST_SCANS = 20  # of a class with a covariance of its own
+
+
+def quadratic(fits: Sequence[Fit], problem: Problem) -> Answers:
+    """Learn classes of scans; see :data:`flprivacy.attacks.family.problem.Learner`."""
+    left_out = np.empty((len(SHARED), len(problem.values), problem.n_classes))
+    for fold, one in enumerate(fits[:-1]):
+        out = problem.folds == fold
+        left_out[:, out] = _evidence(one, problem.classes[~out], problem.n_classes)
+    return Answers(left_out=left_out, held_out=_evidence(fits[-1], problem.classes, problem.n_classes))
+
+
+def _evidence(one: Fit, classes: npt.NDArray[np.int64], n_classes: int) -> FloatArray:
+    """Return (candidate, asked scan, class) log-likelihoods of the asked scans, up to a number that classes share."""
+    scale = np.sqrt(one.variances_elsewhere[-_AXES:])
+    learnt, asked = one.learnt[:, -_AXES:] / scale, one.asked[:, -_AXES:] / scale
+    shared = np.array(SHARED)[:, None]
+    evidence = np.empty((len(SHARED), len(asked), n_classes))
+    for number in range(n_classes):
+        own = learnt[classes == number]
+        mean = own.sum(axis=0) / (len(own) + 1.0)
+        away = asked - mean
+        if len(own) < _LEAST_SCANS:
+            evidence[..., number] = -0.5 * (away**2).sum(axis=1)
+            continue
+        variances, axes = np.linalg.eigh((own - mean).T @ (own - mean) / len(own))
+        mixed = (1.0 - shared) * np.maximum(variances, 0.0) + shared  # (candidate, axis)
+        distances = (1.0 / mixed) @ ((away @ axes) ** 2).T
+        evidence[..., number] = -0.5 * (distances + np.log(mixed).sum(axis=1, keepdims=True))
+    return evidence
