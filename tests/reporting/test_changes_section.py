@@ -13,6 +13,7 @@ from flprivacy.core.change import (
     FIRST_AUDIT,
     NO_CHANGE,
     NOT_COMPARABLE,
+    TOO_LITTLE_POWER,
     WORSE,
     AttackChange,
     AuditChange,
@@ -21,7 +22,7 @@ from flprivacy.core.change import (
     TargetChange,
     gravest,
 )
-from flprivacy.reporting.changes import change_lines, change_table, claim, is_clear
+from flprivacy.reporting.changes import action, change_lines, change_table, claim, grouped, is_clear
 
 ATTACK = AttackChange(
     attack=AttackKey(target="central", attribute="site", access="features", fraction=0.25),
@@ -74,6 +75,26 @@ def test_the_page_shows_verdicts_and_evidence(small_audit: Audit, change: AuditC
         assert text in page
     assert f"Compared with its audit of {PREVIOUS.ended}" in page
     assert page.index('data-change="central"') < page.index('data-change="federated"')
+    assert "Since the last audit, central: changed for the worse; federated: no evidence of change." in page
+    assert page.index("Since the last audit, central") < page.index("<table"), "it stands on the first screen"
+    assert "put the version before back, or decide anew who may have it" in page
+
+
+def test_what_was_compared_stands_under_its_question(change: AuditChange) -> None:
+    holding = replace(ATTACK, attack=replace(ATTACK.attack, access="joint"))
+    found = grouped(replace(change.targets[0], attacks=(holding, ATTACK, YEARS), membership=(MEMBERS,)))
+    assert found == [
+        ("What training put in, for whoever has no scan", [ATTACK, YEARS]),
+        ("What the model adds for whoever holds the scan", [holding]),
+        ("Who was trained on", [MEMBERS]),
+    ]
+
+
+def test_every_verdict_says_what_to_do(change: AuditChange) -> None:
+    verdicts = (WORSE, BETTER, NO_CHANGE, TOO_LITTLE_POWER, FIRST_AUDIT, NOT_COMPARABLE)
+    said = {action(replace(change.targets[0], verdict=verdict)) for verdict in verdicts}
+    assert len(said) == len(verdicts)
+    assert "" not in said
 
 
 def test_without_a_comparison_the_page_says_nothing_of_it(small_report: str) -> None:
@@ -84,7 +105,8 @@ def test_the_terminal_says_the_same(change: AuditChange) -> None:
     lines = change_lines(change)
     assert lines[0] == "Since the last audit: changed for the worse."
     assert lines[1].endswith(f"central: changed for the worse; site <up> (its last audit: {PREVIOUS.ended})")
-    assert lines[2].endswith("federated: no evidence of change; nothing new")
+    assert "put the version before back" in lines[2]
+    assert lines[3].endswith("federated: no evidence of change; nothing new")
     table = change_table(change)
     assert table is not None
     console = Console(width=140, record=True)

@@ -14,6 +14,7 @@ from flprivacy.core.change import (
     AuditChange,
     Change,
     MembershipChange,
+    TargetChange,
 )
 from flprivacy.core.membership import AUC, LEAST_REFERENCES, TPR
 from flprivacy.core.vocabulary import QUESTIONS
@@ -36,6 +37,18 @@ CLASSES = {
     NOT_COMPARABLE: "open",
 }
 _STYLES = {WORSE: "bold red", BETTER: "green", TOO_LITTLE_POWER: "yellow", NOT_COMPARABLE: "yellow"}
+_ACTIONS = {
+    WORSE: "It gives away more than at its last audit: put the version before back, or decide anew who may have it.",
+    BETTER: "It gives away less than at its last audit; who may have it is for the first table to say.",
+    NO_CHANGE: "Nothing speaks for a change, so what was decided about it may stand.",
+    TOO_LITTLE_POWER: (
+        "A change above what the policy tolerates may have gone unseen: decide by the first table, not by its last "
+        "audit."
+    ),
+    FIRST_AUDIT: "There is nothing to compare it with: decide by the first table.",
+    NOT_COMPARABLE: "Nothing is said of a change: decide by the first table, not by its last audit.",
+}
+_OF_WHO = "Who was trained on"
 _CLAIM = (
     "A target changed for the worse if some attack gets more out of it than the same attack got out of the target that "
     "was audited before, by more than chance explains: other patients, other attacker seeds, and the randomness of "
@@ -45,6 +58,30 @@ _OF_MEMBERS = (
     "Of membership, the randomness of training is estimated from the spread between the reference models; with fewer "
     f"than {LEAST_REFERENCES} of them, a spread is assumed (twice what the loss shows on the demo)."
 )
+
+
+def first_line(change: AuditChange) -> str:
+    """Return what changed in a sentence that names the targets, the gravest first."""
+    by_verdict: dict[str, list[str]] = {}
+    for one in change.targets:
+        by_verdict.setdefault(one.verdict, []).append(one.target)
+    named = [f"{words.listed(names)}: {verdict}" for verdict, names in by_verdict.items()]
+    return f"Since the last audit, {'; '.join(named) or change.verdict}."
+
+
+def action(one: TargetChange) -> str:
+    """Return what to do about a target."""
+    return _ACTIONS.get(one.verdict, "")
+
+
+def grouped(one: TargetChange) -> list[tuple[str, list[Change]]]:
+    """Return what was compared of a target by question, each as a heading, who was trained on last."""
+    order = [*map(words.question_title, QUESTIONS), _OF_WHO]
+    groups: dict[str, list[Change]] = {title: [] for title in order}
+    for found in one.compared:
+        title = _OF_WHO if isinstance(found, MembershipChange) else words.question_title(found.attack.question)
+        groups[title].append(found)
+    return [(title, changes) for title, changes in groups.items() if changes]
 
 
 def claim(change: AuditChange) -> str:
@@ -75,13 +112,13 @@ def metric(one: Change) -> str:
     return words.metric_name(one.metric)
 
 
-def asked(one: Change) -> str:
-    """Return the question that was compared, and of membership how."""
+def how(one: Change) -> str:
+    """Return how membership was compared; empty for attributes, which are always paired."""
     if not isinstance(one, MembershipChange):
-        return QUESTIONS[one.attack.question]
-    how = "paired by scan" if one.paired else "from the intervals of both audits"
+        return ""
+    basis = "paired by scan" if one.paired else "from the intervals of both audits"
     luck = f"as {one.references} references show it" if one.references else "assumed"
-    return f"{how}; chance in training {luck}"
+    return f"{basis}; chance in training {luck}"
 
 
 def change_lines(change: AuditChange) -> list[str]:
@@ -91,6 +128,7 @@ def change_lines(change: AuditChange) -> list[str]:
         when = f" (its last audit: {one.previous.ended})" if one.previous is not None and one.audited else ""
         note = f"; note: {one.note}" if one.note else ""
         lines.append(f"{GLYPHS.get(one.verdict, '')} {one.target}: {one.verdict}; {one.reason}{when}{note}")
+        lines.append(f"  {action(one)}")
     return lines
 
 
