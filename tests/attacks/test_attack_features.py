@@ -299,6 +299,22 @@ def test_what_two_of_many_features_tell_only_together_is_found(told_by):
     assert weighted_f1(sex[350:], scores) > 0.75  # without quadratic discriminants .53 and .63
 
 
+@pytest.mark.parametrize(("told_by", "most"), [("product", 0.75), ("length", 0.92)])
+def test_years_that_features_tell_only_together_are_found(told_by, most):
+    """Of the error of the median age, at most a share is left, without quadratic discriminants .98 or more."""
+    rng = np.random.default_rng(13)
+    years = rng.uniform(25, 92, 850)
+    x = rng.normal(size=(850, 24))
+    if told_by == "product":
+        signs = np.sign(x[:, 0])
+        x[:, :2] = np.stack([(np.abs(x[:, 0]) + 0.3) * signs, (years - 58) / 19 * signs + 0.2 * x[:, 1]], axis=1)
+    else:
+        x[:, :3] *= (years / 50 / np.linalg.norm(x[:, :3], axis=1))[:, None]
+    found = attack_features(x[:350], years[:350], x[350:], range(3), kind="years")[..., 0]
+    error, guessed = np.abs(found - years[350:]).mean(), np.abs(np.median(years[:350]) - years[350:]).mean()
+    assert error < most * guessed
+
+
 def test_scans_of_a_patient_are_left_out_together():
     """Patients have 6 nearly equal scans and a class drawn at random: with patients parted, memory looks like skill."""
     rng = np.random.default_rng(10)

@@ -11,7 +11,7 @@ from flprivacy.attacks.family.discriminant import SHRINKAGES, discriminant
 from flprivacy.attacks.family.fits import cross_fits, fit, nonlinear_shrinkage
 from flprivacy.attacks.family.logistic import PENALTIES, logistic
 from flprivacy.attacks.family.problem import FOLDS, Problem, patient_folds
-from flprivacy.attacks.family.quadratic import SHARED, quadratic
+from flprivacy.attacks.family.quadratic import SHARED, quadratic, quadratic_years
 from flprivacy.attacks.family.ridge import PENALTIES as RIDGE_PENALTIES
 from flprivacy.attacks.family.ridge import ridge
 
@@ -167,7 +167,7 @@ def test_no_answer_of_a_scan_looks_at_its_own_fold(features, n_classes):
     changed[out] = changed[out][::-1]
     after = Problem(values=changed, n_classes=n_classes, folds=before.folds)
     assert (changed != before.values).any()
-    for learner in (discriminant, logistic, quadratic) if n_classes else (ridge,):
+    for learner in (discriminant, logistic, quadratic) if n_classes else (ridge, quadratic_years):
         one, other = (learnt(learner, features, each).left_out for each in (before, after))
         first, second = one[:, out], other[:, out]
         if n_classes:  # up to what classes share

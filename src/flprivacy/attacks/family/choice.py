@@ -13,7 +13,7 @@ from flprivacy.attacks.family.discriminant import discriminant
 from flprivacy.attacks.family.fits import Fit, cross_fits
 from flprivacy.attacks.family.logistic import logistic
 from flprivacy.attacks.family.problem import Answers, Problem
-from flprivacy.attacks.family.quadratic import quadratic
+from flprivacy.attacks.family.quadratic import quadratic, quadratic_years
 from flprivacy.attacks.family.ridge import ridge
 
 FloatArray = npt.NDArray[np.float64]
@@ -84,6 +84,8 @@ class Family:
         seen, competing = self._seen(problem), {}
         for basis in BASES:
             competing[f"ridge, {basis}"] = self._of_scans(ridge(self._along(basis, known, problem.folds), seen))
+        along = self._along("column-scaled", known, problem.folds)
+        competing["quadratic, column-scaled"] = self._of_scans(quadratic_years(along, seen))
         return _best_of_years(problem, competing | dict(others))
 
     def _seen(self, problem: Problem) -> Problem:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 
 from flprivacy.attacks.family.fits import Fit
 from flprivacy.attacks.family.problem import Answers, Problem
@@ -18,6 +19,8 @@ FloatArray = npt.NDArray[np.float64]
 SHARED = (0.1, 0.35, 0.7)  # of a class's covariance, what all classes share
 _AXES = 64  # at most: more have more covariances than some hundred scans can show
 _LEAST_SCANS = 20  # of a class with a covariance of its own
+_BANDS = 3  # of years, of as many scans each
+_FACTORS = (0.3, 1.0)  # what the evidence for a band counts
 
 
 def quadratic(fits: Sequence[Fit], problem: Problem) -> Answers:
@@ -27,6 +30,25 @@ def quadratic(fits: Sequence[Fit], problem: Problem) -> Answers:
         out = problem.folds == fold
         left_out[:, out] = _evidence(one, problem.classes[~out], problem.n_classes)
     return Answers(left_out=left_out, held_out=_evidence(fits[-1], problem.classes, problem.n_classes))
+
+
+def quadratic_years(fits: Sequence[Fit], problem: Problem) -> Answers:
+    """Learn years by bands: the mean of each, by how likely it is; see :func:`quadratic`."""
+    left_out = np.empty((len(SHARED) * len(_FACTORS), len(problem.values), 1))
+    for fold, one in enumerate(fits[:-1]):
+        out = problem.folds == fold
+        left_out[:, out] = _years(one, problem.values[~out])
+    return Answers(left_out=left_out, held_out=_years(fits[-1], problem.values))
+
+
+def _years(one: Fit, values: FloatArray) -> FloatArray:
+    """Return (candidate, asked scan, 1) predicted years."""
+    bands = np.digitize(values, np.quantile(values, np.arange(1, _BANDS) / _BANDS))
+    known = np.unique(bands)
+    means = np.array([values[bands == band].mean() for band in known])
+    evidence = _evidence(one, bands, _BANDS)[..., known]
+    years = [softmax(factor * evidence, axis=-1) @ means for factor in _FACTORS]
+    return np.concatenate(years)[..., None]
 
 
 def _evidence(one: Fit, classes: npt.NDArray[np.int64], n_classes: int) -> FloatArray:
