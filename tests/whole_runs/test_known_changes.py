@@ -104,8 +104,12 @@ class World:
         *,
         knows_keys: bool,
         remembers: float | None = None,
+        written_before: bool = False,
     ) -> Path:
-        """Do what the pipeline does from here on, and return the audit with its change."""
+        """Do what the pipeline does from here on, and return the audit with its change.
+
+        ``written_before``: the audit is as it was written before its questions were told apart.
+        """
         run, plan = found.parent, found.parent / "plan.json"
         folder, store = str(self.cohort.folder), str(self.root / "store")
         plan_audit(
@@ -129,10 +133,34 @@ class World:
             store=store,
             audit=run / "audit",
         )
+        if written_before:
+            _write_as_before(run / "audit" / "audit.json")
         compare_audits(audit=run / "audit", found=found, compared=run / "compared")
         (run / "report").mkdir()
         assert log_mlflow(audit=run / "compared", report=run / "report", store=store) != ""
         return run / "compared"
+
+
+def _write_as_before(path: Path) -> None:
+    """Take out of an audit what was not there before questions were told apart."""
+    audit = json.loads(path.read_text())
+    for verdict in audit["verdicts"]:
+        del verdict["question"], verdict["looks"]
+    for excess in audit["excesses"] + audit["comparisons"]:
+        for name in (
+            "as_good",
+            "standard_error",
+            "degrees",
+            "of_class",
+            "strongest_of",
+            "patients_share",
+            "seeds_share",
+        ):
+            del excess[name]
+    for rule in audit["config"]["audit"]["policy"]["rules"].values():
+        del rule["questions"], rule["also"], rule["one_class"]
+    del audit["associations"]
+    path.write_text(json.dumps(audit))
 
 
 def _attack(
@@ -237,6 +265,17 @@ def test_a_model_from_its_first_audit_to_its_leak(world: World) -> None:
     assert target.previous.run_id == runs[1].info.run_id
     assert runs[2].data.metrics["central.site.features.change_f1.ci_low"] == pytest.approx(attack.ci_low)
     _check_no_identifier(world)
+
+
+def test_an_audit_of_before_questions_were_told_apart_is_read_from_mlflow_with_a_note(world: World) -> None:
+    world.publish("1")
+    world.audit(*world.find(OVERRIDES), OVERRIDES, knows_keys=False, written_before=True)
+    world.publish("2")
+    audit = world.audit(*world.find(OVERRIDES), OVERRIDES, knows_keys=True)
+    (target,) = AuditChange.read(audit / "change.json").targets
+    assert target.verdict == WORSE
+    assert [attack.attack.attribute for attack in target.attacks] == ["site"]
+    assert target.note.startswith("its last audit held attacks without the scan against pixels, too")
 
 
 def test_a_model_that_was_trained_until_it_knew_its_patients_is_called_worse(world: World) -> None:
