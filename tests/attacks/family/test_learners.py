@@ -11,7 +11,7 @@ from flprivacy.attacks.family.discriminant import SHRINKAGES, discriminant
 from flprivacy.attacks.family.fits import cross_fits, fit, nonlinear_shrinkage
 from flprivacy.attacks.family.logistic import PENALTIES, logistic
 from flprivacy.attacks.family.problem import FOLDS, Problem, patient_folds
-from flprivacy.attacks.family.quadratic import SHARED, quadratic, quadratic_years
+from flprivacy.attacks.family.quadratic import SHARED, has_covariances, quadratic, quadratic_years
 from flprivacy.attacks.family.ridge import PENALTIES as RIDGE_PENALTIES
 from flprivacy.attacks.family.ridge import ridge
 
@@ -147,6 +147,12 @@ def test_quadratic_is_the_density_of_each_fold_and_shrinkage(features):
                 density = stats.multivariate_normal(mean, covariance).logpdf(of_all.asked / scale)
                 expected = density + len(scale) / 2 * np.log(2 * np.pi)
                 np.testing.assert_allclose(found[number, :, k], expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize(("sizes", "enough"), [((30, 30), True), ((50, 10), True), ((20, 10, 10, 10, 10), False)])
+def test_quadratic_competes_where_most_scans_are_of_classes_with_a_covariance(sizes, enough):
+    values = np.repeat(np.arange(len(sizes)), sizes).astype(float)
+    assert has_covariances(Problem(values=values, n_classes=len(sizes), folds=np.arange(SCANS) % FOLDS)) == enough
 
 
 def test_a_class_of_few_scans_has_the_covariance_of_all(features):

@@ -13,7 +13,7 @@ from flprivacy.attacks.family.discriminant import discriminant
 from flprivacy.attacks.family.fits import Fit, cross_fits
 from flprivacy.attacks.family.logistic import logistic
 from flprivacy.attacks.family.problem import Answers, Problem
-from flprivacy.attacks.family.quadratic import quadratic, quadratic_years
+from flprivacy.attacks.family.quadratic import has_covariances, quadratic, quadratic_years
 from flprivacy.attacks.family.ridge import ridge
 
 FloatArray = npt.NDArray[np.float64]
@@ -75,8 +75,9 @@ class Family:
         best = min(_OF_LOGISTIC, key=lambda basis: (competing[f"discriminant, {basis}"].losses @ problem.judged).min())
         found = self._of_scans(logistic(self._along(best, known, problem.folds), seen))
         competing[f"logistic, {best}"] = _Sized.of(found, problem)
-        found = self._of_scans(quadratic(self._along("column-scaled", known, problem.folds), seen))
-        competing["quadratic, column-scaled"] = _Sized.of(found, problem)
+        if has_covariances(problem):
+            found = self._of_scans(quadratic(self._along("column-scaled", known, problem.folds), seen))
+            competing["quadratic, column-scaled"] = _Sized.of(found, problem)
         competing |= {name: _Sized.of(one, problem) for name, one in others.items()}
         return _best_of_classes(problem, competing)
 

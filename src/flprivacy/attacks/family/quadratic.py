@@ -19,8 +19,15 @@ FloatArray = npt.NDArray[np.float64]
 SHARED = (0.1, 0.35, 0.7)  # of a class's covariance, what all classes share
 _AXES = 64  # at most: more have more covariances than some hundred scans can show
 _LEAST_SCANS = 20  # of a class with a covariance of its own
+_MOST_SCANS = 0.8  # share of the scans that are of such classes, or there is little to learn
 _BANDS = 3  # of years, of as many scans each
 _FACTORS = (0.3, 1.0)  # what the evidence for a band counts
+
+
+def has_covariances(problem: Problem) -> bool:
+    """Return whether most scans are of classes that have enough of them for a covariance of their own."""
+    sizes = np.bincount(problem.classes)
+    return bool(sizes[sizes >= _LEAST_SCANS].sum() >= _MOST_SCANS * sizes.sum())
 
 
 def quadratic(fits: Sequence[Fit], problem: Problem) -> Answers:
