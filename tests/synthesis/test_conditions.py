@@ -83,3 +83,19 @@ def test_the_histogram_counts_every_training_scan(small_cohort: Cohort) -> None:
     site, label, sex, age, count = histogram[0]
     same = (found.site == site) & (found.label == label) & (found.sex == sex) & (found.age_band == age)
     assert same.sum() == count
+
+
+def test_scans_of_one_site_are_mistaken_for_any_other_sites() -> None:
+    known = categories(("site", "label"), sites=4, classes=2)
+    own = Conditions(site=np.full(400, 2), label=np.arange(400) % 2)
+    encoded = known.encode(own)
+    wrong = known.mistaken(encoded, np.random.default_rng(0), one_site=True)
+    sites = wrong[:, :4].argmax(axis=1)
+    away = sites != 2
+    assert 140 <= away.sum() <= 260  # a coin says which condition is mistaken
+    assert np.bincount(sites[away], minlength=4).min() == 0
+    assert np.bincount(sites[away], minlength=4)[[0, 1, 3]].min() > 30
+    assert np.array_equal(wrong[away, 4:], encoded[away, 4:])
+    only = categories(("site",), sites=1, classes=2)
+    alone = only.encode(Conditions(site=np.zeros(3, dtype=np.int64), label=np.zeros(3, dtype=np.int64)))
+    assert np.array_equal(only.mistaken(alone, np.random.default_rng(0), one_site=True), alone)

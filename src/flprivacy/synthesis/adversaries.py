@@ -49,7 +49,8 @@ class Adversaries:
             penalty=config.r1_weight * config.r1_every,
             mismatch=config.mismatch_weight,
         )
-        self._trained = [*self.generator.weights, *self.discriminator.weights, *self._networks.sums]
+        networks = [*self.generator.weights, *self.discriminator.weights]
+        self._n_weights, self._trained = len(networks), [*networks, *self._networks.sums]
         self._optimizers = [v for optimizer in self._networks.optimizers for v in optimizer.variables]
         self._fresh = [v.numpy() for v in self._optimizers]
 
@@ -81,6 +82,13 @@ class Adversaries:
         for weight, total in zip(self._published.weights, self._networks.sums, strict=True):
             weight.assign(total / entered)
         return self._published
+
+    @property
+    def by_condition(self) -> list[bool]:
+        """Which of the weights have a row for each category of each condition, as :meth:`initial` orders them."""
+        layers = {"condition_embedding", "projection"}
+        owned = [v.name == "kernel" and v.path.split("/")[-2] in layers for v in self._trained[: self._n_weights]]
+        return [*owned, *owned[: len(self.generator.weights)]]
 
     def weights(self) -> list[Array]:
         """Return a copy of the weights, as :meth:`initial` orders them."""

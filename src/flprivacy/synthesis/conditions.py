@@ -77,14 +77,22 @@ class Categories:
             parts.append(np.eye(count, dtype=np.float32)[index])
         return np.concatenate(parts, axis=1)
 
-    def mistaken(self, encoded: FloatArray, generator: np.random.Generator) -> FloatArray:
-        """Return encoded conditions of scans, each with one condition of its neighbour's in place of its own."""
+    def mistaken(self, encoded: FloatArray, generator: np.random.Generator, *, one_site: bool = False) -> FloatArray:
+        """Return encoded conditions of scans, each with one condition of its neighbour's in place of its own.
+
+        Where all are of one site, no neighbour is of another: the mistaken site is any other one.
+        """
         if not self.names:
             return encoded
         wrong, ends = encoded.copy(), np.cumsum(self.counts)
         chosen = generator.integers(len(self.names), size=len(encoded))
         for number, (start, end) in enumerate(zip(ends - self.counts, ends, strict=True)):
-            wrong[chosen == number, start:end] = np.roll(encoded, 1, axis=0)[chosen == number, start:end]
+            others = np.roll(encoded[:, start:end], 1, axis=0)
+            if one_site and self.names[number] == "site":
+                away = generator.integers(1, max(2, self.counts[number]), size=len(encoded))
+                site = encoded[:, start:end].argmax(axis=1)
+                others = np.eye(self.counts[number], dtype=np.float32)[(site + away) % self.counts[number]]
+            wrong[chosen == number, start:end] = others[chosen == number]
         return wrong
 
     def uniform(self, n: int, generator: np.random.Generator, *, site: int | None = None) -> Conditions:

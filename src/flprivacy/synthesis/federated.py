@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from flprivacy.core.errors import TrainingError
 from flprivacy.core.progress import Progress, progress
 from flprivacy.synthesis.central import MODEL, look
 from flprivacy.synthesis.health import Answers
 from flprivacy.synthesis.local import Client, train
-from flprivacy.synthesis.run import Array, GeneratorRun, TrainedGenerator
+from flprivacy.synthesis.run import Array, FloatArray, GeneratorRun, TrainedGenerator
 from flprivacy.synthesis.sample import write_picture
 from flprivacy.training.checkpoint import Checkpoint
 from flprivacy.training.federated import weighted_average
@@ -18,7 +20,9 @@ def train_federated(run: GeneratorRun) -> TrainedGenerator:
     """Return the averaged networks after ``config.rounds`` rounds, or carry on from their checkpoint.
 
     In each round every site starts from the server's networks with fresh optimizers and does ``config.local_steps``
-    updates; the server averages all weights by the sites' numbers of scans, or equally where training is private.
+    updates; the server averages all weights by the sites' numbers of scans, or equally where training is private. The
+    rows that belong to one site or class alone are averaged by the numbers of its scans, so that they move as far as
+    where it is: a site's by that site alone.
 
     Raises:
         TrainingError: a site has no training scan, or training diverged or collapsed; the last good checkpoint is kept.
@@ -35,8 +39,7 @@ def train_federated(run: GeneratorRun) -> TrainedGenerator:
         for round_ in range(done, config.rounds):
             answers: list[Answers] = []
             trained = _trained(run, clients, weights, round_, counter, answers)
-            # By numbers of scans the average's noise would tell one patient with many scans.
-            weights = weighted_average(trained, [1 if run.private else len(c.scans) for c in clients])
+            weights = weighted_average(_rows_weighted(run, clients, trained), _shares(run, clients))
             networks.start(weights)
             history = [*history, look(run, answers, f"round {round_ + 1}", {"round": round_ + 1})]
             shown = networks.published((round_ + 1) * config.local_steps)
@@ -50,6 +53,36 @@ def train_federated(run: GeneratorRun) -> TrainedGenerator:
 def sites_of(run: GeneratorRun) -> list[Client]:
     """Return the sites as clients; TrainingError where one has no training scan."""
     return [Client(number=n, scans=part, site=n) for n, part in enumerate(natural_partition(run.cohort))]
+
+
+def _shares(run: GeneratorRun, clients: list[Client]) -> list[int]:
+    """Return what each client counts; by numbers of scans a private average's noise would tell one with many."""
+    return [1 if run.private else len(c.scans) for c in clients]
+
+
+def _row_shares(run: GeneratorRun, clients: list[Client]) -> FloatArray:
+    """Return (client, category) what each client's row of a category counts, over what the client counts itself.
+
+    Where training is private, which sites there are is all that is looked at.
+    """
+    shares = np.array(_shares(run, clients), dtype=np.float64)[:, None]
+    ends = np.cumsum(run.categories.counts)
+    counts = np.repeat(shares, run.categories.width, axis=1)
+    for number, client in enumerate(clients):
+        encoded = run.categories.encode(run.conditions.take(client.scans))
+        for name, start, end in zip(run.categories.names, ends - run.categories.counts, ends, strict=True):
+            if name == "site" or run.private is None:
+                counts[number, start:end] = encoded[:, start:end].sum(axis=0)
+    counts = np.where(counts.sum(axis=0) > 0, counts, shares)  # a category that nobody has
+    factors: FloatArray = (counts / counts.sum(axis=0)) / (shares / shares.sum())
+    return factors
+
+
+def _rows_weighted(run: GeneratorRun, clients: list[Client], trained: Iterator[list[Array]]) -> Iterator[list[Array]]:
+    """Scale the rows of categories so that an average by what clients count weighs them by who has them."""
+    owned, factors = run.adversaries.by_condition, _row_shares(run, clients)
+    for factor, weights in zip(factors, trained, strict=True):
+        yield [(w * factor[:, None]).astype(w.dtype) if by_row else w for w, by_row in zip(weights, owned, strict=True)]
 
 
 def _trained(

@@ -82,7 +82,7 @@ def _update_discriminator(run: GeneratorRun, client: Client, number: int) -> Ans
     found = run.adversaries.update_discriminator(
         run.real(real),
         matching,
-        run.categories.mistaken(matching, rng),
+        run.categories.mistaken(matching, rng, one_site=client.site is not None),
         noise,
         asked,
         draw(config.augment, 2 * config.batch_size, run.cohort.meta.shape, rng),
