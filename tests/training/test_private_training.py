@@ -177,6 +177,26 @@ def test_each_client_has_its_own_rate_noise_and_denominator(cohort: Cohort, tmp_
     assert stated.epsilon == max(stated.client_epsilons.values())
 
 
+def test_clients_count_by_their_public_numbers_of_units(cohort: Cohort, tmp_path: Path) -> None:
+    """Without noise worth speaking of, a step of everybody at each client is a step on all scans together."""
+    quiet = dataclasses.replace(PRIVATE, noise_multiplier=1e-6, optimizer="sgd", sampling_rate=1.0, clip_norm=100.0)
+    moved = {}
+    declared = {"site-00": 13, "site-01": 6, "site-02": 3}
+    for topology, privacy in (
+        ("central", quiet),
+        ("federated", quiet),
+        ("declared", dataclasses.replace(quiet, adjacency="add-remove", populations=declared)),
+        ("alike", dataclasses.replace(quiet, adjacency="add-remove", population=10)),
+    ):
+        where = "central" if topology == "central" else "federated"
+        run = private_run(cohort, tmp_path / topology, where, privacy=privacy, epochs=1, rounds=1)
+        (trained,) = TRAINERS[where](run)
+        moved[topology] = trained.weights[0] - run.initial_weights(0)[0]
+    for topology in ("federated", "declared"):
+        np.testing.assert_allclose(moved[topology], moved["central"], rtol=1e-3, atol=1e-6)
+    assert np.abs(moved["alike"] - moved["central"]).max() > 1e-3
+
+
 def test_a_patients_scans_are_drawn_and_clipped_together(cohort: Cohort, tmp_path: Path) -> None:
     patients = dataclasses.replace(PRIVATE, unit="patient", clients_per_patient=2)
     run = private_run(with_shared_patients(cohort), tmp_path, privacy=patients)

@@ -20,8 +20,8 @@ def train_federated(run: GeneratorRun) -> TrainedGenerator:
     """Return the averaged networks after ``config.rounds`` rounds, or carry on from their checkpoint.
 
     In each round every site starts from the server's networks with fresh optimizers and does ``config.local_steps``
-    updates; the server averages all weights by the sites' numbers of scans, or equally where training is private. The
-    rows that belong to one site or class alone are averaged by the numbers of its scans, so that they move as far as
+    updates; the server averages all weights by the sites' numbers of scans, or where training is private by those of units that
+    everybody may know. The rows that belong to one site or class alone are averaged by the numbers of its scans, so that they move as far as
     where it is: a site's by that site alone.
 
     Raises:
@@ -56,8 +56,11 @@ def sites_of(run: GeneratorRun) -> list[Client]:
 
 
 def _shares(run: GeneratorRun, clients: list[Client]) -> list[int]:
-    """Return what each client counts; by numbers of scans a private average's noise would tell one with many."""
-    return [1 if run.private else len(c.scans) for c in clients]
+    """Return what each client counts: its scans, or in private training its public number of units.
+
+    By numbers of scans the spread of the average's noise would tell one patient with many.
+    """
+    return [run.private.units(c.number) if run.private else len(c.scans) for c in clients]
 
 
 def _row_shares(run: GeneratorRun, clients: list[Client]) -> FloatArray:

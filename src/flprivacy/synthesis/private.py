@@ -126,6 +126,10 @@ class PrivateDiscriminator:
         """Return how many scans to generate for one update: as many as real ones take part on average."""
         return max(1, round(self._plan.events[client].expected_batch))
 
+    def units(self, client: int) -> int:
+        """Return how many units a client has, a number that everybody may know."""
+        return self._plan.events[client].population
+
     def state(self, steps: dict[int, int]) -> tuple[tuple[SampledGaussianSteps, ...], PrivacyStatement]:
         """Return the record of the updates that were done, and what they guarantee."""
         events, stated = self._plan.state(steps)

@@ -27,8 +27,8 @@ def train_federated(run: Run) -> list[TrainedModel]:
     """Return the global model after ``config.rounds`` rounds, or carry on from its checkpoint.
 
     In each round the drawn clients start from the global weights with a fresh optimizer, train for
-    ``config.local_epochs`` and are averaged by their numbers of scans, or equally where scans or patients are
-    protected; where sites are, their updates are clipped, summed and noised instead. The model's members are the scans
+    ``config.local_epochs`` and are averaged by their numbers of scans, or by the numbers of units that everybody may
+    know where scans or patients are protected; where sites are, their updates are clipped, summed and noised instead. The model's members are the scans
     of every client that was ever drawn: the others have not touched it.
 
     Raises:
@@ -121,11 +121,13 @@ def train_round(
 
 
 def _shares(run: Run, clients: tuple[Indices, ...], drawn: npt.NDArray[np.int64]) -> list[int]:
-    """Return what each drawn client counts: its scans, or as much as any other where scans or patients are protected.
+    """Return what each drawn client counts: its scans, or its public number of units where these are protected.
 
     Numbers of scans are not noised: by them the spread of the average's noise would tell one patient with many scans.
     """
-    return [1 if run.private is not None else len(clients[c]) for c in drawn]
+    if run.private is not None:
+        return [run.private.events[c].population for c in drawn.tolist()]
+    return [len(clients[c]) for c in drawn]
 
 
 def _seen(run: Run, weights: Weights) -> Array:
