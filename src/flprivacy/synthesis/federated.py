@@ -20,9 +20,9 @@ def train_federated(run: GeneratorRun) -> TrainedGenerator:
     """Return the averaged networks after ``config.rounds`` rounds, or carry on from their checkpoint.
 
     In each round every site starts from the server's networks with fresh optimizers and does ``config.local_steps``
-    updates; the server averages all weights by the sites' numbers of scans, or where training is private by those of units that
-    everybody may know. The rows that belong to one site or class alone are averaged by the numbers of its scans, so that they move as far as
-    where it is: a site's by that site alone.
+    updates; the server averages all weights by the sites' numbers of scans, or where training is private by those of
+    units that everybody may know. The rows that belong to one site or class alone are averaged by the numbers of its
+    scans, so that they move as far as where it is: a site's by that site alone.
 
     Raises:
         TrainingError: a site has no training scan, or training diverged or collapsed; the last good checkpoint is kept.

@@ -28,8 +28,8 @@ def train_federated(run: Run) -> list[TrainedModel]:
 
     In each round the drawn clients start from the global weights with a fresh optimizer, train for
     ``config.local_epochs`` and are averaged by their numbers of scans, or by the numbers of units that everybody may
-    know where scans or patients are protected; where sites are, their updates are clipped, summed and noised instead. The model's members are the scans
-    of every client that was ever drawn: the others have not touched it.
+    know where scans or patients are protected; where sites are, their updates are clipped, summed and noised instead.
+    The model's members are the scans of every client that was ever drawn: the others have not touched it.
 
     Raises:
         TrainingError: a site has no training scan, or a loss is no longer finite.
