@@ -58,6 +58,7 @@ def re_audit(
             cohort=cohort,
             targets=found.outputs["targets"],
             resolved=found.outputs["resolved"],
+            changed_only=True,
             store=store,
             **nodes.asked(),
         )

@@ -15,6 +15,7 @@ def plan_audit(
     resolved: str,
     plan: dsl.Output[dsl.Artifact],
     scans: dsl.Output[dsl.Dataset],
+    changed_only: bool = False,
     store: str = "",
     gpu_count: str = "0",
     train_cpu: str = "1",

@@ -1,5 +1,6 @@
 """What a network answered where its owner runs it is compared with what it answers here: that clears, or accuses."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,9 +94,15 @@ def test_the_same_answers_confirm_what_it_takes(scenario: Scenario, tmp_path: Pa
     assert wrong.endswith("as 0..255: state input_range=0..255")
 
 
-def test_they_confirm_axes_that_were_assumed_and_refuse_an_assumed_range(scenario: Scenario, tmp_path: Path) -> None:
+def test_they_confirm_axes_and_refuse_an_assumed_range(scenario: Scenario, tmp_path: Path) -> None:
     own = _written(tmp_path / "own.npz", scenario, features=_own(scenario))
     assert _remarks(_record(stated="0..255", assumed=("axes",)), scenario, own) == Remarks()
+    on_word = _record(stated="0..255")
+    assert on_word.origin is not None
+    on_word = replace(on_word, shape=(4, 4, 4), origin=replace(on_word.origin, axes="hwd", stated=("axes", "shape")))
+    assert "takes 0..255" not in _remarks(on_word, scenario, None).doubt
+    assert "takes axes=hwd is its owner's word alone" in _remarks(on_word, scenario, None).doubt
+    assert _remarks(on_word, scenario, own) == Remarks()
     with pytest.raises(AttackError, match=r"target 'm': it answers otherwise here, .* state input_range=0\.\.255"):
         _remarks(_record(assumed=("axes", "input_range")), scenario, own)
 

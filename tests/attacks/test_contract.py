@@ -18,6 +18,7 @@ from tests.attacks.attack_examples import manifest, meta
 from tests.cohort_builder import build_cohort
 
 SHAPE = (4, 8, 10)
+CUBE = (4, 4, 4)
 RANGES = ("0..1", "0..255", "hu")
 
 
@@ -38,14 +39,14 @@ def doubt_of(*arguments, **answers):
     return remarks_on(*arguments, **answers).doubt
 
 
-def _record(taken="", *, assumed=(), stated=(), contradicted="", role="target", n_classes=3):
+def _record(taken="", *, assumed=(), stated=(), contradicted="", role="target", n_classes=3, axes="", shape=SHAPE):
     origin = Origin(
         file="m", format="", sha256="", input_range="" if taken == "0..1" else taken,
-        assumed=tuple(assumed), stated=tuple(stated), contradicted=contradicted,
+        assumed=tuple(assumed), stated=tuple(stated), contradicted=contradicted, axes=axes,
     )  # fmt: skip
     models = (ModelRecord(name="model", weights="m.weights.h5", sha256=""),)
     return TargetRecord(
-        name="m", role=role, topology=None, architecture="cnn3d_small", shape=SHAPE, n_classes=n_classes,
+        name="m", role=role, topology=None, architecture="cnn3d_small", shape=shape, n_classes=n_classes,
         protocol="standard", digest="", models=models, origin=origin,
     )  # fmt: skip
 
@@ -190,14 +191,36 @@ def test_classes_that_are_others_accuse_nobody(scenario, taken):
 
 def test_what_nothing_tells_stays_in_doubt(scenario):
     mute = {"misfit": _mute, "forward": lambda: lambda inputs: {}}
-    said = doubt_of(_record(assumed=("axes", "input_range")), scenario, **mute)
-    assert "axes=dhw,input_range=0..1 was assumed" in said
-    assert "state axes and input_range" in said
-    said = doubt_of(_record(assumed=("axes", "input_range")), scenario, misfit=_mute, forward=_network("0..1", "0..1"))
-    assert "axes=dhw was assumed" in said
+    both = _record(assumed=("axes", "input_range"), shape=CUBE)
+    said = doubt_of(both, scenario, **mute)
+    assert "input_range=0..1,axes=dhw was assumed; a network that sees other values" in said
+    assert said.endswith("where its owner runs it, and state input_range and axes, if this is not right")
+    said = doubt_of(both, scenario, misfit=_mute, forward=_network("0..1", "0..1"))
+    assert "axes=dhw was assumed; a network to which scans lie otherwise" in said
     assert "input_range" not in said
     assert doubt_of(_record(), scenario, **mute) == ""
-    assert doubt_of(_record(assumed=("axes",), role="baseline"), scenario, **mute) == ""
+    assert doubt_of(_record(assumed=("axes",), role="baseline", shape=CUBE), scenario, **mute) == ""
+
+
+@pytest.mark.parametrize("shape", [CUBE, (4, 8, 8), (8, 10, 4)])
+def test_axes_that_the_owner_alone_states_are_not_believed(scenario, shape):
+    """These values are borne out by the diseases, which say nothing of axes."""
+    sound = {"misfit": _mute, "forward": _network("0..1", "0..1")}
+    said = doubt_of(_record(stated=("axes",), axes="hwd", shape=shape), scenario, **sound)
+    assert said.startswith("that it takes axes=hwd is its owner's word alone")
+    assert "give own_answers=FILE" in said
+    mute = {"misfit": _mute, "forward": _network("0..1", "0..1", knows=False)}
+    said = doubt_of(_record(stated=("axes", "input_range"), axes="hwd", shape=shape), scenario, **mute)
+    assert said.startswith("that it takes 0..1 and axes=hwd is its owner's word alone")
+
+
+def test_sizes_like_those_of_the_scans_settle_the_axes(scenario):
+    sound = {"misfit": _mute, "forward": _network("0..1", "0..1")}
+    for shape in (SHAPE, (8, 16, 20)):
+        for facts in ({"stated": ("axes",)}, {"assumed": ("axes",)}):
+            assert "axes" not in doubt_of(_record(axes="hwd", shape=shape, **facts), scenario, **sound)
+    flexible = _record(stated=("axes", "shape"), axes="hwd")
+    assert "takes axes=hwd is its owner's word alone" in doubt_of(flexible, scenario, **sound)
 
 
 @pytest.mark.parametrize("stated", ["", "0..1", "0..255"])

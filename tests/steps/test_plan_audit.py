@@ -10,6 +10,7 @@ import pytest
 from flprivacy import presets
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.digests import digest_file
+from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import write_json
 from flprivacy.core.target import ModelRecord, TargetRecord
@@ -88,6 +89,22 @@ def test_a_preset_in_a_store_is_planned_anew_when_it_changes(
     assert resolve_inputs(cohort=URI, targets=TARGETS, preset=preset) != before
     with pytest.raises(ChangedObjectError, match="the preset changed since it was resolved"):
         plan_audit(**given, plan=tmp_path / "other.json", scans=tmp_path / "others")
+
+
+@pytest.mark.parametrize("field", ["references_of", "site_references_of"])
+def test_references_of_a_target_that_is_not_given_are_refused(published: Cohort, tmp_path: Path, field: str) -> None:
+    """A re-audit plans only the targets that changed, and the preset goes on naming the others."""
+    given = {
+        "preset": "demo", "overrides": {"membership": {field: {"mien": 4}}}, "cohort": URI, "targets": TARGETS,
+        "plan": tmp_path / "plan.json", "scans": tmp_path / "scans",
+    }  # fmt: skip
+    with pytest.raises(
+        ConfigError, match=rf"membership\.{field} names 'mien', which is not .*: mine; correct the name"
+    ):
+        plan_audit(**given)
+    assert not (tmp_path / "plan.json").exists()
+    plan_audit(**given, changed_only=True)
+    assert Plan.read(tmp_path / "plan.json").sources == TARGETS
 
 
 def test_what_is_said_of_a_target_is_part_of_it(published: Cohort) -> None:

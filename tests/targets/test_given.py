@@ -224,7 +224,7 @@ def test_files_of_a_run(tracked: str, path: str) -> None:
 def test_what_mlflow_lacks(tracked: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     cases: list[tuple[str, type[FlprivacyError], str]] = [
         ("models:/chest@gone", TrackingError, "alias gone"),
-        ("models:/nobody/1", TrackingError, "nobody"),
+        ("models:/nobody/1", TrackingError, "nobody.*; check the name, what you may do there, and MLFLOW_TRACKING_URI"),
         (f"runs:/{tracked}/nothing", TrackingError, "MLflow cannot be reached or refuses|cannot be reached"),
         (
             f"runs:/{tracked}/code",
@@ -254,3 +254,8 @@ def test_what_is_not_read_says_what_is(scripted: ScriptedS3, tmp_path: Path, fac
         TargetError, match=r"model\.pt: target folders and files \(\.keras, .*\) are read; .* torch\.onnx\.export"
     ):
         record_of(f"{tmp_path}/model.pt{facts}")
+
+
+def test_a_mistyped_file_is_not_taken_for_a_target_folder(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match=r"m\.kers: holds no target\.json, and is no file; .*: check the path"):
+        record_of(f"{tmp_path}/m.kers,feature_layer=embedding")

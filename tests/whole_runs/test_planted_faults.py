@@ -1,8 +1,8 @@
-"""Four faults that make any network look harmless, planted in every format: each is refused or named, none is cleared.
+"""Five faults that make any network look harmless, planted in every format: each is refused or named, none is cleared.
 
-A network that is mute, one that overflows, one that sees other values than in training, and answers in another order
-of scans; beside them the same network and answers as they should be, which are cleared. All baselines
-are lost, which saves time.
+A network that is mute, one that overflows, one that sees other values than in training, one to which scans lie in
+another way, and answers in another order of scans; beside them the same network and answers as they should be, which
+are cleared. All baselines are lost, which saves time.
 """
 
 import json
@@ -33,6 +33,7 @@ from flprivacy.targets.importing import import_checkpoint
 from tests.onnx_networks import of_keras
 
 SHAPE = (8, 32, 40)
+CUBE = (8, 8, 8)
 _PRESET = """
 targets: {untrained: {topology: untrained, initialisations: 2}}
 attack: {fractions: [0.3], seeds: [0, 1], attributes: [site], accesses: [features], epochs: 2}
@@ -40,10 +41,10 @@ audit: {bootstrap: 100, policy: {rules: {site: {threshold: 0.95}}}}
 """
 
 
-def _own(kernel: float) -> keras.Model:
+def _own(kernel: float, shape: tuple[int, int, int] = SHAPE) -> keras.Model:
     """A network of brightness in bytes; mute with kernel 0, and overflowing with one of 1e36."""
     keras.utils.set_random_seed(3)
-    scan = keras.Input((*SHAPE, 1))
+    scan = keras.Input((*shape, 1))
     x = layers.Conv3D(8, 3, strides=2, activation="relu")(scan)
     x = layers.GlobalAveragePooling3D(name="features")(x)
     network = keras.Model(scan, layers.Dense(3, activation="softmax")(x))
@@ -79,6 +80,13 @@ def _networks(root: Path) -> dict[str, str]:
             place = root / f"{fault}-folder"
             import_checkpoint(parse_source(found[f"{fault}-keras"]), root / f"{fault}.keras", name=fault, out=place)
             found[f"{fault}-folder"] = str(place)
+        own.export(root / f"{fault}-saved", verbose=False)  # a SavedModel
+        found[f"{fault}-saved"] = f"{root}/{fault}-saved"
+    _own(1.0, CUBE).save(root / "cube.keras")
+    (root / "cube.onnx").write_bytes(of_keras(_own(1.0, CUBE)).SerializeToString())
+    told = "axes={},input_range=0..255"
+    found["axes-keras"] = f"{root}/cube.keras,feature_layer=features,{told.format('hwd')}"
+    found["axes-onnx"] = f"{root}/cube.onnx,{told.format('hwdc')}"
     found["sound-keras"] = f"{root}/range.keras,feature_layer=features,input_range=0..255,own_answers={root}/own.npz"
     found["sound-onnx"] = f"{root}/range.onnx,input_range=0..255,own_answers={root}/own.npz"
     found["other-onnx"] = f"{root}/range.onnx,input_range=0..1,own_answers={root}/own.npz"
@@ -163,6 +171,8 @@ def test_what_says_nothing_of_the_scans_is_refused_by_name(audit: Audit) -> None
         assert "not finite" in said or "finite numbers" in said or "no number" in said
     for kind in ("folder", *arrays):
         assert "features have nothing to do with what the scans look like" in refused.pop(f"order-{kind}")
+    for fault in ("constant", "infinite", "range"):
+        assert "is a TensorFlow SavedModel, which is code and is not read" in refused.pop(f"{fault}-saved")
     assert "no such file" in refused.pop("lost-keras")
     assert refused == {}
 
@@ -174,6 +184,9 @@ def test_other_values_than_in_training_are_named_in_the_first_line(audit: Audit)
         assert "that it takes 0..1 is its owner's word alone" in doubts.pop(f"range-{kind}")
     for name in ("range-npz", "range-parquet", "sound-npz"):
         assert "arrays do not tell what values the network was shown" in doubts[name]
+    for kind in ("keras", "onnx"):
+        assert "axes=hwd" in doubts[f"axes-{kind}"]
+        assert "is its owner's word alone" in doubts[f"axes-{kind}"]
     assert doubts["other-onnx"].endswith("as 0..255: state input_range=0..255")
     first = overall(audit)
     assert all(name in first for name in doubts)

@@ -33,6 +33,7 @@ from flprivacy.core.target_source import AXES, INPUT_RANGE, UNIT
 FloatArray = npt.NDArray[np.float32]
 
 HARMLESS = "a network that sees other values than in training looks harmless"
+_HARMLESS = {INPUT_RANGE: HARMLESS, "axes": "a network to which scans lie otherwise than in training looks harmless"}
 _MOST_SCANS = 96
 
 
@@ -83,13 +84,16 @@ def remarks_on(
     )
     if found.against and INPUT_RANGE in origin.assumed:
         raise AttackError(f"target {record.name!r}: {found.against}")
-    confirmed = (INPUT_RANGE, "axes") if own is not None else (INPUT_RANGE,)
-    assumed = [name for name in origin.assumed if not (name in confirmed and found.borne_out)]
+    settled = {INPUT_RANGE: found.borne_out, "axes": _in_order(record, origin, scenario)}
+    if own is not None:
+        settled["axes"] |= found.borne_out
+    open_facts = {INPUT_RANGE: taken, "axes": origin.axes or AXES}
+    open_facts = {name: value for name, value in open_facts.items() if not settled[name]}
     doubts = (
         found.against
         or ("" if found.borne_out else _contradiction(origin, taken))
-        or _assumption(assumed, {INPUT_RANGE: taken, "axes": origin.axes or AXES})
-        or ("" if found.borne_out or INPUT_RANGE not in origin.stated else _on_word(taken)),
+        or _assumption({name: value for name, value in open_facts.items() if name in origin.assumed})
+        or _on_word({name: value for name, value in open_facts.items() if name in origin.stated}),
         _coarse(record, scenario),
     )
     return Remarks(", and ".join(one for one in doubts if one))
@@ -129,6 +133,14 @@ def _evidence(
     return by_indifference(seen, taken)
 
 
+def _in_order(record: TargetRecord, origin: Origin, scenario: Scenario) -> bool:
+    """Tell whether the sizes in a network's file are those of the cohort's scans in no other order of its axes."""
+    grid, shape = tuple(scenario.cohort.meta.shape), record.shape
+    if shape is None or "shape" in origin.stated or len(set(grid)) < len(grid):
+        return False
+    return all(size * grid[0] == given * shape[0] for size, given in zip(shape, grid, strict=True))
+
+
 def _coarse(record: TargetRecord, scenario: Scenario) -> str:
     """Say that a network sees scans that are blurred on its own grid."""
     grid = scenario.cohort.meta.shape
@@ -147,19 +159,21 @@ def _contradiction(origin: Origin, taken: str) -> str:
     )
 
 
-def _assumption(names: list[str], values: Mapping[str, str]) -> str:
-    if not names:
+def _assumption(facts: Mapping[str, str]) -> str:
+    if not facts:
         return ""
-    facts = ",".join(f"{name}={values[name]}" for name in names)
-    shown = f", and {ASKED_FOR}" if INPUT_RANGE in names else ""
+    names, values = " and ".join(facts), ",".join(f"{name}={value}" for name, value in facts.items())
     return (
-        f"neither its file nor its owner says what it takes, and {facts} was assumed; {HARMLESS}: state "
-        f"{' and '.join(names)}, if this is right as {facts}{shown}"
+        f"neither its file nor its owner says what it takes, and {values} was assumed; {_HARMLESS[next(iter(facts))]}: "
+        f"{ASKED_FOR}, and state {names}, if this is not right"
     )
 
 
-def _on_word(taken: str) -> str:
+def _on_word(facts: Mapping[str, str]) -> str:
+    if not facts:
+        return ""
+    values = " and ".join(f"axes={value}" if name == "axes" else value for name, value in facts.items())
     return (
-        f"that it takes {taken} is its owner's word alone: neither its file nor how it answers these scans tells, and "
-        f"{HARMLESS}: {ASKED_FOR}"
+        f"that it takes {values} is its owner's word alone: neither its file nor how it answers these scans tells, and "
+        f"{_HARMLESS[next(iter(facts))]}: {ASKED_FOR}"
     )

@@ -91,7 +91,8 @@ class Origin:
     input_range: str = ""  # values that it takes; empty: 0..1
     # which of ``axes`` and ``input_range`` nobody stated and the file does not tell: the usual ones were assumed
     assumed: tuple[str, ...] = ()
-    stated: tuple[str, ...] = ()  # which of the two its owner states and its file does not tell
+    # which of the two, and of the ``shape`` of its scans, its owner states and its file does not tell
+    stated: tuple[str, ...] = ()
     # of arrays: whether its owner compared some with what the network answers to the same scans in its own use
     input_checked: bool = False
     contradicted: str = ""  # the ``input_range`` that its first layers are made for, where its owner states another

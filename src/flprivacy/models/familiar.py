@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.models.registry import ARCHITECTURES, build
+from flprivacy.models.slices2d import MAX_SLICES
 
 Shape = tuple[int, ...]
 Array = npt.NDArray[Any]
@@ -35,11 +36,12 @@ def familiar_kernels(shapes: Sequence[Shape], *, seed: int) -> list[Array] | Non
     """
     count = Counter(shapes)
     for name in ARCHITECTURES:
-        trunk, classes = _trunk_kernels(name), shapes[-1][-1] if shapes else 0
+        (trunk, features), classes = _trunk(name), shapes[-1][-1] if shapes else 0
         if count == trunk:
-            return _in_order(shapes, _kernels(name, 2, seed)[: len(shapes)])
+            return _in_order(shapes, _kernels(name, 1, 2, seed)[: len(shapes)])
         if count >= trunk and classes >= 2:
-            kernels = _kernels(name, classes, seed)
+            taken = max((kernel[-2] for kernel in count - trunk), default=0)  # by the head, of every slice its features
+            kernels = _kernels(name, max(taken // features, 1), classes, seed)
             if count == Counter(kernel.shape for kernel in kernels):
                 return _in_order(shapes, kernels)
     return None
@@ -51,13 +53,17 @@ def kernels_of(network: keras.Model) -> list[keras.Variable]:
 
 
 @functools.cache
-def _trunk_kernels(name: str) -> Counter[Shape]:
+def _trunk(name: str) -> tuple[Counter[Shape], int]:
+    """Return the shapes of a trunk's kernels, and how many features it gives, at the smallest size of scans."""
     trunk = build(name, shape=ARCHITECTURES[name].minimal_shape, n_classes=2, seed=0).trunk
-    return Counter(tuple(kernel.shape) for kernel in kernels_of(trunk))
+    return Counter(tuple(kernel.shape) for kernel in kernels_of(trunk)), trunk.output_shape[-1]
 
 
-def _kernels(name: str, classes: int, seed: int) -> list[Array]:
-    model = build(name, shape=ARCHITECTURES[name].minimal_shape, n_classes=classes, seed=seed).model
+def _kernels(name: str, slices: int, classes: int, seed: int) -> list[Array]:
+    """Return our network's kernels; how many slices it looks at is known by its head alone."""
+    depth, height, width = ARCHITECTURES[name].minimal_shape
+    shape = (depth * min(slices, MAX_SLICES), height, width)
+    model = build(name, shape=shape, n_classes=classes, seed=seed).model
     return [np.asarray(keras.ops.convert_to_numpy(kernel)) for kernel in kernels_of(model)]
 
 

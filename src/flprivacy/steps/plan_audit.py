@@ -13,7 +13,7 @@ from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.given_cohort import pull_cohort
 from flprivacy.study.given_targets import plan_given, resolved_inputs
 from flprivacy.study.plan import check_can_work
-from flprivacy.study.references import check_enough_sites
+from flprivacy.study.references import check_enough_sites, check_named
 from flprivacy.targets.latest import resolve_targets
 
 
@@ -27,6 +27,7 @@ def plan_audit(
     scans: Path,
     preset_digest: str = "",
     resolved: str = "",
+    changed_only: bool = False,
     store: SharedStore = "",
     gpu_count: str = "0",
     train_cpu: str = "1",
@@ -46,6 +47,7 @@ def plan_audit(
         scans: folder to write: the cohort, with the volumes that attacks read, or ``cohort.json`` and ``place.json``.
         resolved: what step ``resolve_inputs`` returned: a cached plan is used again only while that stays the same.
             Empty: whatever is there now.
+        changed_only: whether targets are those alone of a re-audit that changed: the preset may then name others.
         gpu_count, train_cpu, train_memory: what steps that train ask of the cluster; only checked here.
         store: location of finished artifacts and checkpoints, which keeps what weights files were converted to.
 
@@ -53,7 +55,7 @@ def plan_audit(
         Names of what is attacked, the baselines first, which take longest.
 
     Raises:
-        ConfigError: no target, a wrong name, field or quantity.
+        ConfigError: no target, a wrong name, field or quantity, or references of a target that is not given.
         CohortError: the cohort breaks the format's rules.
         TargetError: no target can be used; one that cannot beside others fails in the attack on it.
         ChangedObjectError: cohort, targets or preset are not those that were resolved, or changed while they were read.
@@ -65,6 +67,8 @@ def plan_audit(
     base = load_preset(preset, changes, digest=digest).study
     check_can_work(base, preset=preset, trains=False)
     run = plan_given(base, preset=preset, overrides=changes, cohort=cohort, sources=sources, store=store)
+    if not changed_only:
+        check_named(run.study.membership, sources)
     place = find_cohort(cohort)
     if resolved and resolved != resolved_inputs(place, sources, store, digest):
         raise ChangedObjectError(

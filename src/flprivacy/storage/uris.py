@@ -52,7 +52,9 @@ def local_path(uri: str) -> Path:
 
 
 def join(folder: str, name: str) -> str:
-    """Return the URI of ``name`` within a folder; StorageError if the name leaves it."""
+    """Return the URI of ``name`` within a folder; StorageError if the name leaves it, or the folder's bucket lacks."""
+    if is_remote(folder):
+        split_bucket(folder)
     return f"{folder.rstrip('/')}/{checked_name(name, folder)}"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flprivacy.attacks.membership.config import MembershipConfig
 from flprivacy.attacks.membership.site_references import site_signals
 from flprivacy.core.artifacts import REFERENCE_FILE
 from flprivacy.core.audit import TargetFailure
@@ -75,6 +76,22 @@ def check_references(study: StudyConfig) -> None:
                 raise ConfigError(f"membership.{field} names {name!r}, which is no target; it has {known}")
             if count and (reason := _WHY_NOT[drawn](study.targets[name])):
                 raise ConfigError(f"membership.{field}.{name} is {count}: {reason}; leave it out")
+
+
+def check_named(membership: MembershipConfig, targets: Iterable[str]) -> None:
+    """Refuse references of targets that an audit was not given.
+
+    Raises:
+        ConfigError: such a target is named.
+    """
+    given = sorted(targets)
+    for field in ("references_of", "site_references_of"):
+        unknown = sorted(set(getattr(membership, field)) - set(given))
+        if unknown:
+            raise ConfigError(
+                f"membership.{field} names {unknown[0]!r}, which is not among the given targets: {', '.join(given)}; "
+                "correct the name, or leave it out"
+            )
 
 
 def check_enough_sites(plan: Plan, sites: int) -> None:

@@ -130,6 +130,8 @@ def _check_is_target_folder(source: TargetSource) -> None:
             )
         if not is_remote(location) and local_path(location).is_file():
             raise TargetError(f"{location}: is none of the files that are read; {readable}")
+        if source.of_target().facts():
+            raise TargetError(f"{location}: holds no {TARGET_FILE}, and is no file; {readable}: check the path")
     _check_without_facts(source)
 
 

@@ -24,6 +24,7 @@ from flprivacy.core.vocabulary import PROTOCOLS
 from flprivacy.models.architecture import Shape
 from flprivacy.models.foreign.answers import NONE
 from flprivacy.models.foreign.checkpoint import open_checkpoint
+from flprivacy.models.foreign.contract import guessed_axes, split_unknown
 from flprivacy.models.foreign.custom import SUFFIX, fresh_custom, load_custom, save_custom
 from flprivacy.models.foreign.loading import Loaded, load_checkpoint
 from flprivacy.models.initialisation import weights_seed
@@ -151,6 +152,8 @@ def _import_known(source: TargetSource, file: Path, name: str, folder: Path) -> 
     weights = folder / f"{MODEL}{WEIGHTS_SUFFIX}"
     save_weights(loaded.model, weights)
     report = loaded.report
+    range_known = bool(source.input_range) or source.protocol != PROTOCOLS[0]
+    told = {"axes": guessed_axes(loaded.model.shape)[1], INPUT_RANGE: range_known}
     origin = Origin(
         file=_file_name(source),
         format=kind,
@@ -160,7 +163,7 @@ def _import_known(source: TargetSource, file: Path, name: str, folder: Path) -> 
         head=loaded.head,
         input_range="" if source.input_range == UNIT else source.input_range,
         stated=(INPUT_RANGE,) if source.input_range and kind != OURS else (),
-        assumed=() if source.input_range or source.protocol != PROTOCOLS[0] or kind == OURS else (INPUT_RANGE,),
+        assumed=() if kind == OURS else split_unknown(told, {})[0],
     )
     digest = known_digest(weights_digest(loaded.model), origin)
     built = _Built(loaded.model.architecture, loaded.model.shape, loaded.model.n_classes)

@@ -76,7 +76,8 @@ def connected(*, about: str = "") -> Iterator[tuple[MlflowClient, str]]:
         text = str(error).replace(uri, without_password(uri)).splitlines()[0][:_LINE_LENGTH]
         status = error.get_http_status_code()
         kind = UnreachableError if status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS else TrackingError
-        raise kind(f"{shown}: MLflow cannot be reached or refuses ({text})") from error
+        wrong = f"; check the name, what you may do there, and {URI_VARIABLE}" if kind is TrackingError else ""
+        raise kind(f"{shown}: MLflow cannot be reached or refuses ({text}){wrong}") from error
     except OSError as error:
         raise UnreachableError(f"{shown}: MLflow cannot be reached ({type(error).__name__})") from error
 

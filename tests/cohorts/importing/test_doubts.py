@@ -11,7 +11,7 @@ from test_dicom_geometry import NAMES
 
 from flprivacy.cohorts.importing.build import import_cohort
 from flprivacy.cohorts.importing.config import ImportConfig
-from flprivacy.cohorts.importing.doubts import constants, contradictions, people, twin_notes
+from flprivacy.cohorts.importing.doubts import constants, contradictions, people, spellings, twin_notes
 from flprivacy.cohorts.importing.found import Candidate
 from flprivacy.cohorts.importing.report import import_tables
 from flprivacy.core.cohort import Cohort
@@ -95,6 +95,18 @@ def imported(root: Path, patients: str, *, given: str = "", seed: int = 0) -> tu
     )
     assert [t.title for t in import_tables(report)].count("worth a look") == bool(report.notes)
     return cohort, report.notes
+
+
+def test_sites_and_classes_that_are_written_in_several_ways_are_noted() -> None:
+    sites = [
+        replace(scan(str(n)), site=site, label="COVID") for n, site in enumerate(("Mayo", "mayo ", "01", "1", "B"))
+    ]
+    notes = spellings([*sites, replace(scan("x"), site="B", label="Covid")])
+    assert notes == (
+        "sites whose names differ only in case, blanks or leading zeros, so perhaps one: 'Mayo' = 'mayo ', '01' = '1'",
+        "classes whose names differ only in case, blanks or leading zeros, so perhaps one: 'COVID' = 'Covid'",
+    )
+    assert spellings(sites[-2:]) == ()
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -59,6 +59,8 @@ def test_the_most_specific_key_wins(tmp_path: Path) -> None:
         (["patient_id,split", "1,val"], "'split' of row 1"),
         (["patient_id,site", "1,A,B"], "row 1 has 3 cells"),
         (["patient_id,site", '1,"A'], "not a readable CSV"),
+        (["patient_id,site", "1.23E+12,A"], "a spreadsheet has cut off its last digits; make the column text"),
+        (["study_uid,patient_id", '1.2.3,"1,23E+12"'], "'patient_id' of row 1 is not understood; a spreadsheet"),
         (["patient_id,site", "1," + "x" * 2000], "more than 1024 characters"),
     ],
 )
@@ -75,6 +77,16 @@ def test_parquet_of_wrong_types_is_refused(tmp_path: Path, value: list[object]) 
     pd.DataFrame({"patient_id": ["1"], "age_years": value}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(CohortError, match="'age_years' has type"):
         read_table(tmp_path / "t.parquet", DICOM_KEYS)
+
+
+def test_numbers_that_floats_cannot_tell_apart_name_nobody(tmp_path: Path) -> None:
+    for value, known in ((101.0, True), (1234567890123456789.0, False)):
+        pd.DataFrame({"patient_id": [value]}).to_parquet(tmp_path / "t.parquet")
+        if known:
+            assert list(read_table(tmp_path / "t.parquet", DICOM_KEYS).rows) == ["101"]
+        else:
+            with pytest.raises(CohortError, match="has cut off its last digits"):
+                read_table(tmp_path / "t.parquet", DICOM_KEYS)
 
 
 def test_damaged_and_absent_tables(tmp_path: Path) -> None:

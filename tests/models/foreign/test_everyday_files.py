@@ -58,11 +58,23 @@ def test_slices_that_are_read_in_both_directions(tmp_path):
     np.testing.assert_allclose(np.asarray(model.model(_scans())), np.asarray(network(_scans())), atol=1e-6)
 
 
+def test_low_rank_adapters_are_part_of_the_kernels_that_keras_saves(tmp_path):
+    network = _network((*SHAPE, 1))
+    adapted = next(layer for layer in network.layers if isinstance(layer, layers.Dense))
+    adapted.enable_lora(2)
+    adapted.lora_kernel_b.assign(np.random.default_rng(1).normal(size=adapted.lora_kernel_b.shape))
+    network.save(tmp_path / "m.keras")
+    model = load_custom(tmp_path / "m.keras", "embedding", input_range="0..1").model
+    np.testing.assert_allclose(np.asarray(model.model(_scans())), np.asarray(network(_scans())), atol=1e-6)
+
+
 def test_sizes_follow_the_order_of_its_axes(tmp_path):
     _network((None, None, None, 1)).save(tmp_path / "m.keras")
-    model = load_custom(tmp_path / "m.keras", "embedding", shape=SHAPE, axes="hwd").model
-    assert model.shape == SHAPE
-    assert np.asarray(model.model(_scans())).shape == (3, 3)
+    custom = load_custom(tmp_path / "m.keras", "embedding", shape=SHAPE, axes="hwd")
+    assert custom.model.shape == SHAPE
+    assert np.asarray(custom.model.model(_scans())).shape == (3, 3)
+    assert custom.contract.stated == ("axes", "shape")  # whoever states both could mean any order
+    assert load_custom(tmp_path / "m.keras", "embedding", shape=SHAPE).contract.assumed == ("axes", "input_range")
 
 
 @pytest.mark.parametrize(("dtype", "values", "bounds"), [("uint8", "0..255", (0, 255)), ("int16", "hu", (-1000, 400))])

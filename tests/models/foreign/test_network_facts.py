@@ -95,22 +95,26 @@ def test_hounsfield_units_follow_the_window_of_the_cohort(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "stated", "axes", "shape"),
+    ("sizes", "stated", "axes", "shape", "assumed", "on_word"),
     [
-        ((16, 16, 8), "", "hwd", (8, 16, 16)),
-        ((8, 16, 16), "", "dhw", (8, 16, 16)),
-        ((8, 8, 8), "", "dhw", (8, 8, 8)),
-        ((16, 16, 8), "dhw", "dhw", (16, 16, 8)),
-        ((12, 16, 8), "wdh", "wdh", (16, 8, 12)),
+        ((16, 16, 8), "", "hwd", (8, 16, 16), False, False),
+        ((16, 16, 8), "hwd", "hwd", (8, 16, 16), False, False),
+        ((8, 16, 16), "", "dhw", (8, 16, 16), False, False),
+        ((8, 16, 16), "dwh", "dwh", (8, 16, 16), False, True),
+        ((8, 8, 8), "", "dhw", (8, 8, 8), True, False),
+        ((8, 8, 8), "hwd", "hwd", (8, 8, 8), False, True),
+        ((16, 16, 8), "dhw", "dhw", (16, 16, 8), False, True),
+        ((12, 16, 8), "wdh", "wdh", (16, 8, 12), False, True),
     ],
 )
-def test_the_order_of_axes(tmp_path, sizes, stated, axes, shape):
+def test_the_order_of_axes(tmp_path, sizes, stated, axes, shape, assumed, on_word):
     scan = keras.Input((*sizes, 1))
     profile = layers.Flatten(name="embedding")(ops.mean(scan, axis=[n + 1 for n in range(3) if axes[n] != "d"]))
     keras.Model(scan, layers.Dense(2, activation="softmax")(profile)).save(tmp_path / "m.keras")
     source = TargetSource(location="m.keras", feature_layer="embedding", axes=stated)
     record = import_checkpoint(source, tmp_path / "m.keras", name="m", out=tmp_path / "t")
     assert (record.shape, network_facts(record.origin)["axes"]) == (shape, axes)
+    assert ("axes" in record.origin.assumed, "axes" in record.origin.stated) == (assumed, on_word)
     bright = np.zeros((1, *shape, 1), np.float32)
     bright[:, 5] = 1.0  # one axial slice
     seen = np.asarray(load_model(tmp_path / "t", record, "model").trunk(bright))[0]

@@ -57,23 +57,25 @@ def _sums_along_axes(sizes: list[int | str], batch: int | str = "n") -> onnx.Mod
 
 
 @pytest.mark.parametrize(
-    ("sizes", "axes", "order"),
+    ("sizes", "axes", "order", "on_word"),
     [
-        ([1, 4, 16, 20], "", "cdhw"),
-        ([3, 4, 16, 20], "", "cdhw"),
-        ([4, 16, 20, 1], "", "dhwc"),
-        ([4, 16, 20], "", "dhw"),
-        ([1, 16, 20, 4], "chwd", "chwd"),
-        ([1, 20, 16, 4], "cwhd", "cwhd"),
-        ([16, 20, 4, 1], "hwdc", "hwdc"),
+        ([1, 4, 16, 20], "", "cdhw", ()),
+        ([1, 4, 16, 20], "cdhw", "cdhw", ()),
+        ([3, 4, 16, 20], "", "cdhw", ()),
+        ([4, 16, 20, 1], "", "dhwc", ()),
+        ([4, 16, 20], "", "dhw", ()),
+        ([1, 16, 20, 4], "chwd", "chwd", ("axes",)),
+        ([1, 20, 16, 4], "cwhd", "cwhd", ("axes",)),
+        ([16, 20, 4, 1], "hwdc", "hwdc", ("axes",)),
     ],
 )
 @pytest.mark.parametrize("batch", ["n", 1, 2])
 def test_scans_are_turned_as_the_network_takes_them(
-    tmp_path: Path, sizes: list[int | str], axes: str, order: str, batch: int | str
+    tmp_path: Path, sizes: list[int | str], axes: str, order: str, on_word: tuple[str, ...], batch: int | str
 ) -> None:
     network = loaded(tmp_path / "m.onnx", _sums_along_axes(sizes, batch), axes=axes)
     assert (network.facts["axes"], network.shape) == (order, (4, 16, 20))
+    assert network.stated == (*on_word, "input_range")
     found = network.forward(scans((4, 16, 20)))["features"]
     volumes = scans((4, 16, 20))[..., 0]
     ramps = {"d": np.arange(4)[:, None, None], "h": np.arange(16)[:, None], "w": np.arange(20)}
@@ -90,7 +92,9 @@ def test_a_network_for_scans_of_any_size_is_told_theirs(tmp_path: Path) -> None:
     ):
         with pytest.raises(TargetError, match=match):
             loaded(tmp_path / "m.onnx", model, shape=shape, **stated)
-    assert loaded(tmp_path / "m.onnx", model, shape=(7, 7, 7), axes="cdhw").shape == (7, 7, 7)
+    network = loaded(tmp_path / "m.onnx", model, shape=(7, 7, 7), axes="cdhw")
+    assert network.shape == (7, 7, 7)
+    assert network.stated == ("axes", "input_range", "shape")
     with pytest.raises(TargetError, match=r"takes scans of shape \(4, 16, 20\), not \(5, 16, 20\); leave shape out"):
         loaded(tmp_path / "m.onnx", _sums_along_axes([1, 4, 16, 20]), shape=(5, 16, 20))
     with pytest.raises(TargetError, match="networks of slices are not read"):

@@ -114,6 +114,12 @@ def test_truncated_and_foreign_files(tmp_path: Path) -> None:
         refused(tmp_path / "m.onnx", "not an ONNX file, or damaged|holds no network|is empty")
 
 
+def test_a_network_that_answers_nothing(tmp_path: Path) -> None:
+    model = monai_resnet(SHAPE)
+    del model.graph.output[:]
+    refused(saved(tmp_path / "m.onnx", model), "has no output; export the network again")
+
+
 def _node(kind: str, domain: str = "", **attributes: object) -> onnx.ModelProto:
     b = Builder()
     b.nodes.append(helper.make_node(kind, ["scan"], ["x"], domain=domain, **attributes))

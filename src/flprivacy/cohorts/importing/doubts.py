@@ -1,11 +1,13 @@
 """What a person should look at before believing an import: contradictions, identical scans, and values of no one."""
 
 import hashlib
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from flprivacy.cohorts.importing.found import Candidate
+from flprivacy.cohorts.importing.persons import spelling
 
 _AGES_APART_YEARS = 10.0  # between two scans of one person
 _FEW_PATIENTS = {"age_years": 3, "sex": 5}  # fewer may be the same by chance
@@ -42,9 +44,19 @@ def alike(scans: Sequence[Candidate]) -> list[list[Candidate]]:
 
 
 def spellings(scans: Sequence[Candidate]) -> tuple[str, ...]:
-    """Note patients whose ids differ only in how they are written; they may be one person."""
+    """Note patients, sites and classes whose names differ only in how they are written; they may be one."""
     names = [" = ".join(sorted({scan.patient_id for scan in group})) for group in alike(scans)]
-    return _noted("patient ids that differ only in case, blanks or leading zeros, so perhaps of one person", names)
+    notes = _noted("patient ids that differ only in case, blanks or leading zeros, so perhaps of one person", names)
+    return notes + _names_alike("sites", scans, "site") + _names_alike("classes", scans, "label")
+
+
+def _names_alike(what: str, scans: Sequence[Candidate], name: str) -> tuple[str, ...]:
+    groups: dict[str, set[str]] = defaultdict(set)
+    for scan in scans:
+        written = getattr(scan, name)
+        groups[spelling(unicodedata.normalize("NFKC", written))].add(written)
+    several = [" = ".join(map(repr, sorted(group))) for group in groups.values() if len(group) > 1]
+    return _noted(f"{what} whose names differ only in case, blanks or leading zeros, so perhaps one", several)
 
 
 def constants(scans: Sequence[Candidate]) -> tuple[str, ...]:

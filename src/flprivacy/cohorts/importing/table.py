@@ -38,9 +38,11 @@ _ALIASES = {
 }
 _SPLITS = {"": "", TRAIN: TRAIN, "training": TRAIN, TEST: TEST, "testing": TEST}
 _WHOLE = re.compile(r"(\d+)\.0+")  # what whole numbers become in a column with gaps
+_POWER = re.compile(r"\d(?:[.,]\d+)?e\+\d\d+", re.IGNORECASE)  # what spreadsheets make of long numbers: 1.23E+12
 _FORMULA = re.compile(r'="([^"]*)"')
 _SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # what a spreadsheet writes first to tell itself the delimiter
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_EXACT = 2.0**53  # beyond it a float no longer tells one whole number from the next
 _MAX_BYTES, _MAX_ROWS, _MAX_TEXT, _MAX_TITLES = 1 << 28, 5_000_000, 1024, 20
 
 
@@ -134,6 +136,11 @@ def _row(values: Mapping[str, str], number: int, path: Path, unit: str) -> Table
             f"{path}: row {number} names a synthetic scan by column {SYNTHETIC_COLUMN!r}; a cohort that is imported is "
             "of patients: leave such rows out"
         )
+    for column in ("patient_id", *DICOM_KEYS):
+        if _POWER.fullmatch(values.get(column, "")):
+            raise wrong(
+                column, "a spreadsheet has cut off its last digits; make the column text there and save it again"
+            )
     split = _SPLITS.get(values.get("split", "").lower())
     if split is None:
         raise wrong("split", f"use {TRAIN!r} or {TEST!r}")
@@ -246,8 +253,9 @@ def _readable(kind: Any) -> bool:
 
 
 def _text(value: object) -> str:
-    """Return a cell as text; whole floats, which is what integers with gaps become, as integers."""
+    """Return a cell as text; whole floats, which is what integers with gaps become, as integers if they still are."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
+    text = str(int(value)) if isinstance(value, float) and whole else str(value).strip()
     return unicodedata.normalize("NFC", text)[:_MAX_TEXT]

@@ -50,6 +50,7 @@ _OTHERWISE = "export the network as ONNX, or bring its answers as arrays (.npz)"
 _TENSOR = "__keras_tensor__"  # the output of another layer
 _CONSTANTS = ("__numpy__", "__tensor__")
 _VALUES = frozenset({_TENSOR, *_CONSTANTS, "__slice__", "__ellipsis__"})
+_LEFT_OUT = frozenset({"shared_object_id", "lora_rank", "lora_alpha"})
 _TYPES = frozenset({"bool"} | {f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)})
 
 
@@ -131,12 +132,14 @@ def _short(text: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a description without seeds and ids, which differ by chance."""
+    """Return a description without seeds and ids, which differ by chance, and without low-rank adapters (LoRA), which
+    Keras adds to the kernels that it saves.
+    """
     if isinstance(value, list):
         return [plain(part) for part in value]
     if not isinstance(value, Mapping):
         return value
-    kept = {name: plain(part) for name, part in value.items() if name != "shared_object_id"}
+    kept = {name: plain(part) for name, part in value.items() if name not in _LEFT_OUT}
     inner = kept.get("config")
     if value.get("module") == "keras.initializers" and isinstance(inner, dict) and "seed" in inner:
         inner["seed"] = None

@@ -38,11 +38,13 @@ class Contract(NamedTuple):
     axes: str  # order of depth, height and width
     input_range: str  # what air and bone are
     assumed: tuple[str, ...]  # those of the two that neither its owner nor its file tells
-    stated: tuple[str, ...]  # those that its owner states and its file does not tell
+    stated: tuple[str, ...]  # those of the two and of ``shape`` that its owner states and its file does not tell
     contradicted: str  # the range that its first operations are made for, where its owner states quite another
 
 
-def contract_of(sizes: Shape, steps: Sequence[Step], stated: Mapping[str, str], path: Path) -> Contract:
+def contract_of(
+    sizes: Shape, steps: Sequence[Step], stated: Mapping[str, str], path: Path, *, fixed: bool = True
+) -> Contract:
     """Return what a network takes, as its owner states it, its file tells it, or it is usual.
 
     Args:
@@ -50,20 +52,36 @@ def contract_of(sizes: Shape, steps: Sequence[Step], stated: Mapping[str, str], 
         steps: in which its first operations normalise values; see :func:`guessed_range`.
         stated: ``axes`` and ``input_range`` as far as its owner gives them.
         path: shown in errors.
+        fixed: whether its file gives these sizes, not its owner.
 
     Raises:
         TargetError: its first operations make no sense of any range, and none is stated.
     """
-    axes, told = guessed_axes(sizes)
+    axes, told = told_axes(sizes if fixed else None, stated.get("axes", ""))
     taken = taken_range(steps, stated.get(INPUT_RANGE, ""), path)
-    unknown = [name for name, known in (("axes", told), (INPUT_RANGE, taken.told)) if not known]
+    assumed, on_word = split_unknown({"axes": told, INPUT_RANGE: taken.told}, stated)
     return Contract(
-        stated.get("axes") or axes,
+        axes,
         taken.input_range,
-        assumed=tuple(name for name in unknown if not stated.get(name)),
-        stated=tuple(name for name in unknown if stated.get(name)),
+        assumed=assumed,
+        stated=on_word if fixed else (*on_word, "shape"),
         contradicted=taken.contradicted,
     )
+
+
+def split_unknown(told: Mapping[str, bool], stated: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return those facts that a file does not tell and nobody states, and those that its owner alone states."""
+    unknown = [name for name, known in told.items() if not known]
+    return tuple(one for one in unknown if not stated.get(one)), tuple(one for one in unknown if stated.get(one))
+
+
+def told_axes(sizes: Shape | None, stated: str) -> tuple[str, bool]:
+    """Return the order of a network's axes, and whether the sizes in its file tell it; None: they tell nothing.
+
+    An order that is stated counts; sizes that look like another one do not tell it.
+    """
+    guess, told = guessed_axes(sizes) if sizes is not None else (AXES, False)
+    return stated or guess, told and stated in ("", guess)
 
 
 def taken_range(steps: Sequence[Step], stated: str, path: Path) -> Taken:

@@ -76,13 +76,17 @@ def load_custom(
             layer; or it does not tell what must then be stated.
     """
     with _unpacked(path) as (config, weights, numbers, keras2):
+        fixed = True  # whether the file gives the sizes of its scans
         if shape is not None:
-            config = sized(config, [shape[AXES.index(axis)] for axis in stated.get("axes") or AXES])
+            own = config
+            config = sized(own, [shape[AXES.index(axis)] for axis in stated.get("axes") or AXES])
+            fixed = config["config"] == own["config"]
         with undisturbed_random():
             network = _network(config, path, most_numbers=numbers)
         with _refusals(path):
             network.load_weights(weights)
-    return replace(_custom(network, config, path, feature_layer, stated, window_hu), keras2=keras2)
+    custom = _custom(network, config, path, feature_layer, stated, window_hu, fixed=fixed)
+    return replace(custom, keras2=keras2)
 
 
 def fresh_custom(path: Path, feature_layer: str, *, seed: int, **stated: str) -> CustomModel:
@@ -155,13 +159,20 @@ def _refusals(path: Path) -> Iterator[None]:
 
 
 def _custom(
-    network: keras.Model, config: dict[str, Any], path: Path, layer: str, stated: Mapping[str, str], window: Window
+    network: keras.Model,
+    config: dict[str, Any],
+    path: Path,
+    layer: str,
+    stated: Mapping[str, str],
+    window: Window,
+    *,
+    fixed: bool = True,
 ) -> CustomModel:
     with _refusals(path):
         sizes, channels = _input_sizes(network, path, stated.get("axes", ""))
         check_sizes(network, path)
         both, output = features_and_output(network, path, layer, stated.get("output", ""))
-        contract = contract_of(sizes, normalisations(network), stated, path)
+        contract = contract_of(sizes, normalisations(network), stated, path, fixed=fixed)
         axes, values = contract.axes, contract.input_range
         bounds = range_of(values, window) or (0.0, 1.0)
         check_holds(both.inputs[0].dtype, bounds, path)

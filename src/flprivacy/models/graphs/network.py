@@ -10,7 +10,7 @@ import numpy.typing as npt
 from flprivacy.core.errors import TargetError
 from flprivacy.core.target_source import HU_WINDOW, INPUT_RANGE, range_of
 from flprivacy.models.foreign.answers import NONE, kind_by, probabilities
-from flprivacy.models.foreign.contract import Shape, check_holds, divergence, taken_range
+from flprivacy.models.foreign.contract import Shape, check_holds, divergence, split_unknown, taken_range
 from flprivacy.models.graphs.files import read_graph
 from flprivacy.models.graphs.place import Place
 from flprivacy.models.graphs.runtime import Session
@@ -36,7 +36,7 @@ class GraphNetwork:
         facts: ``feature_layer`` and NETWORK_FACTS, as stated or found; ``axes`` with ``c`` where the network has an
             axis for channels.
         assumed: those of ``axes`` and ``input_range`` that neither owner nor file tells.
-        stated: those that its owner states and the file does not tell.
+        stated: those of the two and of ``shape`` that its owner states and the file does not tell.
         contradicted: the range that its first operators are made for, where its owner states quite another.
         n_classes: of its outputs; 2 where it does not classify.
     """
@@ -80,7 +80,8 @@ def load_graph(
     features = graph.features(stated.get("feature_layer", ""), output)
     place = Place.of(graph, stated.get("axes", ""), shape)
     taken_as = taken_range(graph.normalisations(), stated.get(INPUT_RANGE, ""), path)
-    values, unknown = taken_as.input_range, () if taken_as.told else (INPUT_RANGE,)
+    values = taken_as.input_range
+    assumed, on_word = split_unknown({"axes": place.told, INPUT_RANGE: taken_as.told}, stated)
     low, high = range_of(values, window_hu) or (0.0, 1.0)
     check_holds(np.dtype(place.dtype).name, (low, high), path)
     kept = graph.kept_statistics()
@@ -126,8 +127,8 @@ def load_graph(
         misfit=misfit,
         shape=place.shape,
         facts={"feature_layer": features, "output": output, "answers": kind, "axes": place.axes, INPUT_RANGE: values},
-        assumed=(*(() if place.told else ("axes",)), *(() if stated.get(INPUT_RANGE) else unknown)),
-        stated=unknown if stated.get(INPUT_RANGE) else (),
+        assumed=assumed,
+        stated=on_word if place.fixed else (*on_word, "shape"),
         contradicted=taken_as.contradicted,
         n_classes=2 if first is None else int(first.shape[1]),
     )

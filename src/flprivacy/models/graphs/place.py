@@ -10,7 +10,7 @@ import onnx
 
 from flprivacy.core.errors import TargetError
 from flprivacy.core.target_source import AXES
-from flprivacy.models.foreign.contract import Shape, guessed_axes, shares_of
+from flprivacy.models.foreign.contract import Shape, guessed_axes, shares_of, told_axes
 from flprivacy.models.graphs.tracing import Graph
 
 Floats = npt.NDArray[np.float32]
@@ -37,8 +37,8 @@ class Place:
     channels: int  # 1 or 3
     batch: int  # scans that it takes at once; 0: any number
     dtype: type
-
-    told: bool  # whether the order of the axes was stated, or follows from their sizes
+    told: bool  # whether the order of the axes follows from their sizes
+    fixed: bool  # whether the file gives the sizes
 
     @classmethod
     def of(cls, graph: Graph, axes: str, shape: Shape | None) -> "Place":
@@ -55,7 +55,7 @@ class Place:
         sizes, kind = graph.sizes(), graph.input.type.tensor_type.elem_type
         if kind not in _TYPES:
             raise TargetError(f"{graph.path}: takes what are no numbers; export the network so that it takes float32")
-        axes, told = (axes, True) if axes else _guessed_axes(sizes, graph.path)
+        axes, told = _stated_axes(sizes, axes) if axes else _guessed_axes(sizes, graph.path)
         by_axis = dict(zip(axes, sizes[1:], strict=False))
         if len(axes) != len(sizes) - 1 or by_axis.get(_CHANNEL, 1) not in (*_COLOURS, None):
             raise TargetError(
@@ -76,6 +76,7 @@ class Place:
             batch=sizes[0] or 0,
             dtype=_TYPES[kind],
             told=told,
+            fixed=None not in own,
         )
 
     def arranged(self, scans: Floats) -> npt.NDArray[Any]:
@@ -100,6 +101,13 @@ class Place:
         fill = -len(taken) % self.batch
         filled = np.concatenate([taken, np.repeat(taken[-1:], fill, axis=0)])
         return np.split(filled, len(filled) // self.batch)
+
+
+def _stated_axes(sizes: tuple[int | None, ...], axes: str) -> tuple[str, bool]:
+    """Return the order of axes that its owner states, and whether the sizes of its slices tell the same."""
+    known = [size for axis, size in zip(axes, sizes[1:], strict=False) if axis != _CHANNEL and size is not None]
+    spatial = (known[0], known[1], known[2]) if len(known) == len(AXES) else None
+    return axes, told_axes(spatial, axes.replace(_CHANNEL, ""))[1]
 
 
 def _guessed_axes(sizes: tuple[int | None, ...], path: Path) -> tuple[str, bool]:

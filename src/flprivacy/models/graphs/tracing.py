@@ -84,6 +84,8 @@ class Graph:
         Raises:
             TargetError: there is no such output, or a choice is needed.
         """
+        if not self.outputs:
+            raise TargetError(f"{self.path}: has no output; {REMEDY}")
         listed = printable(", ".join(self.outputs))[:_SHOWN]
         if name and name not in self.outputs:
             raise TargetError(f"{self.path}: has no output {name[:80]!r}; output may be one of: {listed}")
