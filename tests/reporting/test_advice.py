@@ -108,6 +108,14 @@ def test_a_leak_that_only_the_area_sees_is_told_in_its_numbers(sexes: Audit) -> 
     assert [row[2] for row in page.table("looks").rows[1:]] == ["weighted F1", "macro AUC"]
 
 
+def test_a_single_hospital_that_stands_out_is_named_in_the_sentence(sexes: Audit) -> None:
+    only = judged(sexes, sex=LEAK)
+    (one,) = (looked(v, area=LEAK) for v in only.verdicts)
+    looks = (one.looks[0], replace(one.looks[1], metric="auc_class", of_class="Hospital <E>"))
+    (found,) = [h for h in headlines(replace(only, verdicts=(replace(one, looks=looks),))) if h.target == "central"]
+    assert "reaches for Hospital <E> an AUC of 0.700, 0.120 higher" in found.sentences
+
+
 def test_how_often_any_verdict_is_a_false_leak_is_said(audit: Audit) -> None:
     together = replace(audit, verdicts=tuple(looked(v, area=v.verdict) for v in audit.verdicts))
     assert (

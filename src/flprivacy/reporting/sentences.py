@@ -126,14 +126,16 @@ def _headline(audit: Audit, target: TargetSummary) -> Headline:
 
 def _leaking(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
     first, *others = (_strongest(v) for v in _by_question(verdicts).values() if findings.severity(v) == LEAK)
+    measure = words.metric_with_article(first.metric)
     if first.looks and first.looks[0].verdict != LEAK:
         look = max((k for k in first.looks if k.verdict == LEAK), key=lambda k: k.excess)
+        measure = f"for {look.of_class} an AUC" if look.of_class else words.metric_with_article(look.metric)
         first = _as_seen_by(first, look)
     comparative = "better" if words.in_years(first.metric) else "higher"
     means = _MEANS.get(first.attack.access, f"its {words.access_name(first.attack.access)}")
     attacker = (
         f"an attacker with {means} and {words.percent(first.attack.fraction)} of the training scans reaches "
-        f"{words.metric_with_article(first.metric)} of {_amount(first.value, first)}"
+        f"{measure} of {_amount(first.value, first)}"
     )
     gain, bounds = _amount(first.excess, first), f"({coverage} {_range(first)})"
     if first.attack.scans == MEMBERS:
