@@ -7,10 +7,13 @@ import pytest
 from click.testing import CliRunner
 
 from flprivacy.cli import main
-from flprivacy.core.errors import TargetError
+from flprivacy.core.errors import ConfigError, TargetError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.target import TARGET_FILE, ModelRecord, TargetRecord
+from flprivacy.storage.artifact_store import deliver
+from flprivacy.storage.places import open_store
 from flprivacy.targets.latest import find_target_folders
+from flprivacy.targets.push import folder_of_target
 
 
 def _folder(place: Path, name: str) -> None:
@@ -55,3 +58,24 @@ def test_the_command_lists_what_studies_trained(tmp_path: Path, monkeypatch: pyt
     assert str(tmp_path / "store" / "target") in result.output.replace("\n", "")
     empty = CliRunner().invoke(main, ["target", "list", str(tmp_path / "none")])
     assert "no target here; 'flprivacy run study' trains some" in empty.output
+
+
+def test_those_of_a_cluster_are_found_in_its_store_and_published_from_there(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store behind a network keeps files by their digests: nothing in it is called target.json."""
+    monkeypatch.setenv("FLPRIVACY_STORE", f"{bucket}/flprivacy")
+    monkeypatch.setenv("FLPRIVACY_HOME", str(tmp_path / "pod"))
+    _folder(tmp_path / "made", "ape")
+    kept = open_store().build("target", {"of": "a test"}, lambda _, out: deliver(tmp_path / "made", out))
+    monkeypatch.setenv("FLPRIVACY_HOME", str(tmp_path / "here"))
+    (found,) = find_target_folders(bucket)
+    assert (found.record.name, found.location) == ("ape", f"{bucket}/flprivacy/target/{kept.name}")
+    listed = CliRunner().invoke(main, ["target", "list"], env={"COLUMNS": "200"})
+    assert "ape" in listed.output
+    assert kept.name in listed.output
+    assert (folder_of_target(found.location) / TARGET_FILE).read_bytes() == (kept / TARGET_FILE).read_bytes()
+    with pytest.raises(ConfigError, match=f"{bucket}/models: is not in the store in use; give a folder here, or one"):
+        folder_of_target(f"{bucket}/models")
+    with pytest.raises(TargetError, match="no finished target; 'flprivacy target list' shows those"):
+        folder_of_target(f"{bucket}/flprivacy/target/{64 * 'a'}")

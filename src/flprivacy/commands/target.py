@@ -140,7 +140,7 @@ def target_import(location: str, folder: Path, store: str, **facts: Any) -> None
 
 
 @target.command("push")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder")
 @click.argument("uri")
 @click.option(
     "--with-members",
@@ -149,21 +149,23 @@ def target_import(location: str, folder: Path, store: str, **facts: Any) -> None
     metavar="PRIVATE_URI",
     help="Send what auditors keep (members, seeds, losses, canaries) to a separate, private location.",
 )
-def target_push(folder: Path, uri: str, members_uri: str) -> None:
+def target_push(folder: str, uri: str, members_uri: str) -> None:
     """Publish a target folder, completely or not at all, where others can pull it: s3://, gs:// or a folder.
 
-    Only weights and target.json are published. Who the members were stays in the folder.
+    FOLDER is on this machine, or one that 'target list' shows in the store of a cluster. Only weights and target.json
+    are published. Who the members were stays in the folder.
 
     \b
     Examples:
       flprivacy target push targets/hospital s3://models/hospital
+      flprivacy target push s3://data/flprivacy/target/fc7461... s3://models/central
       flprivacy target push targets/hospital s3://models/hospital --with-members s3://auditors/hospital
     """
     from flprivacy.launch.progress import drawing_here
-    from flprivacy.targets.push import push_target
+    from flprivacy.targets.push import folder_of_target, push_target
 
     with drawing_here():
-        pushed = push_target(folder=folder, uri=uri, members_uri=members_uri)
+        pushed = push_target(folder=folder_of_target(folder), uri=uri, members_uri=members_uri)
     click.echo(f"{uri}: published, {pushed.bytes_sent} bytes sent")
     if pushed.kept:
         click.echo(f"{folder}: {', '.join(pushed.kept)} and all seeds stay here; they are not published")

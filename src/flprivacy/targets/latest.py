@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,12 @@ from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import ConfigError, TargetError, naming
 from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.core.target_source import GRAPH_SUFFIX, TargetSource, parse_source
-from flprivacy.storage.objects import open_objects
+from flprivacy.storage.backends.contract import ObjectStat
+from flprivacy.storage.inventory import read_inventory
+from flprivacy.storage.objects import ObjectStore, open_objects
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.storage.places import open_store
+from flprivacy.storage.remote_artifacts import ARTIFACT_FILE
 from flprivacy.storage.uris import is_remote, join, local_path
 from flprivacy.targets.beside import existing_file, local_files_beside, stats_beside, version_of
 from flprivacy.targets.folder import read_record
@@ -123,6 +126,8 @@ class FoundTarget:
 def find_target_folders(place: str) -> list[FoundTarget]:
     """Return every target folder below a path or URI, by name and location; only ``target.json`` is read of each.
 
+    Those that a store keeps behind a network, by the digests of their files, are found as well.
+
     Raises:
         TargetError: a ``target.json`` is damaged; the message names it.
         StorageError: the place cannot be listed, or a file not be read.
@@ -131,15 +136,26 @@ def find_target_folders(place: str) -> list[FoundTarget]:
     objects = open_objects(root)
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        for path, stat in objects.contents(root).items():
-            *folders, file = path.split("/")
-            if file == TARGET_FILE:
-                copy = Path(folder) / TARGET_FILE
-                copy.write_bytes(objects.read_whole(stat, most=_MOST_BYTES))
-                location = join(root, "/".join(folders)) if folders else root
-                with naming(location, Path(folder)):
-                    found.append(FoundTarget(location=location, record=read_record(copy)))
+        for path, stat in _records(objects, objects.contents(root)):
+            copy = Path(folder) / TARGET_FILE
+            copy.write_bytes(objects.read_whole(stat, most=_MOST_BYTES))
+            location = join(root, path) if path else root
+            with naming(location, Path(folder)):
+                found.append(FoundTarget(location=location, record=read_record(copy)))
     return sorted(found, key=lambda one: (one.record.name, one.location))
+
+
+def _records(objects: ObjectStore, there: Mapping[str, ObjectStat]) -> Iterator[tuple[str, ObjectStat]]:
+    """Yield the path of each target and its record: as a file, or by its digest as a store keeps it."""
+    for path, stat in there.items():
+        folder, _, file = path.rpartition("/")
+        if file == TARGET_FILE:
+            yield folder, stat
+        elif file == ARTIFACT_FILE:
+            *_, kind, key = ("target", *folder.split("/"))
+            record = read_inventory(objects, stat, kind=kind, key=key).get(TARGET_FILE)
+            if record is not None and f"{folder}/{record.sha256}" in there:
+                yield folder, there[f"{folder}/{record.sha256}"]
 
 
 def resolve_targets(targets: Mapping[str, str]) -> dict[str, str]:

@@ -9,8 +9,9 @@ from flprivacy.core.errors import ConfigError, TargetError
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import link_or_copy, publish_folder, write_json
 from flprivacy.core.target import TARGET_FILE
+from flprivacy.storage.places import open_store
 from flprivacy.storage.upload import upload_files
-from flprivacy.storage.uris import is_remote, local_path
+from flprivacy.storage.uris import is_remote, join, local_path
 from flprivacy.targets.folder import deliver_target, read_target
 from flprivacy.targets.lineage import (
     LINEAGE_FILE,
@@ -21,6 +22,29 @@ from flprivacy.targets.lineage import (
     released_record,
     withheld,
 )
+
+
+def folder_of_target(place: str) -> Path:
+    """Return the folder of a target on this machine, brought here if it is one that the store in use keeps elsewhere.
+
+    Args:
+        place: a path, or the URI that :func:`~flprivacy.targets.latest.find_target_folders` found in the store.
+
+    Raises:
+        ConfigError: any other URI.
+        TargetError: the store has no such target any more.
+        StorageError: it cannot be read.
+    """
+    if not is_remote(place):
+        return local_path(place)
+    store = open_store()
+    kept, _, key = place.rstrip("/").rpartition("/")
+    if not store.remote or kept != join(store.remote, "target"):
+        raise ConfigError(f"{place}: is not in the store in use; give a folder here, or one of 'flprivacy target list'")
+    folder = store.bring("target", key)
+    if folder is None:
+        raise TargetError(f"{place}: no finished target; 'flprivacy target list' shows those that there are")
+    return folder
 
 
 @dataclass(frozen=True, kw_only=True)
