@@ -8,6 +8,7 @@ from mlflow import MlflowClient
 
 from flprivacy.cluster.watching import mlflow_lines
 from flprivacy.tracking.history import filed_by
+from flprivacy.tracking.server import table_of_runs
 
 
 def test_pages_are_those_of_the_audits_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,6 +23,9 @@ def test_pages_are_those_of_the_audits_of_the_run(tmp_path: Path, monkeypatch: p
     ]
     assert [filed.page for filed in filed_by("k1")] == [f"{uri}/#/experiments/{ids[0]}/runs/{runs[0]}"]
     assert filed_by("k3") == []
+    table = f"/#/experiments/{ids[0]}/runs?workflowType=machine_learning"
+    assert mlflow_lines("k1", {}) == [f"{uri}/#/experiments/{ids[0]}/runs/{runs[0]}", f"{table} (all runs)"]
+    assert table_of_runs("https://me:hunter2@mlflow.example.org/", ids[0]) == f"https://mlflow.example.org{table}"
 
 
 def test_without_an_answer_the_tag_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,14 +193,22 @@ def test_many_are_listed_page_by_page_with_their_next_times(kfp: KfpState, flpri
 
 
 def test_run_now_runs_the_schedule_s_own_version_with_its_own_parameters(kfp: KfpState, flprivacy: Command) -> None:
-    flprivacy(*CHANGED, "--mlflow-experiment", "audits")
+    flprivacy(*CHANGED)
     (made,) = kfp.schedules.values()
     result = flprivacy("schedule", "run", "nightly", "--poll", "0")
     (run,) = kfp.runs.values()
-    for same in ("pipeline_version_reference", "runtime_config", "experiment_id", "service_account", "plugins_input"):
+    for same in ("pipeline_version_reference", "runtime_config", "experiment_id", "service_account"):
         assert run[same] == made[same]
     assert "plan-study: succeeded" in result.output
     assert kfp.enabled["nightly"] == [1]
+
+
+def test_an_experiment_of_the_plugin_with_which_no_run_would_begin_is_refused(
+    kfp: KfpState, flprivacy: Command
+) -> None:
+    refused = flprivacy(*CREATE, "--mlflow-experiment", "audits", code=2)
+    assert "Kubeflow 2.17 loses the parameters of a schedule that names one" in refused.output.replace("\n", " ")
+    assert (kfp.asked, kfp.schedules) == ([], {})
 
 
 def test_run_now_tells_a_failure_by_its_exit_code(kfp: KfpState, flprivacy: Command) -> None:

@@ -83,9 +83,10 @@ def mlflow_lines(run_id: str, links: Mapping[str, str]) -> list[str]:
     from flprivacy.tracking.history import filed_by
 
     try:
-        pages = [filed.page for filed in filed_by(run_id)]
+        found = filed_by(run_id)
     except TrackingError as error:
         return [*lines, f"{error}; {tagged}"]
+    pages = [*(filed.page for filed in found), *(f"{table} (all runs)" for table in {filed.table for filed in found})]
     return [*lines, *(pages or [f"no run has the tag {_RUN_TAG} = {run_id}"])]
 
 

@@ -82,6 +82,11 @@ def create(
 
     if not name.strip():
         raise ConfigError(f"schedule {name!r}: give it a name, such as nightly")
+    if filed.get("mlflow_experiment"):
+        raise ConfigError(
+            "--mlflow-experiment: Kubeflow 2.17 loses the parameters of a schedule that names one, and starts none of "
+            "its runs; leave it out, and its plugin files them in its default experiment"
+        )
     now = datetime.now(UTC)
     given = read_cron(cron)
     cluster_zone = read_zone(cluster_timezone, "--cluster-timezone")

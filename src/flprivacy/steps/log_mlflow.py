@@ -36,7 +36,8 @@ def log_mlflow(*, audit: Path, report: Path | None = None, kfp_run: str = "", st
         return ""
     word = "already logged" if logged.found else "logged"
     LOGGER.info("%s as run %s of experiment %s", word, logged.run_id, logged.experiment)
-    emit("note", text=f"MLflow: {word} as run {logged.name} of experiment {logged.experiment} at {logged.tracking_uri}")
+    place = f"experiment {logged.experiment} at {logged.tracking_uri}; the table of its runs: {logged.table_of_runs()}"
+    emit("note", text=f"MLflow: {word} as run {logged.name} of {place}")
     try:
         for late in sync_spool(store):
             emit("note", text=f"MLflow: logged from the spool as run {late.name} of experiment {late.experiment}")

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from flprivacy.core.artifacts import VERDICTS_FILE
 from flprivacy.tracking.attempts import close_stale_runs, file_once
-from flprivacy.tracking.server import connected, without_password
+from flprivacy.tracking.server import connected, table_of_runs, without_password
 
 LOGGER = logging.getLogger(__name__)
 
@@ -41,6 +41,10 @@ class LoggedRun:
     experiment_id: str
     tracking_uri: str
     found: bool
+
+    def table_of_runs(self) -> str:
+        """Return the address of the table of its experiment's runs, in MLflow's pages."""
+        return table_of_runs(self.tracking_uri, self.experiment_id)
 
 
 def run_name(pipeline: str, name: str, verdict: str) -> str:

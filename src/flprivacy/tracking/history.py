@@ -14,7 +14,14 @@ from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import AuditError, TrackingError
 from flprivacy.tracking.attempts import DIGEST_TAG
 from flprivacy.tracking.audits import KEY_TAG, TARGET_TAG
-from flprivacy.tracking.server import all_experiments, connected, moving_artifacts, waiting_for_server, without_password
+from flprivacy.tracking.server import (
+    all_experiments,
+    connected,
+    moving_artifacts,
+    table_of_runs,
+    waiting_for_server,
+    without_password,
+)
 
 
 def same_audit(target: str, key: str) -> PreviousAudit | None:
@@ -97,6 +104,7 @@ class FiledRun:
     run_id: str  # of the MLflow run
     digest: str  # of its ``audit.json``
     page: str  # address of its page
+    table: str  # address of the table of its experiment's runs
 
 
 def filed_by(kfp_run: str) -> list[FiledRun]:
@@ -110,6 +118,7 @@ def filed_by(kfp_run: str) -> list[FiledRun]:
             run_id=run.info.run_id,
             digest=run.data.tags.get(DIGEST_TAG, ""),
             page=f"{place}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}",
+            table=table_of_runs(server, run.info.experiment_id),
         )
         for run in found
     ]

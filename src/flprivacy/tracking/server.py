@@ -60,6 +60,16 @@ def without_password(uri: str) -> str:
     return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else uri
 
 
+def table_of_runs(uri: str, experiment_id: str) -> str:
+    """Return the address of the table of an experiment's runs, without a password.
+
+    Asked for the experiment alone, MLflow 3.17 opens a view for language models, which is empty. Of a server without
+    pages of its own, such as a database on this machine, what to add to the address of ``flprivacy ui``.
+    """
+    place = without_password(uri).rstrip("/") if uri.startswith(("http://", "https://")) else ""
+    return f"{place}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+
+
 @contextmanager
 def connected(*, about: str = "") -> Iterator[tuple[MlflowClient, str]]:
     """Yield a client of the environment's server, and its URI; what MLflow raises becomes a TrackingError of one line.
