@@ -118,3 +118,10 @@ def _try_number(monkeypatch: pytest.MonkeyPatch, index: str | None) -> None:
         monkeypatch.delenv(RETRY_VARIABLE, raising=False)
     else:
         monkeypatch.setenv(RETRY_VARIABLE, index)
+
+
+def test_a_reference_that_fails_is_told_as_its_targets(tmp_path: Path) -> None:
+    run_target_step(refuses, {"target_name": "central@sites-3", "out": tmp_path / "out"}, [tmp_path / "out"])
+    failure = read_failure(tmp_path / "out")
+    assert failure is not None
+    assert (failure.target, failure.step, failure.reason) == ("central", "train_reference", "out: not a target")

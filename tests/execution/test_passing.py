@@ -135,7 +135,9 @@ def test_what_is_gone_from_the_store_or_changed_is_one_targets_failure(bucket: B
     table.write_text("another")
     assert "is not what the step before made" in reason()
     table.parents[1].rename(tmp_path / "gone")
-    assert "is gone, though Kubeflow's cache still has the step that made it; raise the parameter 'attempt'" in reason()
+    assert (
+        "is gone, though Kubeflow's cache still has the step that made it; raise the parameter 'try_again'" in reason()
+    )
 
 
 def test_patients_data_without_a_store_are_refused_where_they_begin(

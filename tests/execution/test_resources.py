@@ -13,15 +13,15 @@ from flprivacy.steps.plan_study import plan_study
 @pytest.mark.parametrize("cores", ["4", "500m", "0.5", "2.0"])
 @pytest.mark.parametrize("size", ["16Gi", "16G", "1.5Ti", "1000000", "500k"])
 def test_what_kubernetes_knows_passes(cores: str, size: str) -> None:
-    check_resources(gpu_count="0", train_cpu=cores, train_memory=size, audit_cpu=cores, audit_memory=size)
+    check_resources(train_gpus="0", train_cpu=cores, train_memory=size, work_cpu=cores, work_memory=size)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("gpu_count", ""),
-        ("gpu_count", "one"),
-        ("gpu_count", "-1"),
+        ("train_gpus", ""),
+        ("train_gpus", "one"),
+        ("train_gpus", "-1"),
         ("train_cpu", ""),
         ("train_cpu", "4 cores"),
         ("train_cpu", "0"),

@@ -17,6 +17,35 @@ from flprivacy.core.publish import publish_file
 from flprivacy.core.vocabulary import PATIENTS
 
 FloatArray = npt.NDArray[np.float64]
+REFERENCE_STEP = "train_reference"  # which trains one, and as what its failure is told
+_MARK = "@"  # in no target's name
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceJob:
+    """A reference model to train.
+
+    Attributes:
+        target: of whose recipe; of several targets of one recipe, the first.
+        index: its number, from 0.
+        drawn: what it is trained on a random half of, ``patients`` or ``sites``.
+    """
+
+    target: str
+    index: int
+    drawn: str = PATIENTS
+
+    @property
+    def name(self) -> str:
+        """The name that it has among a run's targets, such as ``central@patients-3``."""
+        return f"{self.target}{_MARK}{self.drawn}-{self.index}"
+
+    @classmethod
+    def named(cls, name: str) -> "ReferenceJob | None":
+        """Return the reference of a name; None if it is a target's."""
+        target, mark, rest = name.partition(_MARK)
+        drawn, _, index = rest.rpartition("-")
+        return cls(target=target, index=int(index), drawn=drawn) if mark else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -5,7 +5,10 @@ would cost every step seconds.
 """
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -13,8 +16,9 @@ from typing import Any, get_type_hints
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import convert
 from flprivacy.core.publish import write_json
-from flprivacy.execution.isolation import TARGET_PARAMETER, read_failure, run_target_step
-from flprivacy.execution.passing import Passing, on_backend_without_store
+from flprivacy.execution.isolation import TARGET_PARAMETER, leave_out_of_memory, read_failure, run_target_step
+from flprivacy.execution.memory import MemoryUse, watching_memory
+from flprivacy.execution.passing import Passing, closed_names, on_backend_without_store
 from flprivacy.execution.run_step import refuse, run_step
 
 ONLY_OUTPUT = "Output"  # what Kubeflow calls the only output parameter of a step
@@ -48,21 +52,37 @@ def run_in_container(step: Callable[..., Any], executor_input: str) -> None:
     except ConfigError as error:
         refuse(step.__name__, "", error)
     passing = Passing(outputs=written, store=str(arguments.get("store", "")))
+    guarded: AbstractContextManager[None] = nullcontext()
     if _on_backend(task):
         if (refusal := on_backend_without_store(step, passing.store)) is not None:
             refuse(step.__name__, "", refusal)
+        lost = [path for name, path in written.items() if name in closed_names(step)]
+        guarded = watching_memory(lambda use: _end_without_memory(use, task, outputs, lost))
         step = passing.around(step)
-    if TARGET_PARAMETER in hints:
-        result = run_target_step(step, arguments, list(written.values()))
-        failed = {name: {"failed": True} for name, path in written.items() if read_failure(path) is not None}
-        # Of hundreds of targets one step reads all outputs, with whatever is told of them: no more than must be.
-        result = StepResult(metadata=failed) if failed else _told(result, {})
-    else:
-        result = _told(run_step(step, arguments), passing.facts)
-    for path in outputs.values():
-        if not path.exists():  # metrics are metadata only, but Kubeflow wants a file of every artifact
-            path.touch()
-    _write_result(task, result)
+    with guarded:
+        if TARGET_PARAMETER in hints:
+            result = run_target_step(step, arguments, list(written.values()))
+            # Of hundreds of targets one step reads all outputs, with whatever is told of them: no more than must be.
+            result = _failed(written) or _told(result, {})
+        else:
+            result = _told(run_step(step, arguments), passing.facts)
+    _write_result(task, outputs, result)
+
+
+def _end_without_memory(
+    use: MemoryUse, task: Mapping[str, Any], outputs: Mapping[str, Path], lost: Sequence[Path]
+) -> None:
+    """End the process well, with a failure in place of its outputs, if the run can do without them."""
+    if leave_out_of_memory(use, lost):
+        _write_result(task, outputs, _failed(outputs) or StepResult())
+        sys.stderr.flush()
+        os._exit(0)  # at once: what is under way would take more
+
+
+def _failed(outputs: Mapping[str, Path]) -> StepResult | None:
+    """Return what is told of outputs in whose place a failure lies; None if there are none."""
+    failed = {name: {"failed": True} for name, path in outputs.items() if read_failure(path) is not None}
+    return StepResult(metadata=failed) if failed else None
 
 
 def confusion_metadata(class_names: Sequence[str], counts: Sequence[Sequence[int]]) -> dict[str, Any]:
@@ -122,7 +142,10 @@ def _path(artifact: Mapping[str, Any]) -> Path:
     return Path(next(mounted, uri))
 
 
-def _write_result(task: Mapping[str, Any], result: StepResult) -> None:
+def _write_result(task: Mapping[str, Any], outputs: Mapping[str, Path], result: StepResult) -> None:
+    for path in outputs.values():
+        if not path.exists():  # metrics are metadata only, but Kubeflow wants a file of every artifact
+            path.touch()
     artifacts = {
         name: {
             "artifacts": [

@@ -4,14 +4,16 @@ Such a step ends well all the same and leaves ``failure.json`` in place of its o
 on, the audit says which target failed and why, and the pipeline's last step then fails the run. So do steps on a
 study's generator: the targets that need its scans fail with it, the others do not. A refusal would be
 the same at every try and is recorded at once. What may pass (a store that is away, a lost device) is left to the
-cluster's retries first, and recorded by the last of them.
+cluster's retries first, and recorded by the last of them. Memory that runs out is recorded before the kernel ends the
+container (:mod:`~flprivacy.execution.memory`).
 """
 
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +23,8 @@ from flprivacy.core.events import emit
 from flprivacy.core.extras import naming_extras
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import publish_folder, write_json
+from flprivacy.core.reference_scores import REFERENCE_STEP, ReferenceJob
+from flprivacy.execution.memory import MemoryUse
 from flprivacy.execution.run_step import begin_step, leave_last_words, refuse
 
 R = TypeVar("R")
@@ -33,6 +37,45 @@ TARGET_PARAMETER = "target_name"  # a step with a parameter of this name works o
 _MAY_PASS = (StorageError, TrackingError)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Stake:
+    """What a step leaves if it must end at once."""
+
+    failure: TargetFailure  # but for its reason
+    file: str
+
+
+_at_stake: list[_Stake] = []  # of the step under way
+
+
+@contextmanager
+def _staking(step: str, whose: str, file: str) -> Iterator[None]:
+    role = GENERATOR if file == GENERATOR_FAILURE_FILE else "target"
+    failure = TargetFailure(target=whose, step=step, reason="", transient=False, role=role)
+    _at_stake.append(_Stake(failure=failure, file=file))
+    try:
+        yield
+    finally:
+        _at_stake.pop()
+
+
+def leave_out_of_memory(use: MemoryUse, outputs: Sequence[Path]) -> bool:
+    """Leave a failure in place of the outputs of the step under way, whose memory runs out.
+
+    Returns:
+        Whether a failure was left: the run can do without what the step makes.
+    """
+    if not _at_stake:
+        return False
+    stake = _at_stake[-1]
+    reason = f"out of memory: it used {use} of its container; give such steps more ('train_memory')"
+    failure = replace(stake.failure, reason=reason)
+    LOGGER.error("%s of %s: %s", failure.step, failure.target, reason)
+    for out in outputs:
+        _leave(failure, out, stake.file, step=failure.step, detail=failure.target)
+    return True
+
+
 def run_target_step(function: Callable[..., R], arguments: Mapping[str, Any], outputs: Sequence[Path]) -> R | None:
     """Call a step's function on one target inside its container; None if it, or a step before it, failed.
 
@@ -42,12 +85,14 @@ def run_target_step(function: Callable[..., R], arguments: Mapping[str, Any], ou
         outputs: folders that the step writes; after a failure each holds ``failure.json`` alone.
     """
     name, whose = function.__name__, str(arguments[TARGET_PARAMETER])
+    if (reference := ReferenceJob.named(whose)) is not None:
+        name, whose = REFERENCE_STEP, reference.target
     begin_step(name, whose)
     inputs = [value for value in arguments.values() if isinstance(value, Path) and value not in outputs]
     failure = next((found for folder in inputs if (found := read_failure(folder)) is not None), None)
     if failure is None:
         try:
-            with naming_extras():
+            with naming_extras(), _staking(name, whose, FAILURE_FILE):
                 result = function(**arguments)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this target's alone: recorded or raised
             failure = _judge(error, name, whose)
@@ -71,7 +116,7 @@ def run_for_generator(step: str, work: Callable[[], R], *, inputs: Sequence[Path
     failure = next((found for folder in inputs if (found := read_generator_failure(folder)) is not None), None)
     if failure is None:
         try:
-            with naming_extras():
+            with naming_extras(), _staking(step, GENERATOR, GENERATOR_FAILURE_FILE):
                 return work()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the generator's alone: recorded or raised
             failure = replace(_judge(error, step, GENERATOR), role=GENERATOR)

@@ -74,6 +74,12 @@ def on_backend_without_store(step: Callable[..., Any], store: str) -> ConfigErro
     )
 
 
+def closed_names(step: Callable[..., Any]) -> set[str]:
+    """Return the names of what a step takes and makes that is not declared Open."""
+    hints = get_type_hints(step, include_extras=True)
+    return {name for name, hint in hints.items() if _OPEN not in getattr(hint, "__metadata__", ())}
+
+
 @dataclass(kw_only=True)
 class Passing:
     """Passes the artifacts of one step on.
@@ -91,8 +97,7 @@ class Passing:
 
     def around(self, step: Callable[..., R]) -> Callable[..., R]:
         """Return the step, called with folders on this machine in place of artifacts."""
-        hints = get_type_hints(step, include_extras=True)
-        closed = {name for name, hint in hints.items() if _OPEN not in getattr(hint, "__metadata__", ())}
+        closed = closed_names(step)
 
         @functools.wraps(step)
         def step_by_reference(**arguments: Any) -> R:
@@ -180,11 +185,11 @@ def _entry(location: str, part: Part) -> Path:
     entry, where = open_store(location).bring(part.kind, part.key), f"{location}: {part.kind}/{part.key}"
     if entry is None:
         raise StorageError(
-            f"{where} is gone, though Kubeflow's cache still has the step that made it; raise the parameter 'attempt', "
-            "and let the store keep artifacts longer"
+            f"{where} is gone, though Kubeflow's cache still has the step that made it; raise the parameter "
+            "'try_again', and let the store keep artifacts longer"
         )
     if content_digest(take_inventory(entry)) != part.digest:
-        raise StorageError(f"{where} is not what the step before made; raise the parameter 'attempt'")
+        raise StorageError(f"{where} is not what the step before made; raise the parameter 'try_again'")
     return entry
 
 

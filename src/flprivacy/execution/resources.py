@@ -8,11 +8,11 @@ _CORES = (re.compile(r"[1-9]\d*m?|\d+\.\d+"), "cores as Kubernetes writes them, 
 _BYTES = (re.compile(r"[1-9]\d*(\.\d+)?(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?"), "bytes as Kubernetes writes them, such as 16Gi")
 _GPUS = (re.compile(r"\d+"), 'a whole number as text: "1", or "0" to train without a GPU')  # empty is none, silently
 RESOURCES = {
-    "gpu_count": _GPUS,
+    "train_gpus": _GPUS,
     "train_cpu": _CORES,
     "train_memory": _BYTES,
-    "audit_cpu": _CORES,
-    "audit_memory": _BYTES,
+    "work_cpu": _CORES,
+    "work_memory": _BYTES,
 }
 
 
