@@ -29,8 +29,9 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 ACCELERATOR = "nvidia.com/gpu"  # the resource's name; the card is chosen by a node label
 SETTINGS = "flprivacy-settings"
 SECRETS = {"objects": "flprivacy-object-store", "mlflow": "flprivacy-mlflow", "webhook": "flprivacy-webhook"}
-TARGETS_AT_ONCE = 4
-REFERENCES_AT_ONCE = 4
+TARGETS_AT_ONCE = 4  # of a study
+REFERENCES_AT_ONCE = 4  # beside them
+PARTS_AT_ONCE = TARGETS_AT_ONCE + REFERENCES_AT_ONCE  # of an audit, whose targets and references share a loop
 GPU_TOLERATIONS = [{"key": ACCELERATOR, "operator": "Exists", "effect": "NoSchedule"}]
 HOUR = 3600
 # Argo counts it from the start of a step's first pod, and kills a later pod when it is over: no step may reach it,
@@ -45,26 +46,26 @@ class Nodes:
     """Where a pipeline's steps run: its parameters of the cluster, each a pipeline's parameter or a constant.
 
     Attributes:
-        gpu_count: GPUs of a step that trains, a text: the backend takes a number for none without a word.
-        gpu_node_selector: labels that the node of such a step must have.
-        gpu_tolerations: taints that keep others off the GPU pool.
+        train_gpus: GPUs of a step that trains, a text: the backend takes a number for none without a word.
+        train_nodes: labels that the node of such a step must have.
+        train_tolerations: taints that keep others off the GPU pool.
         train_cpu: cores of a step that trains, as Kubernetes writes them.
         train_memory: memory of a step that trains, as Kubernetes writes it.
-        audit_cpu: cores of the other steps.
-        audit_memory: memory of the other steps.
+        work_cpu: cores of the other steps.
+        work_memory: memory of the other steps.
     """
 
-    gpu_count: Any
-    gpu_node_selector: Any
-    gpu_tolerations: Any
+    train_gpus: Any
+    train_nodes: Any
+    train_tolerations: Any
     train_cpu: Any
     train_memory: Any
-    audit_cpu: Any
-    audit_memory: Any
+    work_cpu: Any
+    work_memory: Any
 
     def asked(self) -> dict[str, Any]:
         """Return what the steps that train ask for, for the plan step to check."""
-        return {"gpu_count": self.gpu_count, "train_cpu": self.train_cpu, "train_memory": self.train_memory}
+        return {"train_gpus": self.train_gpus, "train_cpu": self.train_cpu, "train_memory": self.train_memory}
 
     def cpu(
         self, task: dsl.PipelineTask, *, hours: int = 2, secrets: tuple[str, ...] = ("objects",), retry: bool = True
@@ -77,7 +78,7 @@ class Nodes:
             secrets: keys of SECRETS that it reads.
             retry: try a failed pod again; not for steps whose failure is their answer.
         """
-        _common(task, pool="cpu", cpu=self.audit_cpu, memory=self.audit_memory, hours=hours, retry=retry)
+        _common(task, pool="cpu", cpu=self.work_cpu, memory=self.work_memory, hours=hours, retry=retry)
         _read_secrets(task, secrets)
         away = {"key": POOL_LABEL, "operator": "NotIn", "values": ["gpu"]}
         kubernetes.add_node_affinity(task, match_expressions=[away])
@@ -95,22 +96,21 @@ class Nodes:
         """
         _common(task, pool="gpu", cpu=self.train_cpu, memory=self.train_memory, hours=hours, retry=True)
         _read_secrets(task, secrets)
-        _register(task, self.gpu_count)
-        task.set_accelerator_type(ACCELERATOR).set_accelerator_limit(self.gpu_count)
-        kubernetes.add_node_selector_json(task, self.gpu_node_selector)
-        kubernetes.add_toleration_json(task, self.gpu_tolerations)
-        kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit="8Gi")
+        _register(task, self.train_gpus)
+        task.set_accelerator_type(ACCELERATOR).set_accelerator_limit(self.train_gpus)
+        kubernetes.add_node_selector_json(task, self.train_nodes)
+        kubernetes.add_toleration_json(task, self.train_tolerations)
         return task
 
 
 def _parameters(
-    gpu_count: str = "1",
-    gpu_node_selector: dict = {},  # noqa: B006 - KFP takes the default as a constant
-    gpu_tolerations: list = GPU_TOLERATIONS,
+    train_gpus: str = "1",
+    train_nodes: dict = {},  # noqa: B006 - KFP takes the default as a constant
+    train_tolerations: list = GPU_TOLERATIONS,
     train_cpu: str = "4",
     train_memory: str = "16Gi",
-    audit_cpu: str = "2",
-    audit_memory: str = "8Gi",
+    work_cpu: str = "2",
+    work_memory: str = "8Gi",
 ) -> Nodes:
     return Nodes(**locals())
 

@@ -19,15 +19,15 @@ class Scores:
     """Outputs of the attack steps.
 
     Attributes:
-        targets: of the attacks on targets and baselines, collected.
+        targets: of the attacks on targets and baselines, collected; in an audit, of reference models as well.
         pixels: of the attackers without a model.
-        references: what the reference models answer, collected.
+        references: what the reference models answer, collected, where steps of their own train them.
         generator: what the checks of a generator found, where the pipeline may train one.
     """
 
     targets: Any
     pixels: Any
-    references: Any
+    references: Any = None
     generator: Any = None
 
 
@@ -59,15 +59,14 @@ def conclude(
     Evaluating stays apart from the comparison and the report because it is cached and these are not; the policy stays
     apart because its failure is its answer.
     """
-    checked = {} if scores.generator is None else {"generator_audit": scores.generator}
+    more = {"references": scores.references, "generator_audit": scores.generator}
     audit = evaluate(
         plan=plan,
         cohort=cohort,
         target_scores=scores.targets,
         pixel_scores=scores.pixels,
-        references=scores.references,
         store=store,
-        **checked,
+        **{name: found for name, found in more.items() if found is not None},
     )
     nodes.cpu(audit)
     result = audit.outputs["audit"]

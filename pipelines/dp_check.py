@@ -9,6 +9,7 @@ from components.dp_check.component import dp_check as check_claim
 from components.log_mlflow.component import log_mlflow
 from components.make_cohort.component import make_cohort
 from components.plan_dp_check.component import plan_dp_check
+from components.resolve_inputs.component import resolve_inputs
 from components.train_target.component import train_target
 from pipelines.cluster import KEPT, Nodes, on_nodes
 from pipelines.descriptions import described, form_page
@@ -25,7 +26,7 @@ _OWN = {
     name="dp-check-pipeline",
     description=form_page(
         "Train privately with canaries and compare the claimed epsilon with the lower bound that they prove.",
-        *("preset_digest", "store", "fail_on_leak", "attempt"),
+        *("store", "fail_on_leak", "try_again"),
         **_OWN,
     ),
     pipeline_config=KEPT,
@@ -36,13 +37,14 @@ def dp_check(
     nodes: Nodes,
     preset: str = "demo",
     overrides: dict = {},  # noqa: B006 - KFP takes the default as a constant
-    preset_digest: str = "",
     store: str = "",
     fail_on_leak: bool = False,
-    attempt: int = 1,
+    try_again: int = 0,
 ) -> NamedTuple("Outputs", check=dsl.Artifact):
     """Train privately with canaries and compare the claimed epsilon with the lower bound that they prove."""
-    plan = plan_dp_check(preset=preset, overrides=overrides, preset_digest=preset_digest, **nodes.asked())
+    now = resolve_inputs(cohort="", targets={}, preset=preset, store=store)
+    nodes.cpu(now, hours=1).set_caching_options(False)
+    plan = plan_dp_check(preset=preset, overrides=overrides, resolved=now.output, try_again=try_again, **nodes.asked())
     nodes.cpu(plan)
     cohort = make_cohort(plan=plan.outputs["plan"], store=store)
     nodes.cpu(cohort, hours=6)
@@ -51,7 +53,6 @@ def dp_check(
         cohort=cohort.outputs["cohort"],
         target_name=plan.outputs["Output"],
         store=store,
-        attempt=attempt,
     )
     nodes.gpu(trained, hours=72)
     check = check_claim(plan=plan.outputs["plan"], target=trained.outputs["target"], store=store)

@@ -15,7 +15,7 @@ from pipelines.given_targets import audit_given
     name="privacy-audit",
     description=form_page(
         "Measure what given models give away about the people they were trained on.",
-        *("cohort", "targets", "preset", "overrides", "preset_digest", "store", "fail_on_leak", "attempt"),
+        *("cohort", "targets", "preset", "overrides", "store", "fail_on_leak", "try_again"),
     ),
     pipeline_config=KEPT,
 )
@@ -27,10 +27,9 @@ def privacy_audit(
     targets: dict,
     preset: str = "demo",
     overrides: dict = {},  # noqa: B006 - KFP takes the default as a constant
-    preset_digest: str = "",
     store: str = "",
     fail_on_leak: bool = False,
-    attempt: int = 1,
+    try_again: int = 0,
 ) -> NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact):
     """Measure what given models give away about the people they were trained on."""
     now = resolve_inputs(cohort=cohort, targets=targets, preset=preset, store=store)
@@ -38,13 +37,13 @@ def privacy_audit(
     plan = plan_audit(
         preset=preset,
         overrides=overrides,
-        preset_digest=preset_digest,
         cohort=cohort,
         targets=targets,
         resolved=now.output,
         store=store,
+        try_again=try_again,
         **nodes.asked(),
     )
-    audit, report = audit_given(plan, store=store, attempt=attempt, fail_on_leak=fail_on_leak, nodes=nodes)
+    audit, report = audit_given(plan, store=store, fail_on_leak=fail_on_leak, nodes=nodes)
     outputs = NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact)  # noqa: UP014 - kfp reads its fields
     return outputs(audit=audit, report=report)

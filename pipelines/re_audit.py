@@ -19,7 +19,7 @@ _OWN = {
     name="re-audit",
     description=form_page(
         "Audit the targets that are published now, unless they were audited before, and say what changed.",
-        *("cohort", "preset", "overrides", "preset_digest", "store", "fail_on_leak", "fail_on_worse", "attempt"),
+        *("cohort", "preset", "overrides", "store", "fail_on_leak", "fail_on_worse", "try_again"),
         **_OWN,
     ),
     pipeline_config=KEPT,
@@ -33,11 +33,10 @@ def re_audit(
     targets: dict = {},  # noqa: B006
     preset: str = "demo",
     overrides: dict = {},  # noqa: B006
-    preset_digest: str = "",
     store: str = "",
     fail_on_leak: bool = False,
     fail_on_worse: bool = False,
-    attempt: int = 1,
+    try_again: int = 0,
 ):
     """Audit the targets that are published now, unless they were audited before, and say what changed."""
     found = find_targets(
@@ -46,7 +45,6 @@ def re_audit(
         targets_from=targets_from,
         preset=preset,
         overrides=overrides,
-        preset_digest=preset_digest,
         store=store,
     )
     nodes.cpu(found, secrets=("objects", "mlflow")).set_caching_options(False)
@@ -54,15 +52,15 @@ def re_audit(
         plan = plan_audit(
             preset=preset,
             overrides=overrides,
-            preset_digest=preset_digest,
             cohort=cohort,
             targets=found.outputs["targets"],
             resolved=found.outputs["resolved"],
             changed_only=True,
             store=store,
+            try_again=try_again,
             **nodes.asked(),
         )
         since = SinceLast(found=found.outputs["found"], fail_on_worse=fail_on_worse)
-        audit_given(plan, store=store, attempt=attempt, fail_on_leak=fail_on_leak, nodes=nodes, since=since)
+        audit_given(plan, store=store, fail_on_leak=fail_on_leak, nodes=nodes, since=since)
     with dsl.Else(name="unchanged"):
         tell(found.outputs["found"], nodes)

@@ -8,11 +8,12 @@ from components.attack_baselines.component import attack_baselines
 from components.attack_target.component import attack_target
 from components.make_cohort.component import make_cohort
 from components.plan_study.component import plan_study
+from components.resolve_inputs.component import resolve_inputs
 from components.train_target.component import train_target
 from pipelines.cluster import KEPT, TARGETS_AT_ONCE, Nodes, on_nodes
 from pipelines.conclusion import Scores, conclude
 from pipelines.descriptions import described, form_page
-from pipelines.given_targets import trained_references
+from pipelines.references import trained_references
 from pipelines.synthesis import synthesised
 
 _OWN = {
@@ -27,7 +28,7 @@ _OWN = {
     name="study",
     description=form_page(
         "Train targets in every topology on a phantom cohort and measure what they give away.",
-        *("preset_digest", "store", "fail_on_leak", "attempt"),
+        *("store", "fail_on_leak", "try_again"),
         **_OWN,
     ),
     pipeline_config=KEPT,
@@ -38,18 +39,19 @@ def study(
     nodes: Nodes,
     preset: str = "demo",
     overrides: dict = {},  # noqa: B006 - KFP takes the default as a constant
-    preset_digest: str = "",
     store: str = "",
     fail_on_leak: bool = False,
-    attempt: int = 1,
+    try_again: int = 0,
 ) -> NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact):
     """Train targets in every topology on a phantom cohort and measure what they give away."""
-    plan = plan_study(preset=preset, overrides=overrides, preset_digest=preset_digest, **nodes.asked())
+    now = resolve_inputs(cohort="", targets={}, preset=preset, store=store)
+    nodes.cpu(now, hours=1).set_caching_options(False)
+    plan = plan_study(preset=preset, overrides=overrides, resolved=now.output, try_again=try_again, **nodes.asked())
     nodes.cpu(plan)
     cohort = make_cohort(plan=plan.outputs["plan"], store=store)
     nodes.cpu(cohort, hours=6)
-    made = synthesised(plan.outputs["plan"], cohort.outputs["cohort"], store, attempt, nodes)
-    pixels = attack_baselines(plan=plan.outputs["plan"], cohort=cohort.outputs["cohort"], store=store, attempt=attempt)
+    made = synthesised(plan.outputs["plan"], cohort.outputs["cohort"], store, nodes)
+    pixels = attack_baselines(plan=plan.outputs["plan"], cohort=cohort.outputs["cohort"], store=store)
     nodes.gpu(pixels)
     with dsl.ParallelFor(plan.outputs["Output"], parallelism=TARGETS_AT_ONCE) as name:
         trained = train_target(
@@ -57,7 +59,6 @@ def study(
             cohort=cohort.outputs["cohort"],
             target_name=name,
             store=store,
-            attempt=attempt,
             synthetic=made.synthetic,
         )
         nodes.gpu(trained, hours=72)
@@ -67,10 +68,9 @@ def study(
             target=trained.outputs["target"],
             target_name=name,
             store=store,
-            attempt=attempt,
         )
         nodes.gpu(attack)
-    references = trained_references(plan.outputs["plan"], cohort.outputs["cohort"], store, attempt, nodes)
+    references = trained_references(plan.outputs["plan"], cohort.outputs["cohort"], store, nodes)
     scores = Scores(
         targets=dsl.Collected(attack.outputs["scores"]),
         pixels=pixels.outputs["scores"],

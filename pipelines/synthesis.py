@@ -18,13 +18,11 @@ class Synthesised(NamedTuple):
     generator_audit: Any
 
 
-def synthesised(plan: Any, cohort: Any, store: Any, attempt: Any, nodes: Nodes) -> Synthesised:
+def synthesised(plan: Any, cohort: Any, store: Any, nodes: Nodes) -> Synthesised:
     """Train the plan's generator on a cohort, make its synthetic cohort, and check it."""
-    trained = train_generator(plan=plan, cohort=cohort, store=store, attempt=attempt)
+    trained = train_generator(plan=plan, cohort=cohort, store=store)
     nodes.gpu(trained, hours=72)
-    made = synthesize_cohort(
-        plan=plan, cohort=cohort, generator=trained.outputs["generator"], store=store, attempt=attempt
-    )
+    made = synthesize_cohort(plan=plan, cohort=cohort, generator=trained.outputs["generator"], store=store)
     nodes.gpu(made)
     checked = evaluate_generator(
         plan=plan,
@@ -32,7 +30,6 @@ def synthesised(plan: Any, cohort: Any, store: Any, attempt: Any, nodes: Nodes) 
         generator=trained.outputs["generator"],
         synthetic=made.outputs["synthetic"],
         store=store,
-        attempt=attempt,
     )
     nodes.gpu(checked)
     return Synthesised(

@@ -25,7 +25,7 @@ _OWN = {
     name="train-generator-pipeline",
     description=form_page(
         "Train a generator of synthetic scans on a cohort, make some, and measure what it gives away.",
-        *("preset_digest", "store", "attempt"),
+        *("store", "try_again"),
         **_OWN,
     ),
     pipeline_config=KEPT,
@@ -37,10 +37,9 @@ def train_generator(
     cohort: str,
     preset: str = "demo",
     overrides: dict = {},  # noqa: B006 - KFP takes the default as a constant
-    preset_digest: str = "",
     store: str = "",
     fail_on_leak: bool = False,
-    attempt: int = 1,
+    try_again: int = 0,
 ) -> NamedTuple("Outputs", generator=dsl.Model, synthetic=dsl.Dataset, generator_audit=dsl.Artifact):
     """Train a generator of synthetic scans on a cohort, make some, and measure what it gives away."""
     found = resolve_inputs(cohort=cohort, targets={}, preset=preset, store=store)
@@ -48,14 +47,14 @@ def train_generator(
     plan = plan_generator(
         preset=preset,
         overrides=overrides,
-        preset_digest=preset_digest,
         cohort=cohort,
         resolved=found.output,
         store=store,
+        try_again=try_again,
         **nodes.asked(),
     )
     nodes.cpu(plan, hours=12)
-    made = synthesised(plan.outputs["plan"], plan.outputs["scans"], store, attempt, nodes)
+    made = synthesised(plan.outputs["plan"], plan.outputs["scans"], store, nodes)
     # The report lies in the folder of what was found: the backend refuses one artifact at two inputs of a task.
     logged = log_mlflow(audit=made.generator_audit, kfp_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER, store=store)
     nodes.cpu(logged, hours=1, secrets=("objects", "mlflow")).set_caching_options(False)

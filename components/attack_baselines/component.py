@@ -10,6 +10,5 @@ def attack_baselines(
     plan: dsl.Input[dsl.Artifact],
     cohort: dsl.Input[dsl.Dataset],
     store: str,
-    attempt: int,
     scores: dsl.Output[dsl.Dataset],
 ): ...

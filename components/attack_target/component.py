@@ -11,7 +11,6 @@ def attack_target(
     cohort: dsl.Input[dsl.Dataset],
     target_name: str,
     store: str,
-    attempt: int,
     scores: dsl.Output[dsl.Dataset],
     target: dsl.Input[dsl.Model] = None,
 ): ...

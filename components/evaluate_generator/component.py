@@ -12,7 +12,6 @@ def evaluate_generator(
     generator: dsl.Input[dsl.Model],
     synthetic: dsl.Input[dsl.Dataset],
     store: str,
-    attempt: int,
     generator_audit: dsl.Output[dsl.Artifact],
     page: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],

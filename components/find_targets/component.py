@@ -14,7 +14,6 @@ def find_targets(
     targets_from: list,
     preset: str,
     overrides: dict,
-    preset_digest: str,
     store: str,
     found: dsl.Output[dsl.Artifact],
 ) -> NamedTuple("Outputs", changed=str, targets=dict, resolved=str): ...

@@ -9,7 +9,6 @@ from components.pattern import AUDIT_IMAGE, step_component
 def plan_audit(
     preset: str,
     overrides: dict,
-    preset_digest: str,
     cohort: str,
     targets: dict,
     resolved: str,
@@ -17,7 +16,8 @@ def plan_audit(
     scans: dsl.Output[dsl.Dataset],
     changed_only: bool = False,
     store: str = "",
-    gpu_count: str = "0",
+    try_again: int = 0,
+    train_gpus: str = "0",
     train_cpu: str = "1",
     train_memory: str = "1Gi",
 ) -> list: ...

@@ -9,13 +9,13 @@ from components.pattern import AUDIT_IMAGE, step_component
 def plan_generator(
     preset: str,
     overrides: dict,
-    preset_digest: str,
     cohort: str,
     resolved: str,
     plan: dsl.Output[dsl.Artifact],
     scans: dsl.Output[dsl.Dataset],
     store: str,
-    gpu_count: str = "0",
+    try_again: int = 0,
+    train_gpus: str = "0",
     train_cpu: str = "1",
     train_memory: str = "1Gi",
 ): ...

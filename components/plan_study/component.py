@@ -9,9 +9,10 @@ from components.pattern import AUDIT_IMAGE, step_component
 def plan_study(
     preset: str,
     overrides: dict,
-    preset_digest: str,
+    resolved: str,
     plan: dsl.Output[dsl.Artifact],
-    gpu_count: str = "0",
+    try_again: int = 0,
+    train_gpus: str = "0",
     train_cpu: str = "1",
     train_memory: str = "1Gi",
 ) -> list: ...

@@ -11,6 +11,5 @@ def synthesize_cohort(
     cohort: dsl.Input[dsl.Dataset],
     generator: dsl.Input[dsl.Model],
     store: str,
-    attempt: int,
     synthetic: dsl.Output[dsl.Dataset],
 ): ...

@@ -10,6 +10,5 @@ def train_generator(
     plan: dsl.Input[dsl.Artifact],
     cohort: dsl.Input[dsl.Dataset],
     store: str,
-    attempt: int,
     generator: dsl.Output[dsl.Model],
 ): ...

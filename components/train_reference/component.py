@@ -13,6 +13,5 @@ def train_reference(
     index: int,
     drawn: str,
     store: str,
-    attempt: int,
     reference: dsl.Output[dsl.Dataset],
 ): ...

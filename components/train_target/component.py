@@ -11,7 +11,6 @@ def train_target(
     cohort: dsl.Input[dsl.Dataset],
     target_name: str,
     store: str,
-    attempt: int,
     target: dsl.Output[dsl.Model],
     synthetic: dsl.Input[dsl.Dataset] = None,
 ): ...

@@ -21,13 +21,13 @@ ASKED = Asked(
     kfp_namespace="kubeflow",
     account="flprivacy-steps",
     images=(f"registry/audit:1@sha256:{'0' * 64}", f"registry/train:1@sha256:{'1' * 64}"),
-    gpu_count="1",
-    gpu_node_selector={},
-    gpu_tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    train_gpus="1",
+    train_nodes={},
+    train_tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
     train_cpu="4",
     train_memory="16Gi",
-    audit_cpu="2",
-    audit_memory="8Gi",
+    work_cpu="2",
+    work_memory="8Gi",
 )
 Change = Callable[[FittingCluster], object]
 
@@ -170,7 +170,7 @@ MISFITS: dict[str, tuple[Change, str, str, str]] = {
         NOTE,
         "kubectl taint node cards",
     ),
-    "no GPU at all": (lambda c: c.drop("Node", "cards"), "GPU pool", NOTE, "gpu_count=0"),
+    "no GPU at all": (lambda c: c.drop("Node", "cards"), "GPU pool", NOTE, "train_gpus=0"),
     "a quota smaller than a step": (
         lambda c: c.objects.append({**_QUOTA, "spec": {"hard": {"limits.memory": "8Gi"}}}),
         "quotas",
@@ -216,7 +216,7 @@ def test_an_identity_of_the_cloud_needs_no_key() -> None:
 
 
 def test_training_without_a_gpu_needs_room_elsewhere() -> None:
-    without = replace(ASKED, gpu_count="0")
+    without = replace(ASKED, train_gpus="0")
     assert all(line.state == FITS for line in looked(FittingCluster(), without))
     large = replace(without, train_memory="64Gi")
     assert [line.subject for line in looked(FittingCluster(), large) if line.state == MEND] == ["GPU pool"]
@@ -291,7 +291,7 @@ def test_the_command_asks_kubectl_and_ends_with_what_must_be_mended(
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     assert Kubectl().keys("flprivacy-object-store", "kubeflow") == {"AWS_ACCESS_KEY_ID"}
-    result = CliRunner().invoke(main, ["cluster", "check", "--no-pod", "--param", "gpu_count=0"])
+    result = CliRunner().invoke(main, ["cluster", "check", "--no-pod", "--param", "train_gpus=0"])
     assert result.exit_code == 2, result.output
     assert "? Kubeflow: kubectl: Error: forbidden" in result.output
     assert "✗ rights: flprivacy-steps may not create workflowtaskresults.argoproj.io" in result.output

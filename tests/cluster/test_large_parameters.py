@@ -88,8 +88,8 @@ def test_a_preset_of_one_s_own_is_kept_under_its_digest(kfp: KfpState, flprivacy
     (run,) = kfp.runs.values()
     parameters = run["runtime_config"]["parameters"]
     digest = hashlib.sha256(preset.read_bytes()).hexdigest()
-    assert (parameters["preset"], parameters["preset_digest"]) == (f"{store}/configs/{digest}/mine.yaml", digest)
-    given = {k: parameters[k] for k in ("preset", "overrides", "preset_digest")}
+    assert parameters["preset"] == f"{store}/configs/{digest}/mine.yaml"
+    given = {k: parameters[k] for k in ("preset", "overrides")}
     assert plan_study(**given, plan=tmp_path / "plan.json") == ["u"]
     assert Plan.read(tmp_path / "plan.json").study == load_preset(str(preset)).study
     asked = RunOptions(preset=parameters["preset"])

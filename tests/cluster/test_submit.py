@@ -60,15 +60,14 @@ def test_a_version_is_found_beyond_the_first_page(
 
 def test_parameters_are_typed_and_only_those_that_were_given(kfp: KfpState, flprivacy: Command) -> None:
     words = ("--set", "cohort.seed=4", "--set", "attack.seeds=[0, 1]", "--fail-on-leak")
-    flprivacy(*STUDY, "--no-wait", *words, "--param", "attempt=2", "--param", "gpu_count=0", "--run-name", "mine")
+    flprivacy(*STUDY, "--no-wait", *words, "--param", "try_again=2", "--param", "train_gpus=0", "--run-name", "mine")
     (run,) = kfp.runs.values()
     assert run["runtime_config"]["parameters"] == {
         "preset": "demo",
         "overrides": {"cohort": {"seed": 4}, "attack": {"seeds": [0, 1]}},
-        "preset_digest": "",
         "fail_on_leak": True,
-        "attempt": 2,
-        "gpu_count": "0",
+        "try_again": 2,
+        "train_gpus": "0",
     }
     assert (run["display_name"], run["service_account"]) == ("mine", "flprivacy-steps")
     flprivacy(*STUDY, "--no-wait")
@@ -78,14 +77,14 @@ def test_parameters_are_typed_and_only_those_that_were_given(kfp: KfpState, flpr
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("study", "--param", "attempt=two"), "attempt takes a whole number"),
-        (("study", "--param", "attempt=true"), "attempt takes a whole number"),
+        (("study", "--param", "try_again=two"), "try_again takes a whole number"),
+        (("study", "--param", "try_again=true"), "try_again takes a whole number"),
         (("study", "--param", "fail_on_leak=1"), "fail_on_leak takes true or false"),
-        (("study", "--param", "gpu_node_selector=[1]"), "gpu_node_selector takes a mapping"),
+        (("study", "--param", "train_nodes=[1]"), "train_nodes takes a mapping"),
         (("study", "--param", "nonsense=1"), "no such parameter"),
         (("study", "--param", "train_memory=16 GB"), "train_memory is '16 GB'; give bytes as Kubernetes writes them"),
-        (("study", "--param", "audit_cpu=two"), "audit_cpu is 'two'; give cores"),
-        (("study", "--param", "gpu_count="), "gpu_count is ''; give a whole number as text"),
+        (("study", "--param", "work_cpu=two"), "work_cpu is 'two'; give cores"),
+        (("study", "--param", "train_gpus="), "train_gpus is ''; give a whole number as text"),
         (("study", "--cohort", "s3://a/b"), "--cohort is not for study"),
         (("study", "--set", "attack.fractions=[1.5]"), "exposed fraction is 1.5"),
         (("privacy_audit", "--cohort", "s3://a/b"), "privacy_audit needs targets; give it with --target"),

@@ -14,12 +14,12 @@ A_MINUTE, A_START = 60.0, 180.0  # seconds, the latter with a pod for the first 
 _ATTEMPTS, _EVERY_SECONDS = 60, 5.0
 _CHECK = ("--set", "dp_check.target.epochs=2", "--set", "cohort.scans=120", "--set", "cohort.shape=[8,32,40]")
 _GENERATOR = ("--set", "generator={steps: 20, width: 4, batch_size: 8}")
-_NOWHERE = 'gpu_node_selector={"flprivacy.io/nowhere": "yes"}'
+_NOWHERE = 'train_nodes={"flprivacy.io/nowhere": "yes"}'
 
 
 def fits(there: Installation) -> str:
     """Say whether the installation fits, by its own check."""
-    text = there.run("cluster", "check", "--param", "gpu_count=0").need()
+    text = there.run("cluster", "check", "--param", "train_gpus=0").need()
     return f"{text.count(chr(0x2713))} lines fit"
 
 
@@ -89,7 +89,7 @@ def unknown_account(there: Installation) -> str:
 
 def out_of_memory(there: Installation) -> str:
     """A step that is killed for its memory says so."""
-    done = there.submit("study", "--preset", "quick", "--param", "audit_memory=24Mi")
+    done = there.submit("study", "--preset", "quick", "--param", "work_memory=24Mi")
     done.need("out of memory", code=3)
     return f"told after {done.seconds:.0f} s"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-WITHOUT_GPU = {"gpu_count": "0", "train_cpu": "1", "train_memory": "2Gi", "audit_cpu": "1", "audit_memory": "2Gi"}
+WITHOUT_GPU = {"train_gpus": "0", "train_cpu": "1", "train_memory": "2Gi", "work_cpu": "1", "work_memory": "2Gi"}
 SMALL = tuple(word for name, value in WITHOUT_GPU.items() for word in ("--param", f"{name}={value}"))
 
 

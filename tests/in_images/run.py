@@ -113,7 +113,7 @@ def _audits(
                 "cohort": published.cohort,
                 "targets": {name: published.targets[name] for name in names},
                 "overrides": OVERRIDES,
-                "gpu_count": "0",
+                "train_gpus": "0",
             }
             backend, outputs = _run(
                 "privacy_audit.yaml",

@@ -71,21 +71,17 @@ def test_gpu_steps_and_no_others_go_to_the_gpu_pool(documents: list[dict[str, An
     seen = set()
     for name, _, container, settings in _steps(documents):
         accelerator = container["resources"].get("accelerator")
+        assert settings["emptyDirMounts"] == [SCRATCH], name
         if name in TRAINS:
             seen.add(name)
             assert accelerator["resourceType"] == ACCELERATOR
-            assert "gpu_count" in accelerator["resourceCount"]
+            assert "train_gpus" in accelerator["resourceCount"]
             selector, (toleration,) = settings["nodeSelector"]["nodeSelectorJson"], settings["tolerations"]
-            assert selector["componentInputParameter"].endswith("gpu_node_selector")
-            assert toleration["tolerationJson"]["componentInputParameter"].endswith("gpu_tolerations")
+            assert selector["componentInputParameter"].endswith("train_nodes")
+            assert toleration["tolerationJson"]["componentInputParameter"].endswith("train_tolerations")
             assert settings["podMetadata"]["labels"]["flprivacy.io/pool"] == "gpu"
-            assert settings["emptyDirMounts"] == [
-                SCRATCH,
-                {"medium": "Memory", "mountPath": "/dev/shm", "sizeLimit": "8Gi", "volumeName": "shm"},
-            ]
         else:
             assert accelerator is None, name
-            assert settings["emptyDirMounts"] == [SCRATCH], name
             assert not {"tolerations", "nodeSelector"} & set(settings), name
             (affinity,) = settings["nodeAffinity"]
             away = {"key": "flprivacy.io/pool", "operator": "NotIn", "values": ["gpu"]}
@@ -94,19 +90,19 @@ def test_gpu_steps_and_no_others_go_to_the_gpu_pool(documents: list[dict[str, An
     assert seen
 
 
-def test_gpu_count_is_a_text(documents: list[dict[str, Any]]) -> None:
+def test_the_number_of_gpus_is_a_text(documents: list[dict[str, Any]]) -> None:
     """The backend resolves resources as texts: a number would ask for no GPU, without a word."""
     parameters = documents[0]["root"]["inputDefinitions"]["parameters"]
-    for name in ("gpu_count", "train_cpu", "train_memory", "audit_cpu", "audit_memory"):
+    for name in ("train_gpus", "train_cpu", "train_memory", "work_cpu", "work_memory"):
         assert parameters[name]["parameterType"] == "STRING"
-    assert parameters["gpu_count"]["defaultValue"] == "1"
-    assert parameters["gpu_tolerations"]["defaultValue"] == GPU_TOLERATIONS
+    assert parameters["train_gpus"]["defaultValue"] == "1"
+    assert parameters["train_tolerations"]["defaultValue"] == GPU_TOLERATIONS
 
 
 def test_every_step_has_limits_a_deadline_and_no_root(documents: list[dict[str, Any]]) -> None:
     """A request that is not stated is the limit; who a step runs as is said by its image, and each of ours says so."""
     for name, _, container, settings in _steps(documents):
-        kind = "train" if name in TRAINS else "audit"
+        kind = "train" if name in TRAINS else "work"
         resources = container["resources"]
         for resource in ("Cpu", "Memory"):
             assert f"{kind}_{resource.lower()}" in resources[f"resource{resource}Limit"], name
@@ -169,7 +165,8 @@ def test_steps_read_only_the_secrets_that_they_need_and_none_must_exist(document
         secrets = {s["secretName"]: s["mountPath"] for s in settings.get("secretAsVolume", ())}
         assert all(s["optional"] for s in settings.get("secretAsVolume", ())), name
         assert secrets.items() <= known.items()
-        assert name not in MLFLOW or "flprivacy-mlflow" in secrets
+        names_targets = "targets" in documents[0]["root"]["inputDefinitions"]["parameters"]
+        assert name not in MLFLOW or "flprivacy-mlflow" in secrets or (name == "resolve-inputs" and not names_targets)
         assert name not in FINAL or not secrets
         assert "flprivacy-webhook" not in secrets or name in ("notify", "report-audit")
         (config,) = settings["configMapAsVolume"]

@@ -76,8 +76,17 @@ def test_the_page_of_a_pipeline_tells_its_parameters_by_purpose(spec: dict[str, 
     """The form does neither: it sorts them by name, and shows no description but the pipeline's."""
     told = [line[2:].partition(":")[0] for line in spec["pipelineInfo"]["description"].splitlines() if line[:2] == "- "]
     assert sorted(told) == sorted(spec["root"]["inputDefinitions"]["parameters"])
-    assert told.index("preset") < told.index("fail_on_leak") < told.index("gpu_count") < told.index("attempt")
+    assert told.index("preset") < told.index("fail_on_leak") < told.index("train_gpus") < told.index("try_again")
     assert told[0] in ("cohort", "preset")
+
+
+def test_the_form_ends_with_where_a_run_runs(spec: dict[str, Any]) -> None:
+    """It is sorted by name, so the names have to do it."""
+    names = sorted(spec["root"]["inputDefinitions"]["parameters"])
+    technical = [name for name in names if name.startswith(("train_", "try_", "work_"))]
+    assert len(technical) == 8
+    assert names[-8:] == technical
+    assert names[0] == ("cohort" if "cohort" in names else "fail_on_leak")
 
 
 def test_steps_that_write_to_mlflow_are_never_cached(spec: dict[str, Any]) -> None:

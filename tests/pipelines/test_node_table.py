@@ -1,17 +1,18 @@
 """How large a run grows that Kubernetes stores: an installation stops telling at 1 MiB, and stops at as much packed."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flprivacy.core.errors import ConfigError
-from flprivacy.core.vocabulary import PATIENTS
+from flprivacy.core.reference_scores import ReferenceJob
+from flprivacy.steps.plan_references import NO_REFERENCE
 from flprivacy.steps.resolve_inputs import resolve_inputs
 from flprivacy.study.plan import MOST_RESULTS, MOST_TRAINED, Plan
-from flprivacy.study.references import NO_TARGET, reference_jobs
+from flprivacy.study.references import reference_jobs
 from flprivacy.training.config import TargetConfig
 from tests.audit_plan import audit_plan
 from tests.services.node_table import MOST_BYTES, NodeTable, node_table
@@ -27,21 +28,18 @@ def _audit(targets: int, references: int = 0, pipeline: str = "privacy_audit") -
     given: dict[str, Any] = {name: f"s3://hospital-models/published/{name}" for name in names}
     if len(json.dumps(given)) > 8000:
         given = {"@": f"s3://hospital-data/flprivacy/configs/{64 * 'a'}/targets.json#{64 * 'a'}"}
-    jobs = [{"target": names[0], "index": number, "drawn": PATIENTS} for number in range(references)]
-    lists = {
-        "plan-audit.Output": ["untrained-i3d", *names],
-        "plan-references.Output": jobs or [{"target": NO_TARGET, "index": 0, "drawn": PATIENTS}],
-    }
+    jobs = [ReferenceJob(target=names[0], index=number).name for number in range(references)]
+    lists = {"plan-audit.Output": ["untrained-i3d", *names, *jobs]}
     parameters = {"cohort": "s3://hospital-data/cohort", "targets": given, "store": "s3://hospital-data/flprivacy"}
     return node_table(COMPILED / f"{pipeline}.yaml", parameters, lists)
 
 
 def _study(targets: int, references: int = 0) -> NodeTable:
     """Return the table of a study, its generator's steps included."""
-    jobs = [{"target": "target-000", "index": number, "drawn": PATIENTS} for number in range(references)]
+    jobs = [asdict(ReferenceJob(target="target-000", index=number)) for number in range(references)]
     lists = {
         "plan-study.Output": [f"target-{number:03d}" for number in range(targets)],
-        "plan-references.Output": jobs or [{"target": NO_TARGET, "index": 0, "drawn": PATIENTS}],
+        "plan-references.Output": jobs or [asdict(NO_REFERENCE)],
     }
     return node_table(COMPILED / "study.yaml", {"store": "s3://hospital-data/flprivacy"}, lists)
 
@@ -55,9 +53,9 @@ def _longest_argument(table: NodeTable, step: str) -> int:
 
 def test_two_targets_are_told_by_every_page() -> None:
     table = _audit(2)
-    assert 80 < len(table.nodes) < 110
-    assert table.stored_bytes() < 640_000
-    assert _audit(6).stored_bytes() + REST // 2 < MOST_BYTES
+    assert 75 < len(table.nodes) < 90
+    assert table.stored_bytes() < 520_000
+    assert _audit(8).stored_bytes() + REST // 2 < MOST_BYTES
 
 
 def test_as_many_targets_as_a_run_takes_are_stored_and_evaluated() -> None:

@@ -2,6 +2,9 @@
 
 A node carries its template's inputs and outputs: a task's whole description, and the patch of the pod that the driver
 makes of it. KFP's stock defaults try every template again, so each node has a twin that carries the same once more.
+After KFP 2.17.0, backend/src/v2: compiler/argocompiler/{argo,container,dag}.go say which templates there are and what
+they take, driver/{driver,k8s,container}.go what is in a pod's patch, cmd/driver/main.go what a driver puts out. Argo
+copies a template's inputs, defaults included, and a twin's outputs (workflow/common/util.go, workflow/controller).
 Argo stores a run of up to MOST_BYTES as it is; a larger one with its nodes compressed, which KFP's API does not read;
 and none of which the compressed nodes are larger still.
 """
@@ -13,6 +16,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -53,6 +57,13 @@ _FACTS: dict[str, dict[str, Any]] = {
     "target": {"digest": 64 * "a", "topology": "federated", "architecture": "i3d"},
     "scans": {"digest": 64 * "a", "cohort": "chest-ct", "scans": 1387, "sites": 21, "place": "s3://hospital-data/ct"},
 }
+# Defaults that templates declare for their inputs; Argo keeps them beside the values.
+_CONTAINER_DRIVER = {"iteration-index": "-1", "kubernetes-config": ""}
+_DAG_DRIVER = {"runtime-config": "", "task": "", "task-name": "", "parent-dag-id": "0", "iteration-index": "-1"}
+_DAG_DRIVER |= {"driver-type": "DAG"}
+_RETRIES = ("retry-max-count", "retry-backoff-duration", "retry-backoff-factor", "retry-backoff-max-duration")
+_EXECUTOR = {"cached-decision": "false"} | dict.fromkeys(_RETRIES, "0")
+_OF_FILES = {"pod-spec-patch": "", "cached-decision": "false", "condition": "true", "iteration-count": "0"}
 _OF_TYPE: dict[str, Any] = {"LIST": [], "STRUCT": {}, "STRING": "yes", "BOOLEAN": True}
 
 
@@ -129,24 +140,23 @@ class NodeTable:
         inputs = {"component": _stable(task.component), "task": _stable(spec), "container": _stable(task.container)}
         inputs |= {"task-name": path.rpartition(".")[2], "parent-dag-id": "123", "iteration-index": "-1"}
         inputs |= {"kubernetes-config": _stable(task.platform)}
-        outputs = {"pod-spec-patch": patch, "cached-decision": "false", "condition": "true"}
-        self._twice(f"{path}-driver", "Pod", "system-container-driver", inputs, outputs)
+        outputs = {"pod-spec-patch": patch, "cached-decision": "false", "condition": "nil"}
+        self._twice(f"{path}-driver", "Pod", "system-container-driver", inputs, outputs, _CONTAINER_DRIVER)
         own = {"pod-spec-patch": patch}
         labels = task.platform.get("podMetadata", {}).get("labels", {})
         for number, (key, value) in enumerate(sorted(labels.items()), 1):
             own |= {f"pod-metadata-label-key-{number}": key, f"pod-metadata-label-val-{number}": value}
         if "retryPolicy" in spec:
-            own |= {"retry-max-count": "2", "retry-backoff-duration": "30", "retry-backoff-factor": "2"}
-            own |= {"retry-backoff-max-duration": "2592000"}
+            own |= dict(zip(_RETRIES, ("2", "30", "2", "2592000"), strict=True))
         kind = f"metadata-0-{len(labels)}-{'retry-' if 'retryPolicy' in spec else ''}system-container"
-        self._twice(path, "DAG", f"{kind}-executor", own | {"cached-decision": "false"})
+        self._twice(path, "DAG", f"{kind}-executor", own | {"cached-decision": "false"}, defaults=_EXECUTOR)
         self._twice(f"{path}.executor", "Pod", f"{kind}-impl", own, {})
 
     def _group_driver(self, path: str, component: Mapping[str, Any], **own: str) -> None:
         inputs = {"component": _stable(component), "runtime-config": "", "task": "", "task-name": ""}
         inputs |= {"parent-dag-id": "123", "iteration-index": "-1", "driver-type": "DAG"}
-        outputs = {"execution-id": "124", "iteration-count": "2", "condition": "true"}
-        self._twice(path, "Pod", "system-dag-driver", inputs | own, outputs)
+        outputs = {"execution-id": "124", "iteration-count": "2", "condition": "nil"}
+        self._twice(path, "Pod", "system-dag-driver", inputs | own, outputs, _DAG_DRIVER)
 
     def _twice(
         self,
@@ -155,13 +165,18 @@ class NodeTable:
         template: str,
         inputs: Mapping[str, str] | None = None,
         outputs: Mapping[str, str] | None = None,
+        defaults: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Add a node that may be tried again, and its first try."""
         more: dict[str, Any] = {}
         if inputs is not None:
-            more["inputs"] = {"parameters": [{"name": key, "value": value} for key, value in inputs.items()]}
+            given = ({"name": key, "value": value} for key, value in inputs.items())
+            kept = [one | {"default": defaults[one["name"]]} if one["name"] in defaults else one for one in given]
+            more["inputs"] = {"parameters": kept}
         if outputs is not None:
-            files = {key: {"path": f"/tmp/outputs/{key}", "default": ""} for key in outputs}
+            files: dict[str, dict[str, str]] = {key: {"path": f"/tmp/outputs/{key}"} for key in outputs}
+            for key in outputs.keys() & _OF_FILES.keys():
+                files[key]["default"] = _OF_FILES[key]
             told = [{"name": key, "value": value, "valueFrom": files[key]} for key, value in outputs.items()]
             more["outputs"] = {"parameters": told, "exitCode": "0"} if told else {"exitCode": "0"}
         self._node(path, "Retry", template, **more)

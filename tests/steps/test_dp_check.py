@@ -170,7 +170,7 @@ def test_the_steps_train_check_and_report(tmp_path: Path, monkeypatch: pytest.Mo
     preset = tmp_path / "mine.yaml"
     preset.write_text(PRESET)
     bucket = ArtifactBucket.make(tmp_path, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path / 'mlflow.db'}")
-    given = {"preset": str(preset), "store": f"file://{tmp_path / 'store'}", "gpu_count": "0"}
+    given = {"preset": str(preset), "store": f"file://{tmp_path / 'store'}", "train_gpus": "0"}
     (checked,) = bucket.run(COMPILED / "dp_check.yaml", given).artifacts["check"]
     check = bucket.path(checked["uri"])
     ((target,), (cohort,)) = (list((tmp_path / "store" / kind).iterdir()) for kind in ("target", "cohort"))

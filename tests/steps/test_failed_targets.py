@@ -74,7 +74,7 @@ def test_the_run_fails_at_its_end(tmp_path: Path, transient: bool) -> None:
     audit.write(tmp_path / AUDIT_FILE)
     with pytest.raises(AuditError, match=r"1 target\(s\) could not be audited.*central: out of memory") as caught:
         check_policy(audit=tmp_path, report=tmp_path)
-    assert ("raise the parameter 'attempt'" in str(caught.value)) == transient
+    assert ("raise the parameter 'try_again'" in str(caught.value)) == transient
     fresh = replace(LOST, target="fresh", role="baseline")
     replace(audit, failures=(fresh,)).write(tmp_path / AUDIT_FILE)
     with pytest.raises(AuditError, match=r"1 target\(s\) or baseline\(s\) could not be audited"):

@@ -127,7 +127,7 @@ def test_on_a_backend_nothing_of_a_patient_goes_through_its_store(
     cohort = phantom_cohort(config, tmp_path / "cohort", workers=1)
     bucket = ArtifactBucket.make(tmp_path, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path / 'mlflow.db'}")
     given = {
-        "cohort": str(cohort.folder), "preset": "quick", "store": f"file://{tmp_path / 'store'}", "gpu_count": "0",
+        "cohort": str(cohort.folder), "preset": "quick", "store": f"file://{tmp_path / 'store'}", "train_gpus": "0",
         "overrides": {"generator": {"steps": 2, "width": 4, "latent": 4, "batch_size": 4, "augment": []}},
     }  # fmt: skip
     found = bucket.run(COMPILED / "train_generator.yaml", given).artifacts

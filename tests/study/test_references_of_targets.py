@@ -19,15 +19,17 @@ from flprivacy.core.errors import AttackError, ConfigError
 from flprivacy.core.membership import TARGET_AND_GENERATOR
 from flprivacy.core.membership_scores import LINEAGE, MembershipScores
 from flprivacy.core.parsing import to_mapping
-from flprivacy.core.reference_scores import ReferenceScores
+from flprivacy.core.reference_scores import ReferenceJob, ReferenceScores
 from flprivacy.core.target import ModelRecord, Origin, TargetRecord
 from flprivacy.execution.isolation import FAILURE_FILE
 from flprivacy.models.registry import ARCHITECTURES
+from flprivacy.steps.attack_target import attack_target
+from flprivacy.steps.plan_references import plan_references
 from flprivacy.steps.train_reference import train_reference
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.exposure import attack_with_references
 from flprivacy.study.plan import Plan, given_study
-from flprivacy.study.references import check_references, recipes_of, reference_jobs
+from flprivacy.study.references import check_references, is_of_reference, recipes_of, reference_jobs
 from flprivacy.synthesis.config import GeneratorConfig
 from flprivacy.training.config import SyntheticConfig, TargetConfig
 
@@ -72,10 +74,10 @@ def table_of(folder: Path, target: str, scans: Cohort, **facts: str) -> Path:
     return folder / target
 
 
-def references_of(folder: Path, plan: Path, scans: Cohort, jobs: list[dict]) -> tuple[Path, ...]:
+def references_of(folder: Path, plan: Path, scans: Cohort, jobs: list[ReferenceJob]) -> tuple[Path, ...]:
     for number, job in enumerate(jobs):
         train_reference(
-            plan=plan, cohort=scans.folder, target_name=job["target"], index=job["index"], store=str(folder / "store"),
+            plan=plan, cohort=scans.folder, target_name=job.target, index=job.index, store=str(folder / "store"),
             reference=folder / f"reference-{number}",
         )  # fmt: skip
     return tuple(folder / f"reference-{number}" for number in range(len(jobs)))
@@ -83,7 +85,7 @@ def references_of(folder: Path, plan: Path, scans: Cohort, jobs: list[dict]) -> 
 
 def test_targets_of_one_recipe_share_their_references_and_baselines_have_none(tmp_path: Path) -> None:
     jobs = reference_jobs(Plan.read(plan_of(tmp_path, references=2, references_of={"longer": 4})))
-    assert [(job["target"], job["index"]) for job in jobs] == [
+    assert [(job.target, job.index) for job in jobs] == [
         ("again", 0), ("again", 1), ("longer", 0), ("longer", 1), ("longer", 2), ("longer", 3),
     ]  # fmt: skip
 
@@ -111,11 +113,23 @@ def test_from_a_plan_to_scores_and_more_references_train_only_the_new_ones(tmp_p
     assert not list((tmp_path / "store" / "work").glob("*"))
 
 
+def test_the_step_of_an_audit_that_attacks_targets_trains_their_references(tmp_path: Path, scans: Cohort) -> None:
+    plan, store = plan_of(tmp_path, references_of={"central": 2}), str(tmp_path / "store")
+    job = reference_jobs(Plan.read(plan))[1]
+    assert (job.name, ReferenceJob.named(job.name)) == ("central@patients-1", job)
+    assert ReferenceJob.named("central-1") is None
+    out = tmp_path / "scores"
+    attack_target(plan=plan, cohort=scans.folder, target_name=job.name, store=store, scores=out)
+    assert (ReferenceScores.read(out).index, is_of_reference(out)) == (1, True)
+    assert not is_of_reference(table_of(tmp_path / "attacked", "central", scans))
+
+
 def test_without_references_nothing_is_trained_and_the_scores_stay(tmp_path: Path, scans: Cohort) -> None:
     plan = plan_of(tmp_path)
-    jobs = reference_jobs(Plan.read(plan))
-    assert jobs == [{"target": "", "index": 0, "drawn": "patients"}]
-    trained = references_of(tmp_path, plan, scans, jobs)
+    assert reference_jobs(Plan.read(plan)) == []
+    (job,) = plan_references(plan=plan)
+    assert job == {"target": "", "index": 0, "drawn": "patients"}
+    trained = references_of(tmp_path, plan, scans, [ReferenceJob(**job)])
     assert list(trained[0].iterdir()) == []
     attacked = (table_of(tmp_path / "attacked", "central", scans),)
     (found,), failures = attack_with_references(Plan.read(plan), scans, attacked, trained, step="evaluate")
@@ -202,7 +216,7 @@ def test_given_targets_are_followed_where_their_recipe_is_stated() -> None:
         pipeline="privacy_audit", command="", study=study, sources=dict.fromkeys(records, "x"), recipes=recipes,
         lacking_recipes=lacking,
     )  # fmt: skip
-    assert {job["target"] for job in reference_jobs(plan)} == {"central"}
+    assert {job.target for job in reference_jobs(plan)} == {"central"}
 
 
 def test_a_target_with_synthetic_scans_is_also_attacked_by_whoever_holds_its_generator(

@@ -65,8 +65,8 @@ def references_of(folder: Path, plan: Plan, hospitals: Cohort, store: str) -> tu
     jobs = reference_jobs(plan)
     for number, job in enumerate(jobs):
         train_reference(
-            plan=folder / "plan.json", cohort=hospitals.folder, target_name=job["target"], index=job["index"],
-            drawn=job["drawn"], store=str(folder / store), reference=folder / f"{store}-{number}",
+            plan=folder / "plan.json", cohort=hospitals.folder, target_name=job.target, index=job.index,
+            drawn=job.drawn, store=str(folder / store), reference=folder / f"{store}-{number}",
         )  # fmt: skip
     return tuple(folder / f"{store}-{number}" for number in range(len(jobs)))
 
@@ -74,7 +74,7 @@ def references_of(folder: Path, plan: Plan, hospitals: Cohort, store: str) -> tu
 def test_from_a_plan_to_a_finding_and_a_rerun_finds_the_same(tmp_path: Path, hospitals: Cohort) -> None:
     plan = plan_of(references_of={"central": 2}, site_references=4)
     jobs = reference_jobs(plan)
-    assert [tuple(job.values()) for job in jobs] == [
+    assert [(job.target, job.index, job.drawn) for job in jobs] == [
         *(("central", index, "patients") for index in range(2)),
         *(("again", index, "sites") for index in range(4)),  # central's too, which is of its recipe
         *(("federated", index, "sites") for index in range(4)),

@@ -67,7 +67,7 @@ def test_a_study_on_a_backend_leaves_nothing_of_a_patient_in_its_bucket(home: Pa
     overrides["attack"] |= {"attributes": ["site"], "accesses": ["features"]}
     bucket = ArtifactBucket.make(tmp_path, MLFLOW_TRACKING_URI=f"sqlite:///{home / 'mlflow.db'}")
     kept = {path for kind in ("target", "scores") for path in (home / "store" / kind).iterdir()}
-    given = {"preset": str(TINY), "overrides": overrides, "store": f"file://{home / 'store'}", "gpu_count": "0"}
+    given = {"preset": str(TINY), "overrides": overrides, "store": f"file://{home / 'store'}", "train_gpus": "0"}
     outputs = bucket.run(COMPILED / "study.yaml", given)
     assert {path for kind in ("target", "scores") for path in (home / "store" / kind).iterdir()} == kept
     (audit,) = outputs.artifacts["audit"]

@@ -186,7 +186,7 @@ def test_on_a_backend_scans_go_from_their_store_to_the_steps_that_need_them_and_
         "targets": {"mine": f"{study.bucket}/central"},
         "store": f"{study.bucket}/store",
         "overrides": overrides,
-        "gpu_count": "0",
+        "train_gpus": "0",
     }
     bucket.run(COMPILED / "re_audit.yaml", given)
     cohort = open_cohort(study.cohort)

@@ -76,7 +76,11 @@ def test_a_second_run_makes_nothing_again(finished: Path) -> None:
     result = flprivacy(finished, *STUDY)
     assert result.returncode == 0, result.stdout + result.stderr
     assert (finished / "reports" / "tiny" / "audit.json").read_bytes() == before
-    assert {e["step"] for e in events(finished) if e["kind"] == "step"} == {"report_audit", "check_policy"}
+    assert {e["step"] for e in events(finished) if e["kind"] == "step"} == {
+        "resolve_inputs",
+        "report_audit",
+        "check_policy",
+    }
     assert "already logged" in result.stdout
 
 

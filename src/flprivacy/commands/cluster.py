@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from flprivacy.cluster.fit.looked_at import Asked, Line
 
 _MARKS = {"fits": "✓", "note": "!", "mend": "✗", "not read": "?"}
-_ASKED = ("gpu_count", "gpu_node_selector", "gpu_tolerations", "train_cpu", "train_memory", "audit_cpu", "audit_memory")
+_ASKED = ("train_gpus", "train_nodes", "train_tolerations", "train_cpu", "train_memory", "work_cpu", "work_memory")
 
 
 @click.group()
@@ -42,7 +42,7 @@ def check(namespace: str, kfp_namespace: str, service_account: str, values: tupl
     \b
     Examples:
       flprivacy cluster check
-      flprivacy cluster check --param gpu_count=0 --param train_memory=8Gi
+      flprivacy cluster check --param train_gpus=0 --param train_memory=8Gi
       flprivacy cluster check --namespace my-profile
 
     Exit codes: 0 everything that could be looked at fits, 2 something must be mended.

@@ -39,7 +39,7 @@ def submit(
       export KFP_ENDPOINT=https://kubeflow.example.org/pipeline
       flprivacy submit study --preset demo
       flprivacy submit privacy_audit --cohort s3://data/cohort --target mine=s3://models/mine.h5,shape=24x256x256
-      flprivacy submit study --preset my-study.yaml --store s3://data/flprivacy --param gpu_count=2 --no-wait
+      flprivacy submit study --preset my-study.yaml --store s3://data/flprivacy --param train_gpus=2 --no-wait
 
     Exit codes: 0 the run succeeded (or was started, with --no-wait), 4 it ended with a result that --fail-on-leak or
     --fail-on-worse does not tolerate, 3 it failed otherwise or was cancelled or skipped, 2 an error that you can fix,

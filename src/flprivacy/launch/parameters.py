@@ -7,13 +7,11 @@ from typing import Any
 
 import yaml
 
-from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.target_source import MLFLOW_PREFIXES, YAML_SUFFIXES, TargetSource, parse_source, parse_source_file
 from flprivacy.execution.resources import RESOURCES, check_resources
 from flprivacy.launch.compiled import CompiledPipeline
 from flprivacy.presets import is_file, load_preset
-from flprivacy.storage.parameters import digest_in
 from flprivacy.storage.uris import is_remote, local_path
 from flprivacy.study.plan import GENERATOR_PIPELINE, check_can_work, check_trains_generator
 
@@ -121,15 +119,14 @@ def _configuration(pipeline: str, options: RunOptions) -> dict[str, Any]:
     if not (options.preset or options.changes):
         return {}
     preset, fields = options.preset or DEFAULT_PRESET, overrides(options.changes)
-    digest = digest_in(preset) if "://" in preset else ""
-    study = load_preset(preset, fields, digest=digest).study
+    study = load_preset(preset, fields).study
     if pipeline == GENERATOR_PIPELINE:
         check_trains_generator(study, preset=preset)
     elif pipeline != "dp_check":
         check_can_work(study, preset=preset, trains=pipeline == "study")
     if is_file(preset):
-        preset, digest = str(Path(preset).absolute()), digest_file(Path(preset))
-    return {"preset": preset, "overrides": _without_nulls(fields), "preset_digest": digest}
+        preset = str(Path(preset).absolute())
+    return {"preset": preset, "overrides": _without_nulls(fields)}
 
 
 def _without_nulls(fields: Mapping[str, Any]) -> dict[str, Any]:

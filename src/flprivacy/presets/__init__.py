@@ -10,7 +10,8 @@ import yaml
 from flprivacy.core.digests import digest_bytes
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import from_mapping
-from flprivacy.storage.parameters import read_object
+from flprivacy.storage.backends.contract import ChangedObjectError
+from flprivacy.storage.parameters import digest_in, read_object
 from flprivacy.study.config import DpCheckConfig, Preset, StudyConfig
 
 
@@ -24,7 +25,7 @@ def load_preset(preset: str, overrides: Mapping[str, Any] | None = None, *, dige
     """Return the preset of a name or of a YAML file, with some fields replaced.
 
     Args:
-        preset: ``demo``, ``paper`` ..., the path of a YAML file, or the URI of one, whose ``digest`` is then needed.
+        preset: ``demo``, ``paper`` ..., the path of a YAML file, or the URI of one.
         overrides: nested fields to replace, such as ``{"cohort": {"scans": 400}}``; a target set to null is
             removed (or to the text "null": pipeline parameters cannot hold a null).
         digest: SHA-256 that the file must have; empty: any.
@@ -50,14 +51,44 @@ def load_preset(preset: str, overrides: Mapping[str, Any] | None = None, *, dige
     return Preset(study=from_mapping(StudyConfig, merged, where), dp_check=check)
 
 
+def load_resolved(preset: str, overrides: Mapping[str, Any], resolved: str) -> Preset:
+    """Return a preset as :func:`load_preset` does, of whatever is in its file now.
+
+    Args:
+        preset: its name, path or URI.
+        overrides: nested fields to replace.
+        resolved: what :func:`preset_now` returned before; empty: nothing did.
+
+    Raises:
+        ConfigError, StorageError: as of load_preset.
+        ChangedObjectError: the file changed since it was resolved.
+    """
+    if resolved and preset_now(preset) != resolved:
+        raise ChangedObjectError(f"{preset}: changed since it was resolved; run again once it is finished")
+    return load_preset(preset, overrides, digest=digest_now(preset))
+
+
+def preset_now(preset: str) -> str:
+    """Return the digest of the YAML file that a preset is; of one that comes with flprivacy its name.
+
+    Raises:
+        ConfigError: as of :func:`digest_now`.
+        StorageError: an object cannot be read.
+    """
+    return digest_now(preset) or preset
+
+
 def digest_now(preset: str) -> str:
     """Return the SHA-256 of the YAML file that a preset is, as it is now; empty for one that comes with flprivacy.
 
     Raises:
-        ConfigError: no such preset or file.
+        ConfigError: no such preset or file, or an object of another digest than its name says.
         StorageError: an object cannot be read.
     """
-    return "" if preset in preset_names() else digest_bytes(_read_file(preset)[0].encode())
+    if preset in preset_names():
+        return ""
+    text, _ = _read_file(preset, digest_in(preset) if "://" in preset else "")
+    return digest_bytes(text.encode())
 
 
 def is_file(preset: str) -> bool:
@@ -68,10 +99,6 @@ def is_file(preset: str) -> bool:
 def _read(preset: str, digest: str) -> tuple[str, str]:
     if preset in preset_names():
         return (resources.files(__name__) / f"{preset}.yaml").read_text(), f"preset {preset}"
-    if "://" in preset and not digest:
-        raise ConfigError(
-            f"preset {preset}: its preset_digest is missing; give its SHA-256, as 'flprivacy submit' does"
-        )
     return _read_file(preset, digest)
 
 

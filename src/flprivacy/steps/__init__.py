@@ -7,7 +7,6 @@ What the steps take means the same in all of them, unless their own docstring sa
 Args:
     plan: the run's resolved configuration.
     store: location of finished artifacts and checkpoints, keyed by digest.
-    attempt: increment to bypass the cached result on a cluster.
     overrides: fields to replace, nested as in the preset.
-    preset_digest: SHA-256 that a preset given as a file must have; empty: any.
+    try_again: another number bypasses what a cluster's cache holds of this run; it changes no result.
 """

@@ -6,12 +6,11 @@ from flprivacy.study.attacking import attack_without_model
 from flprivacy.study.plan import Plan
 
 
-def attack_baselines(*, plan: Path, cohort: Path, store: str, scores: Path, attempt: int = 1) -> None:
+def attack_baselines(*, plan: Path, cohort: Path, store: str, scores: Path) -> None:
     """Measure what an attacker achieves without any model: from pixels alone, and by guessing the majority.
 
     Args:
         cohort: the cohort that exposed and held-out scans come from.
         scores: folder to write: the score tables and the attack's learning curves.
     """
-    del attempt  # part of the task's key on a cluster; it changes no result
     attack_without_model(Plan.read(plan).study, cohort, store=store, scores=scores)

@@ -45,7 +45,7 @@ def check_policy(*, audit: Open, report: Open, fail_on_leak: bool = False) -> in
         )
     if found.failures:
         listed = "; ".join(f"{f.target}: {f.reason}" for f in found.failures)
-        again = " (to try again, raise the parameter 'attempt')" if any(f.transient for f in found.failures) else ""
+        again = " (to try again, raise the parameter 'try_again')" if any(f.transient for f in found.failures) else ""
         roles = [f.role for f in found.failures]
         what = " or baseline(s)" if "baseline" in roles else ""
         what += " and the generator" if GENERATOR in roles else ""

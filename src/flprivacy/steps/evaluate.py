@@ -48,7 +48,7 @@ from flprivacy.study.config import StudyConfig
 from flprivacy.study.exposure import attack_with_references
 from flprivacy.study.kept_scores import keep_scores
 from flprivacy.study.plan import Plan, own_baseline
-from flprivacy.study.references import ask_about_sites
+from flprivacy.study.references import ask_about_sites, is_of_reference
 from flprivacy.targets.folder import read_record
 
 
@@ -69,7 +69,8 @@ def evaluate(
 
     Args:
         cohort: the cohort that all scores come from.
-        target_scores: scores of the attacks on the targets and their baselines.
+        target_scores: scores of the attacks on the targets and their baselines; what references answer may be among
+            them.
         pixel_scores: scores of the attackers without a model.
         audit: folder to write: ``audit.json``, the score tables without pseudonyms, and who is most exposed, by
             pseudonym.
@@ -86,6 +87,8 @@ def evaluate(
     run = Plan.read(plan)
     if note := run.study.audit.policy.note():
         emit("note", text=note)
+    references = (*references, *filter(is_of_reference, target_scores))
+    target_scores = tuple(one for one in target_scores if one not in references)
     folders, opened = [*target_scores, pixel_scores], open_manifest(cohort)
     attacked = [one for folder in target_scores if (one := folder / MEMBERSHIP_FOLDER).is_dir()]
     members, lost = attack_with_references(

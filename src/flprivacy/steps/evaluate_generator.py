@@ -45,7 +45,6 @@ def evaluate_generator(
     store: str,
     generator_audit: Path,
     page: Open,
-    attempt: int = 1,
 ) -> StepResult:
     """Check a generator: does it copy patients, does it tell who was trained on, and are its scans any good?
 
@@ -67,7 +66,6 @@ def evaluate_generator(
         GeneratorError: the generator's folder is damaged, or the scans are another generator's or another cohort's.
         AuditError: too few scans or patients to compare.
     """
-    del attempt  # part of the task's key on a cluster; it changes no result
     run = Plan.read(plan)
     if not any(generator.iterdir()):
         with publish_folder(generator_audit):

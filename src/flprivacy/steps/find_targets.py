@@ -32,7 +32,6 @@ def find_targets(
     preset: str,
     overrides: dict[str, Any],
     found: Open,
-    preset_digest: str = "",
     store: SharedStore = "",
 ) -> StepResult:
     """Find which targets are published now, and which of them were not audited yet in this way; never cached.
@@ -67,7 +66,7 @@ def find_targets(
     source = find_cohort(cohort)
     words = latest_targets(targets_from, resolve_targets(targets))
     records = usable_records(words, store)
-    digest = preset_digest or digest_now(preset)
+    digest = digest_now(preset)
     base = load_preset(preset, resolve_mapping(overrides, "overrides"), digest=digest).study
     check_can_work(base, preset=preset, trains=False)
     study = given_study(base, {name: record.architecture for name, record in records.items()}, words)

@@ -13,7 +13,7 @@ from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.given_cohort import pull_cohort
 from flprivacy.study.given_targets import plan_given, resolved_inputs
 from flprivacy.study.plan import check_can_work
-from flprivacy.study.references import check_enough_sites, check_named
+from flprivacy.study.references import check_enough_sites, check_named, reference_jobs
 from flprivacy.targets.latest import resolve_targets
 
 
@@ -25,11 +25,11 @@ def plan_audit(
     targets: dict[str, str],
     plan: Open,
     scans: Path,
-    preset_digest: str = "",
     resolved: str = "",
     changed_only: bool = False,
     store: SharedStore = "",
-    gpu_count: str = "0",
+    try_again: int = 0,
+    train_gpus: str = "0",
     train_cpu: str = "1",
     train_memory: str = "1Gi",
 ) -> StepResult:
@@ -48,11 +48,11 @@ def plan_audit(
         resolved: what step ``resolve_inputs`` returned: a cached plan is used again only while that stays the same.
             Empty: whatever is there now.
         changed_only: whether targets are those alone of a re-audit that changed: the preset may then name others.
-        gpu_count, train_cpu, train_memory: what steps that train ask of the cluster; only checked here.
+        train_gpus, train_cpu, train_memory: what steps that train ask of the cluster; only checked here.
         store: location of finished artifacts and checkpoints, which keeps what weights files were converted to.
 
     Returns:
-        Names of what is attacked, the baselines first, which take longest.
+        Names of what is attacked, the baselines first, which take longest, and of the reference models to train.
 
     Raises:
         ConfigError: no target, a wrong name, field or quantity, or references of a target that is not given.
@@ -61,9 +61,10 @@ def plan_audit(
         ChangedObjectError: cohort, targets or preset are not those that were resolved, or changed while they were read.
         StorageError: an object cannot be read or stays damaged.
     """
-    check_resources(gpu_count=gpu_count, train_cpu=train_cpu, train_memory=train_memory)
+    del try_again  # part of the task's key on a cluster: its plan is another artifact, and so is all that is made of it
+    check_resources(train_gpus=train_gpus, train_cpu=train_cpu, train_memory=train_memory)
     sources, changes = resolve_targets(targets), resolve_mapping(overrides, "overrides")
-    digest = preset_digest or digest_now(preset)
+    digest = digest_now(preset)
     base = load_preset(preset, changes, digest=digest).study
     check_can_work(base, preset=preset, trains=False)
     run = plan_given(base, preset=preset, overrides=changes, cohort=cohort, sources=sources, store=store)
@@ -78,4 +79,5 @@ def plan_audit(
     facts = pull_cohort(run, scans, store=store)
     run.write(plan)
     attacked = [*sorted(run.study.targets), *sorted(sources)]
-    return StepResult(parameters={"Output": attacked}, metadata={"scans": facts})
+    references = [job.name for job in reference_jobs(run)]
+    return StepResult(parameters={"Output": [*attacked, *references]}, metadata={"scans": facts})

@@ -6,7 +6,7 @@ from flprivacy.auditing.config import AuditConfig
 from flprivacy.core.errors import ConfigError
 from flprivacy.execution.passing import Open
 from flprivacy.execution.resources import check_resources
-from flprivacy.presets import load_preset
+from flprivacy.presets import load_resolved
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan, repeat_command
@@ -19,8 +19,9 @@ def plan_dp_check(
     preset: str,
     overrides: dict[str, Any],
     plan: Open,
-    preset_digest: str = "",
-    gpu_count: str = "0",
+    resolved: str = "",
+    try_again: int = 0,
+    train_gpus: str = "0",
     train_cpu: str = "1",
     train_memory: str = "1Gi",
 ) -> str:
@@ -29,17 +30,21 @@ def plan_dp_check(
     Args:
         preset: name of a preset (demo, paper) or path of a YAML file; its cohort and dp_check sections are used.
         plan: file to write: the resolved configuration, which all later steps read.
-        gpu_count, train_cpu, train_memory: what steps that train ask of the cluster; only checked here.
+        resolved: what step ``resolve_inputs`` returned: a cached plan is used again only while that stays the same.
+            Empty: whatever is there now.
+        train_gpus, train_cpu, train_memory: what steps that train ask of the cluster; only checked here.
 
     Returns:
         Name of the target to train.
 
     Raises:
         ConfigError: a wrong preset, field or quantity, or no cohort to make.
+        ChangedObjectError: the preset's file changed since it was resolved.
     """
-    check_resources(gpu_count=gpu_count, train_cpu=train_cpu, train_memory=train_memory)
+    del try_again  # part of the task's key on a cluster: its plan is another artifact, and so is all that is made of it
+    check_resources(train_gpus=train_gpus, train_cpu=train_cpu, train_memory=train_memory)
     overrides = resolve_mapping(overrides, "overrides")
-    found = load_preset(preset, overrides, digest=preset_digest)
+    found = load_resolved(preset, overrides, resolved)
     study, check = found.study, found.dp_check
     if study.cohort is None:
         raise ConfigError(f"preset {preset!r}: no cohort to make; add a 'cohort' section")

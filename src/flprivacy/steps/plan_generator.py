@@ -24,10 +24,10 @@ def plan_generator(
     cohort: str,
     plan: Open,
     scans: Path,
-    preset_digest: str = "",
     resolved: str = "",
     store: SharedStore = "",
-    gpu_count: str = "0",
+    try_again: int = 0,
+    train_gpus: str = "0",
     train_cpu: str = "1",
     train_memory: str = "1Gi",
 ) -> StepResult:
@@ -40,7 +40,7 @@ def plan_generator(
         scans: folder to write: the cohort with all of its volumes, or ``cohort.json`` and ``place.json``.
         resolved: what step ``resolve_inputs`` returned: a cached plan is used again only while that stays the same.
             Empty: whatever is there now.
-        gpu_count, train_cpu, train_memory: what steps that train ask of the cluster; only checked here.
+        train_gpus, train_cpu, train_memory: what steps that train ask of the cluster; only checked here.
         store: location of finished artifacts and checkpoints.
 
     Returns:
@@ -52,9 +52,10 @@ def plan_generator(
         ChangedObjectError: it is no longer the one that was resolved, or changed while it was read.
         StorageError: an object cannot be read or stays damaged.
     """
-    check_resources(gpu_count=gpu_count, train_cpu=train_cpu, train_memory=train_memory)
+    del try_again  # part of the task's key on a cluster: its plan is another artifact, and so is all that is made of it
+    check_resources(train_gpus=train_gpus, train_cpu=train_cpu, train_memory=train_memory)
     changes = resolve_mapping(overrides, "overrides")
-    digest = preset_digest or digest_now(preset)
+    digest = digest_now(preset)
     study = load_preset(preset, changes, digest=digest).study
     check_trains_generator(study, preset=preset)
     if resolved and resolved != resolved_inputs(find_cohort(cohort), {}, store, digest):

@@ -5,7 +5,7 @@ from typing import Any
 from flprivacy.core.vocabulary import PRETRAINED
 from flprivacy.execution.passing import Open
 from flprivacy.execution.resources import check_resources
-from flprivacy.presets import load_preset
+from flprivacy.presets import load_resolved
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.plan import Plan, check_can_work, repeat_command
 from flprivacy.study.references import check_enough_sites, check_references
@@ -19,8 +19,9 @@ def plan_study(
     preset: str,
     overrides: dict[str, Any],
     plan: Open,
-    preset_digest: str = "",
-    gpu_count: str = "0",
+    resolved: str = "",
+    try_again: int = 0,
+    train_gpus: str = "0",
     train_cpu: str = "1",
     train_memory: str = "1Gi",
 ) -> list[str]:
@@ -29,7 +30,9 @@ def plan_study(
     Args:
         preset: name of a preset (demo, paper) or path of a YAML file.
         plan: file to write: the resolved configuration, which all later steps read.
-        gpu_count, train_cpu, train_memory: what steps that train ask of the cluster; only checked here.
+        resolved: what step ``resolve_inputs`` returned: a cached plan is used again only while that stays the same.
+            Empty: whatever is there now.
+        train_gpus, train_cpu, train_memory: what steps that train ask of the cluster; only checked here.
 
     Returns:
         Names of the targets to train, slowest first.
@@ -37,10 +40,12 @@ def plan_study(
     Raises:
         ConfigError: a wrong preset, field or quantity, or what only the last steps would refuse
             (:func:`~flprivacy.study.plan.check_can_work`).
+        ChangedObjectError: the preset's file changed since it was resolved.
     """
-    check_resources(gpu_count=gpu_count, train_cpu=train_cpu, train_memory=train_memory)
+    del try_again  # part of the task's key on a cluster: its plan is another artifact, and so is all that is made of it
+    check_resources(train_gpus=train_gpus, train_cpu=train_cpu, train_memory=train_memory)
     overrides = resolve_mapping(overrides, "overrides")
-    study = load_preset(preset, overrides, digest=preset_digest).study
+    study = load_resolved(preset, overrides, resolved).study
     check_can_work(study, preset=preset, trains=True)
     check_references(study)
     run = Plan(pipeline="study", command=repeat_command("study", preset, overrides), study=study)

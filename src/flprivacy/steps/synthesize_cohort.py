@@ -14,9 +14,7 @@ from flprivacy.study.plan import Plan
 from flprivacy.synthesis.folder import PRIVATE_FOLDER, read_generator, read_lineage
 
 
-def synthesize_cohort(
-    *, plan: Path, cohort: Path, generator: Path, store: str, synthetic: Path, attempt: int = 1
-) -> StepResult:
+def synthesize_cohort(*, plan: Path, cohort: Path, generator: Path, store: str, synthetic: Path) -> StepResult:
     """Make the synthetic scans that a plan asks of its generator, as a cohort of their own.
 
     Every scan is flagged in the manifest, and ``cohort.json`` names the generator and the cohort that it was trained
@@ -35,7 +33,6 @@ def synthesize_cohort(
         ConfigError: a site or class that the generator does not know, or more or fewer scans than make sense.
         GeneratorError: its folder is damaged, or it was trained on another cohort.
     """
-    del attempt  # part of the task's key on a cluster; it changes no result
     run = Plan.read(plan)
     study = run.study
     if study.generator is None:

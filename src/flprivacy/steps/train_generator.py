@@ -17,7 +17,7 @@ from flprivacy.synthesis.folder import read_generator
 from flprivacy.synthesis.requested import check_request
 
 
-def train_generator(*, plan: Path, cohort: Path, store: str, generator: Path, attempt: int = 1) -> StepResult:
+def train_generator(*, plan: Path, cohort: Path, store: str, generator: Path) -> StepResult:
     """Train a conditional 3D generator of synthetic scans on a cohort's training scans.
 
     Training saves checkpoints in the store as it goes on, and resumes from the last one after an interruption. In a
@@ -38,7 +38,6 @@ def train_generator(*, plan: Path, cohort: Path, store: str, generator: Path, at
         TrainingError: outside of a study, a site or class without training scans, or training that diverges or
             collapses.
     """
-    del attempt  # part of the task's key on a cluster; it changes no result
     run = Plan.read(plan)
     study = run.study
     config, meta = study.generator, read_meta(cohort)

@@ -21,7 +21,7 @@ from flprivacy.storage.places import open_store
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.generator import divergence_told
 from flprivacy.study.plan import Plan
-from flprivacy.study.references import NO_TARGET, recipe_of
+from flprivacy.study.references import recipe_of
 from flprivacy.training.config import SyntheticConfig
 from flprivacy.training.recipe import recipe_digest
 
@@ -35,7 +35,6 @@ def train_reference(
     store: str,
     reference: Path,
     drawn: str = PATIENTS,
-    attempt: int = 1,
 ) -> None:
     """Train one reference of a target's recipe on half of the patients or hospitals, and ask it for every scan.
 
@@ -56,9 +55,8 @@ def train_reference(
         ConfigError: no reference of that target is planned.
         TrainingError: it cannot be trained on half of the patients, or of the sites.
     """
-    del attempt  # part of the task's key on a cluster; it changes no result
     run = Plan.read(plan)
-    if target_name == NO_TARGET:
+    if not target_name:
         with publish_folder(reference):
             return
     config = recipe_of(run, target_name, drawn)

@@ -32,7 +32,6 @@ def train_target(
     target_name: str,
     store: str,
     target: Path,
-    attempt: int = 1,
     synthetic: Path | None = None,
 ) -> StepResult:
     """Train one target: siloed, central or federated, with or without differential privacy or synthetic scans.
@@ -55,7 +54,6 @@ def train_target(
         TargetError: the weights of a baseline cannot be used.
         TrainingError: training diverges, or the generator of its synthetic scans failed.
     """
-    del attempt  # part of the task's key on a cluster; it changes no result
     study = Plan.read(plan).study
     if target_name not in study.targets:
         raise ConfigError(f"target {target_name!r} is not in the plan; it has {', '.join(sorted(study.targets))}")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from flprivacy.attacks.membership.config import MembershipConfig
 from flprivacy.attacks.membership.site_references import site_signals
@@ -11,10 +10,11 @@ from flprivacy.core.audit import TargetFailure
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import AttackError, ConfigError
 from flprivacy.core.membership_scores import MembershipScores
-from flprivacy.core.reference_scores import ReferenceScores, SiteSignals, reference_key
+from flprivacy.core.reference_scores import REFERENCE_STEP, ReferenceJob, ReferenceScores, SiteSignals, reference_key
 from flprivacy.core.target import TargetRecord
 from flprivacy.core.target_source import CUSTOM
 from flprivacy.core.vocabulary import PATIENTS, SITES
+from flprivacy.execution.isolation import read_failure
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan, check_number
 from flprivacy.training.config import TargetConfig
@@ -26,8 +26,6 @@ _UNKNOWN_GENERATOR = (
     "it was trained on synthetic scans, and a reference has to train a generator as theirs was trained, which its "
     "record does not say; ask for references in the study that trains it"
 )
-# Kubeflow goes once through a loop at least: where no reference is asked for, through a step that does nothing.
-NO_TARGET = ""
 _WHY_NOT = {PATIENTS: why_no_recipe, SITES: why_no_site_recipe}
 
 
@@ -96,7 +94,7 @@ def check_named(membership: MembershipConfig, targets: Iterable[str]) -> None:
 
 def check_enough_sites(plan: Plan, sites: int) -> None:
     """Refuse with a ConfigError references on halves of fewer than 4 hospitals, and more than one run can evaluate."""
-    first = next((job["target"] for job in reference_jobs(plan) if job["drawn"] == SITES), None)
+    first = next((job.target for job in reference_jobs(plan) if job.drawn == SITES), None)
     if first is not None and sites < LEAST_SITES:
         raise ConfigError(
             f"membership.site_references: the cohort has {sites} site(s), and whether one took part in {first!r} takes "
@@ -120,24 +118,28 @@ def why_no_references(plan: Plan, target: str, drawn: str = PATIENTS) -> str:
     return plan.lacking_recipes.get(target, _UNSTATED) if config is None else _WHY_NOT[drawn](config)
 
 
-def reference_jobs(plan: Plan) -> list[dict[str, Any]]:
-    """Return each reference to train: of which target, its index, and ``drawn``, what it is trained on half of.
-
-    Targets of one recipe share theirs.
+def reference_jobs(plan: Plan) -> list[ReferenceJob]:
+    """Return each reference to train; targets of one recipe share theirs.
 
     Raises:
         ConfigError: with the targets they are more than one run can evaluate.
     """
-    jobs: dict[tuple[str, str, int], dict[str, Any]] = {}
+    jobs: dict[tuple[str, str, int], ReferenceJob] = {}
     for drawn in (PATIENTS, SITES):
         for name in sorted(plan.sources or plan.study.targets):
             config = recipe_of(plan, name, drawn)
             if config is not None:
                 for index in range(plan.study.membership.of(name, drawn)):
-                    job = {"target": name, "index": index, "drawn": drawn}
+                    job = ReferenceJob(target=name, index=index, drawn=drawn)
                     jobs.setdefault((recipe_digest(config), drawn, index), job)
     check_number(len({*plan.sources, *plan.study.targets}), len(jobs), trains=not plan.sources)
-    return list(jobs.values()) or [{"target": NO_TARGET, "index": 0, "drawn": PATIENTS}]
+    return list(jobs.values())
+
+
+def is_of_reference(folder: Path) -> bool:
+    """Tell whether a step's output is what a reference answers, or why there is none, rather than a target's scores."""
+    failure = read_failure(folder)
+    return (folder / REFERENCE_FILE).is_file() or (failure is not None and failure.step == REFERENCE_STEP)
 
 
 def trained_references(folders: Iterable[Path]) -> dict[tuple[str, str, int], Path]:

@@ -36,13 +36,13 @@ class Asked:
     kfp_namespace: str  # in which Kubeflow Pipelines runs
     account: str  # service account of the steps
     images: tuple[str, ...]  # of the compiled pipelines
-    gpu_count: str  # the pipelines' parameters, as they would be sent
-    gpu_node_selector: Mapping[str, str]
-    gpu_tolerations: Sequence[Mapping[str, str]]
+    train_gpus: str  # the pipelines' parameters, as they would be sent
+    train_nodes: Mapping[str, str]
+    train_tolerations: Sequence[Mapping[str, str]]
     train_cpu: str
     train_memory: str
-    audit_cpu: str
-    audit_memory: str
+    work_cpu: str
+    work_memory: str
 
 
 def containers(deployment: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -22,9 +22,9 @@ def _cpu_nodes(kubernetes: Kubernetes, asked: Asked) -> Iterator[Line]:
         text = "no ready node outside the GPU pool is free of taints; Kubeflow's drivers and our small steps need one"
         yield Line("nodes", MEND, text)
         return
-    room = [node for node in free if _holds(node, asked.audit_cpu, asked.audit_memory)]
+    room = [node for node in free if _holds(node, asked.work_cpu, asked.work_memory)]
     if not room:
-        wanted = f"audit_cpu {asked.audit_cpu} and audit_memory {asked.audit_memory}"
+        wanted = f"work_cpu {asked.work_cpu} and work_memory {asked.work_memory}"
         yield Line("nodes", MEND, f"none has {wanted}; the largest: {_largest(free)}. Ask for less, or add a node")
     else:
         yield Line("nodes", FITS, f"{len(room)} for the small steps")
@@ -43,9 +43,9 @@ def _user_namespaces(kubernetes: Kubernetes, asked: Asked, nodes: Sequence[Node]
 
 
 def _gpu_nodes(kubernetes: Kubernetes, asked: Asked) -> Iterator[Line]:
-    if asked.gpu_count == "0":
+    if asked.train_gpus == "0":
         fitting = [
-            node for node in _ready(kubernetes) if _chosen(node, asked) and not _taints(node, asked.gpu_tolerations)
+            node for node in _ready(kubernetes) if _chosen(node, asked) and not _taints(node, asked.train_tolerations)
         ]
         room = [node for node in fitting if _holds(node, asked.train_cpu, asked.train_memory)]
         if room:
@@ -57,27 +57,29 @@ def _gpu_nodes(kubernetes: Kubernetes, asked: Asked) -> Iterator[Line]:
     chosen = [node for node in _ready(kubernetes) if _chosen(node, asked)]
     cards = [node for node in chosen if parse_quantity(node["status"]["allocatable"].get(_GPU, "0")) > 0]
     if not cards:
-        which = f" with labels {dict(asked.gpu_node_selector)}" if asked.gpu_node_selector else ""
+        which = f" with labels {dict(asked.train_nodes)}" if asked.train_nodes else ""
         text = f"no node{which} has {_GPU} now: right if the pool grows from zero; else label and taint one"
-        yield Line("GPU pool", NOTE, f"{text} (docs/operations.md, step 6), or give --param gpu_count=0")
+        yield Line("GPU pool", NOTE, f"{text} (docs/operations.md, step 6), or give --param train_gpus=0")
         return
     yield _with_cards(cards, asked)
 
 
 def _with_cards(cards: Sequence[Node], asked: Asked) -> Line:
     """Say whether a node with GPUs takes the steps that train."""
-    open_to = [node for node in cards if not _taints(node, asked.gpu_tolerations)]
+    open_to = [node for node in cards if not _taints(node, asked.train_tolerations)]
     if not open_to:
-        kept = sorted({taint["key"] for node in cards for taint in _taints(node, asked.gpu_tolerations)})
-        return Line("GPU pool", MEND, f"taint {', '.join(kept)} keeps the steps off; tolerate it with gpu_tolerations")
+        kept = sorted({taint["key"] for node in cards for taint in _taints(node, asked.train_tolerations)})
+        return Line(
+            "GPU pool", MEND, f"taint {', '.join(kept)} keeps the steps off; tolerate it with train_tolerations"
+        )
     enough = [
         node
         for node in open_to
-        if parse_quantity(node["status"]["allocatable"][_GPU]) >= parse_quantity(asked.gpu_count)
+        if parse_quantity(node["status"]["allocatable"][_GPU]) >= parse_quantity(asked.train_gpus)
         and _holds(node, asked.train_cpu, asked.train_memory)
     ]
     if not enough:
-        wanted = f"{asked.gpu_count} GPUs, train_cpu {asked.train_cpu} and train_memory {asked.train_memory}"
+        wanted = f"{asked.train_gpus} GPUs, train_cpu {asked.train_cpu} and train_memory {asked.train_memory}"
         return Line("GPU pool", MEND, f"no node has {wanted} together; the largest: {_largest(open_to)}. Ask for less")
     unmarked = [node["metadata"]["name"] for node in enough if node["metadata"]["labels"].get(_POOL) != "gpu"]
     if unmarked:
@@ -91,7 +93,7 @@ def _with_cards(cards: Sequence[Node], asked: Asked) -> Line:
 
 
 def _quotas(kubernetes: Kubernetes, asked: Asked) -> Iterator[Line]:
-    wanted = {f"requests.{_GPU}": asked.gpu_count}
+    wanted = {f"requests.{_GPU}": asked.train_gpus}
     for kind in ("", "requests.", "limits."):
         wanted |= {f"{kind}cpu": asked.train_cpu, f"{kind}memory": asked.train_memory}
     fits = True
@@ -126,7 +128,7 @@ def _ready(kubernetes: Kubernetes) -> list[Node]:
 
 
 def _chosen(node: Node, asked: Asked) -> bool:
-    return all(node["metadata"]["labels"].get(name) == value for name, value in asked.gpu_node_selector.items())
+    return all(node["metadata"]["labels"].get(name) == value for name, value in asked.train_nodes.items())
 
 
 def _taints(node: Node, tolerations: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
