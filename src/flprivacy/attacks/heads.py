@@ -26,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.attacks.family.problem import softmax
 from flprivacy.core.attributes import BY_NAME, Attribute
 
 FloatArray = npt.NDArray[np.float32]
@@ -178,7 +179,7 @@ class HeadStack:
             y = np.clip(hidden, 0.0, _FARTHEST)
             logits.append(y @ weights.out + x @ weights.shortcut + (weights.bias + self._mask))
         answers = np.concatenate(logits, axis=1)
-        return np.where(self._numbers[:, None, None], answers, _softmax(answers))
+        return np.where(self._numbers[:, None, None], answers, softmax(answers))
 
     def _hidden(self, normal: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return units (head, scan, feature), overwritten by the next call, and hidden units (head, scan, unit)."""
@@ -236,7 +237,7 @@ class HeadStack:
 
     def _slopes(self, logits: FloatArray, batch: Batch) -> FloatArray:
         """Return (head, scan, column), the gradient of the sum of the heads' losses with respect to the logits."""
-        slopes, numbers = _softmax(logits), self._numbers
+        slopes, numbers = softmax(logits), self._numbers
         index = np.where(numbers[:, None], 0, batch.targets).astype(np.int64)[..., None]
         np.put_along_axis(slopes, index, np.take_along_axis(slopes, index, axis=-1) - np.float32(1.0), axis=-1)
         slopes[numbers] = 0.0
@@ -272,12 +273,6 @@ def _through_normalisation(gradient: FloatArray, normal: FloatArray, factor: Flo
     along = (gradient * normal).mean(axis=-2, keepdims=True)
     centred: FloatArray = gradient - gradient.mean(axis=-2, keepdims=True) - normal * along
     return centred * factor
-
-
-def _softmax(logits: FloatArray) -> FloatArray:
-    values: FloatArray = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    values /= values.sum(axis=-1, keepdims=True)
-    return values
 
 
 def _turned(stack: FloatArray) -> FloatArray:

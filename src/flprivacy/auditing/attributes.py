@@ -10,7 +10,7 @@ from flprivacy.auditing.baselines import NO_TWIN, baselines_of
 from flprivacy.auditing.config import AuditConfig
 from flprivacy.auditing.estimates import CellEstimates, estimate_cell
 from flprivacy.auditing.plots import confusions, curves_with_bands, scatters
-from flprivacy.auditing.runs import AttackRuns, collect_runs
+from flprivacy.auditing.runs import AttackRuns, HeldOut, collect_runs
 from flprivacy.auditing.uncertainty import Resampling, resample_patients
 from flprivacy.auditing.verdicts import few_seeds, judge
 from flprivacy.core.attributes import MEMBERS
@@ -32,7 +32,6 @@ from flprivacy.core.vocabulary import MEMORISED
 
 if TYPE_CHECKING:
     import pandas as pd
-from flprivacy.auditing.runs import HeldOut
 
 LOGGER = logging.getLogger(__name__)
 _FEW_PATIENTS = 60  # of fewer, an error that befalls one patient in 20 is missing from more than 5% of samples

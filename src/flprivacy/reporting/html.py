@@ -4,13 +4,16 @@ It has no links either, not even to its own sections: in the sandboxed ``srcdoc`
 link loads the whole interface into the frame.
 """
 
+import shutil
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
 
+from flprivacy.core.artifacts import FIGURES_FOLDER, PATIENTS_PAGE, REPORT_FILE
 from flprivacy.core.audit import HONEST_SEEDS, INCONCLUSIVE, LEAK, NO_LEAK, Audit
 from flprivacy.core.change import AuditChange
 from flprivacy.core.generator_audit import GeneratorAudit
@@ -144,39 +147,36 @@ def _verdict_class(verdict: str) -> str:
     return {LEAK: "leak", INCONCLUSIVE: "open", NO_LEAK: "none"}.get(verdict, "unjudged")
 
 
-def write_generator_page(audit: GeneratorAudit, path: Path, *, figures: Path | None = None) -> None:
-    """Write the page of a generator, atomically, as one HTML file, without a picture of a patient.
+def write_generator_pages(audit: GeneratorAudit, folder: Path) -> None:
+    """Write the page of a generator, and the auditors', which shows patients' scans unless all are phantoms.
+
+    The former, ``report.html``, shows no picture of a patient; its figures are written as PNG files as well.
 
     Args:
         audit: what was found.
-        path: the file.
-        figures: folder to write the page's figures to as well, as PNG files; None: they are on the page only.
-
-    Raises:
-        StorageError: a folder cannot be created or is not writable.
-    """
-    shown = audit.without_patients()
-    _write(shown, path, of_patients=False)
-    if figures is not None:
-        figures.mkdir(parents=True, exist_ok=True)
-        for name, (_, draw) in figures_of(shown).items():
-            draw().savefig(figures / f"{name}.png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
-
-
-def write_patients_page(audit: GeneratorAudit, path: Path) -> None:
-    """Write the auditors' page of a generator, which shows patients' scans unless all are phantoms.
+        folder: of both pages, and of the folder of figures.
 
     Raises:
         StorageError: the folder cannot be created or is not writable.
     """
-    _write(audit, path, of_patients=not audit.phantoms)
+    shown = audit.without_patients()
+    figures = {name: (title, draw()) for name, (title, draw) in figures_of(shown).items()}
+    write_page(_generator_page(shown, dict(figures.values())), folder / REPORT_FILE)
+    (folder / FIGURES_FOLDER).mkdir(exist_ok=True)
+    for name, (_, figure) in figures.items():
+        figure.savefig(folder / FIGURES_FOLDER / f"{name}.png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    if audit.phantoms:
+        shutil.copyfile(folder / REPORT_FILE, folder / PATIENTS_PAGE)
+    else:
+        pictures = {title: draw() for title, draw in figures_of(audit).values()}
+        write_page(_generator_page(audit, pictures, of_patients=True), folder / PATIENTS_PAGE)
 
 
-def _write(audit: GeneratorAudit, path: Path, *, of_patients: bool) -> None:
+def _generator_page(audit: GeneratorAudit, figures: Mapping[str, Figure], *, of_patients: bool = False) -> str:
     context: dict[str, object] = {
         "generator": audit,
-        "generator_pictures": [(title, data_uri(draw())) for title, draw in figures_of(audit).values()],
+        "generator_pictures": [(title, data_uri(figure)) for title, figure in figures.items()],
         "of_patients": of_patients,
         "provenance": entries(audit.provenance),
     }
-    write_page(render_page("generator_page.html.j2", context), path)
+    return render_page("generator_page.html.j2", context)

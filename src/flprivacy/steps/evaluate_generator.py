@@ -14,10 +14,8 @@ from flprivacy.cohorts.format import open_cohort
 from flprivacy.cohorts.metadata import read_meta
 from flprivacy.cohorts.placed import open_rows
 from flprivacy.core.artifacts import (
-    FIGURES_FOLDER,
     GENERATOR_AUDIT_FILE,
     MEMBERSHIP_FILE,
-    PATIENTS_PAGE,
     REPORT_FILE,
 )
 from flprivacy.core.errors import GeneratorError
@@ -108,7 +106,7 @@ def _checked(run: Plan, cohort: Path, generator: Path, synthetic: Path, store: s
     def make(work: Path, folder: Path) -> None:
         del work  # a minute on the scans of a study: nothing to resume
         import_keras()
-        from flprivacy.reporting.html import write_generator_page, write_patients_page
+        from flprivacy.reporting.html import write_generator_pages
         from flprivacy.synthesis.checks.audit import audit_generator  # imports Keras: only when there is work
 
         found, members = audit_generator(
@@ -120,8 +118,7 @@ def _checked(run: Plan, cohort: Path, generator: Path, synthetic: Path, store: s
             confidence=audited.confidence,
         )
         found = replace(found, provenance=_provenance(run.command, found))
-        write_patients_page(found, folder / PATIENTS_PAGE)
-        write_generator_page(found, folder / REPORT_FILE, figures=folder / FIGURES_FOLDER)
+        write_generator_pages(found, folder)
         members.write(folder / MEMBERSHIP_FILE)
         found.without_patients().write(folder / GENERATOR_AUDIT_FILE)
 

@@ -1,5 +1,7 @@
 """Updates on one client's scans: all of them in central training, a site's in federated."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,25 +41,44 @@ def train(run: GeneratorRun, client: Client, steps: range, counter: Progress) ->
     """
     every = run.config.discriminator_steps
     answers: list[Answers] = []
+    asked = _asked_ahead(run, client, steps)
     for step in steps:
         for number in range(step * every, (step + 1) * every):
             if run.private is not None:
-                _update_privately(run, run.private, client, number)
+                _update_privately(run, run.private, client, number, *next(asked))
             else:
-                answers.append(_update_discriminator(run, client, number))
+                answers.append(_update_discriminator(run, client, number, *next(asked)))
                 check_update(answers[-1], run.config, where=client.where)
-        loss = _update_generator(run, client, step)
+        loss = _update_generator(run, client, step, *next(asked))
         check_update([loss], run.config, where=client.where)
         counter.advance()
     return answers
 
 
-def _asked(
-    run: GeneratorRun, client: Client, network: int, number: int, n: int | None = None
-) -> tuple[Noise, FloatArray]:
-    """Draw noise and encoded conditions of n generated scans, a batch where None."""
+def _asked_ahead(run: GeneratorRun, client: Client, steps: range) -> Iterator[tuple[Noise, FloatArray]]:
+    """Yield what :func:`_asked` draws for each update in order, the next while an update is done.
+
+    Drawing noise for every voxel takes one core about half as long as an update takes.
+    """
+    every = run.config.discriminator_steps
+    updates = [
+        place
+        for step in steps
+        for place in (*((DISCRIMINATOR, step * every + one) for one in range(every)), (GENERATOR, step))
+    ]
+    with ThreadPoolExecutor(1) as aside:
+        coming = aside.submit(_asked, run, client, *updates[0])
+        for place in updates[1:]:
+            drawn, coming = coming.result(), aside.submit(_asked, run, client, *place)
+            yield drawn
+        yield coming.result()
+
+
+def _asked(run: GeneratorRun, client: Client, network: int, number: int) -> tuple[Noise, FloatArray]:
+    """Draw noise and encoded conditions of the scans that an update generates."""
     rng = step_generator(run.config.seed, network, client.number, number)
-    n = n or run.config.batch_size
+    private = run.private if network == DISCRIMINATOR else None
+    n = run.config.batch_size if private is None else private.made_per_update(client.number)
     noise = draw_noise(n, run.config.latent, run.cohort.meta.shape, rng)
     return noise, run.categories.encode(_conditions(run, client, n, rng))
 
@@ -72,11 +93,10 @@ def _conditions(run: GeneratorRun, client: Client, n: int, rng: np.random.Genera
     return run.conditions.take(rng.choice(client.scans, size=n))
 
 
-def _update_discriminator(run: GeneratorRun, client: Client, number: int) -> Answers:
+def _update_discriminator(run: GeneratorRun, client: Client, number: int, noise: Noise, asked: FloatArray) -> Answers:
     config = run.config
     places = batch(len(client.scans), config.batch_size, number, seed=config.seed, client=client.number)
     real = client.scans[places]
-    noise, asked = _asked(run, client, DISCRIMINATOR, number)
     rng = step_generator(config.seed, DISCRIMINATOR, client.number, number, 1)
     matching = run.categories.encode(run.conditions.take(real))
     found = run.adversaries.update_discriminator(
@@ -91,9 +111,9 @@ def _update_discriminator(run: GeneratorRun, client: Client, number: int) -> Ans
     return Answers(*found)
 
 
-def _update_privately(run: GeneratorRun, private: PrivateDiscriminator, client: Client, number: int) -> None:
-    noise, asked = _asked(run, client, DISCRIMINATOR, number, private.made_per_update(client.number))
-
+def _update_privately(
+    run: GeneratorRun, private: PrivateDiscriminator, client: Client, number: int, noise: Noise, asked: FloatArray
+) -> None:
     def real(places: Indices) -> tuple[FloatArray, FloatArray]:
         scans = client.scans[places]
         return run.real(scans), run.categories.encode(run.conditions.take(scans))
@@ -101,8 +121,7 @@ def _update_privately(run: GeneratorRun, private: PrivateDiscriminator, client: 
     private.update(client.number, number, real, run.adversaries.generate(noise, asked), asked)
 
 
-def _update_generator(run: GeneratorRun, client: Client, step: int) -> float:
-    noise, asked = _asked(run, client, GENERATOR, step)
+def _update_generator(run: GeneratorRun, client: Client, step: int, noise: Noise, asked: FloatArray) -> float:
     rng = step_generator(run.config.seed, GENERATOR, client.number, step, 1)
     augment = () if run.private is not None else run.config.augment
     return run.adversaries.update_generator(

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp, softmax
+from scipy.special import log_softmax
 
 from flprivacy.attacks.family.bases import BASES
 from flprivacy.attacks.family.decision import hits
 from flprivacy.attacks.family.discriminant import discriminant
 from flprivacy.attacks.family.fits import Fit, cross_fits
 from flprivacy.attacks.family.logistic import logistic
-from flprivacy.attacks.family.problem import Answers, Problem
+from flprivacy.attacks.family.problem import Answers, Problem, softmax
 from flprivacy.attacks.family.quadratic import has_covariances, quadratic, quadratic_years
 from flprivacy.attacks.family.ridge import ridge
 
@@ -132,7 +132,7 @@ class _Sized:
     def of(cls, evidence: Answers, problem: Problem) -> "_Sized":
         factors = _factors(evidence.left_out, problem)
         logits = evidence.left_out * factors[:, None, None] + problem.log_prior
-        losses = logsumexp(logits, axis=-1) - _own(logits, problem)
+        losses = -_own(log_softmax(logits, axis=-1), problem)
         return cls(evidence=evidence, factors=factors, losses=losses, hits=hits(problem, logits))
 
 
@@ -151,7 +151,7 @@ def _factors(evidence: FloatArray, problem: Problem) -> FloatArray:
     low, high = np.full(len(evidence), np.log(_LEAST)), np.full(len(evidence), np.log(_MOST))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2.0
-        shares = softmax(evidence * np.exp(middle)[:, None, None] + problem.log_prior, axis=-1)
+        shares = softmax(evidence * np.exp(middle)[:, None, None] + problem.log_prior)
         falling = ((shares * evidence).sum(axis=-1) - own) @ problem.judged < 0.0
         low, high = np.where(falling, middle, low), np.where(falling, high, middle)
     factors: FloatArray = np.exp((low + high) / 2.0)

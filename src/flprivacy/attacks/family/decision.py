@@ -2,9 +2,9 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, softmax
+from scipy.special import ndtr
 
-from flprivacy.attacks.family.problem import Problem
+from flprivacy.attacks.family.problem import Problem, softmax
 from flprivacy.core.metrics import confusion_matrices, f1_weighted
 
 FloatArray = npt.NDArray[np.float64]
@@ -27,7 +27,7 @@ def scores(problem: Problem, left_out: FloatArray, held_out: FloatArray) -> Floa
         return held_out
     bold = _BOLDNESS[:, None, None] * left_out + problem.log_prior
     factor = _BOLDNESS[int(hits(problem, bold).argmax())]
-    probabilities: FloatArray = softmax(factor * held_out + problem.log_prior, axis=-1)
+    probabilities: FloatArray = softmax(factor * held_out + problem.log_prior)
     return probabilities
 
 

@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
 
-from flprivacy.attacks.family.problem import Problem
+from flprivacy.attacks.family.problem import Problem, softmax
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -70,7 +69,7 @@ def _newton(evidence: FloatArray, problem: Problem) -> FloatArray:
     right = evidence[:, scans, problem.classes] @ judged
     weights, order = np.full(len(evidence), 0.3), None
     for _ in range(_STEPS):
-        shares = softmax(np.tensordot(weights, evidence, axes=1) + problem.log_prior, axis=-1)
+        shares = softmax(np.tensordot(weights, evidence, axes=1) + problem.log_prior)
         expected = (shares * evidence).sum(axis=-1)  # (answer, scan)
         slope = expected @ judged - right + _PENALTY * weights
         centred = evidence - expected[..., None]

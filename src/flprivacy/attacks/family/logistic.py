@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.attacks.family.fits import Fit
-from flprivacy.attacks.family.problem import Answers, Problem
+from flprivacy.attacks.family.problem import Answers, Problem, softmax
 
 # Of the squared length of the coefficients, for features of mean squared norm 1.
 PENALTIES = (3e-4, 3e-5)
@@ -58,7 +58,7 @@ def _fitted(features: SmallArray, problem: Problem, weights: SmallArray) -> tupl
     ahead, offset_ahead = now, offset_now
     momentum = 1.0
     for _ in range(_STEPS):
-        slopes = _softmax(_logits(features, ahead, offset_ahead))
+        slopes = softmax(_logits(features, ahead, offset_ahead))
         slopes -= truth
         slopes *= weights.T[:, :, None, None]
         gradient = (features.T @ slopes.reshape(len(features), -1)).reshape(shape) + penalties * ahead
@@ -69,9 +69,3 @@ def _fitted(features: SmallArray, problem: Problem, weights: SmallArray) -> tupl
         ahead, offset_ahead = new + factor * (new - now), offset_new + factor[0] * (offset_new - offset_now)
         now, offset_now, momentum = new, offset_new, following
     return now, offset_now
-
-
-def _softmax(logits: SmallArray) -> SmallArray:
-    values: SmallArray = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    values /= values.sum(axis=-1, keepdims=True)
-    return values

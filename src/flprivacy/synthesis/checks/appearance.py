@@ -31,6 +31,7 @@ FIDELITY, DIVERSITY, AGREEMENT, ANATOMY = "Frechet distance", "density and cover
 CHECKS = (FIDELITY, DIVERSITY, AGREEMENT, ANATOMY)
 _MOST_COMPARED, _MOST_LEARNT, _LEAST = 400, 600, 4  # scans
 _CELLS = (4, 8, 8)  # of a scan at low resolution
+_COARSE_AT_ONCE = 16  # scans
 _SCANS_PER_COMPONENT, _COMPONENTS, _NEIGHBOURS = 8, 32, 5
 
 
@@ -198,11 +199,7 @@ def _diversity(seen: dict[str, Seen]) -> tuple[Diversity, Diversity]:
 def _by_appearance(learnt: Learnt, subject: Subject, seed: int) -> tuple[dict[str, IntArray], dict[str, IntArray]]:
     """Return what learners from scans at low resolution see in samples and in held-out scans, by condition."""
     sides, classes = learnt.sides, learnt.classes
-    coarse = {
-        name: block_means(volumes.astype(np.float32) / np.float32(255.0), _CELLS).astype(np.float32)
-        for name, volumes in sides.volumes.items()
-        if name != "trained"
-    }
+    coarse = {name: _coarse(volumes) for name, volumes in sides.volumes.items() if name != "trained"}
     both = np.concatenate([coarse["samples"], coarse["held_out"]])
     patients = subject.patients[sides.learnt]
     samples, held_out = {}, {}
@@ -212,6 +209,13 @@ def _by_appearance(learnt: Learnt, subject: Subject, seed: int) -> tuple[dict[st
         ].argmax(axis=1)
         samples[name], held_out[name] = said[: len(sides.places)], said[len(sides.places) :]
     return samples, held_out
+
+
+def _coarse(volumes: Volumes) -> npt.NDArray[np.float32]:
+    """Return (scan, cell) means of (scan, depth, height, width), a few scans at a time: what fits a cache is quick."""
+    parts = (volumes[start : start + _COARSE_AT_ONCE] for start in range(0, len(volumes), _COARSE_AT_ONCE))
+    means = [block_means(part.astype(np.float32) / np.float32(255.0), _CELLS) for part in parts]
+    return np.concatenate(means).astype(np.float32)
 
 
 def _agreement(

@@ -115,8 +115,9 @@ def _smooth(volumes: Volumes) -> FloatArray:
     _, _, height, width = volumes.shape
     step = max(1, min(height, width) // _EDGE)
     reduced = volumes[:, :, : height // step * step, : width // step * step].astype(np.float32)
-    shape = (*reduced.shape[:2], height // step, step, width // step, step)
-    reduced = reduced.reshape(shape).mean(axis=(3, 5))
+    if step > 1:
+        shape = (*reduced.shape[:2], height // step, step, width // step, step)
+        reduced = reduced.reshape(shape).mean(axis=(3, 5))
     blur = _BLUR * min(reduced.shape[2:]) / _EDGE
     smooth: FloatArray = ndimage.gaussian_filter(reduced, (0.0, blur / 2.0, blur, blur), truncate=3.0)
     return smooth
