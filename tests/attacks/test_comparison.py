@@ -9,8 +9,9 @@ from attack_examples import manifest, meta
 
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.contract import Remarks, remarks_on
-from flprivacy.attacks.features import FloatArray, Forward
+from flprivacy.attacks.features import Forward
 from flprivacy.attacks.scenario import Scenario, prepare
+from flprivacy.core.array_types import Float32Array
 from flprivacy.core.errors import AttackError, ConfigError, TargetError
 from flprivacy.core.target import ModelRecord, Origin, TargetRecord
 from flprivacy.core.target_source import TargetSource, range_of
@@ -43,14 +44,14 @@ def _record(*, stated: str = "0..1", assumed: tuple[str, ...] = (), answers: str
     )  # fmt: skip
 
 
-def _logits(values: FloatArray) -> FloatArray:
+def _logits(values: Float32Array) -> Float32Array:
     """Return (n, 3) of values that the network was trained on, 0..255."""
     means = np.stack([part.mean(axis=(1, 2, 3, 4)) for part in (values, values[:, ::2], values[:, :, ::2])], axis=1)
-    logits: FloatArray = 3 * np.sin(means / 30).astype(np.float32)
+    logits: Float32Array = 3 * np.sin(means / 30).astype(np.float32)
     return logits
 
 
-def _probabilities(logits: FloatArray) -> FloatArray:
+def _probabilities(logits: Float32Array) -> Float32Array:
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     return weights / weights.sum(axis=1, keepdims=True)
 
@@ -58,20 +59,20 @@ def _probabilities(logits: FloatArray) -> FloatArray:
 def _network(taken: str) -> Forward:
     low, high = range_of(taken) or (0.0, 1.0)
 
-    def forward(inputs: FloatArray) -> dict[str, FloatArray]:
+    def forward(inputs: Float32Array) -> dict[str, Float32Array]:
         logits = _logits(low + (high - low) * inputs)
         return {"features": logits, "outputs": _probabilities(logits)}
 
     return forward
 
 
-def _written(path: Path, scenario: Scenario, *, rows: slice = slice(None), **arrays: FloatArray) -> Path:
+def _written(path: Path, scenario: Scenario, *, rows: slice = slice(None), **arrays: Float32Array) -> Path:
     ids = scenario.cohort.manifest["scan_id"].to_numpy().astype(str)
     np.savez(path, scan_ids=ids[rows], **{name: values[rows] for name, values in arrays.items()})
     return path
 
 
-def _own(scenario: Scenario) -> FloatArray:
+def _own(scenario: Scenario) -> Float32Array:
     return _logits(scenario.views().load(-1, np.arange(len(scenario.cohort.manifest))) * 255)
 
 

@@ -26,12 +26,13 @@ from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.cohorts.phantom.generate import ScanPlan, plan_scans, render_plan
 from flprivacy.cohorts.phantom.sites import draw_sites
 from flprivacy.cohorts.sampling import split_patients
+from flprivacy.core.array_types import Volumes
 from flprivacy.core.generator_audit import COPIES
 from flprivacy.core.tensorflow_environment import available_cores
 from flprivacy.synthesis.checks import planting
 from flprivacy.synthesis.checks.likeness import Likeness, fit_likeness
 from flprivacy.synthesis.checks.memorisation import Evidence, find_copies
-from flprivacy.synthesis.checks.planting import Volumes, plant
+from flprivacy.synthesis.checks.planting import plant
 
 Way = Callable[[Volumes, np.random.Generator], Volumes]
 IntArray = npt.NDArray[np.int64]

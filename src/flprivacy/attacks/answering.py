@@ -15,9 +15,9 @@ from flprivacy.attacks.family.network import network_answers
 from flprivacy.attacks.family.problem import Problem, patient_folds
 from flprivacy.attacks.heads import Head
 from flprivacy.attacks.learner import one_thread
+from flprivacy.core.array_types import BoolArray, Float32Array, FloatArray
 
-FloatArray = npt.NDArray[np.float32]
-Pair = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # of the exposed and of the held-out scans
+Pair = tuple[FloatArray, FloatArray]  # of the exposed and of the held-out scans
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,11 +32,11 @@ class Known:
     """
 
     heads: tuple[Head, ...]
-    values: npt.NDArray[np.float64]
+    values: FloatArray
     patients: npt.NDArray[np.generic]
     seed: int
 
-    def problem(self, attribute: int) -> tuple[Problem, npt.NDArray[np.bool_]]:
+    def problem(self, attribute: int) -> tuple[Problem, BoolArray]:
         """Return an attribute of the scans that have a value for it, and (scan,) which these are.
 
         Attributes that all scans have share their folds, and with them what is computed for each fold.
@@ -72,14 +72,14 @@ class Answer:
         learners: names of those that cross-validation chose.
     """
 
-    scores: FloatArray
-    left_out: FloatArray
-    evidence: FloatArray
+    scores: Float32Array
+    left_out: Float32Array
+    evidence: Float32Array
     learners: tuple[str, ...] = ()
 
 
 def answer(
-    exposed: FloatArray, held_out: FloatArray, known: Known, *, network: LearnerConfig | None = None
+    exposed: Float32Array, held_out: Float32Array, known: Known, *, network: LearnerConfig | None = None
 ) -> list[Answer]:
     """Learn every attribute from the exposed scans and answer for the held-out ones.
 
@@ -131,7 +131,7 @@ def answer_jointly(answers: Sequence[Sequence[Answer]], known: Known) -> list[An
 
 def _answer(
     problem: Problem,
-    known: npt.NDArray[np.bool_],
+    known: BoolArray,
     found: Pair,
     learners: tuple[str, ...],
 ) -> Answer:

@@ -12,10 +12,9 @@ from flprivacy.attacks.answering import Known, answer
 from flprivacy.attacks.config import LearnerConfig
 from flprivacy.attacks.heads import Head
 from flprivacy.cohorts.sampling import check_exposure, draw_exposed
+from flprivacy.core.array_types import Float32Array, FloatArray
 from flprivacy.core.attributes import AGE_YEARS, SITE
 from flprivacy.core.errors import AttackError, check
-
-FloatArray = npt.NDArray[np.float32]
 
 _LARGEST = 1e18  # whose square still is a float32
 
@@ -31,7 +30,7 @@ def attack_features(
     exposed_fraction: float = 1.0,
     patients: npt.ArrayLike | None = None,
     config: LearnerConfig | None = None,
-) -> FloatArray:
+) -> Float32Array:
     """Learn an attribute from the features of exposed scans and score held-out scans: the attribute attack.
 
     The features are whatever the attacker sees of a model - activations of its trunk, its logits - or of the scans
@@ -106,7 +105,7 @@ def _patients(patients: npt.ArrayLike | None, scans: int) -> npt.NDArray[np.gene
     return names
 
 
-def _features(name: str, values: npt.ArrayLike) -> FloatArray:
+def _features(name: str, values: npt.ArrayLike) -> Float32Array:
     array = np.asarray(values)
     if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "fiub":
         raise AttackError(
@@ -120,9 +119,7 @@ def _features(name: str, values: npt.ArrayLike) -> FloatArray:
     return array.astype(np.float32)
 
 
-def _targets(
-    train_y: npt.ArrayLike, scans: int, kind: str, n_classes: int | None
-) -> tuple[npt.NDArray[np.float64], Head]:
+def _targets(train_y: npt.ArrayLike, scans: int, kind: str, n_classes: int | None) -> tuple[FloatArray, Head]:
     array = np.asarray(train_y)
     if array.shape != (scans,) or array.dtype.kind not in "fiub":
         raise AttackError(

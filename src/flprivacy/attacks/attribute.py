@@ -15,7 +15,7 @@ import pandas as pd
 
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.contract import Remarks, remarks_on
-from flprivacy.attacks.features import FloatArray, Forward, model_forward
+from flprivacy.attacks.features import Forward, model_forward
 from flprivacy.attacks.finetune import FinetuneAttack
 from flprivacy.attacks.frozen import FrozenAttack
 from flprivacy.attacks.joint import JointAttack, TogetherAttack, as_together
@@ -23,6 +23,7 @@ from flprivacy.attacks.membership.answers import Answers
 from flprivacy.attacks.recorded import recorded_source, remarks_on_answers
 from flprivacy.attacks.results import Finished, Source, tables
 from flprivacy.attacks.scenario import Scenario, prepare
+from flprivacy.core.array_types import Float32Array
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import AttackError
@@ -152,7 +153,7 @@ class LoadedTarget:
             checked = origin is not None and origin.input_checked
             return remarks_on_answers(self.sources()[0], scenario, whose=self._record.name, checked=checked)
 
-        def fit(scans: FloatArray) -> float | None:
+        def fit(scans: Float32Array) -> float | None:
             if is_graph(self._record):
                 return self._network(first).misfit(scans)
             return misfit(self.load(first).trunk, scans)

@@ -13,11 +13,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from flprivacy.attacks.answering import Answer
-from flprivacy.attacks.cache import Arrays, FloatArray
+from flprivacy.attacks.cache import Arrays
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.frozen import FrozenAttack
 from flprivacy.attacks.results import Finished, Source, tables
 from flprivacy.attacks.scenario import Exposure, Scenario, prepare
+from flprivacy.core.array_types import Float32Array
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.digests import digest_json
 from flprivacy.core.scores import ScoreTable
@@ -86,7 +87,7 @@ def _guess(scenario: Scenario, exposure: Exposure) -> Finished:
     return Finished(model=MODEL, access=ACCESS, exposure=exposure, answers=answers, curves=curves)
 
 
-def pixel_forward(inputs: FloatArray) -> Arrays:
+def pixel_forward(inputs: Float32Array) -> Arrays:
     """Return ``features`` (scan, k) of network inputs (scan, depth, height, width, 1), by all cores."""
     volumes = inputs[..., 0]
     with ThreadPoolExecutor(available_cores()) as pool:
@@ -94,12 +95,12 @@ def pixel_forward(inputs: FloatArray) -> Arrays:
         return {"features": np.concatenate(list(parts)).astype(np.float32)}
 
 
-def _statistics(volumes: FloatArray) -> Columns:
+def _statistics(volumes: Float32Array) -> Columns:
     parts = (block_means(volumes, _CELLS), histogram(volumes, _BINS), textures(volumes), spectrum(volumes, _RINGS))
     return np.concatenate(parts, axis=1)
 
 
-def block_means(volumes: FloatArray, cells: tuple[int, int, int]) -> Columns:
+def block_means(volumes: Float32Array, cells: tuple[int, int, int]) -> Columns:
     """Return (scan, cell) means over a grid of ``cells`` per axis; cells differ in size by at most a voxel."""
     means = volumes.astype(np.float64)
     for axis, (size, count) in enumerate(zip(volumes.shape[1:], cells, strict=True), start=1):
@@ -111,7 +112,7 @@ def block_means(volumes: FloatArray, cells: tuple[int, int, int]) -> Columns:
     return means.reshape(len(volumes), -1)
 
 
-def histogram(volumes: FloatArray, bins: int) -> Columns:
+def histogram(volumes: Float32Array, bins: int) -> Columns:
     """Return (scan, bin) logarithms of the share of voxels in equal bins over [0, 1]."""
     index = np.minimum((volumes.reshape(len(volumes), -1) * bins).astype(np.int64), bins - 1)
     counts = np.stack([np.bincount(row, minlength=bins) for row in index])
@@ -119,7 +120,7 @@ def histogram(volumes: FloatArray, bins: int) -> Columns:
     return np.log(shares + 1e-4)
 
 
-def textures(volumes: FloatArray) -> Columns:
+def textures(volumes: Float32Array) -> Columns:
     """Return (scan, energy): logarithms of mean and mean square of first and second differences along each axis, in air
     or lung, in soft tissue and everywhere; and the level and noise of the darkest quarter of the scan.
     """
@@ -137,19 +138,19 @@ def textures(volumes: FloatArray) -> Columns:
     return np.log(energies + _FLOOR)
 
 
-def _means(values: FloatArray, mask: FloatArray) -> list[Columns]:
+def _means(values: Float32Array, mask: Float32Array) -> list[Columns]:
     """Return the mean and the mean square, both (scan,), of ``values`` where ``mask`` is 1; 0 where it is nowhere."""
     flat, inside = values.reshape(len(values), -1), mask.reshape(len(mask), -1)
     count = np.maximum(inside.sum(axis=1, dtype=np.float64), 1)
     return [_dots(flat, inside) / count, _dots(flat * flat, inside) / count]
 
 
-def _dots(one: FloatArray, other: FloatArray) -> Columns:
+def _dots(one: Float32Array, other: Float32Array) -> Columns:
     """Return (scan,) sums of products."""
     return np.array([np.dot(a, b) for a, b in zip(one, other, strict=True)], dtype=np.float64)
 
 
-def spectrum(volumes: FloatArray, rings: int) -> Columns:
+def spectrum(volumes: Float32Array, rings: int) -> Columns:
     """Return (scan, ring) logarithms of the mean in-plane power over rings of spatial frequency, up to Nyquist's."""
     power = (np.abs(np.fft.rfft2(volumes, axes=(2, 3))) ** 2).mean(axis=1)
     rows, columns = np.fft.fftfreq(volumes.shape[2]), np.fft.rfftfreq(volumes.shape[3])

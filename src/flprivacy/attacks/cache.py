@@ -17,15 +17,14 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.array_types import Float32Array, IntArray
 from flprivacy.core.checkpoint_events import announce
 from flprivacy.core.digests import digest_bytes
 from flprivacy.core.errors import AttackError
 from flprivacy.core.progress import Progress
 from flprivacy.core.publish import publish_file
 
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
-Arrays = dict[str, FloatArray]
+Arrays = dict[str, Float32Array]
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -101,8 +100,8 @@ def fill(
     rows: IntArray,
     *,
     batch_size: int,
-    load: Callable[[IntArray], FloatArray],
-    forward: Callable[[FloatArray], Arrays],
+    load: Callable[[IntArray], Float32Array],
+    forward: Callable[[Float32Array], Arrays],
     counter: Progress,
 ) -> None:
     """Compute ``rows``, ascending, which the cache lacks, and publish them chunk by chunk; see :func:`batched`."""
@@ -121,8 +120,8 @@ def batched(
     rows: IntArray,
     *,
     batch_size: int,
-    load: Callable[[IntArray], FloatArray],
-    forward: Callable[[FloatArray], Arrays],
+    load: Callable[[IntArray], Float32Array],
+    forward: Callable[[Float32Array], Arrays],
 ) -> Iterator[Arrays]:
     """Yield the answers for ``rows``, name -> (scan, k), a batch at a time.
 

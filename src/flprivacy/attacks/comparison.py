@@ -5,16 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.attacks.evidence import Evidence, answers_to, ranges_of, shown_as
 from flprivacy.attacks.features import TEST_VIEW, Forward
 from flprivacy.attacks.scenario import Scenario
+from flprivacy.core.array_types import Float32Array, IntArray
 from flprivacy.core.errors import AttackError
 from flprivacy.core.target import TargetRecord
 from flprivacy.targets.array_files import read_arrays
-
-FloatArray = npt.NDArray[np.float32]
 
 LEAST_SCANS = 8
 ASKED_FOR = (
@@ -28,8 +26,8 @@ _AGREEMENT = 0.95
 class OwnAnswers(NamedTuple):
     """What a network answered where its owner runs it."""
 
-    rows: npt.NDArray[np.int64]  # (scan,) of the cohort, ascending
-    answers: Mapping[str, FloatArray]  # ``features`` (scan, feature) and ``outputs`` (scan, class), or one of them
+    rows: IntArray  # (scan,) of the cohort, ascending
+    answers: Mapping[str, Float32Array]  # ``features`` (scan, feature) and ``outputs`` (scan, class), or one of them
 
 
 def read_own_answers(path: Path, record: TargetRecord, scenario: Scenario) -> OwnAnswers:
@@ -97,7 +95,7 @@ def by_owner(own: OwnAnswers, taken: str, scenario: Scenario, forward: Callable[
     return Evidence(f"{said}: state input_range and axes as it was trained, or give own answers to these very scans")
 
 
-def _agreement(own: Mapping[str, FloatArray], here: Mapping[str, FloatArray], whose: str) -> float:
+def _agreement(own: Mapping[str, Float32Array], here: Mapping[str, Float32Array], whose: str) -> float:
     """Return the share of what varies in the network's own answers that those here explain: 1 minus the squared
     differences over the squared deviations from the mean; the smaller one of features and outputs.
     """

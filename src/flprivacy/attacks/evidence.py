@@ -13,9 +13,9 @@ from scipy.optimize import linear_sum_assignment
 from scipy.special import log_softmax, stdtr
 
 from flprivacy.attacks.features import Forward, answer_features, check_finite
+from flprivacy.core.array_types import Float32Array, FloatArray, IntArray
 from flprivacy.core.target_source import BYTES, HU, UNIT, range_of
 
-FloatArray = npt.NDArray[np.float32]
 Bounds = tuple[float, float]
 
 USUAL = (UNIT, BYTES, HU)
@@ -38,7 +38,7 @@ class Evidence(NamedTuple):
     borne_out: bool = False  # whether it speaks for them
 
 
-def ranges_of(taken: str, scans: FloatArray, window_hu: Bounds) -> dict[str, Bounds]:
+def ranges_of(taken: str, scans: Float32Array, window_hu: Bounds) -> dict[str, Bounds]:
     """Return the ranges by which scans are shown, by name: the one that is taken, and what else is usual.
 
     Args:
@@ -57,7 +57,7 @@ def ranges_of(taken: str, scans: FloatArray, window_hu: Bounds) -> dict[str, Bou
     return named
 
 
-def shown_as(scans: FloatArray, bounds: Bounds, taken: Bounds) -> FloatArray:
+def shown_as(scans: Float32Array, bounds: Bounds, taken: Bounds) -> Float32Array:
     """Return what must be put in, so that a network which takes one range sees scans in another."""
     values = bounds[0] + (bounds[1] - bounds[0]) * scans
     return ((values - taken[0]) / (taken[1] - taken[0])).astype(np.float32)
@@ -70,7 +70,7 @@ def _alike(one: Bounds, other: Bounds) -> bool:
 
 
 def by_statistics(
-    shown: Mapping[str, FloatArray], taken: str, misfit: Callable[[FloatArray], float | None]
+    shown: Mapping[str, Float32Array], taken: str, misfit: Callable[[Float32Array], float | None]
 ) -> Evidence:
     """Return what the statistics tell that a network keeps of its training.
 
@@ -98,7 +98,7 @@ def by_statistics(
     return Evidence(borne_out=own < _FIT and usual > _MISFIT)
 
 
-def by_task(answers: Mapping[str, FloatArray], taken: str, diseases: npt.NDArray[np.int64]) -> Evidence:
+def by_task(answers: Mapping[str, Float32Array], taken: str, diseases: IntArray) -> Evidence:
     """Return what a network's answers tell.
 
     One range is better than another if the network's probabilities for the diseases are, as they are and at their best
@@ -122,12 +122,12 @@ def by_task(answers: Mapping[str, FloatArray], taken: str, diseases: npt.NDArray
     return Evidence(borne_out=all(_larger(fits[taken], one) for one in rivals))
 
 
-def knows_task(answers: FloatArray, diseases: npt.NDArray[np.int64]) -> bool:
+def knows_task(answers: Float32Array, diseases: IntArray) -> bool:
     """Tell whether answers (scan, class), at their best temperature, name the diseases better than guessing."""
     return _larger(_log_likelihoods(_calibrated(answers, diseases), diseases), _guessed(diseases))
 
 
-def by_indifference(seen: Mapping[str, Mapping[str, FloatArray]], taken: str) -> Evidence:
+def by_indifference(seen: Mapping[str, Mapping[str, Float32Array]], taken: str) -> Evidence:
     """Return whether it makes no difference to an attacker which of the usual ranges a network is shown.
 
     Args:
@@ -143,8 +143,8 @@ def by_indifference(seen: Mapping[str, Mapping[str, FloatArray]], taken: str) ->
 
 
 def answers_to(
-    forward: Callable[[], Forward], shown: Mapping[str, FloatArray], taken: str, whose: str
-) -> dict[str, dict[str, FloatArray]]:
+    forward: Callable[[], Forward], shown: Mapping[str, Float32Array], taken: str, whose: str
+) -> dict[str, dict[str, Float32Array]]:
     """Return range -> name -> (scan, k) what a network gives to each scan by itself.
 
     Ranges that it answers with what is no number are left out.
@@ -168,41 +168,41 @@ def _other(taken: str, best: str, why: str) -> str:
     )
 
 
-def _guessed(diseases: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    guess: npt.NDArray[np.float64] = np.log(np.bincount(diseases)[diseases] / len(diseases))
+def _guessed(diseases: IntArray) -> FloatArray:
+    guess: FloatArray = np.log(np.bincount(diseases)[diseases] / len(diseases))
     return guess
 
 
-def _log_likelihoods(answers: npt.NDArray[np.floating], diseases: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _log_likelihoods(answers: npt.NDArray[np.floating], diseases: IntArray) -> FloatArray:
     """Return the logarithm of each scan's probability for its disease, (n,).
 
     The network's classes, (n, class), are taken in the order that makes the sum of these largest.
     """
     logs = np.log(np.maximum(answers.astype(np.float64), _LEAST_PROBABILITY))
     sums = np.stack([logs[diseases == one].sum(axis=0) for one in range(answers.shape[1])])  # (disease, class)
-    found: npt.NDArray[np.float64] = logs[np.arange(len(logs)), linear_sum_assignment(sums, maximize=True)[1][diseases]]
+    found: FloatArray = logs[np.arange(len(logs)), linear_sum_assignment(sums, maximize=True)[1][diseases]]
     return found
 
 
-def _calibrated(answers: FloatArray, diseases: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _calibrated(answers: Float32Array, diseases: IntArray) -> FloatArray:
     """Return probabilities (n, class) at the temperature at which they fit the diseases best."""
     logs = np.log(np.maximum(answers.astype(np.float64), _LEAST_PROBABILITY))
     tried = [np.exp(log_softmax(logs / temperature, axis=1)) for temperature in _TEMPERATURES]
     return max(tried, key=lambda one: float(_log_likelihoods(one, diseases).mean()))
 
 
-def _larger(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> bool:
+def _larger(one: FloatArray, other: FloatArray) -> bool:
     """Tell whether paired values are surely larger, by a one-sided t-test."""
     differences = one - other
     error = differences.std(ddof=1) / np.sqrt(len(differences))
     return bool(error > 0.0 and stdtr(len(differences) - 1, -differences.mean() / error) < _SURE)
 
 
-def _looks(seen: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+def _looks(seen: Mapping[str, Float32Array]) -> dict[str, Float32Array]:
     return {name: answer_features(values) if name == "outputs" else values for name, values in seen.items()}
 
 
-def _relation(one: FloatArray, other: FloatArray) -> float:
+def _relation(one: Float32Array, other: Float32Array) -> float:
     """Return the RV coefficient of two descriptions (n, k) of the same scans, each column in standard scores; 0 where
     one of them does not vary.
     """
@@ -211,9 +211,9 @@ def _relation(one: FloatArray, other: FloatArray) -> float:
     return float((products[0] * products[1]).sum()) / (sizes[0] * sizes[1]) if min(sizes) > 0.0 else 0.0
 
 
-def _standardised(values: FloatArray) -> npt.NDArray[np.float64]:
+def _standardised(values: Float32Array) -> FloatArray:
     centred = values.astype(np.float64) - values.mean(axis=0, dtype=np.float64)
     deviation = centred.std(axis=0)
     varies = deviation > 1e-6 * np.abs(values).max(initial=0.0)
-    found: npt.NDArray[np.float64] = centred[:, varies] / deviation[varies]
+    found: FloatArray = centred[:, varies] / deviation[varies]
     return found

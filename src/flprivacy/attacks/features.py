@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.attacks.cache import Arrays, ChunkedCache, fill
 from flprivacy.cohorts.format import read_volumes
 from flprivacy.cohorts.preprocessing import test_view, train_view, view_keys
+from flprivacy.core.array_types import Float32Array, IntArray
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import AttackError
@@ -23,9 +23,7 @@ from flprivacy.core.progress import progress
 if TYPE_CHECKING:
     from flprivacy.models.registry import TargetModel
 
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
-Forward = Callable[[FloatArray], Arrays]
+Forward = Callable[[Float32Array], Arrays]
 
 TEST_VIEW = -1  # number of the view that is scored
 SMALLEST_PROBABILITY = 1e-7
@@ -49,7 +47,7 @@ class Views:
         """Return (view, rows) of every part of the work."""
         return [*((view, self.exposed) for view in range(self.views)), (TEST_VIEW, self.scored)]
 
-    def load(self, view: int, rows: IntArray) -> FloatArray:
+    def load(self, view: int, rows: IntArray) -> Float32Array:
         """Return the network inputs (scan, depth, height, width, 1) of ``rows`` in a view."""
         volumes = read_volumes(self.cohort, rows)
         if view == TEST_VIEW:
@@ -139,14 +137,14 @@ def model_forward(model: "TargetModel") -> Forward:
     both = keras.Model(model.trunk.input, answers)
     both.compile(jit_compile=False)  # XLA takes long to compile 3D convolutions and gains little
 
-    def forward(inputs: FloatArray) -> Arrays:
+    def forward(inputs: Float32Array) -> Arrays:
         answers = both.predict_on_batch(inputs)
         return {name: np.asarray(values, dtype=np.float32) for name, values in answers.items()}
 
     return forward
 
 
-def answer_features(probabilities: FloatArray) -> FloatArray:
+def answer_features(probabilities: Float32Array) -> Float32Array:
     """Return what an attacker with access to the ``outputs`` learns from: (..., class) -> (..., 8 * class).
 
     Log-probabilities (those below 1e-7 raised to it) and their negatives, repeated: a head's dropout takes half of its

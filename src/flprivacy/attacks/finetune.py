@@ -15,7 +15,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from flprivacy.attacks.answering import Answer
@@ -27,10 +26,8 @@ from flprivacy.attacks.learner import Trained, curve_epochs, one_thread
 from flprivacy.attacks.results import Finished, Job, Outcome
 from flprivacy.attacks.samples import Batches
 from flprivacy.attacks.scenario import Exposure
+from flprivacy.core.array_types import Float32Array, FloatArray, IntArray
 from flprivacy.models.registry import TargetModel
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
 
 ACCESS = "finetune"
 # Whole volumes pass through the trunk and back: a batch of the heads' size would not fit into memory.
@@ -88,7 +85,7 @@ class FinetuneAttack:
         scores = self._scores(trunk, heads, exposure)
         return self._outcome(exposure, scores, np.stack([*curves, measure(scores)], axis=-1))
 
-    def _outcome(self, exposure: Exposure, scores: FloatArray, curves: npt.NDArray[np.float64]) -> Outcome:
+    def _outcome(self, exposure: Exposure, scores: Float32Array, curves: FloatArray) -> Outcome:
         """Return the outcome; there is nothing left out to fuse with, for every fold would need a trunk of its own."""
         answers = []
         for one, some in zip(self._scenario.labels, scores, strict=True):
@@ -96,17 +93,17 @@ class FinetuneAttack:
             answers.append(Answer(scores=own, left_out=none, evidence=none, learners=("fine-tuned network",)))
         return Outcome(answers, curves)
 
-    def _volumes(self, rows: IntArray, numbers: IntArray) -> FloatArray:
+    def _volumes(self, rows: IntArray, numbers: IntArray) -> Float32Array:
         """Return the network inputs of a batch, each scan in the view drawn for it."""
         volumes = np.empty((len(rows), *self._scenario.cohort.meta.shape, 1), np.float32)
         for view in np.unique(numbers).tolist():
             volumes[numbers == view] = self._views.load(view, rows[numbers == view])
         return volumes
 
-    def _scores(self, trunk: "_Trunk", heads: Trained, exposure: Exposure) -> FloatArray:
+    def _scores(self, trunk: "_Trunk", heads: Trained, exposure: Exposure) -> Float32Array:
         """Return the scores of trunk and heads as they are now."""
 
-        def answers(view: int, rows: IntArray) -> FloatArray:
+        def answers(view: int, rows: IntArray) -> Float32Array:
             size = self._scenario.config.extraction_batch_size
             load = functools.partial(self._views.load, view)
             parts = batched(rows, batch_size=size, load=load, forward=trunk.forward)
@@ -118,7 +115,7 @@ class FinetuneAttack:
             return exposure.sample.in_units(heads.stack.scores(held_out, exposed))
 
 
-def _learn(heads: Trained, adam: Adam, batch: Batch, features: FloatArray) -> FloatArray:
+def _learn(heads: Trained, adam: Adam, batch: Batch, features: Float32Array) -> Float32Array:
     """Take a step of the heads and return the gradient at ``features``, both (scan, feature)."""
     with one_thread():
         gradient = heads.stack.backward_through(features * heads.scale, batch) * heads.scale
@@ -134,7 +131,7 @@ class _Trunk:
         self._trunk, self._variables = model.trunk, model.trunk.trainable_variables
         self._optimizer = keras.optimizers.Adam(learning_rate)
         self._optimizer.build(self._variables)
-        self._respond: Callable[[FloatArray], FloatArray] = np.zeros_like
+        self._respond: Callable[[Float32Array], Float32Array] = np.zeros_like
         self._step = tf.function(self._traced_step)
 
     def forget(self) -> None:
@@ -143,7 +140,7 @@ class _Trunk:
             if not variable.path.endswith("learning_rate"):
                 variable.assign(np.zeros(variable.shape, variable.dtype))
 
-    def step(self, volumes: FloatArray, respond: Callable[[FloatArray], FloatArray]) -> None:
+    def step(self, volumes: Float32Array, respond: Callable[[Float32Array], Float32Array]) -> None:
         """Take a step on ``volumes``; ``respond`` gets their features and returns the gradient at them."""
         self._respond = respond
         self._step(tf.constant(volumes))
@@ -156,5 +153,5 @@ class _Trunk:
         gradients = tape.gradient(features, self._variables, output_gradients=gradient)
         self._optimizer.apply(gradients, self._variables)
 
-    def _answer(self, features: FloatArray) -> FloatArray:
+    def _answer(self, features: Float32Array) -> Float32Array:
         return self._respond(features)  # each step's own, while the step is traced once

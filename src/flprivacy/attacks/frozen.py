@@ -5,7 +5,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.attacks.answering import answer
 from flprivacy.attacks.cache import Arrays
@@ -15,9 +14,7 @@ from flprivacy.attacks.relation import MOST_SCANS, check_related, looks
 from flprivacy.attacks.results import Finished, Job, Outcome, ResultStore, Source
 from flprivacy.attacks.scenario import Exposure, Scenario
 from flprivacy.cohorts.format import read_volumes
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
+from flprivacy.core.array_types import Float32Array, FloatArray, IntArray
 
 
 class FrozenAttack:
@@ -59,7 +56,7 @@ class FrozenAttack:
         return self._latest[1]
 
     @cached_property
-    def _looked(self) -> tuple[IntArray, npt.NDArray[np.float64]]:
+    def _looked(self) -> tuple[IntArray, FloatArray]:
         """Positions among the scored scans of some of them, and what these look like."""
         rows = self.views.scored
         some = np.sort(np.random.default_rng(0).permutation(len(rows))[:MOST_SCANS])
@@ -95,13 +92,13 @@ class FrozenAttack:
             on_step()
         return Outcome(answers, curves)
 
-    def _seen(self, source: Source, access: str, exposure: Exposure) -> tuple[FloatArray, FloatArray]:
+    def _seen(self, source: Source, access: str, exposure: Exposure) -> tuple[Float32Array, Float32Array]:
         """Return what ``access`` shows of the exposed scans, (view, scan, feature), and of the scored ones."""
         found = self.extraction(source)
         positions = np.searchsorted(self.views.exposed, exposure.rows)
         return seen_by(access, found.exposed)[:, positions], seen_by(access, found.scored)
 
 
-def seen_by(access: str, arrays: Arrays) -> FloatArray:
+def seen_by(access: str, arrays: Arrays) -> Float32Array:
     """Return what an attacker with ``access`` sees of extracted arrays: the last axis is what a head takes."""
     return answer_features(arrays["outputs"]) if access == "outputs" else arrays["features"]

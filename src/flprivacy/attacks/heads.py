@@ -24,12 +24,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.attacks.family.problem import softmax
+from flprivacy.core.array_types import BoolArray, Float32Array
 from flprivacy.core.attributes import BY_NAME, Attribute
-
-FloatArray = npt.NDArray[np.float32]
 
 KEEP = 0.5  # dropout keeps a unit with this probability: one random bit a unit
 EPSILON = 1e-3  # of batch normalisation, as in Keras and the reference study
@@ -63,10 +61,10 @@ class Head:
 class Batch:
     """What a training step of the heads needs to know of its scans, besides their features."""
 
-    targets: FloatArray  # (head, scan) class index or standardised years; 0 where unknown
-    weights: FloatArray  # (head, scan) of the losses; 0 where unknown
-    keep_features: FloatArray  # (head, scan, feature) 1 / KEEP where dropout keeps a feature, else 0
-    keep_hidden: FloatArray  # (head, scan, hidden unit) the same
+    targets: Float32Array  # (head, scan) class index or standardised years; 0 where unknown
+    weights: Float32Array  # (head, scan) of the losses; 0 where unknown
+    keep_features: Float32Array  # (head, scan, feature) 1 / KEEP where dropout keeps a feature, else 0
+    keep_hidden: Float32Array  # (head, scan, hidden unit) the same
 
 
 class Parameters:
@@ -98,7 +96,7 @@ class Adam:
         self._rate, self._steps = learning_rate, 0
         self._first, self._second, self._scratch = (np.zeros(size, np.float32) for _ in range(3))
 
-    def apply(self, weights: FloatArray, gradient: FloatArray) -> None:
+    def apply(self, weights: Float32Array, gradient: Float32Array) -> None:
         """Take one step."""
         self._steps += 1
         rate = self._rate * math.sqrt(1 - _DECAY_2**self._steps) / (1 - _DECAY_1**self._steps)
@@ -120,15 +118,15 @@ class Adam:
 class _Pass(NamedTuple):
     """What a forward pass leaves for the backward one: arrays (head, scan, ...), but ``normal`` (scan, feature)."""
 
-    normal: FloatArray
-    cut: npt.NDArray[np.bool_]  # whether a unit was cut off
-    x: FloatArray
-    positive: FloatArray
-    normal_hidden: FloatArray
-    factor_hidden: FloatArray
-    z_hidden: FloatArray
-    y: FloatArray
-    logits: FloatArray
+    normal: Float32Array
+    cut: BoolArray  # whether a unit was cut off
+    x: Float32Array
+    positive: Float32Array
+    normal_hidden: Float32Array
+    factor_hidden: Float32Array
+    z_hidden: Float32Array
+    y: Float32Array
+    logits: Float32Array
 
 
 class HeadStack:
@@ -148,22 +146,22 @@ class HeadStack:
         widths = np.array([head.width for head in heads])[:, None]
         self._mask = np.where(np.arange(shape[-1]) < widths, 0.0, _MASKED).astype(np.float32)[:, None]
         self._numbers = np.array([head.attribute.is_regression for head in heads])
-        self._memory: dict[tuple[str, int], FloatArray] = {}
+        self._memory: dict[tuple[str, int], Float32Array] = {}
 
-    def backward(self, features: FloatArray, batch: Batch) -> None:
+    def backward(self, features: Float32Array, batch: Batch) -> None:
         """Put the gradient of the sum of the heads' losses at scaled ``features``, (scan, feature), into ``gradient``.
 
         A head's loss is the weighted mean over scans of cross-entropy for classes, of Huber's loss for numbers.
         """
         self._backward(self._forward(_normalised(features)[0], batch), batch)
 
-    def backward_through(self, features: FloatArray, batch: Batch) -> FloatArray:
+    def backward_through(self, features: Float32Array, batch: Batch) -> Float32Array:
         """Do as :meth:`backward` and return the gradient with respect to ``features``, (scan, feature)."""
         normal, factor = _normalised(features)
         units = self._backward(self._forward(normal, batch), batch)
         return _through_normalisation((units * self.weights.gamma).sum(axis=0), normal, factor)
 
-    def scores(self, held_out: FloatArray, exposed: FloatArray) -> FloatArray:
+    def scores(self, held_out: Float32Array, exposed: Float32Array) -> Float32Array:
         """Return (head, held-out scan, column): class probabilities, or in column 0 the number that is predicted.
 
         Columns beyond a head's own mean nothing. Both arguments are scaled features, (scan, feature); the exposed
@@ -181,7 +179,7 @@ class HeadStack:
         answers = np.concatenate(logits, axis=1)
         return np.where(self._numbers[:, None, None], answers, softmax(answers))
 
-    def _hidden(self, normal: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _hidden(self, normal: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Return units (head, scan, feature), overwritten by the next call, and hidden units (head, scan, unit)."""
         x, positive = (self._room(name, len(normal)) for name in ("x", "positive"))
         np.multiply(normal, self.weights.gamma, out=x)
@@ -190,7 +188,7 @@ class HeadStack:
         np.clip(x, -_FARTHEST, _FARTHEST, out=x)
         return x, positive @ self.weights.hidden
 
-    def _forward(self, normal: FloatArray, batch: Batch) -> _Pass:
+    def _forward(self, normal: Float32Array, batch: Batch) -> _Pass:
         weights = self.weights
         z, x, positive = (self._room(name, len(normal)) for name in ("z", "x", "positive"))
         np.multiply(normal, weights.gamma, out=z)
@@ -207,7 +205,7 @@ class HeadStack:
         logits += weights.bias + self._mask
         return _Pass(normal, cut, x, positive, normal_hidden, factor_hidden, z_hidden, y, logits)
 
-    def _backward(self, at: _Pass, batch: Batch) -> FloatArray:
+    def _backward(self, at: _Pass, batch: Batch) -> Float32Array:
         """Fill the gradient and return (head, scan, feature), that at the first normalisation's output."""
         weights, gradient = self.weights, self.gradient
         slopes = self._slopes(at.logits, batch)
@@ -235,7 +233,7 @@ class HeadStack:
         units.sum(axis=1, keepdims=True, out=gradient.beta)
         return units
 
-    def _slopes(self, logits: FloatArray, batch: Batch) -> FloatArray:
+    def _slopes(self, logits: Float32Array, batch: Batch) -> Float32Array:
         """Return (head, scan, column), the gradient of the sum of the heads' losses with respect to the logits."""
         slopes, numbers = softmax(logits), self._numbers
         index = np.where(numbers[:, None], 0, batch.targets).astype(np.int64)[..., None]
@@ -245,14 +243,14 @@ class HeadStack:
         slopes *= (batch.weights / np.float32(batch.weights.shape[-1]))[..., None]
         return slopes
 
-    def _room(self, name: str, scans: int) -> FloatArray:
+    def _room(self, name: str, scans: int) -> Float32Array:
         """Return memory for (head, scan, feature), used again and again."""
         if (name, scans) not in self._memory:
             self._memory[name, scans] = np.empty((self._heads, scans, self._features), np.float32)
         return self._memory[name, scans]
 
 
-def _moments(sample: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _moments(sample: Float32Array) -> tuple[Float32Array, Float32Array]:
     """Return mean and reciprocal spread over the scans of (..., scan, column), both (..., 1, column).
 
     Summed in float64, for a float32 mean of values far from 0 misses them by more than they vary.
@@ -262,22 +260,22 @@ def _moments(sample: FloatArray) -> tuple[FloatArray, FloatArray]:
     return mean.astype(np.float32), factor.astype(np.float32)
 
 
-def _normalised(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _normalised(x: Float32Array) -> tuple[Float32Array, Float32Array]:
     """Return (..., scan, column) normalised by its own statistics, and the reciprocal spreads."""
     mean, factor = _moments(x)
     return (x - mean) * factor, factor
 
 
-def _through_normalisation(gradient: FloatArray, normal: FloatArray, factor: FloatArray) -> FloatArray:
+def _through_normalisation(gradient: Float32Array, normal: Float32Array, factor: Float32Array) -> Float32Array:
     """Return the gradient at a normalisation's input from that at its output ``normal``, both (..., scan, column)."""
     along = (gradient * normal).mean(axis=-2, keepdims=True)
-    centred: FloatArray = gradient - gradient.mean(axis=-2, keepdims=True) - normal * along
+    centred: Float32Array = gradient - gradient.mean(axis=-2, keepdims=True) - normal * along
     return centred * factor
 
 
-def _turned(stack: FloatArray) -> FloatArray:
+def _turned(stack: Float32Array) -> Float32Array:
     return stack.swapaxes(-1, -2)
 
 
-def _chunks(scans: FloatArray) -> list[FloatArray]:
+def _chunks(scans: Float32Array) -> list[Float32Array]:
     return [scans[i : i + _CHUNK] for i in range(0, len(scans), _CHUNK)]

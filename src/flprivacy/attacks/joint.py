@@ -10,16 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.attacks.answering import answer, answer_jointly
 from flprivacy.attacks.baselines import ACCESS, DIGEST, pixel_attack
 from flprivacy.attacks.frozen import FrozenAttack, seen_by
 from flprivacy.attacks.results import Finished, Job, Outcome, Source
+from flprivacy.core.array_types import Float32Array
 from flprivacy.core.digests import digest_json
 from flprivacy.core.vocabulary import JOINT, TOGETHER
-
-FloatArray = npt.NDArray[np.float32]
 
 ALL = "all"  # name of all models of a target as one
 
@@ -64,7 +62,7 @@ class TogetherAttack:
     def __init__(self, frozen: FrozenAttack, access: str) -> None:
         """Prepare the attack on ``access`` of all of ``frozen``'s sources."""
         self._frozen, self._access = frozen, access
-        self._seen: tuple[FloatArray, FloatArray] | None = None
+        self._seen: tuple[Float32Array, Float32Array] | None = None
 
     def run(self) -> list[Finished]:
         """Run what is missing and return everything, by fraction and seed."""
@@ -84,7 +82,7 @@ class TogetherAttack:
         on_step()
         return Outcome(answers, np.empty((len(frozen.scenario.labels), 0)))
 
-    def _collected(self) -> tuple[FloatArray, FloatArray]:
+    def _collected(self) -> tuple[Float32Array, Float32Array]:
         """Return what all models show: (view, exposed scan, column) and (scored scan, column)."""
         found = [self._frozen.extraction(source) for source in self._frozen.sources]
         exposed, scored = (

@@ -10,10 +10,11 @@ import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from flprivacy.attacks.config import LearnerConfig
-from flprivacy.attacks.heads import Adam, FloatArray, HeadStack
+from flprivacy.attacks.heads import Adam, HeadStack
 from flprivacy.attacks.samples import Batches, Sample
+from flprivacy.core.array_types import Float32Array
 
-Strength = Callable[[FloatArray], npt.NDArray[np.float64]]
+Strength = Callable[[Float32Array], npt.NDArray[np.float64]]
 
 # A column that varies by less than this share of its mean over the exposed sample is rounding noise.
 _CONSTANT = 1e-6
@@ -25,8 +26,10 @@ class Trained:
     """Trained heads and what they say."""
 
     stack: HeadStack
-    scale: FloatArray  # (feature,) factors of their inputs
-    scores: FloatArray  # (head, held-out scan, column) after the last epoch: class probabilities, or years in column 0
+    scale: Float32Array  # (feature,) factors of their inputs
+    scores: (
+        Float32Array  # (head, held-out scan, column) after the last epoch: class probabilities, or years in column 0
+    )
     curves: npt.NDArray[np.float64]  # (head, point) strength after curve_epochs epochs; empty if not asked
 
 
@@ -42,8 +45,8 @@ def _thread_pools() -> ThreadpoolController:
 
 
 def train_heads(
-    exposed: FloatArray,
-    held_out: FloatArray,
+    exposed: Float32Array,
+    held_out: Float32Array,
     sample: Sample,
     config: LearnerConfig,
     *,
@@ -66,7 +69,7 @@ def train_heads(
     adam, batches = Adam(stack.weights.flat.size, config.learning_rate), Batches(sample, config, views=len(exposed))
     curves, points = [], curve_epochs(config.epochs) if strength is not None else ()
 
-    def answers() -> FloatArray:
+    def answers() -> Float32Array:
         return sample.in_units(stack.scores(test, scaled.reshape(-1, features)))
 
     with one_thread():
@@ -89,7 +92,7 @@ def curve_epochs(epochs: int) -> tuple[int, ...]:
     return tuple(sorted({*range(min(epochs, _DENSE_EPOCHS)), *range(0, epochs, _DENSE_EPOCHS), epochs}))
 
 
-def reciprocal_spread(exposed: FloatArray) -> FloatArray:
+def reciprocal_spread(exposed: Float32Array) -> Float32Array:
     """Return (feature,) factors that bring features (view, scan, feature) to unit variance over the exposed sample.
 
     A feature that does not vary there gets 0: nothing can be learnt from it, and its held-out values could be

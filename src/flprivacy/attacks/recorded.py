@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.attacks.cache import Arrays
 from flprivacy.attacks.contract import HARMLESS, Remarks, diseases_of, exposed_scans
@@ -14,11 +13,10 @@ from flprivacy.attacks.relation import MOST_SCANS, UNRELATED, looks, unrelated
 from flprivacy.attacks.results import Source
 from flprivacy.attacks.scenario import Scenario
 from flprivacy.cohorts.format import read_volumes
+from flprivacy.core.array_types import IntArray
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import AttackError
 from flprivacy.targets.array_files import load_answers
-
-IntArray = npt.NDArray[np.int64]
 
 _REMEDY = (
     "state input_checked=true, if its owner compared some of them with what the network answers to the same scans in "

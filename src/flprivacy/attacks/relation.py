@@ -7,9 +7,8 @@ network's features have something to do with what a scan looks like, even those 
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.array_types import Float32Array, FloatArray
 from flprivacy.core.errors import AttackError
-
-FloatArray = npt.NDArray[np.float64]
 
 MOST_SCANS = 128
 _LEAST_SCANS = 30
@@ -27,7 +26,7 @@ def looks(volumes: npt.NDArray[np.uint8]) -> FloatArray:
     return found.reshape(len(found), -1)
 
 
-def check_related(features: npt.NDArray[np.float32], looked: FloatArray, whose: str) -> None:
+def check_related(features: Float32Array, looked: FloatArray, whose: str) -> None:
     """Refuse features (n, feature) that have nothing to do with what their scans look like, (n, block).
 
     The RV coefficient of both, by ranks, is compared with those of 999 permutations of the scans (Josse et al.,

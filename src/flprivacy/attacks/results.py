@@ -15,15 +15,13 @@ from flprivacy.attacks.cache import Arrays, load_arrays, save_arrays
 from flprivacy.attacks.features import Forward
 from flprivacy.attacks.learner import curve_epochs
 from flprivacy.attacks.scenario import Exposure, Scenario
+from flprivacy.core.array_types import FloatArray, IntArray
 from flprivacy.core.attributes import HELD_OUT, MEMBERS, AttackKey
 from flprivacy.core.progress import progress
 from flprivacy.core.scores import CURVE_COLUMNS, ScoreBlock, ScoreTable
 
 _CURVES = "curves"
 _PARTS = ("scores", "left_out", "evidence", "learners")  # of an answer
-
-FloatArray64 = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,14 +51,14 @@ class Finished:
     access: str
     exposure: Exposure
     answers: dict[str, Answer]  # attribute -> answer
-    curves: FloatArray64  # (attribute, point) strength after curve_epochs epochs; no point where nothing is trained so
+    curves: FloatArray  # (attribute, point) strength after curve_epochs epochs; no point where nothing is trained so
 
 
 class Outcome(NamedTuple):
     """What an attack ends in: an answer for each attribute, and curves as in :class:`Finished`."""
 
     answers: Sequence[Answer]
-    curves: FloatArray64
+    curves: FloatArray
 
 
 class ResultStore:

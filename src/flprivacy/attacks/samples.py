@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.attacks.config import LearnerConfig
-from flprivacy.attacks.heads import KEEP, Batch, FloatArray, Head
-
-IntArray = npt.NDArray[np.int64]
+from flprivacy.attacks.heads import KEEP, Batch, Head
+from flprivacy.core.array_types import Float32Array, FloatArray, IntArray
 
 # The reference study balances fully (1). With heavy-tailed sites, an attacker who does so and knows little guesses
 # worse than the majority by weighted F1; half-way is stronger by weighted F1 and no weaker by macro F1.
@@ -26,13 +25,13 @@ class Sample:
 
     seed: int
     heads: tuple[Head, ...]
-    targets: FloatArray  # (head, scan) class index, or years standardised by centre and spread; 0 where unknown
-    weights: FloatArray  # (head, scan) of class_weights, 1 for years, 0 where unknown; sum: scans with a value
-    centre: FloatArray  # (head,) mean of the exposed years; 0 for classes
-    spread: FloatArray  # (head,) their standard deviation; 1 for classes
+    targets: Float32Array  # (head, scan) class index, or years standardised by centre and spread; 0 where unknown
+    weights: Float32Array  # (head, scan) of class_weights, 1 for years, 0 where unknown; sum: scans with a value
+    centre: Float32Array  # (head,) mean of the exposed years; 0 for classes
+    spread: Float32Array  # (head,) their standard deviation; 1 for classes
 
     @classmethod
-    def of(cls, heads: Sequence[Head], values: npt.NDArray[np.float64], *, seed: int) -> "Sample":
+    def of(cls, heads: Sequence[Head], values: FloatArray, *, seed: int) -> "Sample":
         """Return the sample with labels ``values``, (head, scan), NaN where unknown."""
         weights = np.zeros(values.shape, np.float32)
         centre, spread = np.zeros(len(heads), np.float32), np.ones(len(heads), np.float32)
@@ -45,7 +44,7 @@ class Sample:
         targets = np.nan_to_num((values - centre[:, None]) / spread[:, None]).astype(np.float32)
         return cls(seed=seed, heads=tuple(heads), targets=targets, weights=weights, centre=centre, spread=spread)
 
-    def in_units(self, scores: FloatArray) -> FloatArray:
+    def in_units(self, scores: Float32Array) -> Float32Array:
         """Return (head, scan, column) scores with standardised numbers turned into years.
 
         No answer lies outside the ages of the exposed sample, as no careful attacker's would.
@@ -56,9 +55,7 @@ class Sample:
         return np.where(numbers, years, scores)
 
 
-def class_weights(
-    values: npt.NDArray[np.float64], n_classes: int, *, balance: float = BALANCE
-) -> npt.NDArray[np.float64]:
+def class_weights(values: FloatArray, n_classes: int, *, balance: float = BALANCE) -> FloatArray:
     """Weigh scans, (scan,) class index or NaN, by ``class size ** -balance``; the sum is the number that have a class.
 
     A ``balance`` of 0 weighs all scans alike, 1 all classes alike.
@@ -120,7 +117,7 @@ def random_bits(rng: np.random.Generator, steps: int, shapes: Sequence[tuple[int
     return [np.ascontiguousarray(part).view(np.uint8)[:, :size] for part, size in zip(parts, sizes, strict=True)]
 
 
-def _as_factors(packed: npt.NDArray[np.uint8], shape: tuple[int, int]) -> FloatArray:
+def _as_factors(packed: npt.NDArray[np.uint8], shape: tuple[int, int]) -> Float32Array:
     """Turn packed bits (head, byte) into dropout factors (head, *shape)."""
     factors = np.take(_FACTORS, packed, axis=0, mode="clip").reshape(len(packed), -1)
     return factors[:, : math.prod(shape)].reshape(len(packed), *shape)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from flprivacy.attacks.answering import Known
@@ -16,15 +15,13 @@ from flprivacy.attacks.features import Views
 from flprivacy.attacks.heads import Head
 from flprivacy.attacks.samples import Sample
 from flprivacy.cohorts.sampling import exposed_rows, member_rows
+from flprivacy.core.array_types import Float32Array, FloatArray, IntArray
 from flprivacy.core.attributes import AGE_BAND, AGE_YEARS, SEX, SITE, Attribute
 from flprivacy.core.cohort import SEXES, TEST, Cohort
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import AttackError, check
 from flprivacy.core.metrics import confusion_matrices, f1_weighted, mean_absolute_error
 from flprivacy.core.vocabulary import PROTOCOLS
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
 
 _FORMAT = 6
 # These change speed and memory or choose among results; they are no part of a single result.
@@ -36,7 +33,7 @@ class AttributeLabels:
     """One attacked attribute of every scan of a cohort."""
 
     attribute: Attribute
-    values: npt.NDArray[np.float64]  # (scan,) class index, or years; NaN where the manifest says nothing
+    values: FloatArray  # (scan,) class index, or years; NaN where the manifest says nothing
     class_names: tuple[str, ...]  # in the order of their indices; empty for years
 
     @property
@@ -75,7 +72,7 @@ def attribute_labels(
     return tuple(one for asked in attributes for one in known.values() if one.attribute.asked_as == asked)
 
 
-def _floats(column: "pd.Series[float]") -> npt.NDArray[np.float64]:
+def _floats(column: "pd.Series[float]") -> FloatArray:
     return pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
 
 
@@ -126,13 +123,13 @@ class Scenario:
             views=self.config.views,
         )
 
-    def strength(self, scores: FloatArray) -> npt.NDArray[np.float64]:
+    def strength(self, scores: Float32Array) -> FloatArray:
         """Return (attribute,) strengths on held-out scans of scores (attribute, scored scan, column), by each one's
         first metric.
         """
         return np.array([self._strength(*pair) for pair in zip(self.labels, scores, strict=True)])
 
-    def _strength(self, labels: AttributeLabels, scores: FloatArray) -> float:
+    def _strength(self, labels: AttributeLabels, scores: Float32Array) -> float:
         rows = labels.known(self.test)
         truth, some = labels.values[rows], scores[self.positions(rows), : labels.head.width]
         if labels.attribute.is_regression:

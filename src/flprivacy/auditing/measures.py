@@ -3,14 +3,12 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.auditing.runs import AttackRuns, HeldOut
 from flprivacy.auditing.uncertainty import Component, Resampling, effective_patients, least_variance, pooled_between
 from flprivacy.core import metrics
+from flprivacy.core.array_types import FloatArray, IntArray
 from flprivacy.core.attributes import ONE_CLASS, TOP_K, metric_of
-
-FloatArray = npt.NDArray[np.float64]
 
 _OF_COUNTS = {
     "f1_weighted": metrics.f1_weighted,
@@ -112,7 +110,7 @@ def _areas(runs: AttackRuns, weights: FloatArray) -> tuple[FloatArray, dict[str,
     return mean, {f"{ONE_CLASS}/{held_out.class_names[i]}": area for i, area in zip(present, filled, strict=True)}
 
 
-def predicted_classes(runs: AttackRuns) -> npt.NDArray[np.int64]:
+def predicted_classes(runs: AttackRuns) -> IntArray:
     """Return the (model, seed, scan) classes of highest score; the first of equals."""
     return np.asarray(runs.scores.argmax(axis=-1), dtype=np.int64)
 

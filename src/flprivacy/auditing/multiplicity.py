@@ -13,12 +13,10 @@ controlled whichever of the hypotheses are true.
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
 from flprivacy.auditing.uncertainty import Component, Composed, caution
-
-FloatArray = npt.NDArray[np.float64]
+from flprivacy.core.array_types import FloatArray
 
 _DRAWS = 10_000  # an adjusted p of 5% is then known to within .2%
 _BLOCK = 1_000

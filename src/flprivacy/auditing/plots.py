@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
 from flprivacy.auditing.measures import predicted_classes
 from flprivacy.auditing.runs import AttackRuns
+from flprivacy.core.array_types import FloatArray
 from flprivacy.core.attributes import METRICS, AttackKey
 from flprivacy.core.audit import AgeScatter, ConfusionMatrix, Curve
 from flprivacy.core.errors import AuditError
@@ -18,7 +18,6 @@ from flprivacy.core.scores import CURVE_COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
 
-FloatArray = npt.NDArray[np.float64]
 
 _ATTACK = ["target", "attribute", "access", "fraction"]
 

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from flprivacy.core.array_types import Float32Array, FloatArray, IntArray, StrArray
 from flprivacy.core.attributes import BY_NAME, HELD_OUT, MEMBERS, NO_ACCESS, AttackKey, Attribute
 from flprivacy.core.audit import HONEST_SEEDS
 from flprivacy.core.errors import AuditError
@@ -17,7 +17,6 @@ from flprivacy.core.errors import AuditError
 if TYPE_CHECKING:
     from flprivacy.core.scores import ScoreBlock, ScoreTable  # pyarrow: not needed for arrays
 
-FloatArray = npt.NDArray[np.float64]
 
 LOGGER = logging.getLogger(__name__)
 MINIMUM_SEEDS = 2
@@ -31,9 +30,9 @@ class HeldOut:
 
     attribute: Attribute
     class_names: tuple[str, ...]  # empty for years
-    scan_ids: npt.NDArray[np.str_]  # (scan,)
-    patient_ids: npt.NDArray[np.str_]  # (scan,) pseudonyms
-    patients: npt.NDArray[np.int64]  # (scan,) index of the scan's patient in [0, n_patients)
+    scan_ids: StrArray  # (scan,)
+    patient_ids: StrArray  # (scan,) pseudonyms
+    patients: IntArray  # (scan,) index of the scan's patient in [0, n_patients)
     truth: FloatArray  # (scan,) class index, or years
 
     @property
@@ -69,7 +68,7 @@ class AttackRuns:
     models: tuple[str, ...]  # ascending
     seeds: tuple[int, ...]  # of the attacker, ascending
     held_out: HeldOut
-    scores: npt.NDArray[np.float32]  # (model, seed, scan, class) probabilities, or (model, seed, scan, 1) years
+    scores: Float32Array  # (model, seed, scan, class) probabilities, or (model, seed, scan, 1) years
 
     def __post_init__(self) -> None:
         if len(self.seeds) < MINIMUM_SEEDS:
@@ -164,8 +163,8 @@ def held_out_scans(
     attribute: Attribute,
     *,
     class_names: tuple[str, ...],
-    scan_ids: npt.NDArray[np.str_],
-    patient_ids: npt.NDArray[np.str_],
+    scan_ids: StrArray,
+    patient_ids: StrArray,
     truth: FloatArray,
     where: str,
 ) -> HeldOut:
@@ -225,7 +224,7 @@ def _table_runs(table: "ScoreTable", held_out: HeldOut, scans: str) -> Iterable[
         )
 
 
-def _aligned(block: "ScoreBlock", held_out: HeldOut) -> npt.NDArray[np.float32]:
+def _aligned(block: "ScoreBlock", held_out: HeldOut) -> Float32Array:
     """Return (scan, column) scores in the order of ``held_out``, refusing any other set of scans."""
     order = np.argsort(block.scan_ids, kind="stable")
     same = (

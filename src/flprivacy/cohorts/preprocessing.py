@@ -16,13 +16,12 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.array_types import Float32Array, IntArray, Volumes
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import CohortError, check
 from flprivacy.core.vocabulary import PROTOCOLS
 
-FloatArray = npt.NDArray[np.float32]
-Volumes = npt.NDArray[np.uint8]
-Index = npt.NDArray[np.int64]
+Index = IntArray
 
 _STANDARD, _REFERENCE = PROTOCOLS
 _SHIFT_PARTS = 16  # a standard view shifts by at most a sixteenth of the slice
@@ -31,7 +30,7 @@ _CUT_OFF = np.float32(0.8)
 _WHITE = np.float32(255)
 
 
-def train_view(volumes: Volumes, *, protocol: str, view: int, keys: npt.NDArray[np.uint64]) -> FloatArray:
+def train_view(volumes: Volumes, *, protocol: str, view: int, keys: npt.NDArray[np.uint64]) -> Float32Array:
     """Return one training view of each scan.
 
     View 0 of ``standard`` is the test view; every view of ``flprivacy-2023`` is augmented.
@@ -67,7 +66,7 @@ def train_view(volumes: Volumes, *, protocol: str, view: int, keys: npt.NDArray[
     return out
 
 
-def test_view(volumes: Volumes, *, protocol: str) -> FloatArray:
+def test_view(volumes: Volumes, *, protocol: str) -> Float32Array:
     """Return the view of each scan that is scored; arguments and result as of :func:`train_view`.
 
     Raises:
@@ -134,7 +133,7 @@ def _training_crop(height: int, width: int, rng: np.random.Generator) -> tuple[s
     return crops[0], crops[1], flip
 
 
-def _zoom(volume: Volumes, rows: slice, columns: slice, *, flip: bool, out: FloatArray) -> None:
+def _zoom(volume: Volumes, rows: slice, columns: slice, *, flip: bool, out: Float32Array) -> None:
     """Crop each slice, cut it off, flip it or not, and resize it to the full slice, into ``out``.
 
     One slice at a time stays in the processor's cache, and needs no matrix library, whose threads would fight those
@@ -152,7 +151,7 @@ def _zoom(volume: Volumes, rows: slice, columns: slice, *, flip: bool, out: Floa
         image[:] = _blend(wide.take(upper, axis=0), wide.take(lower, axis=0), share_y[:, None])
 
 
-def _blend(near: FloatArray, far: FloatArray, share: FloatArray) -> FloatArray:
+def _blend(near: Float32Array, far: Float32Array, share: Float32Array) -> Float32Array:
     """Return ``near + share * (far - near)``, computed in the memory of ``far``."""
     far -= near
     far *= share
@@ -161,7 +160,7 @@ def _blend(near: FloatArray, far: FloatArray, share: FloatArray) -> FloatArray:
 
 
 @functools.lru_cache(maxsize=64)
-def _interpolation(source: int, target: int) -> tuple[Index, Index, FloatArray]:
+def _interpolation(source: int, target: int) -> tuple[Index, Index, Float32Array]:
     """Return, for each of ``target`` pixels, its two neighbours among ``source`` and the share of the second.
 
     Bilinear with half-pixel centres, edges repeated, no antialiasing: ``tf.image.resize``.

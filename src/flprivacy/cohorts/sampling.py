@@ -7,19 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.array_types import BoolArray, IntArray, StrArray
 from flprivacy.core.cohort import TEST, TRAIN, Cohort
 from flprivacy.core.errors import AttackError, CohortError, check
-
-IntArray = npt.NDArray[np.int64]
 
 # Keeps floor(0.29 * 100) at 29: the product is 28.999999999999996.
 _TOLERANCE = 1e-9
 _SPLIT_STREAM, _EXPOSURE_STREAM, _MEMBER_STREAM = 1, 2, 3
 
 
-def split_patients(
-    patient_ids: npt.ArrayLike, site_ids: npt.ArrayLike, *, test_fraction: float, seed: int
-) -> npt.NDArray[np.str_]:
+def split_patients(patient_ids: npt.ArrayLike, site_ids: npt.ArrayLike, *, test_fraction: float, seed: int) -> StrArray:
     """Assign whole patients to training or test, stratified by site.
 
     At each site ``test_fraction`` of the patients (rounded to the nearest, at least one and never all) is held out.
@@ -145,7 +142,7 @@ def draw_exposed(strata: npt.NDArray[np.integer[Any]], *, fraction: float, seed:
     return np.sort(np.concatenate(chosen))
 
 
-def _hold_out(members: dict[int, IntArray], n_patients: int, fraction: float, seed: int) -> npt.NDArray[np.bool_]:
+def _hold_out(members: dict[int, IntArray], n_patients: int, fraction: float, seed: int) -> BoolArray:
     """Return (patient,) whether each is held out. Small sites choose first: they have the least choice."""
     held_out = np.zeros(n_patients, dtype=bool)
     assigned = np.zeros(n_patients, dtype=bool)

@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flprivacy.core.array_types import BoolArray, FloatArray, StrArray
 from flprivacy.core.errors import AuditError
 from flprivacy.core.publish import publish_file
-
-FloatArray = npt.NDArray[np.float64]
-StrArray = npt.NDArray[np.str_]
 
 LINEAGE, SPLIT = "lineage", "split"  # who says who the members are: the target's private part, or the cohort's split
 _META_KEY = b"flprivacy"
@@ -60,7 +57,7 @@ class MembershipScores:
     sites: StrArray = field(default_factory=lambda: np.empty(0, np.str_))
     classes: StrArray = field(default_factory=lambda: np.empty(0, np.str_))
     models: StrArray = field(default_factory=lambda: np.empty(0, np.str_))
-    members: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    members: BoolArray = field(default_factory=lambda: np.empty(0, np.bool_))
     signals: FloatArray = field(default_factory=lambda: np.empty(0, np.float64))
     scores: dict[str, FloatArray] = field(default_factory=dict)
     vulnerability: FloatArray = field(default_factory=lambda: np.empty(0, np.float64))

@@ -11,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from flprivacy.core.array_types import BoolArray, FloatArray, IntArray
 from flprivacy.core.errors import AuditError
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 def confusion_matrices(
@@ -223,7 +221,7 @@ def auc_one_vs_rest(truth: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.Ar
     return areas.reshape(n_classes, len(by_row), *values.shape[:-2])
 
 
-def _lower(scores: npt.NDArray[Any], mine: npt.NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
+def _lower(scores: npt.NDArray[Any], mine: BoolArray) -> tuple[FloatArray, FloatArray]:
     """Return, for (row, scan) scores, how many of the other scans and how many of ``mine`` have lower ones.
 
     Equal ones count half, also the scan itself. Both in one sort; mid-ranks of either kind alone would take two more.

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flprivacy.core.array_types import Float32Array, FloatArray, IntArray, StrArray
 from flprivacy.core.artifacts import COMPUTE_FILE, CURVES_FILE, SCORES_FILE
 from flprivacy.core.attributes import HELD_OUT, AttackKey
 from flprivacy.core.errors import AuditError
@@ -25,7 +25,6 @@ from flprivacy.core.tensorflow_environment import describe_compute
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and only its name is needed
 
-FloatArray = npt.NDArray[np.float64]
 
 _META_KEY = b"flprivacy.score_table"
 _SCANS = "scans"
@@ -54,10 +53,10 @@ class ScoreBlock:
     # where there is only one
     model: str
     seed: int  # attacker seed; it draws the exposed sample, the initial head and the batches
-    scan_ids: npt.NDArray[np.str_]  # (scan,) identifiers within the cohort
-    patient_ids: npt.NDArray[np.str_]  # (scan,) pseudonyms; the unit that the bootstrap resamples
+    scan_ids: StrArray  # (scan,) identifiers within the cohort
+    patient_ids: StrArray  # (scan,) pseudonyms; the unit that the bootstrap resamples
     truth: FloatArray  # (scan,) class index as float, or years for ``age_years``
-    scores: npt.NDArray[np.float32]  # (scan, class) probabilities, or (scan, 1) predicted years
+    scores: Float32Array  # (scan, class) probabilities, or (scan, 1) predicted years
 
     def __post_init__(self) -> None:
         n = len(self.truth)
@@ -172,7 +171,7 @@ def _rows(table: ScoreTable) -> pa.Table:
     return pa.table(columns)
 
 
-def _repeated(values: Sequence[Any], sizes: npt.NDArray[np.int64]) -> pa.Array:
+def _repeated(values: Sequence[Any], sizes: IntArray) -> pa.Array:
     """Return a value per block as a column of so many rows each."""
     if not isinstance(values[0], str):
         return pa.array(np.repeat(values, sizes))
@@ -215,9 +214,9 @@ def _blocks(table: pa.Table) -> Iterator[ScoreBlock]:
         )
 
 
-def _names(column: pa.ChunkedArray) -> npt.NDArray[np.str_]:
+def _names(column: pa.ChunkedArray) -> StrArray:
     coded = column.unify_dictionaries().combine_chunks()
-    names: npt.NDArray[np.str_] = np.asarray(coded.dictionary.to_pylist(), np.str_)[coded.indices.to_numpy()]
+    names: StrArray = np.asarray(coded.dictionary.to_pylist(), np.str_)[coded.indices.to_numpy()]
     return names
 
 

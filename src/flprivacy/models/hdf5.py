@@ -13,12 +13,9 @@ from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.core.errors import TargetError
 from flprivacy.models.mistaken import mistaken_for
-
-Array = npt.NDArray[Any]
 
 MAX_TENSORS = 4096
 MAX_DEPTH = 8

@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
+from flprivacy.core.array_types import Array
 from flprivacy.core.errors import ConfigError, StorageError, TargetError
 from flprivacy.core.parsing import from_mapping
 from flprivacy.core.publish import publish_file
-from flprivacy.models.hdf5 import Array, one_line, open_guarded
+from flprivacy.models.hdf5 import one_line, open_guarded
 from flprivacy.models.quarantine import vet
 
 if TYPE_CHECKING:

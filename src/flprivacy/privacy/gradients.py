@@ -22,13 +22,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.array_types import Float32Array, FloatArray, IntArray
 from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.privacy.compatibility import validate
 from flprivacy.privacy.config import DpSgdConfig
 from flprivacy.privacy.events import PATIENT, SCAN
 from flprivacy.privacy.randomness import LAYERS, NOISE, gaussian, generator
-
-FloatArray = npt.NDArray[np.float32]
 
 _STATES = 1 << 31  # of each half of what a random layer draws from
 
@@ -95,8 +94,8 @@ class DpSgdRule:
 
     def step(
         self,
-        x: FloatArray,
-        y: FloatArray,
+        x: Float32Array,
+        y: Float32Array,
         mask: npt.ArrayLike,
         *,
         key: Sequence[int],
@@ -165,7 +164,7 @@ class DpSgdRule:
         scale = min(1.0, self._config.clip_norm / norm) if norm > 0.0 else 1.0
         self._accumulator.contribute([np.asarray(scale * g, dtype=np.float32) for g in gradients])
 
-    def _masks(self, key: Sequence[int], scans: npt.ArrayLike | None, physical: int) -> npt.NDArray[np.int64]:
+    def _masks(self, key: Sequence[int], scans: npt.ArrayLike | None, physical: int) -> IntArray:
         """Return (physical, random layer, 2) states that random layers draw from."""
         layers = self._accumulator.random_layers
         if scans is None and layers:
@@ -175,7 +174,7 @@ class DpSgdRule:
         base = generator(LAYERS, self._seed, key).integers(_STATES, size=(layers, 2))
         return np.asarray(base ^ words[:, None, :])
 
-    def _ends(self, mask: FloatArray, ends: npt.ArrayLike | None) -> FloatArray:
+    def _ends(self, mask: Float32Array, ends: npt.ArrayLike | None) -> Float32Array:
         """Return where units end: at every drawn scan, or where the caller says that a patient's scans do."""
         if self._config.unit == PATIENT and ends is None:
             raise TrainingError("ends is missing, but the unit is a patient; say where each patient's scans end")
@@ -184,7 +183,7 @@ class DpSgdRule:
             raise TrainingError("ends differs from mask, but the unit is a scan; set unit to 'patient'")
         return stops
 
-    def _check(self, x: FloatArray, mask: FloatArray, ends: FloatArray, key: tuple[int, ...]) -> None:
+    def _check(self, x: Float32Array, mask: Float32Array, ends: Float32Array, key: tuple[int, ...]) -> None:
         if mask.shape != (len(x),) or ends.shape != mask.shape or not np.isin((mask, ends), (0.0, 1.0)).all():
             raise TrainingError(
                 f"mask {mask.shape} and ends {ends.shape} for {len(x)} scans: give a 0 or 1 for each scan of the chunk"
@@ -196,7 +195,7 @@ class DpSgdRule:
                 f"chunk of step {key} while step {self._pending} waits for its last chunk; finish that first"
             )
 
-    def _result(self, totals: npt.NDArray[np.float64]) -> StepResult:
+    def _result(self, totals: FloatArray) -> StepResult:
         loss, correct, scans, units, clipped, broken = (float(t) for t in totals)
         if broken:
             raise TrainingError(

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from flprivacy.core.array_types import Float32Array, FloatArray, IntArray
 from flprivacy.core.tensorflow_environment import threads
 from flprivacy.privacy.compatibility import is_random_state
 from flprivacy.privacy.events import PATIENT
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
     from flprivacy.privacy.config import DpSgdConfig
 
 LOGGER = logging.getLogger(__name__)
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
-Noise = npt.NDArray[np.float64]
+Noise = FloatArray
 Tensor = Any
 
 N_TOTALS = 6
@@ -82,7 +81,7 @@ class TensorFlowAccumulator:
         """Number of states that a scan has to bring along."""
         return sum(self._random)
 
-    def add(self, x: Any, y: Any, mask: FloatArray, ends: FloatArray, masks: IntArray) -> None:
+    def add(self, x: Any, y: Any, mask: Float32Array, ends: Float32Array, masks: IntArray) -> None:
         """Add a chunk's clipped gradients to the sum; ``masks`` is (scan, random layer, 2)."""
         drawn = np.flatnonzero(mask)
         if len(drawn) != np.max(drawn, initial=-1) + 1:

@@ -15,15 +15,13 @@ from contextlib import contextmanager
 
 import dp_accounting  # type: ignore[import-untyped]
 import numpy as np
-import numpy.typing as npt
 from dp_accounting import dp_event, pld, rdp
 from scipy.special import logsumexp
 from scipy.stats import binom
 
+from flprivacy.core.array_types import FloatArray
 from flprivacy.core.errors import ConfigError
 from flprivacy.privacy.events import SampledGaussianSteps
-
-FloatArray = npt.NDArray[np.float64]
 
 ORDERS = tuple(float(order) for order in rdp.rdp_privacy_accountant.DEFAULT_RDP_ORDERS)
 # Groups are hardly ever priced best at an order far up, and the integrals there are wide.

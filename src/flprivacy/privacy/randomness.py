@@ -20,10 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.array_types import FloatArray
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.tensorflow_environment import threads
-
-FloatArray = npt.NDArray[np.float64]
 
 SAMPLING, NOISE, SITE_NOISE, LAYERS = "sampling", "noise", "site-noise", "layers"
 _DRAWS = 2

@@ -7,17 +7,13 @@ up to twice the clip norm.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from flprivacy.core.array_types import Array, FloatArray
 from flprivacy.core.errors import TrainingError
 from flprivacy.privacy.events import SampledGaussianSteps
 from flprivacy.privacy.randomness import SITE_NOISE, gaussian
-
-Array = npt.NDArray[Any]
-FloatArray = npt.NDArray[np.float64]
 
 
 def private_mean_update(

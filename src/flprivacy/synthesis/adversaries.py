@@ -1,21 +1,17 @@
 """Generator and discriminator of one run: built, updated, kept and carried on from."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
+from flprivacy.core.array_types import Array, Float32Array
 from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.models.initialisation import fresh_weights, undisturbed_random
 from flprivacy.synthesis.augmentation import Draws
 from flprivacy.synthesis.config import GeneratorConfig
 from flprivacy.synthesis.draws import DISCRIMINATOR, GENERATOR, Noise, weights_seed
 from flprivacy.synthesis.networks import NetworkSize, build_discriminator, build_generator
-
-Array = npt.NDArray[Any]
-FloatArray = npt.NDArray[np.float32]
 
 _MOMENTUM = (0.0, 0.99)
 
@@ -59,7 +55,7 @@ class Adversaries:
         """The discriminator's, which private training applies to noised gradients."""
         return self._networks.optimizers[1]
 
-    def generate(self, noise: Noise, condition: FloatArray) -> FloatArray:
+    def generate(self, noise: Noise, condition: Float32Array) -> Float32Array:
         """Return float32 (n, depth, height, width, 1) scans in [-1, 1] of the generator as it is trained."""
         return np.asarray(self._networks.generate(noise, condition))
 
@@ -112,11 +108,11 @@ class Adversaries:
 
     def update_discriminator(
         self,
-        real: FloatArray,
-        real_condition: FloatArray,
-        mistaken: FloatArray,
+        real: Float32Array,
+        real_condition: Float32Array,
+        mistaken: Float32Array,
         noise: Noise,
-        condition: FloatArray,
+        condition: Float32Array,
         draws: Draws | None,
         *,
         penalise: bool,
@@ -131,7 +127,7 @@ class Adversaries:
         of_real, of_made, loss = found.numpy().tolist()
         return of_real, of_made, loss
 
-    def update_generator(self, noise: Noise, condition: FloatArray, draws: Draws | None) -> float:
+    def update_generator(self, noise: Noise, condition: Float32Array, draws: Draws | None) -> float:
         """Update the generator and the running sums of its weights; return its loss."""
         return float(self._networks.update_generator(noise, condition, draws).numpy())
 

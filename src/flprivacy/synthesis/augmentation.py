@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from keras import ops
 
-FloatArray = npt.NDArray[np.float32]
+from flprivacy.core.array_types import Float32Array, IntArray
 
 _SHIFT_PARTS, _CUTOUT_PARTS = 16, 4  # of an edge: farthest shift; edge of the box that is cut out, both ways
 _BRIGHTNESS, _CONTRAST = 0.1, 0.2  # of scans in [-1, 1]
@@ -29,11 +28,11 @@ class Draws(NamedTuple):
         keep: (n, depth, height, width, 1) 1 where a voxel is kept, 0 where it is cut out.
     """
 
-    rows: FloatArray
-    columns: FloatArray
-    scale: FloatArray
-    offset: FloatArray
-    keep: FloatArray
+    rows: Float32Array
+    columns: Float32Array
+    scale: Float32Array
+    offset: Float32Array
+    keep: Float32Array
 
 
 def draw(names: Sequence[str], n: int, shape: tuple[int, int, int], generator: np.random.Generator) -> Draws | None:
@@ -65,12 +64,12 @@ def augment(scans: keras.KerasTensor, draws: Draws | None) -> keras.KerasTensor:
     return moved * draws.scale + draws.offset
 
 
-def _moved(edge: int, offsets: npt.NDArray[np.int64]) -> FloatArray:
+def _moved(edge: int, offsets: IntArray) -> Float32Array:
     source = np.arange(edge)[None, :] - offsets[:, None]
     return np.asarray(source[:, :, None] == np.arange(edge), dtype=np.float32)
 
 
-def _boxes(n: int, shape: tuple[int, int, int], generator: np.random.Generator) -> FloatArray:
+def _boxes(n: int, shape: tuple[int, int, int], generator: np.random.Generator) -> Float32Array:
     inside = np.ones((n, 1, 1, 1, 1), dtype=bool)
     for axis, edge in enumerate(shape, start=1):
         half = max(1, edge // (2 * _CUTOUT_PARTS))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from flprivacy.cohorts.format import write_cohort
+from flprivacy.core.array_types import Volumes
 from flprivacy.core.cohort import SEXES, SYNTHETIC_COLUMN, TRAIN, Cohort, CohortMeta, SyntheticOrigin
 from flprivacy.core.errors import GeneratorError
 from flprivacy.core.progress import track
@@ -15,7 +16,7 @@ from flprivacy.synthesis.conditions import Conditions
 from flprivacy.synthesis.config import GeneratorConfig, SynthesisConfig
 from flprivacy.synthesis.folder import PRIVATE_FOLDER, GeneratorLineage, read_generator, read_lineage
 from flprivacy.synthesis.requested import requested
-from flprivacy.synthesis.sample import Generator, Volumes, load_generator
+from flprivacy.synthesis.sample import Generator, load_generator
 from flprivacy.synthesis.train import train_generator
 
 _AT_ONCE = 64  # scans in memory

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.array_types import Float32Array, IntArray
 from flprivacy.core.cohort import SEXES, Cohort
 from flprivacy.core.errors import ConfigError
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float32]
 
 AGE_EDGES_YEARS = (40.0, 50.0, 60.0, 70.0)
 AGE_BANDS = ("under 40", "40 to 49", "50 to 59", "60 to 69", "70 and over", "unknown")
@@ -60,7 +58,7 @@ class Categories:
         """Length of a scan's encoding."""
         return sum(self.counts)
 
-    def encode(self, conditions: Conditions) -> FloatArray:
+    def encode(self, conditions: Conditions) -> Float32Array:
         """Return float32 (n, width): one-hot vectors of the conditions, side by side.
 
         Raises:
@@ -77,7 +75,9 @@ class Categories:
             parts.append(np.eye(count, dtype=np.float32)[index])
         return np.concatenate(parts, axis=1)
 
-    def mistaken(self, encoded: FloatArray, generator: np.random.Generator, *, one_site: bool = False) -> FloatArray:
+    def mistaken(
+        self, encoded: Float32Array, generator: np.random.Generator, *, one_site: bool = False
+    ) -> Float32Array:
         """Return encoded conditions of scans, each with one condition of its neighbour's in place of its own.
 
         Where all are of one site, no neighbour is of another: the mistaken site is any other one.

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.int64]
+from flprivacy.core.array_types import Float32Array, IntArray
+
+Indices = IntArray
 
 # Apart from the streams of training (flprivacy.training.draws).
 _ORDER, _STEP, _SAMPLE, _WEIGHTS = range(100, 104)
@@ -41,8 +42,8 @@ def _order(n: int, epoch: int, seed: int, client: int) -> Indices:
 class Noise(NamedTuple):
     """What n scans are made from: (n, latent) vectors, and (n, depth, height, width, 1) grain."""
 
-    latent: FloatArray
-    grain: FloatArray
+    latent: Float32Array
+    grain: Float32Array
 
 
 def draw_noise(n: int, latent: int, shape: tuple[int, int, int], generator: np.random.Generator) -> Noise:

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from flprivacy.core.array_types import Array, Float32Array
 from flprivacy.core.errors import TrainingError
 from flprivacy.core.progress import Progress, progress
 from flprivacy.synthesis.central import MODEL, look
 from flprivacy.synthesis.health import Answers
 from flprivacy.synthesis.local import Client, train
-from flprivacy.synthesis.run import Array, FloatArray, GeneratorRun, TrainedGenerator
+from flprivacy.synthesis.run import GeneratorRun, TrainedGenerator
 from flprivacy.synthesis.sample import write_picture
 from flprivacy.training.checkpoint import Checkpoint
 from flprivacy.training.federated import weighted_average
@@ -63,7 +64,7 @@ def _shares(run: GeneratorRun, clients: list[Client]) -> list[int]:
     return [run.private.units(c.number) if run.private else len(c.scans) for c in clients]
 
 
-def _row_shares(run: GeneratorRun, clients: list[Client]) -> FloatArray:
+def _row_shares(run: GeneratorRun, clients: list[Client]) -> Float32Array:
     """Return (client, category) what each client's row of a category counts, over what the client counts itself.
 
     Where training is private, which sites there are is all that is looked at.
@@ -77,7 +78,7 @@ def _row_shares(run: GeneratorRun, clients: list[Client]) -> FloatArray:
             if name == "site" or run.private is None:
                 counts[number, start:end] = encoded[:, start:end].sum(axis=0)
     counts = np.where(counts.sum(axis=0) > 0, counts, shares)  # a category that nobody has
-    factors: FloatArray = (counts / counts.sum(axis=0)) / (shares / shares.sum())
+    factors: Float32Array = (counts / counts.sum(axis=0)) / (shares / shares.sum())
     return factors
 
 

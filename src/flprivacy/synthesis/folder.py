@@ -38,7 +38,7 @@ from flprivacy.targets.folder import plain_file, read_json
 if TYPE_CHECKING:
     import keras
 
-    from flprivacy.models.hdf5 import Array
+    from flprivacy.core.array_types import Array
 
 T = TypeVar("T")
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flprivacy.core.array_types import Float32Array
 from flprivacy.core.progress import Progress
 from flprivacy.synthesis.augmentation import draw
 from flprivacy.synthesis.conditions import Conditions
 from flprivacy.synthesis.draws import DISCRIMINATOR, GENERATOR, Noise, batch, draw_noise, step_generator
 from flprivacy.synthesis.health import Answers, check_update
 from flprivacy.synthesis.private import PrivateDiscriminator
-from flprivacy.synthesis.run import FloatArray, GeneratorRun
+from flprivacy.synthesis.run import GeneratorRun
 from flprivacy.training.pool import Indices
 
 
@@ -55,7 +56,7 @@ def train(run: GeneratorRun, client: Client, steps: range, counter: Progress) ->
     return answers
 
 
-def _asked_ahead(run: GeneratorRun, client: Client, steps: range) -> Iterator[tuple[Noise, FloatArray]]:
+def _asked_ahead(run: GeneratorRun, client: Client, steps: range) -> Iterator[tuple[Noise, Float32Array]]:
     """Yield what :func:`_asked` draws for each update in order, the next while an update is done.
 
     Drawing noise for every voxel takes one core about half as long as an update takes.
@@ -74,7 +75,7 @@ def _asked_ahead(run: GeneratorRun, client: Client, steps: range) -> Iterator[tu
         yield coming.result()
 
 
-def _asked(run: GeneratorRun, client: Client, network: int, number: int) -> tuple[Noise, FloatArray]:
+def _asked(run: GeneratorRun, client: Client, network: int, number: int) -> tuple[Noise, Float32Array]:
     """Draw noise and encoded conditions of the scans that an update generates."""
     rng = step_generator(run.config.seed, network, client.number, number)
     private = run.private if network == DISCRIMINATOR else None
@@ -93,7 +94,7 @@ def _conditions(run: GeneratorRun, client: Client, n: int, rng: np.random.Genera
     return run.conditions.take(rng.choice(client.scans, size=n))
 
 
-def _update_discriminator(run: GeneratorRun, client: Client, number: int, noise: Noise, asked: FloatArray) -> Answers:
+def _update_discriminator(run: GeneratorRun, client: Client, number: int, noise: Noise, asked: Float32Array) -> Answers:
     config = run.config
     places = batch(len(client.scans), config.batch_size, number, seed=config.seed, client=client.number)
     real = client.scans[places]
@@ -112,16 +113,16 @@ def _update_discriminator(run: GeneratorRun, client: Client, number: int, noise:
 
 
 def _update_privately(
-    run: GeneratorRun, private: PrivateDiscriminator, client: Client, number: int, noise: Noise, asked: FloatArray
+    run: GeneratorRun, private: PrivateDiscriminator, client: Client, number: int, noise: Noise, asked: Float32Array
 ) -> None:
-    def real(places: Indices) -> tuple[FloatArray, FloatArray]:
+    def real(places: Indices) -> tuple[Float32Array, Float32Array]:
         scans = client.scans[places]
         return run.real(scans), run.categories.encode(run.conditions.take(scans))
 
     private.update(client.number, number, real, run.adversaries.generate(noise, asked), asked)
 
 
-def _update_generator(run: GeneratorRun, client: Client, step: int, noise: Noise, asked: FloatArray) -> float:
+def _update_generator(run: GeneratorRun, client: Client, step: int, noise: Noise, asked: Float32Array) -> float:
     rng = step_generator(run.config.seed, GENERATOR, client.number, step, 1)
     augment = () if run.private is not None else run.config.augment
     return run.adversaries.update_generator(

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from keras import layers, ops
 
+from flprivacy.core.array_types import Float32Array
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.target import Disclosure, PrivacyStatement
 from flprivacy.models.initialisation import undisturbed_random
@@ -31,12 +31,10 @@ from flprivacy.synthesis.config import FEDERATED, GeneratorConfig
 from flprivacy.training.pool import Indices
 from flprivacy.training.private_run import PrivateRun, check_declared, exposures_of, noise_seed
 
-FloatArray = npt.NDArray[np.float32]
-
 _LARGEST_CHUNK = 32
 _MADE, _REAL = 0, 1
 
-Real = Callable[[Indices], tuple[FloatArray, FloatArray]]
+Real = Callable[[Indices], tuple[Float32Array, Float32Array]]
 """(k,) positions among a client's scans -> (k, depth, height, width, 1) scans and (k, width) encoded conditions"""
 
 
@@ -102,7 +100,7 @@ class PrivateDiscriminator:
         self._rule = DpSgdRule(judge, adversaries.discriminator_optimizer, settings, seed=plan.seed)
         self._physical = min(_LARGEST_CHUNK, max(_physical(plan, number) for number in plan.events))
 
-    def update(self, client: int, number: int, real: Real, made: FloatArray, asked: FloatArray) -> None:
+    def update(self, client: int, number: int, real: Real, made: Float32Array, asked: Float32Array) -> None:
         """Do one update.
 
         Args:
@@ -153,7 +151,7 @@ def _judge(discriminator: keras.Model, shape: tuple[int, int, int]) -> keras.Mod
     return keras.Model(packed, probabilities, name="judge")
 
 
-def _packed(scans: FloatArray, encoded: FloatArray) -> FloatArray:
+def _packed(scans: Float32Array, encoded: Float32Array) -> Float32Array:
     return np.concatenate([scans.reshape(len(scans), -1), encoded], axis=1)
 
 

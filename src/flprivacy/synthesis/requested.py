@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from flprivacy.core.array_types import FloatArray, IntArray
 from flprivacy.core.cohort import CohortMeta
 from flprivacy.core.errors import ConfigError
 from flprivacy.synthesis.conditions import AGE_BANDS, SEX_CATEGORIES, Conditions
@@ -13,8 +13,7 @@ from flprivacy.synthesis.config import DEFAULT, TRAINING, UNIFORM, GeneratorConf
 from flprivacy.synthesis.folder import GeneratorLineage, GeneratorRecord
 from flprivacy.training.config import MOST_SYNTHETIC
 
-IntArray = npt.NDArray[np.int64]
-Shares = npt.NDArray[np.float64]
+Shares = FloatArray
 
 _STREAM = 110
 

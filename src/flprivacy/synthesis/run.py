@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from flprivacy.core.array_types import Array, Float32Array
 from flprivacy.core.cohort import Cohort
 from flprivacy.synthesis.adversaries import Adversaries
 from flprivacy.synthesis.conditions import Categories, Conditions
@@ -14,9 +13,6 @@ from flprivacy.synthesis.config import GeneratorConfig
 from flprivacy.synthesis.private import PrivateDiscriminator
 from flprivacy.training.checkpoint import Checkpoints, History
 from flprivacy.training.pool import Indices, Pool
-
-Array = npt.NDArray[Any]
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +37,7 @@ class GeneratorRun:
     samples: Path
     private: PrivateDiscriminator | None = None
 
-    def real(self, indices: Indices) -> FloatArray:
+    def real(self, indices: Indices) -> Float32Array:
         """Return training scans as the networks see them, float32 (k, depth, height, width, 1) in [-1, 1]."""
         return self.pool.view(indices, None) * np.float32(2.0) - np.float32(1.0)
 

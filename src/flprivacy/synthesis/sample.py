@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.array_types import Float32Array, FloatArray, Volumes
 from flprivacy.core.checkpoint_events import announce
 from flprivacy.core.errors import GeneratorError
 from flprivacy.core.png import png_bytes
@@ -24,9 +25,7 @@ from flprivacy.synthesis.folder import (
 )
 from flprivacy.synthesis.networks import NetworkSize, build_discriminator, build_generator
 
-Volumes = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
-Scores = npt.NDArray[np.float64]
+Scores = FloatArray
 
 _AT_ONCE = 8  # scans
 Image = npt.NDArray[np.uint8]
@@ -120,7 +119,7 @@ def size_of(config: GeneratorConfig, shape: tuple[int, int, int], known: Categor
     )
 
 
-def scans(network: keras.Model, encoded: FloatArray, *, seed: int, first: int = 0) -> Volumes:
+def scans(network: keras.Model, encoded: Float32Array, *, seed: int, first: int = 0) -> Volumes:
     """Return uint8 (n, depth, height, width): the samples of a generator for encoded conditions, from ``first`` on."""
     latent, shape = network.input_shape[0][1], network.output_shape[1:4]
     made = np.empty((len(encoded), *shape), dtype=np.uint8)
@@ -134,7 +133,7 @@ def scans(network: keras.Model, encoded: FloatArray, *, seed: int, first: int = 
     return made
 
 
-def as_seen(volumes: Volumes) -> FloatArray:
+def as_seen(volumes: Volumes) -> Float32Array:
     """Return scans as networks see them: float32 (n, depth, height, width, 1) in [-1, 1]."""
     return (volumes.astype(np.float32) / np.float32(127.5) - np.float32(1.0))[..., None]
 

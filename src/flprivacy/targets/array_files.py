@@ -25,12 +25,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flprivacy.core.array_types import Float32Array, StrArray
 from flprivacy.core.errors import TargetError
 from flprivacy.core.publish import publish_file
 from flprivacy.models.foreign.answers import NONE, PROBABILITIES, PROBABILITY, kind_by, probabilities
 from flprivacy.models.hdf5 import one_line, printable
-
-Floats = npt.NDArray[np.float32]
 
 NPZ, PARQUET = ".npz", ".parquet"
 _MOST_BYTES = 1 << 31
@@ -63,11 +62,11 @@ class AnswerArrays:
         untrained_outputs: (initialisation, scan, class) likewise.
     """
 
-    scan_ids: npt.NDArray[np.str_]
-    features: Floats | None = None
-    outputs: Floats | None = None
-    untrained_features: Floats | None = None
-    untrained_outputs: Floats | None = None
+    scan_ids: StrArray
+    features: Float32Array | None = None
+    outputs: Float32Array | None = None
+    untrained_features: Float32Array | None = None
+    untrained_outputs: Float32Array | None = None
 
     @property
     def initialisations(self) -> int:
@@ -115,7 +114,7 @@ def read_arrays(path: Path, *, answers: str = "", otherwise: str = "") -> tuple[
         ) from error
     ids = _scan_ids(found, path)
     order = np.argsort(ids, kind="stable")
-    arrays: dict[str, Floats] = {}
+    arrays: dict[str, Float32Array] = {}
     for name in _NAMES[1:]:
         if name in found:
             arrays[name] = _checked(found[name], name, len(ids), path)[..., order, :]
@@ -202,7 +201,7 @@ def _from_parquet(path: Path) -> dict[str, npt.NDArray[Any]]:
     return found
 
 
-def _scan_ids(found: Mapping[str, npt.NDArray[Any]], path: Path) -> npt.NDArray[np.str_]:
+def _scan_ids(found: Mapping[str, npt.NDArray[Any]], path: Path) -> StrArray:
     ids = found.get("scan_ids")
     if ids is None or ids.ndim != 1 or ids.dtype.kind not in "OSUiu" or not len(ids):
         raise TargetError(f"{path}: has no list of scan_ids; give one id a row, as in the cohort's manifest")
@@ -214,7 +213,7 @@ def _scan_ids(found: Mapping[str, npt.NDArray[Any]], path: Path) -> npt.NDArray[
     return texts
 
 
-def _checked(values: npt.NDArray[Any], name: str, n: int, path: Path) -> Floats:
+def _checked(values: npt.NDArray[Any], name: str, n: int, path: Path) -> Float32Array:
     axes = 3 if name.startswith("untrained") else 2
     form = f"({'initialisation, ' if axes == 3 else ''}scan, column)"
     if values.dtype.kind not in "fiu" or values.ndim != axes or values.shape[-2] != n or 0 in values.shape:
@@ -236,7 +235,7 @@ def _checked(values: npt.NDArray[Any], name: str, n: int, path: Path) -> Floats:
     return values
 
 
-def _kind(outputs: Floats, stated: str, otherwise: str, path: Path) -> str:
+def _kind(outputs: Float32Array, stated: str, otherwise: str, path: Path) -> str:
     """Return what outputs are: as stated, or probabilities where their values are; nothing else shows in values."""
     kind = stated or kind_by("", outputs)
     if not stated and outputs.shape[1] == 1 and ((outputs >= 0.0) & (outputs <= 1.0)).all():

@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from flprivacy.core.array_types import Volumes
 from flprivacy.core.errors import TrainingError
 from flprivacy.privacy.events import SITE
 from flprivacy.training.config import CanaryConfig, TargetConfig
 from flprivacy.training.gradient_canaries import GradientCanaries, gradient_canaries
-from flprivacy.training.pool import Indices, Pool, Volumes
+from flprivacy.training.pool import Indices, Pool
 from flprivacy.training.utility import class_probabilities
 
 GRADIENT, MISLABELLED, BLANK = "gradient", "mislabelled", "blank-pattern"

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.array_types import Float32Array
 from flprivacy.core.errors import TrainingError
 from flprivacy.privacy.config import DpSgdConfig
 from flprivacy.privacy.events import PATIENT
@@ -20,7 +21,7 @@ from flprivacy.privacy.sampling import Chunk, patient_chunks, physical_batch, sc
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.draws import Place
 from flprivacy.training.gradient_canaries import GradientCanaries
-from flprivacy.training.method import Batch, FloatArray, Keys, Method, Step, StepResult
+from flprivacy.training.method import Batch, Keys, Method, Step, StepResult
 from flprivacy.training.private_run import PrivateRun
 
 # Scans in memory at a time: a larger draw comes in several chunks, a small client's is padded by less.
@@ -108,7 +109,7 @@ class _PrivateStep:
         self._learning_rate = learning_rate
         self._begun: tuple[int, ...] | None = None
 
-    def run(self, volumes: FloatArray, classes: FloatArray, batch: Batch, keys: Keys) -> StepResult | None:
+    def run(self, volumes: Float32Array, classes: Float32Array, batch: Batch, keys: Keys) -> StepResult | None:
         draw = cast(PrivateBatch, batch)
         event = self._run.events[draw.key[0]]
         if self._begun != draw.key:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from flprivacy.core.array_types import Array, FloatArray, IntArray
 from flprivacy.core.errors import TrainingError
 from flprivacy.core.progress import Progress, progress
 from flprivacy.privacy.sampling import poisson_sample
@@ -17,8 +17,6 @@ from flprivacy.training.local import Pass
 from flprivacy.training.pool import Indices, partition
 from flprivacy.training.private_run import SERVER, PrivateRun
 from flprivacy.training.topology import Run, TrainedModel, Weights
-
-Array = npt.NDArray[Any]
 
 _MODEL = "model"
 
@@ -73,12 +71,12 @@ def _no_marks(run: Run) -> list[Array]:
     return [np.zeros_like(a) for a in run.learner.memory()]
 
 
-def _ever_drawn(run: Run, drawn: Sequence[npt.NDArray[np.int64]], n_clients: int) -> list[int]:
+def _ever_drawn(run: Run, drawn: Sequence[IntArray], n_clients: int) -> list[int]:
     """Return the clients that took part; where sites are protected that is a secret, and all of them may have."""
     return list(range(n_clients)) if run.site_level else sorted({int(c) for r in drawn for c in r})
 
 
-def _draw(run: Run, n_clients: int, round_: int) -> npt.NDArray[np.int64]:
+def _draw(run: Run, n_clients: int, round_: int) -> IntArray:
     """Draw one round's clients; where sites are protected, each by a coin of its own, and maybe none."""
     if run.private is not None and run.private.site_level:
         rate = run.private.events[SERVER].sampling_rate
@@ -91,7 +89,7 @@ def train_round(
     run: Run,
     weights: Weights,
     clients: tuple[Indices, ...],
-    drawn: npt.NDArray[np.int64],
+    drawn: IntArray,
     round_: int,
     counter: Progress,
     marks: list[Array],
@@ -120,7 +118,7 @@ def train_round(
     return weighted_average(updates(), _shares(run, clients, drawn)), results
 
 
-def _shares(run: Run, clients: tuple[Indices, ...], drawn: npt.NDArray[np.int64]) -> list[int]:
+def _shares(run: Run, clients: tuple[Indices, ...], drawn: IntArray) -> list[int]:
     """Return what each drawn client counts: its scans, or its public number of units where these are protected.
 
     Numbers of scans are not noised: by them the spread of the average's noise would tell one patient with many scans.
@@ -204,7 +202,7 @@ def weighted_average(models: Iterable[Sequence[Array]], sizes: Sequence[float]) 
     if not len(shares) or shares.min() < 0 or not 0 < shares.sum() < np.inf:
         raise TrainingError(f"client sizes are {list(sizes)}; they must not be negative and must sum above 0")
     shares = shares / shares.sum()
-    sums: list[npt.NDArray[np.float64]] = []
+    sums: list[FloatArray] = []
     dtypes: list[np.dtype[Any]] = []
     counted = 0
     for weights in models:

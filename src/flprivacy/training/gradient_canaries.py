@@ -5,17 +5,13 @@ the sum of the steps' noised updates, so that a canary's participation is read o
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
+from flprivacy.core.array_types import Array, BoolArray, Float32Array, FloatArray, IntArray
 from flprivacy.core.errors import TrainingError
 from flprivacy.training.config import CanaryConfig
-
-FloatArray = npt.NDArray[np.float32]
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,10 +26,10 @@ class GradientCanaries:
         clients: that share them.
     """
 
-    included: npt.NDArray[np.bool_]
-    places: npt.NDArray[np.int64]
-    signs: FloatArray
-    lengths: FloatArray
+    included: BoolArray
+    places: IntArray
+    signs: Float32Array
+    lengths: Float32Array
     clients: int = 1
 
     @property
@@ -41,15 +37,15 @@ class GradientCanaries:
         """Canaries that are in."""
         return int(self.included.sum())
 
-    def at(self, client: int) -> npt.NDArray[np.bool_]:
+    def at(self, client: int) -> BoolArray:
         """Return (canary,) whether a client would hold it; they are dealt out one by one."""
         return np.equal(np.arange(len(self.included)) % self.clients, client)
 
-    def inside(self, client: int) -> npt.NDArray[np.int64]:
+    def inside(self, client: int) -> IntArray:
         """Return the canaries that are in at a client, in the order of its units behind the scans."""
         return np.flatnonzero(self.included & self.at(client))
 
-    def gradient(self, canary: int, model: keras.Model) -> list[FloatArray]:
+    def gradient(self, canary: int, model: keras.Model) -> list[Float32Array]:
         """Return the gradient of a canary, one array a trainable tensor."""
         shapes = [tuple(v.shape) for v in model.trainable_variables]
         flat = np.zeros(sum(int(np.prod(s)) for s in shapes), dtype=np.float32)
@@ -62,12 +58,12 @@ class GradientCanaries:
         zeros = np.zeros((phases, len(self.included)), dtype=np.float32)
         return [keras.Variable(zeros, trainable=False, name="canary_marks")]
 
-    def look(self, model: keras.Model) -> FloatArray:
+    def look(self, model: keras.Model) -> Float32Array:
         """Return (canary,) the weight of each canary."""
         weights = np.concatenate([np.asarray(keras.ops.convert_to_numpy(v)).ravel() for v in model.trainable_variables])
         return np.asarray(weights[self.places], dtype=np.float32)
 
-    def remember(self, memory: list[keras.Variable], moved: FloatArray, *, client: int, phase: int) -> None:
+    def remember(self, memory: list[keras.Variable], moved: Float32Array, *, client: int, phase: int) -> None:
         """Add what one step left in the weights of a client's canaries, (canary,) in units of the clip norm.
 
         ``phase`` is the number of the step within its pass.
@@ -76,12 +72,12 @@ class GradientCanaries:
         marks[phase] += self.at(client) * self.signs * moved
         memory[0].assign(marks)
 
-    def update(self, canary: int, model: keras.Model) -> list[FloatArray]:
+    def update(self, canary: int, model: keras.Model) -> list[Float32Array]:
         """Return what a site that is a canary would add to the weights, one array a weight: against its gradient."""
         against = {id(v): -g for v, g in zip(model.trainable_variables, self.gradient(canary, model), strict=True)}
         return [against.get(id(v), np.zeros(v.shape, dtype=np.float32)) for v in model.weights]
 
-    def scores(self, marks: Array) -> dict[str, npt.NDArray[np.float64]]:
+    def scores(self, marks: Array) -> dict[str, FloatArray]:
         """Return score name -> (canary,) scores, higher for likelier in.
 
         ``released`` is the mark in the released weights alone: the sum over all steps. ``same-step`` is for an

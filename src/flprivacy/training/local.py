@@ -2,19 +2,18 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
+from flprivacy.core.array_types import Array
 from flprivacy.core.errors import TrainingError
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.draws import Place
 from flprivacy.training.method import Method
 from flprivacy.training.pool import Indices, Pool
 
-Array = npt.NDArray[Any]
 _FIRST = Place()
 
 

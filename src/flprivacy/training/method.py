@@ -14,10 +14,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.array_types import Float32Array, IntArray
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.draws import Place
 
-FloatArray = npt.NDArray[np.float32]
 Keys = npt.NDArray[np.uint64]
 
 
@@ -28,8 +28,8 @@ class Batch:
     A scan of this step weighs 1, filling 0.
     """
 
-    indices: npt.NDArray[np.int64]
-    weights: FloatArray
+    indices: IntArray
+    weights: Float32Array
 
 
 def shuffled_batches(
@@ -73,7 +73,7 @@ class Step:
         memory: what else the step remembers; kept with checkpoints, and with the model when it is trained.
     """
 
-    run: Callable[[FloatArray, FloatArray, Batch, Keys], StepResult | None]
+    run: Callable[[Float32Array, Float32Array, Batch, Keys], StepResult | None]
     optimizer: keras.optimizers.Optimizer
     memory: list[keras.Variable] = field(default_factory=list)
 
@@ -111,7 +111,7 @@ def compile_step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> S
     )
     optimizer.build(model.trainable_variables)
 
-    def run(volumes: FloatArray, classes: FloatArray, batch: Batch, keys: Keys) -> StepResult:
+    def run(volumes: Float32Array, classes: Float32Array, batch: Batch, keys: Keys) -> StepResult:
         del keys  # random layers draw from the network's own state
         logs = model.train_on_batch(volumes, classes, sample_weight=batch.weights, return_dict=True)
         return StepResult(loss=float(logs["loss"]), accuracy=float(logs["accuracy"]))

@@ -9,13 +9,12 @@ import numpy.typing as npt
 
 from flprivacy.cohorts.format import read_volumes
 from flprivacy.cohorts.preprocessing import test_view, train_view, view_keys
+from flprivacy.core.array_types import Float32Array, IntArray, Volumes
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.errors import TrainingError
 from flprivacy.training.draws import patient_client
 
-Indices = npt.NDArray[np.int64]
-Volumes = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
+Indices = IntArray
 
 # Above this, volumes are read from the cohort's memory maps batch by batch and stay in the page cache alone.
 PRELOAD_BYTES = 256 * 2**20
@@ -32,18 +31,18 @@ class Pool:
     """
 
     read: Callable[[Indices], Volumes]
-    labels: npt.NDArray[np.int64]
+    labels: IntArray
     keys: npt.NDArray[np.uint64]
     n_classes: int
     protocol: str
 
-    def view(self, indices: Indices, view: int | None) -> FloatArray:
+    def view(self, indices: Indices, view: int | None) -> Float32Array:
         """Return a training view of each scan, or the scored one (None), float32 (k, depth, height, width, 1)."""
         if view is None:
             return test_view(self.read(indices), protocol=self.protocol)
         return train_view(self.read(indices), protocol=self.protocol, view=view, keys=self.keys[indices])
 
-    def one_hot(self, indices: Indices) -> FloatArray:
+    def one_hot(self, indices: Indices) -> Float32Array:
         """Return the classes as float32 (k, class)."""
         return np.eye(self.n_classes, dtype=np.float32)[self.labels[indices]]
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from flprivacy.core.array_types import BoolArray, Float32Array
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.errors import TrainingError
 from flprivacy.core.progress import track
@@ -18,9 +18,6 @@ from flprivacy.training.recipe import recipe_digest, reference_config, why_no_si
 from flprivacy.training.topology import TrainedModel
 from flprivacy.training.train import Trained, train_models
 from flprivacy.training.utility import class_probabilities
-
-BoolArray = npt.NDArray[np.bool_]
-
 
 # (half of the patients, what to draw from, folder of checkpoints) -> synthetic scans made from those of the half
 Synthesise = Callable[[Cohort, int, Path], Cohort]
@@ -98,7 +95,7 @@ def _asked(trained_on: BoolArray, cohort: Cohort) -> BoolArray:
     return own if (own.sum(axis=0) == 1).all() else np.ones_like(own)
 
 
-def _answers(trained: Trained, pool: Pool, model: TrainedModel, asked: BoolArray) -> npt.NDArray[np.float32]:
+def _answers(trained: Trained, pool: Pool, model: TrainedModel, asked: BoolArray) -> Float32Array:
     """Return (scan, class) probabilities of one model, as the target is asked; NaN where it is not asked."""
     trained.target.model.set_weights(model.weights)
     found = np.full((len(pool.labels), pool.n_classes), np.nan, dtype=np.float32)

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from flprivacy.core.array_types import Volumes
 from flprivacy.core.generator_audit import COPIES, Memorisation
 from flprivacy.synthesis.checks import planting
 from flprivacy.synthesis.checks.likeness import Likeness, fit_likeness, views
 from flprivacy.synthesis.checks.memorisation import Evidence, find_copies
-from flprivacy.synthesis.checks.planting import Volumes, plant
+from flprivacy.synthesis.checks.planting import plant
 from tests.synthesis.checks.phantoms import Scans, phantoms
 
 Way = Callable[[Volumes, np.random.Generator], Volumes]

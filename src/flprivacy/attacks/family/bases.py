@@ -8,9 +8,9 @@ for cross-validation to say.
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from flprivacy.core.array_types import FloatArray
+
 Pair = tuple[FloatArray, FloatArray]  # features of exposed and of held-out scans
 
 # A column that varies by less than this share of its mean over the exposed sample is rounding noise.

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.attacks.family.bases import widest
-
-FloatArray = npt.NDArray[np.float64]
+from flprivacy.core.array_types import FloatArray, IntArray
 
 _FAR = 1e3  # bandwidths beyond which the kernel's Hilbert transform is its tail, and its formula cancels
 _ROOT = np.sqrt(5.0)
@@ -81,7 +79,7 @@ def fit(learnt: FloatArray, asked: FloatArray) -> Fit:
     return Fit(learnt=axes * lengths, asked=others @ (known.T @ (axes / lengths)), variances=variances)
 
 
-def cross_fits(exposed: FloatArray, held_out: FloatArray, folds: npt.NDArray[np.int64]) -> tuple[Fit, ...]:
+def cross_fits(exposed: FloatArray, held_out: FloatArray, folds: IntArray) -> tuple[Fit, ...]:
     """Return the fit that leaves out each fold and is asked for it, and the one of all exposed scans."""
     without = (fit(exposed[folds != fold], exposed[folds == fold]) for fold in range(int(folds.max()) + 1))
     return (*without, fit(exposed, held_out))

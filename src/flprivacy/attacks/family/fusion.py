@@ -10,11 +10,9 @@ made from.
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.attacks.family.problem import Problem, softmax
-
-FloatArray = npt.NDArray[np.float64]
+from flprivacy.core.array_types import FloatArray
 
 _STEPS = 15
 _PENALTY = 1e-3  # of the weights' squares, in nats a scan: two answers that agree share

@@ -8,17 +8,15 @@ accelerated (Nesterov 1983) and start again where they overshoot (O'Donoghue and
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.attacks.family.fits import Fit
 from flprivacy.attacks.family.problem import Answers, Problem, softmax
+from flprivacy.core.array_types import Float32Array
 
 # Of the squared length of the coefficients, for features of mean squared norm 1.
 PENALTIES = (3e-4, 3e-5)
 _STEPS = 25  # what is learnt later changes answers by less than penalties do
 _CURVATURE = 0.5  # largest of a softmax
-
-SmallArray = npt.NDArray[np.float32]
 
 
 def logistic(fits: Sequence[Fit], problem: Problem) -> Answers:
@@ -38,14 +36,14 @@ def logistic(fits: Sequence[Fit], problem: Problem) -> Answers:
     return Answers(left_out=first, held_out=second)
 
 
-def _logits(features: SmallArray, coefficients: SmallArray, offsets: SmallArray) -> SmallArray:
+def _logits(features: Float32Array, coefficients: Float32Array, offsets: Float32Array) -> Float32Array:
     """Return (scan, ..., class) logits by coefficients (axis, ..., class) and offsets (..., class)."""
     flat = features @ coefficients.reshape(len(coefficients), -1)
-    logits: SmallArray = flat.reshape(len(features), *coefficients.shape[1:]) + offsets
+    logits: Float32Array = flat.reshape(len(features), *coefficients.shape[1:]) + offsets
     return logits
 
 
-def _fitted(features: SmallArray, problem: Problem, weights: SmallArray) -> tuple[SmallArray, SmallArray]:
+def _fitted(features: Float32Array, problem: Problem, weights: Float32Array) -> tuple[Float32Array, Float32Array]:
     """Return coefficients (axis, fit, penalty, class) and offsets (fit, penalty, class), for weights (fit, scan)."""
     shape = (features.shape[1], len(weights), len(PENALTIES), problem.n_classes)
     penalties = np.array(PENALTIES, np.float32)[:, None]
@@ -53,8 +51,8 @@ def _fitted(features: SmallArray, problem: Problem, weights: SmallArray) -> tupl
     steepest = _CURVATURE * np.outer(squares, weights.max(axis=1))  # (axis, fit)
     steps = (1.0 / (steepest[:, :, None, None] + penalties)).astype(np.float32)
     truth = np.eye(problem.n_classes, dtype=np.float32)[problem.classes][:, None, None]
-    now: SmallArray = np.zeros(shape, np.float32)
-    offset_now: SmallArray = np.zeros(shape[1:], np.float32)
+    now: Float32Array = np.zeros(shape, np.float32)
+    offset_now: Float32Array = np.zeros(shape[1:], np.float32)
     ahead, offset_ahead = now, offset_now
     momentum = 1.0
     for _ in range(_STEPS):

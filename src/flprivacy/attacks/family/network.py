@@ -14,18 +14,17 @@ from flprivacy.attacks.family.problem import FOLDS, Answers, Problem
 from flprivacy.attacks.heads import Head
 from flprivacy.attacks.learner import train_heads
 from flprivacy.attacks.samples import Sample
+from flprivacy.core.array_types import BoolArray, Float32Array, FloatArray
 
 NAME = "network"
 _LEAST = 1e-12  # probability
 
-SmallArray = npt.NDArray[np.float32]
-
 
 def network_answers(
-    exposed: SmallArray,
-    held_out: SmallArray,
+    exposed: Float32Array,
+    held_out: Float32Array,
     heads: Sequence[Head],
-    problems: Sequence[tuple[Problem, npt.NDArray[np.bool_]]],
+    problems: Sequence[tuple[Problem, BoolArray]],
     *,
     seed: int,
     config: LearnerConfig | None,
@@ -60,7 +59,7 @@ def network_answers(
     ]
 
 
-def _said(problem: Problem, scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+def _said(problem: Problem, scores: npt.NDArray[np.floating]) -> FloatArray:
     """Return evidence of class probabilities, or years."""
     own = np.asarray(scores[:, : max(problem.n_classes, 1)], dtype=np.float64)
     return np.log(np.maximum(own, _LEAST)) - problem.log_prior if problem.n_classes else own

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.attacks.family.fits import Fit
+from flprivacy.core.array_types import FloatArray, IntArray
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 Number = TypeVar("Number", bound=np.floating[Any])
 
 FOLDS = 5

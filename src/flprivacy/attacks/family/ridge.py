@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.attacks.family.fits import Fit
 from flprivacy.attacks.family.problem import Answers, Problem
-
-FloatArray = npt.NDArray[np.float64]
+from flprivacy.core.array_types import FloatArray
 
 # Of the squared length of the coefficients, for features of mean squared norm 1.
 PENALTIES = tuple(float(one) for one in np.geomspace(1e-6, 3.0, 14))

@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from flprivacy.core.array_types import Float32Array, IntArray
 from flprivacy.core.artifacts import ANSWERS_FILE
 from flprivacy.core.errors import AttackError
 from flprivacy.core.publish import publish_file
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,7 +24,7 @@ class Answers:
 
     models: tuple[str, ...]
     rows: IntArray
-    probabilities: FloatArray
+    probabilities: Float32Array
 
     def write(self, folder: Path) -> None:
         """Write them into a folder."""

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 
-from flprivacy.attacks.membership.signals import MODES, FloatArray, Side, observe
+from flprivacy.attacks.membership.signals import MODES, Side, observe
+from flprivacy.core.array_types import FloatArray
 from flprivacy.core.errors import AttackError, check
 
 FORMS = ("normal", "student")

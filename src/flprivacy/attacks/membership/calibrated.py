@@ -2,7 +2,8 @@
 
 import numpy.typing as npt
 
-from flprivacy.attacks.membership.signals import FloatArray, log_confidence, observe
+from flprivacy.attacks.membership.signals import log_confidence, observe
+from flprivacy.core.array_types import FloatArray
 
 
 def membership_calibrated_loss(target: npt.ArrayLike, references: npt.ArrayLike, members: npt.ArrayLike) -> FloatArray:

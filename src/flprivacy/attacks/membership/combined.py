@@ -8,12 +8,10 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from flprivacy.attacks.membership.target import halves_of_patients
+from flprivacy.core.array_types import BoolArray, FloatArray, StrArray
 from flprivacy.core.errors import AttackError
 from flprivacy.core.membership import TARGET_AND_GENERATOR
 from flprivacy.core.membership_scores import MembershipScores
-
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
 
 _OF_TARGET = ("RMIA", "population")  # the first that a target's table has stands for it: chosen before looking
 
@@ -45,7 +43,7 @@ def attack_with_generator(found: MembershipScores, generator: MembershipScores, 
     return replace(found, scores=found.scores | {TARGET_AND_GENERATOR: together})
 
 
-def combined_scores(signals: Sequence[npt.ArrayLike], members: BoolArray, patients: npt.NDArray[np.str_]) -> FloatArray:
+def combined_scores(signals: Sequence[npt.ArrayLike], members: BoolArray, patients: StrArray) -> FloatArray:
     """Combine signals of scans by a rule that is fixed before anything is seen.
 
     Each signal becomes the normal quantile of its rank among the non-members of the other half of the patients, and

@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.attacks.membership.signals import MODES, FloatArray, Observed, Side, observe
+from flprivacy.attacks.membership.signals import MODES, Observed, Side, observe
+from flprivacy.core.array_types import FloatArray
 from flprivacy.core.errors import AttackError, check
 
 VARIANCES = ("pooled", "per_scan")

@@ -2,7 +2,8 @@
 
 import numpy.typing as npt
 
-from flprivacy.attacks.membership.signals import FloatArray, log_confidence, signal_of
+from flprivacy.attacks.membership.signals import log_confidence, signal_of
+from flprivacy.core.array_types import FloatArray
 
 
 def membership_loss(target: npt.ArrayLike) -> FloatArray:

@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.attacks.membership.signals import FloatArray, signal_of
+from flprivacy.attacks.membership.signals import signal_of
+from flprivacy.core.array_types import FloatArray
 from flprivacy.core.errors import AttackError
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.attacks.membership.signals import FloatArray, observe
+from flprivacy.attacks.membership.signals import observe
+from flprivacy.core.array_types import FloatArray
 
 
 def membership_quantile(target: npt.ArrayLike, references: npt.ArrayLike, members: npt.ArrayLike) -> FloatArray:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.attacks.membership.bavaria import membership_bavaria
 from flprivacy.attacks.membership.calibrated import membership_calibrated_loss
@@ -13,14 +12,11 @@ from flprivacy.attacks.membership.loss import membership_loss
 from flprivacy.attacks.membership.rmia import RmiaConfig, membership_rmia
 from flprivacy.attacks.membership.signals import membership_signal
 from flprivacy.attacks.membership.target import halves_of_patients
+from flprivacy.core.array_types import BoolArray, FloatArray, IntArray
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import AttackError
 from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.core.reference_scores import ReferenceScores
-
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 AGAIN = "run the step train_reference again"
 _LEAST_OF_A_KIND = 2  # references with a scan, and without it, from which LiRA learns how they vary

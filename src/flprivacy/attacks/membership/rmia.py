@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from flprivacy.attacks.membership.signals import MODES, FloatArray, Observed, log_confidence, observe
+from flprivacy.attacks.membership.signals import MODES, Observed, log_confidence, observe
+from flprivacy.core.array_types import FloatArray
 from flprivacy.core.errors import AttackError, check
 
 

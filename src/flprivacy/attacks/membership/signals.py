@@ -6,10 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_expit, log_softmax, logsumexp
 
+from flprivacy.core.array_types import BoolArray, FloatArray
 from flprivacy.core.errors import AttackError, check
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 KINDS = ("logits", "probabilities")
 MODES = ("online", "offline")

@@ -7,17 +7,14 @@ hold what a hospital contributed, or other scans of it alone.
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.attacks.membership.references import AGAIN, check_reference
 from flprivacy.attacks.membership.signals import membership_signal
+from flprivacy.core.array_types import FloatArray, IntArray
 from flprivacy.core.cohort import TEST, TRAIN, Cohort
 from flprivacy.core.errors import AttackError
 from flprivacy.core.reference_scores import ReferenceScores, SiteSignals
 from flprivacy.core.vocabulary import SITES
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 def site_signals(target: str, cohort: Cohort, references: Iterable[ReferenceScores], *, recipe: str) -> SiteSignals:

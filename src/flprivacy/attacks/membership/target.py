@@ -4,23 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.attacks.membership.answers import Answers
 from flprivacy.attacks.membership.loss import membership_loss
 from flprivacy.attacks.membership.population import membership_population
 from flprivacy.attacks.membership.signals import membership_signal
+from flprivacy.core.array_types import BoolArray, FloatArray, IntArray, StrArray
 from flprivacy.core.cohort import TEST, TRAIN, Cohort
 from flprivacy.core.digests import digest_bytes
 from flprivacy.core.errors import AttackError
 from flprivacy.core.membership_scores import LINEAGE, SPLIT, MembershipScores
 from flprivacy.core.target import TargetRecord
 from flprivacy.targets.lineage import PrivatePart, pseudonym
-
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-StrArray = npt.NDArray[np.str_]
 
 _FOLD_STREAM = 41
 _LEAST_POPULATION = 10  # scans of a class; a rarer one is compared with all classes

@@ -19,9 +19,9 @@ import numpy.typing as npt
 from scipy.special import log_ndtr, ndtr, ndtri
 
 from flprivacy.auditing.epsilon.one_run import check_counts, check_levels
+from flprivacy.core.array_types import BoolArray, FloatArray
 from flprivacy.core.errors import AuditError
 
-FloatArray = npt.NDArray[np.float64]
 Curve = Callable[[FloatArray], FloatArray]
 """True positive rates -> the least false positive rates, both in [0, 1]; increasing and convex (arXiv:1905.02383)."""
 
@@ -57,7 +57,7 @@ def one_run_mu(canaries: int, guesses: int, correct: int, *, confidence: float =
     return low
 
 
-def contradicts(curve: Curve, canaries: int, guesses: int, correct: int, *, error: float) -> npt.NDArray[np.bool_]:
+def contradicts(curve: Curve, canaries: int, guesses: int, correct: int, *, error: float) -> BoolArray:
     """Return whether a mechanism that keeps the curve has this many correct guesses with less than ``error``.
 
     The curve may be many at once by broadcasting; there is one answer for each.

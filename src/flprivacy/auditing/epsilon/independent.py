@@ -32,12 +32,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import betainccinv, ndtri
 
+from flprivacy.core.array_types import FloatArray
 from flprivacy.core.errors import AuditError
-
-FloatArray = npt.NDArray[np.float64]
 
 
 class Counts(NamedTuple):

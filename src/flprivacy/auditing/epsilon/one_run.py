@@ -17,13 +17,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import expit
 
+from flprivacy.core.array_types import BoolArray, FloatArray
 from flprivacy.core.errors import AuditError
 
-FloatArray = npt.NDArray[np.float64]
-Coins = npt.NDArray[np.bool_]
+Coins = BoolArray
 
 _LEAST_GUESSES = 15
 _MOST_EPSILON = 64.0

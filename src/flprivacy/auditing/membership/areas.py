@@ -5,14 +5,11 @@ by patient (Obuchowski, Biometrics 1997). The balanced accuracy of a threshold i
 """
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.auditing.membership.rates import Sample
 from flprivacy.auditing.uncertainty import Uncertainty, satterthwaite, score_interval
+from flprivacy.core.array_types import FloatArray, IntArray
 from flprivacy.core.membership import Area
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 def auc(sample: Sample, *, confidence: float) -> Area:

@@ -3,14 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.auditing.membership.areas import auc
 from flprivacy.auditing.membership.rates import Sample, effective, limits, rate_at
+from flprivacy.core.array_types import BoolArray, StrArray
 from flprivacy.core.membership import ExposedMember, GroupExposure, VulnerableExposure
-
-BoolArray = npt.NDArray[np.bool_]
-StrArray = npt.NDArray[np.str_]
 
 _VULNERABLE, _MOST, _NON_MEMBERS = 0.1, 0.5, 20  # share of the scans; at most; and how many non-members it should hold
 

@@ -14,13 +14,10 @@ Methodology 1998) scale proportions. Where every patient has as many scans, that
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import betaincinv
 
+from flprivacy.core.array_types import FloatArray, IntArray
 from flprivacy.core.membership import RateAtFpr, RocBand
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _CURVE_POINTS = 60
 _LEAST_P, _PRECISION = 1e-12, 1.001

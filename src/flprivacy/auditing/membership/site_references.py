@@ -19,11 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.auditing.uncertainty import Uncertainty, satterthwaite, score_interval
+from flprivacy.core.array_types import BoolArray, FloatArray
 from flprivacy.core.errors import AuditError, check
 from flprivacy.core.membership import Area
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 _STREAM = 83
 _AT_ONCE = 250  # redraws

@@ -6,10 +6,8 @@ from math import comb
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.array_types import FloatArray, IntArray
 from flprivacy.core.errors import AuditError
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +92,14 @@ def audit_site_membership(
     )
 
 
-def _doubled_ranks(values: FloatArray) -> npt.NDArray[np.int64]:
+def _doubled_ranks(values: FloatArray) -> IntArray:
     """Return twice the ranks, the mean rank where values are equal, so that all are whole."""
     ordered = np.sort(values)
     below, at_most = (np.searchsorted(ordered, values, side=side) for side in ("left", "right"))
     return np.asarray(below + at_most + 1, dtype=np.int64)
 
 
-def _share_of_choices(doubled_ranks: npt.NDArray[np.int64], chosen: int, total: int) -> float:
+def _share_of_choices(doubled_ranks: IntArray, chosen: int, total: int) -> float:
     """Return the share of all choices of so many ranks whose sum is at least ``total``, by counting them."""
     ways = np.zeros((chosen + 1, int(doubled_ranks.sum()) + 1))
     ways[0, 0] = 1.0

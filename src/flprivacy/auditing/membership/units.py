@@ -7,14 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.auditing.membership.rates import Sample
+from flprivacy.core.array_types import BoolArray, FloatArray, IntArray, StrArray
 from flprivacy.core.errors import AuditError, check
 from flprivacy.core.membership import LEVELS, PATIENT, SCAN
 from flprivacy.core.membership_scores import MembershipScores
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-StrArray = npt.NDArray[np.str_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

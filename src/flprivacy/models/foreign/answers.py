@@ -4,12 +4,9 @@ A softmax gives ``probabilities``, sigmoids the probability of each of several `
 classes (``probability``), no activation the ``logits`` or ``logit`` of the same.
 """
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[Any]
+from flprivacy.core.array_types import Array
 
 PROBABILITIES, LOGITS, LABELS, PROBABILITY, LOGIT, NONE = (
     "probabilities",
@@ -25,7 +22,7 @@ _ONE, _SEVERAL = (
 )
 
 
-def kind_by(activation: str, values: Floats) -> str:
+def kind_by(activation: str, values: Array) -> str:
     """Return what an output is whose last activation is of that name; ``none`` where it cannot be told.
 
     Args:
@@ -40,7 +37,7 @@ def kind_by(activation: str, values: Floats) -> str:
     return kind or (PROBABILITIES if adds_up else NONE)
 
 
-def probabilities(values: Floats, kind: str) -> Floats:
+def probabilities(values: Array, kind: str) -> Array:
     """Return (n, class) probabilities of values (n, unit) of an output of a kind other than ``none``.
 
     Those of ``labels`` are each of a class by itself, and need not add up to 1.

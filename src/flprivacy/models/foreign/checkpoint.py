@@ -8,10 +8,11 @@ from typing import Any
 
 import h5py
 
+from flprivacy.core.array_types import Array
 from flprivacy.core.errors import TargetError, naming
 from flprivacy.models.foreign.archive import MAX_CONFIG_BYTES, parse_config, unpacked
 from flprivacy.models.foreign.description import NamedLayer, Shape, code_in, input_shape, named_layers
-from flprivacy.models.hdf5 import Array, GuardedFile, open_guarded
+from flprivacy.models.hdf5 import GuardedFile, open_guarded
 from flprivacy.models.quarantine import vet
 from flprivacy.models.weights import TensorSpec, specs_of
 

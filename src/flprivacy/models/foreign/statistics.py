@@ -4,15 +4,13 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from keras import layers
 
+from flprivacy.core.array_types import Float32Array, FloatArray
 from flprivacy.models.foreign.contract import divergence
 
-FloatArray = npt.NDArray[np.float32]
 
-
-def misfit(network: keras.Model, scans: FloatArray) -> float | None:
+def misfit(network: keras.Model, scans: Float32Array) -> float | None:
     """Return how far the inputs of the first BatchNormalization are from those of its training; None: there is none.
 
     It is the Kullback-Leibler divergence, in nats, of a normal distribution with the inputs' mean and variance over
@@ -35,7 +33,7 @@ def misfit(network: keras.Model, scans: FloatArray) -> float | None:
     return found[0] if found else None
 
 
-def _divergence(layer: Any, inputs: npt.NDArray[np.float64]) -> float:
+def _divergence(layer: Any, inputs: FloatArray) -> float:
     channels = np.moveaxis(inputs, layer.axis, -1).reshape(-1, inputs.shape[layer.axis])
     mean, variance = (np.asarray(one, np.float64) for one in (layer.moving_mean, layer.moving_variance))
     return divergence(channels.mean(axis=0), channels.var(axis=0), mean, variance, layer.epsilon)

@@ -10,20 +10,18 @@ scan before the first layer.
 import hashlib
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper, shape_inference
 
+from flprivacy.core.array_types import Array
 from flprivacy.core.errors import TargetError
 from flprivacy.models.familiar import familiar_kernels
 from flprivacy.models.graphs.files import array_of, read_graph
 from flprivacy.models.graphs.tracing import Graph
 from flprivacy.models.hdf5 import one_line, printable
 
-Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 _Purpose = tuple[str, Shape | None, onnx.NodeProto]  # what it is for, its shape there, and the operator that takes it
 

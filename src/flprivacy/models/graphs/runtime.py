@@ -3,17 +3,14 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy.typing as npt
 import onnx
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+from flprivacy.core.array_types import Array
 from flprivacy.core.errors import TargetError
 from flprivacy.models.hdf5 import one_line
-
-Array = npt.NDArray[Any]
 
 _FAILURES = (
     state.Fail,

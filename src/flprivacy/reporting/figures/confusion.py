@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from flprivacy.core.array_types import FloatArray
 from flprivacy.core.audit import Audit, ConfusionMatrix
 from flprivacy.core.errors import AuditError
 from flprivacy.reporting.figures import style
@@ -23,7 +23,6 @@ _MANY_CLASSES = 32  # beyond this, counts would be too small to read
 _COLOURS = "Blues"
 _GAMMA = 0.6  # lifts the small shares, which is where 21 classes differ; the scale's ticks say so
 _HEAD_INCHES, _CHARACTER_INCHES = 0.45, 0.082
-FloatArray = npt.NDArray[np.float64]
 
 
 def confusions_of(audit: Audit, attribute: str, access: str) -> tuple[ConfusionMatrix, ...]:

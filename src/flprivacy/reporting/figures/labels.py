@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation, Transform
 from scipy.optimize import isotonic_regression
 
+from flprivacy.core.array_types import FloatArray
 from flprivacy.reporting.figures.style import PAPER
 
-FloatArray = npt.NDArray[np.float64]
 _POINTS_PER_INCH = 72.0
 
 

@@ -4,10 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.auditing.membership.rates import effective, limits
+from flprivacy.core.array_types import IntArray
 from flprivacy.core.errors import AuditError
 from flprivacy.core.generator_audit import Agreement, Measured
-
-IntArray = npt.NDArray[np.int64]
 
 _ERROR, _SHUFFLES = 0.05, 1999
 

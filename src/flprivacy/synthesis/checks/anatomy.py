@@ -7,15 +7,10 @@ left, to the right, in front and behind; what is air there is lung (or airway, o
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
+from flprivacy.core.array_types import BoolArray, FloatArray, IntArray, Volumes
 from flprivacy.core.generator_audit import AnatomyCheck
 from flprivacy.synthesis.checks.resampling import even_samples, measured
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-Volumes = npt.NDArray[np.uint8]
 
 LUNG, OUTLINE, WIDTH = "lung volume fraction", "body outline", "body width"
 UNITS = {LUNG: "of the body", OUTLINE: "of the slice", WIDTH: "of the slice's width"}

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.attacks.arrays import attack_features
 from flprivacy.attacks.baselines import block_means
+from flprivacy.core.array_types import Float32Array, IntArray, Volumes
 from flprivacy.core.errors import AttackError, AuditError
 from flprivacy.core.generator_audit import Agreement, AnatomyCheck, Diversity, Fidelity
 from flprivacy.synthesis.checks.agreement import measure_agreement
@@ -19,9 +19,6 @@ from flprivacy.synthesis.checks.judge import ARCHITECTURE, Judge, Seen, train_ju
 from flprivacy.synthesis.checks.resampling import even_samples
 from flprivacy.synthesis.checks.subject import Subject
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-Volumes = npt.NDArray[np.uint8]
 R = TypeVar("R")
 
 COLUMNS = {"site": "site_id", "class": "label"}  # condition -> column of the manifest
@@ -211,7 +208,7 @@ def _by_appearance(learnt: Learnt, subject: Subject, seed: int) -> tuple[dict[st
     return samples, held_out
 
 
-def _coarse(volumes: Volumes) -> npt.NDArray[np.float32]:
+def _coarse(volumes: Volumes) -> Float32Array:
     """Return (scan, cell) means of (scan, depth, height, width), a few scans at a time: what fits a cache is quick."""
     parts = (volumes[start : start + _COARSE_AT_ONCE] for start in range(0, len(volumes), _COARSE_AT_ONCE))
     means = [block_means(part.astype(np.float32) / np.float32(255.0), _CELLS) for part in parts]

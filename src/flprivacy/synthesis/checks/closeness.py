@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from flprivacy.core.array_types import Float32Array, FloatArray, Volumes
 from flprivacy.core.errors import AuditError
 from flprivacy.core.generator_audit import Memorisation
 from flprivacy.core.progress import progress
@@ -17,9 +17,6 @@ from flprivacy.synthesis.checks.planting import plant
 from flprivacy.synthesis.checks.subject import Subject
 from flprivacy.synthesis.conditions import Conditions, conditions_of
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-Volumes = npt.NDArray[np.uint8]
 Discriminator = Callable[[Volumes, Conditions], FloatArray]
 
 _PLANTED = 64  # copies
@@ -41,7 +38,7 @@ class Closeness:
 
     memorisation: Memorisation
     neighbours: Neighbours
-    to_real: npt.NDArray[np.float32]
+    to_real: Float32Array
     scores: dict[str, FloatArray]
     to_others: FloatArray
 
@@ -88,7 +85,7 @@ def measure_closeness(
     )
 
 
-def _distances(likeness: Likeness, subject: Subject) -> npt.NDArray[np.float32]:
+def _distances(likeness: Likeness, subject: Subject) -> Float32Array:
     n = len(subject.samples)
     parts = (np.arange(start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK))
     return np.concatenate([likeness.distances(subject.sample_volumes(places)) for places in parts])

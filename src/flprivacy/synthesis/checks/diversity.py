@@ -3,10 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.array_types import FloatArray
 from flprivacy.core.errors import AuditError, check
 from flprivacy.core.generator_audit import Diversity
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def density_and_coverage(real: npt.ArrayLike, synthetic: npt.ArrayLike, *, k: int = 5) -> Diversity:

@@ -12,12 +12,10 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.array_types import FloatArray, IntArray
 from flprivacy.core.errors import AuditError
 from flprivacy.core.generator_audit import Fidelity, Measured
 from flprivacy.synthesis.checks.resampling import even_samples, measured
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _COMPONENTS, _SCANS_PER_COMPONENT = 32, 8
 _LEAST_SCANS = 16

@@ -10,14 +10,10 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from keras import layers
 
+from flprivacy.core.array_types import Float32Array, IntArray, Volumes
 from flprivacy.models.registry import build
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
-Volumes = npt.NDArray[np.uint8]
 
 ARCHITECTURE = "cnn3d_small"
 _MOST_STEPS, _MOST_PASSES, _BATCH, _RATE = 300, 20, 16, 3e-3
@@ -34,7 +30,7 @@ class Seen:
         classes: condition -> (scan,) the class that it takes a scan for.
     """
 
-    features: FloatArray
+    features: Float32Array
     classes: dict[str, IntArray]
 
 
@@ -91,10 +87,10 @@ def train_judge(volumes: Volumes, conditions: dict[str, IntArray], n_classes: di
     return Judge(keras.Model(trunk.input, [trunk.output, *heads.values()]), tuple(conditions))
 
 
-def _input(volumes: Volumes) -> FloatArray:
+def _input(volumes: Volumes) -> Float32Array:
     """Return what the network sees of uint8 (scan, depth, height, width): slices of about 32 pixels' edge."""
     scans, depth, height, width = volumes.shape
     step = max(1, min(height, width) // _EDGE)
     whole = volumes[:, :, : height // step * step, : width // step * step].astype(np.float32)
-    means: FloatArray = whole.reshape(scans, depth, height // step, step, width // step, step).mean(axis=(3, 5))
+    means: Float32Array = whole.reshape(scans, depth, height // step, step, width // step, step).mean(axis=(3, 5))
     return (means / np.float32(255.0))[..., None]

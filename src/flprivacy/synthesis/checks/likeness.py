@@ -14,14 +14,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
+from flprivacy.core.array_types import Float32Array, IntArray, Volumes
 from flprivacy.synthesis.checks.neighbours import Neighbours, joined, nearest_patients
 
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
-Volumes = npt.NDArray[np.uint8]
 Read = Callable[[IntArray], Volumes]
 
 _EDGE = 64  # pixels that a slice is reduced to first
@@ -44,13 +41,13 @@ class Likeness:
         real: (real scan, component) the real scans.
     """
 
-    mean: FloatArray
-    components: FloatArray
-    real: FloatArray
+    mean: Float32Array
+    components: Float32Array
+    real: Float32Array
 
-    def distances(self, volumes: Volumes) -> FloatArray:
+    def distances(self, volumes: Volumes) -> Float32Array:
         """Return (scan, real scan) distances of uint8 (scan, depth, height, width) in their nearest view."""
-        nearest: FloatArray | None = None
+        nearest: Float32Array | None = None
         for view in views(volumes):
             placed = (view - self.mean) @ self.components
             squares = (placed**2).sum(axis=1)[:, None] + (self.real**2).sum(axis=1) - 2.0 * placed @ self.real.T
@@ -93,7 +90,7 @@ def fit_likeness(read: Read, scans: int) -> Likeness:
     return Likeness(mean=mean, components=components, real=centred @ components)
 
 
-def views(volumes: Volumes) -> Iterator[FloatArray]:
+def views(volumes: Volumes) -> Iterator[Float32Array]:
     """Yield (scan, cell) of each view of uint8 (scan, depth, height, width), the scan as it is first."""
     smooth = _smooth(volumes)
     depth = smooth.shape[1] - 2
@@ -110,7 +107,7 @@ def _blocks(scans: int) -> Iterator[IntArray]:
         yield np.arange(start, min(start + _BLOCK, scans))
 
 
-def _smooth(volumes: Volumes) -> FloatArray:
+def _smooth(volumes: Volumes) -> Float32Array:
     """Return scans with slices of about 64 pixels' edge, without noise and detail."""
     _, _, height, width = volumes.shape
     step = max(1, min(height, width) // _EDGE)
@@ -119,11 +116,11 @@ def _smooth(volumes: Volumes) -> FloatArray:
         shape = (*reduced.shape[:2], height // step, step, width // step, step)
         reduced = reduced.reshape(shape).mean(axis=(3, 5))
     blur = _BLUR * min(reduced.shape[2:]) / _EDGE
-    smooth: FloatArray = ndimage.gaussian_filter(reduced, (0.0, blur / 2.0, blur, blur), truncate=3.0)
+    smooth: Float32Array = ndimage.gaussian_filter(reduced, (0.0, blur / 2.0, blur, blur), truncate=3.0)
     return smooth
 
 
-def _centred_means(volumes: FloatArray) -> FloatArray:
+def _centred_means(volumes: Float32Array) -> Float32Array:
     """Return (scan, depth, cell) means over windows that are centred on the bodies, as far as margins allow."""
     # Denser than the scan's mean is soft tissue or bone, however bright the scan is.
     body = (volumes > volumes.mean(axis=(1, 2, 3), keepdims=True)).astype(np.float32)
@@ -131,11 +128,11 @@ def _centred_means(volumes: FloatArray) -> FloatArray:
     along_rows = _windows(body.sum(axis=(1, 3)), total)  # (scan, cell, height)
     along_columns = _windows(body.sum(axis=(1, 2)), total)  # (scan, cell, width)
     rows = np.matmul(along_rows[:, None], volumes)  # (scan, depth, cell, width)
-    means: FloatArray = np.matmul(rows, along_columns[:, None].transpose(0, 1, 3, 2))
+    means: Float32Array = np.matmul(rows, along_columns[:, None].transpose(0, 1, 3, 2))
     return means.reshape(*means.shape[:2], -1)
 
 
-def _windows(profile: FloatArray, total: FloatArray) -> FloatArray:
+def _windows(profile: Float32Array, total: Float32Array) -> Float32Array:
     """Return (scan, cell, size) weights of each scan's cells, from how much body (scan, size) is where."""
     size = profile.shape[1]
     margin = size // _MARGIN_PARTS
@@ -148,21 +145,21 @@ def _windows(profile: FloatArray, total: FloatArray) -> FloatArray:
     # Between two places of the window, as what was moved by a few pixels of a large slice is.
     before = np.minimum(corners.astype(int), max(2 * margin - 1, 0))
     share = (corners - before).astype(np.float32)[:, None, None]
-    weights: FloatArray = (1.0 - share) * shifted[before] + share * shifted[np.minimum(before + 1, 2 * margin)]
+    weights: Float32Array = (1.0 - share) * shifted[before] + share * shifted[np.minimum(before + 1, 2 * margin)]
     return weights
 
 
-def _averaging(size: int, cells: int) -> FloatArray:
+def _averaging(size: int, cells: int) -> Float32Array:
     """Return (cell, size) weights of means over cells that differ in size by at most one."""
     edges = np.linspace(0, size, min(cells, size) + 1).round().astype(int)
     place = np.arange(size)
     inside = (place >= edges[:-1, None]) & (place < edges[1:, None])
-    weights: FloatArray = (inside / np.diff(edges)[:, None]).astype(np.float32)
+    weights: Float32Array = (inside / np.diff(edges)[:, None]).astype(np.float32)
     return weights
 
 
-def _unit(cells: FloatArray) -> FloatArray:
+def _unit(cells: Float32Array) -> Float32Array:
     centred = cells - cells.mean(axis=1, keepdims=True)
     length = np.linalg.norm(centred, axis=1, keepdims=True)
-    unit: FloatArray = centred / np.maximum(length, 1e-6)
+    unit: Float32Array = centred / np.maximum(length, 1e-6)
     return unit

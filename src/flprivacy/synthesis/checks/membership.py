@@ -18,10 +18,9 @@ import numpy.typing as npt
 
 from flprivacy.auditing.membership.config import MembershipRule
 from flprivacy.auditing.membership.targets import Claim, audit_targets
+from flprivacy.core.array_types import BoolArray, FloatArray
 from flprivacy.core.membership import MembershipFinding
 from flprivacy.core.membership_scores import LINEAGE, MembershipScores
-
-FloatArray = npt.NDArray[np.float64]
 
 GENERATOR = "generator"
 NEAREST, CALIBRATED, MONTE_CARLO, DISCRIMINATOR = "nearest sample", "calibrated", "Monte Carlo", "discriminator"
@@ -52,7 +51,7 @@ def scores_by_distance(
 def generator_members(
     scores: Mapping[str, FloatArray],
     *,
-    members: npt.NDArray[np.bool_],
+    members: BoolArray,
     scan_ids: npt.ArrayLike,
     patient_ids: npt.ArrayLike,
     sites: npt.ArrayLike,

@@ -19,14 +19,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.core.array_types import BoolArray, FloatArray, IntArray
 from flprivacy.core.errors import AuditError, check
 from flprivacy.core.generator_audit import COPIES, NO_COPIES, UNDECIDED, ClosenessTest, Memorisation
 from flprivacy.synthesis.checks.neighbours import Neighbours, nearest_patients
 from flprivacy.synthesis.checks.sensitivity import SHARES, choices, copy_weights, found_rates, p_of_all, p_values
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 NEARER, DATA_COPYING, AUTHENTICITY, SINGLE = "nearer", "data copying", "authenticity", "single patients"
 TESTS = (NEARER, DATA_COPYING, AUTHENTICITY, SINGLE)

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+from flprivacy.core.array_types import BoolArray, FloatArray, IntArray
 
 # So many of a scan's nearest patients are known. Among them is one of either kind, training or held out, unless hardly
 # anybody is of that kind.

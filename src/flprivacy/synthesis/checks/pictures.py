@@ -8,13 +8,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from flprivacy.cohorts.format import read_volumes
+from flprivacy.core.array_types import IntArray
 from flprivacy.core.cohort import TEST, Cohort
 from flprivacy.core.generator_audit import NearestPair, SamplePicture
 from flprivacy.synthesis.checks.neighbours import Neighbours
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 _MOST_SITES, _MOST_CLASSES, _PAIRS = 6, 4, 8
 _EDGE_PIXELS = 128

@@ -1,10 +1,9 @@
 """Copies to plant: what a generator that returns its training scans might do to them, so as not to be caught."""
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-Volumes = npt.NDArray[np.uint8]
+from flprivacy.core.array_types import Volumes
 
 _SHIFT_PARTS = 16  # of the slice's edge: how far a copy is moved, at most
 _BLUR_PARTS = 48  # of the slice's edge: how far a copy is blurred

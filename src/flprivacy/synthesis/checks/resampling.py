@@ -3,12 +3,9 @@
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
+from flprivacy.core.array_types import IntArray
 from flprivacy.core.generator_audit import Measured
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _QUANTILE = 1.959964  # of the normal distribution, for 95%
 

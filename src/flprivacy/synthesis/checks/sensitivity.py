@@ -7,13 +7,9 @@ four tests; all together find more.
 """
 
 import numpy as np
-import numpy.typing as npt
 
+from flprivacy.core.array_types import BoolArray, FloatArray, IntArray
 from flprivacy.synthesis.checks.neighbours import Neighbours
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)  # of planted copies
 _PLANTINGS = 60

@@ -3,14 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from flprivacy.cohorts.format import read_volumes
+from flprivacy.core.array_types import BoolArray, IntArray, Volumes
 from flprivacy.core.cohort import TRAIN, Cohort
-
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-Volumes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
