@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from flprivacy.attacks.arrays import attack_features
     from flprivacy.attacks.config import LearnerConfig
     from flprivacy.attacks.membership.bavaria import membership_bavaria
-    from flprivacy.attacks.membership.calibrated import membership_calibrated_loss
-    from flprivacy.attacks.membership.gradient_norm import membership_gradient_norm
-    from flprivacy.attacks.membership.layers import membership_layers
     from flprivacy.attacks.membership.lira import membership_lira
-    from flprivacy.attacks.membership.loss import membership_loss
-    from flprivacy.attacks.membership.population import membership_population
-    from flprivacy.attacks.membership.quantile import membership_quantile
     from flprivacy.attacks.membership.rmia import RmiaConfig, membership_rmia
     from flprivacy.attacks.membership.signals import membership_signal
+    from flprivacy.attacks.membership.thresholds import (
+        membership_calibrated_loss,
+        membership_loss,
+        membership_population,
+        membership_quantile,
+    )
+    from flprivacy.attacks.membership.white_box import membership_gradient_norm, membership_layers
     from flprivacy.auditing.arrays import AttributeResult, audit_attribute
     from flprivacy.auditing.config import AuditConfig, Policy, PolicyRule
     from flprivacy.auditing.epsilon.audit import EpsilonAudit, audit_epsilon
@@ -52,15 +53,16 @@ _NAMES = {
     "attacks.arrays": ("attack_features",),
     "attacks.config": ("LearnerConfig",),
     "attacks.membership.bavaria": ("membership_bavaria",),
-    "attacks.membership.calibrated": ("membership_calibrated_loss",),
-    "attacks.membership.gradient_norm": ("membership_gradient_norm",),
-    "attacks.membership.layers": ("membership_layers",),
     "attacks.membership.lira": ("membership_lira",),
-    "attacks.membership.loss": ("membership_loss",),
-    "attacks.membership.population": ("membership_population",),
-    "attacks.membership.quantile": ("membership_quantile",),
     "attacks.membership.rmia": ("RmiaConfig", "membership_rmia"),
     "attacks.membership.signals": ("membership_signal",),
+    "attacks.membership.thresholds": (
+        "membership_calibrated_loss",
+        "membership_loss",
+        "membership_population",
+        "membership_quantile",
+    ),
+    "attacks.membership.white_box": ("membership_gradient_norm", "membership_layers"),
     "auditing.arrays": ("AttributeResult", "audit_attribute"),
     "auditing.config": ("AuditConfig", "Policy", "PolicyRule"),
     "auditing.epsilon.audit": ("EpsilonAudit", "audit_epsilon"),

@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from tiny_training import TINY, tiny_manifest, write_tiny_cohort
 
-from flprivacy.attacks.membership.config import MembershipConfig
+from flprivacy.attacks.config import MembershipConfig
 from flprivacy.cohorts.format import read_volumes, verify_cohort
 from flprivacy.core.artifacts import REFERENCE_FILE
 from flprivacy.core.cohort import TRAIN, Cohort

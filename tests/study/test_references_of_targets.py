@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from tiny_training import TINY, tiny_manifest, write_tiny_cohort
 
-from flprivacy.attacks.membership.config import MembershipConfig
+from flprivacy.attacks.config import MembershipConfig
 from flprivacy.core.artifacts import MEMBERSHIP_FILE, REFERENCE_FILE
 from flprivacy.core.audit import TargetFailure
 from flprivacy.core.cohort import Cohort

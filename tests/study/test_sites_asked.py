@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from tiny_training import TINY, tiny_manifest, write_tiny_cohort
 
-from flprivacy.attacks.membership.config import MembershipConfig
+from flprivacy.attacks.config import MembershipConfig
 from flprivacy.auditing.membership.config import MembershipRule
 from flprivacy.auditing.membership.targets import audit_targets
 from flprivacy.core.artifacts import REFERENCE_FILE
@@ -21,9 +21,9 @@ from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.core.reference_scores import ReferenceScores
 from flprivacy.models.registry import ARCHITECTURES
 from flprivacy.steps.train_reference import train_reference
-from flprivacy.study.audit_keys import audit_key
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.exposure import attack_with_references
+from flprivacy.study.kept_scores import audit_key
 from flprivacy.study.plan import Plan, given_study
 from flprivacy.study.references import ask_about_sites, check_enough_sites, check_references, reference_jobs
 from flprivacy.training.config import TargetConfig

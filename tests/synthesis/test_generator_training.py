@@ -11,7 +11,7 @@ from small_generators import CONFIG
 
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import TrainingError
-from flprivacy.synthesis import central, federated, local
+from flprivacy.synthesis import local, topologies
 from flprivacy.synthesis.folder import SAMPLES_FOLDER, read_generator, read_lineage
 from flprivacy.synthesis.health import Answers, check_balance
 from flprivacy.synthesis.train import train_generator
@@ -38,9 +38,8 @@ def test_killed_anywhere_and_repeated(
 ) -> None:
     """After a checkpoint, between two of them, and while a picture was written."""
     train_generator(config, small_cohort, work=tmp_path / "a", out=tmp_path / "undisturbed")
-    module = central if config.topology == "central" else federated
     deaths: list[tuple[object, str, int]] = [(Checkpoints, "save", 1), (local, "_update_generator", 2)]
-    deaths.append((module, "write_picture", 1))
+    deaths.append((topologies, "write_picture", 1))
     for where, name, calls in deaths:
         with monkeypatch.context() as patch:
             patch.setattr(where, name, dying(getattr(where, name), calls))

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from flprivacy.attacks.baselines import attack_pixels, majority
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.attacks.frozen import FrozenAttack
-from flprivacy.attacks.membership.loss import membership_loss
+from flprivacy.attacks.membership.thresholds import membership_loss
 from flprivacy.attacks.results import tables
 from flprivacy.attacks.scenario import prepare
 from flprivacy.core.artifacts import MEMBERSHIP_FILE

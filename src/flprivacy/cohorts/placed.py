@@ -17,7 +17,7 @@ from flprivacy.cohorts.remote import CohortPlace, Rows, SourceCohort, find_cohor
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.errors import CohortError
 from flprivacy.core.events import emit
-from flprivacy.core.json_record import JsonRecord
+from flprivacy.core.parsing import JsonRecord
 from flprivacy.core.publish import publish_folder
 from flprivacy.storage.artifact_store import Store
 from flprivacy.storage.backends.contract import ChangedObjectError

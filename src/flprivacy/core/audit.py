@@ -10,9 +10,8 @@ from typing import Any
 
 from flprivacy.core.attributes import AGE_YEARS, AttackKey
 from flprivacy.core.generator_audit import GeneratorAudit
-from flprivacy.core.json_record import JsonRecord
 from flprivacy.core.membership import MembershipFinding
-from flprivacy.core.parsing import inline
+from flprivacy.core.parsing import JsonRecord, inline
 from flprivacy.core.target import PrivacyStatement, Utility
 
 LEAK, NO_LEAK, INCONCLUSIVE = "leak", "no leak found", "inconclusive"

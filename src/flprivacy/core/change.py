@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from flprivacy.core.attributes import AttackKey
-from flprivacy.core.json_record import JsonRecord
-from flprivacy.core.parsing import inline
+from flprivacy.core.parsing import JsonRecord, inline
 
 WORSE, BETTER, NO_CHANGE = "changed for the worse", "changed for the better", "no evidence of change"
 TOO_LITTLE_POWER, FIRST_AUDIT, NOT_COMPARABLE = "too little power to tell", "first audit", "not comparable"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from flprivacy.core.json_record import JsonRecord
+from flprivacy.core.parsing import JsonRecord
 
 CONTRADICTED, NOT_CONTRADICTED = "claim contradicted", "claim not contradicted"
 

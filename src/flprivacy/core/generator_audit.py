@@ -7,8 +7,8 @@ others. :mod:`flprivacy.reporting.generator` says in words what each number mean
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flprivacy.core.json_record import JsonRecord
 from flprivacy.core.membership import MembershipFinding
+from flprivacy.core.parsing import JsonRecord
 
 COPIES, NO_COPIES, UNDECIDED = "copies patients", "no copying found", "inconclusive"
 

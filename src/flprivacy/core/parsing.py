@@ -1,13 +1,16 @@
-"""Build frozen dataclasses from plain mappings (YAML, JSON), with errors that name the field."""
+"""Build frozen dataclasses from plain mappings (YAML, JSON), with errors that name the field, and keep them in files."""
 
 import dataclasses
 import functools
+import json
 import types
 import typing
 from collections.abc import Hashable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
-from flprivacy.core.errors import ConfigError
+from flprivacy.core.errors import AuditError, ConfigError, FlprivacyError
+from flprivacy.core.publish import write_json
 
 T = typing.TypeVar("T")
 _INLINE = "inline"
@@ -138,3 +141,34 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     return value
+
+
+class JsonRecord:
+    """What the records of an audit share: how they are written and read.
+
+    Subclasses are frozen dataclasses and name in ``_kind`` what they are, and in ``_step`` the step that writes them.
+    """
+
+    _kind: ClassVar[str]
+    _step: ClassVar[str]
+    _error: ClassVar[type[FlprivacyError]] = AuditError
+
+    def write(self, path: Path) -> None:
+        """Write the record atomically as JSON.
+
+        Raises:
+            StorageError: the folder cannot be created or is not writable.
+        """
+        write_json(path, to_mapping(self))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a record written by :meth:`write`.
+
+        Raises:
+            AuditError: the file is missing or holds something else; ConfigError where it is a plan.
+        """
+        try:
+            return from_mapping(cls, json.loads(path.read_text()), str(path))
+        except (OSError, ValueError, ConfigError) as error:
+            raise cls._error(f"{path}: not {cls._kind} ({error}); run the {cls._step} step again") from error

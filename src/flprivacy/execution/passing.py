@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, GENERATOR_AUDIT_FILE
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError, StorageError, check
-from flprivacy.core.json_record import JsonRecord
+from flprivacy.core.parsing import JsonRecord
 from flprivacy.core.publish import link_or_copy, publish_folder
 from flprivacy.execution.isolation import FAILURE_FILE, GENERATOR_FAILURE_FILE
 from flprivacy.storage.artifact_store import Store, delivered_from

@@ -13,9 +13,9 @@ from flprivacy.execution.container import StepResult
 from flprivacy.execution.passing import Open, SharedStore
 from flprivacy.presets import digest_now, load_preset
 from flprivacy.storage.parameters import resolve_mapping
-from flprivacy.study.audit_keys import audit_key
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.given_targets import resolved_inputs, usable_records
+from flprivacy.study.kept_scores import audit_key
 from flprivacy.study.plan import check_can_work, given_study
 from flprivacy.targets.latest import latest_targets, resolve_targets
 from flprivacy.tracking.history import last_audit, same_audit

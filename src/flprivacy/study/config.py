@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from flprivacy.attacks.config import AttackConfig
-from flprivacy.attacks.membership.config import MembershipConfig
+from flprivacy.attacks.config import AttackConfig, MembershipConfig
 from flprivacy.auditing.config import AuditConfig
 from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.core.errors import check

@@ -8,7 +8,7 @@ from typing import Any
 
 from flprivacy.core.attributes import BY_NAME
 from flprivacy.core.errors import ConfigError
-from flprivacy.core.json_record import JsonRecord
+from flprivacy.core.parsing import JsonRecord
 from flprivacy.core.target_source import CUSTOM, UNKNOWN
 from flprivacy.core.vocabulary import PRETRAINED
 from flprivacy.privacy.config import without_noise_seeds

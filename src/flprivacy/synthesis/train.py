@@ -12,15 +12,14 @@ from flprivacy.core.errors import TrainingError
 from flprivacy.core.tensorflow_environment import numeric_settings
 from flprivacy.privacy.gradients import prepare_process
 from flprivacy.synthesis.adversaries import Adversaries
-from flprivacy.synthesis.central import train_central
 from flprivacy.synthesis.conditions import Conditions, categories, conditions_of
 from flprivacy.synthesis.config import CENTRAL, FEDERATED, GeneratorConfig, generator_mapping
-from flprivacy.synthesis.federated import train_federated
 from flprivacy.synthesis.folder import SAMPLES_FOLDER, GeneratorRecord
 from flprivacy.synthesis.private import PrivateDiscriminator, plan_private
 from flprivacy.synthesis.publication import publish_generator
 from flprivacy.synthesis.run import GeneratorRun, TrainedGenerator
 from flprivacy.synthesis.sample import size_of
+from flprivacy.synthesis.topologies import train_central, train_federated
 from flprivacy.training.checkpoint import Checkpoints
 from flprivacy.training.pool import natural_partition, scan_pool
 from flprivacy.training.train import require_deterministic_kernels

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from flprivacy.attacks.membership.bavaria import membership_bavaria
-from flprivacy.attacks.membership.calibrated import membership_calibrated_loss
 from flprivacy.attacks.membership.lira import membership_lira
-from flprivacy.attacks.membership.loss import membership_loss
 from flprivacy.attacks.membership.rmia import RmiaConfig, membership_rmia
+from flprivacy.attacks.membership.thresholds import membership_calibrated_loss, membership_loss
 from tests.attacks.membership import papers
 from tests.attacks.membership.signal_examples import draw
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from flprivacy.attacks.membership.combined import attack_with_generator, combined_scores
-from flprivacy.auditing.membership.areas import auc
 from flprivacy.auditing.membership.config import MembershipRule
-from flprivacy.auditing.membership.rates import Sample
+from flprivacy.auditing.membership.rates import Sample, auc
 from flprivacy.auditing.membership.targets import audit_targets
 from flprivacy.core.errors import AttackError
 from flprivacy.core.membership import TARGET_AND_GENERATOR

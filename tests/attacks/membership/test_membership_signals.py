@@ -7,15 +7,16 @@ import pytest
 from scipy.special import log_expit, log_softmax, softmax
 
 from flprivacy.attacks.membership.bavaria import membership_bavaria
-from flprivacy.attacks.membership.calibrated import membership_calibrated_loss
-from flprivacy.attacks.membership.gradient_norm import membership_gradient_norm
-from flprivacy.attacks.membership.layers import membership_layers
 from flprivacy.attacks.membership.lira import membership_lira
-from flprivacy.attacks.membership.loss import membership_loss
-from flprivacy.attacks.membership.population import membership_population
-from flprivacy.attacks.membership.quantile import membership_quantile
 from flprivacy.attacks.membership.rmia import RmiaConfig, membership_rmia
 from flprivacy.attacks.membership.signals import membership_signal
+from flprivacy.attacks.membership.thresholds import (
+    membership_calibrated_loss,
+    membership_loss,
+    membership_population,
+    membership_quantile,
+)
+from flprivacy.attacks.membership.white_box import membership_gradient_norm, membership_layers
 from flprivacy.core.errors import AttackError, ConfigError
 from tests.attacks.membership.signal_examples import draw
 

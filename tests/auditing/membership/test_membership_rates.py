@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binomtest, norm
 
-from flprivacy.auditing.membership.areas import auc, balanced_accuracy
 from flprivacy.auditing.membership.rates import (
     Sample,
     allowed,
+    auc,
+    balanced_accuracy,
     effective,
     limits,
     p_above,

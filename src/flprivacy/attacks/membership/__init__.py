@@ -4,11 +4,10 @@ A higher score is likelier a member. Every attack but the white-box ones reads t
 confidence in the true class, of the target and of reference models that were trained on some of the scans:
 
 - :mod:`~flprivacy.attacks.membership.signals`: the signal, and what attacks are given.
-- Without references: :mod:`~flprivacy.attacks.membership.loss`, :mod:`~flprivacy.attacks.membership.population`.
-- With references: :mod:`~flprivacy.attacks.membership.calibrated`, :mod:`~flprivacy.attacks.membership.quantile`,
-  :mod:`~flprivacy.attacks.membership.lira`, :mod:`~flprivacy.attacks.membership.rmia`,
+- By a threshold, without references or with them: :mod:`~flprivacy.attacks.membership.thresholds`.
+- With references: :mod:`~flprivacy.attacks.membership.lira`, :mod:`~flprivacy.attacks.membership.rmia`,
   :mod:`~flprivacy.attacks.membership.bavaria`.
-- White-box: :mod:`~flprivacy.attacks.membership.gradient_norm`, :mod:`~flprivacy.attacks.membership.layers`.
+- White-box: :mod:`~flprivacy.attacks.membership.white_box`.
 
 Auditing (:mod:`flprivacy.auditing.membership`) turns scores into rates with intervals and a verdict.
 """

@@ -6,12 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from flprivacy.attacks.membership.bavaria import membership_bavaria
-from flprivacy.attacks.membership.calibrated import membership_calibrated_loss
 from flprivacy.attacks.membership.lira import membership_lira
-from flprivacy.attacks.membership.loss import membership_loss
 from flprivacy.attacks.membership.rmia import RmiaConfig, membership_rmia
 from flprivacy.attacks.membership.signals import membership_signal
 from flprivacy.attacks.membership.target import halves_of_patients
+from flprivacy.attacks.membership.thresholds import membership_calibrated_loss, membership_loss
 from flprivacy.core.array_types import BoolArray, FloatArray, IntArray
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import AttackError

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from flprivacy.attacks.membership.answers import Answers
-from flprivacy.attacks.membership.loss import membership_loss
-from flprivacy.attacks.membership.population import membership_population
 from flprivacy.attacks.membership.signals import membership_signal
+from flprivacy.attacks.membership.thresholds import membership_loss, membership_population
 from flprivacy.core.array_types import BoolArray, FloatArray, IntArray, StrArray
 from flprivacy.core.cohort import TEST, TRAIN, Cohort
 from flprivacy.core.digests import digest_bytes

@@ -7,10 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from flprivacy.auditing.epsilon.audit import EpsilonAudit, audit_epsilon
-from flprivacy.auditing.membership.areas import auc, balanced_accuracy
 from flprivacy.auditing.membership.config import MembershipAudit
 from flprivacy.auditing.membership.exposure import by_group, most_exposed, most_vulnerable
-from flprivacy.auditing.membership.rates import Sample, rate_at, resolvable_fpr, resolves, roc
+from flprivacy.auditing.membership.rates import Sample, auc, balanced_accuracy, rate_at, resolvable_fpr, resolves, roc
 from flprivacy.auditing.membership.units import Units, units_of
 from flprivacy.auditing.membership.verdict import judge_membership
 from flprivacy.core.errors import AuditError

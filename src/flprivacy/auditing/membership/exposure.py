@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from flprivacy.auditing.membership.areas import auc
-from flprivacy.auditing.membership.rates import Sample, effective, limits, rate_at
+from flprivacy.auditing.membership.rates import Sample, auc, effective, limits, rate_at
 from flprivacy.core.array_types import BoolArray, StrArray
 from flprivacy.core.membership import ExposedMember, GroupExposure, VulnerableExposure
 

@@ -14,8 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy.special import ndtri
 
-from flprivacy.auditing.membership.areas import auc
-from flprivacy.auditing.membership.rates import Sample
+from flprivacy.auditing.membership.rates import Sample, auc
 from flprivacy.auditing.membership.units import samples_of
 from flprivacy.auditing.uncertainty import Component
 from flprivacy.core.membership import AUC, MembershipFinding
