@@ -1,4 +1,4 @@
-"""Build frozen dataclasses from plain mappings (YAML, JSON), with errors that name the field, and keep them in files."""
+"""Build frozen dataclasses from plain mappings (YAML, JSON), with errors that name the field; keep them in files."""
 
 import dataclasses
 import functools
