@@ -9,29 +9,25 @@ R1 and augmentation are left out: a bound on spectral norms needs no data, and n
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
 
 from flprivacy.core.array_types import Float32Array
-from flprivacy.core.cohort import TRAIN, Cohort
+from flprivacy.core.cohort import Cohort
 from flprivacy.core.target import Disclosure, PrivacyStatement
 from flprivacy.models.initialisation import undisturbed_random
-from flprivacy.privacy.budget import ClientData, choose_delta, plan_clients, public_units
-from flprivacy.privacy.config import DpSgdConfig
-from flprivacy.privacy.events import PATIENT, SampledGaussianSteps
 from flprivacy.privacy.gradients import DpSgdRule
-from flprivacy.privacy.sampling import Chunk, patient_chunks, physical_batch, scan_chunks
 from flprivacy.synthesis.adversaries import Adversaries
 from flprivacy.synthesis.config import FEDERATED, GeneratorConfig
 from flprivacy.training.pool import Indices
-from flprivacy.training.private_run import PrivateRun, check_declared, exposures_of, noise_seed
+from flprivacy.training.private_run import PrivateRun, draw_chunks, noise_seed, plan_for_clients, training_patients
 
-_LARGEST_CHUNK = 32
 _MADE, _REAL = 0, 1
 
 Real = Callable[[Indices], tuple[Float32Array, Float32Array]]
@@ -54,26 +50,16 @@ def plan_private(
     privacy = config.privacy
     if privacy is None:
         return None
-    ids = cohort.manifest["patient_id"].to_numpy()[cohort.rows(TRAIN)]
-    _, patient_of = np.unique(ids, return_inverse=True)
-    patients = {number: patient_of[part].astype(np.int64) for number, part in parts.items()}
-    check_declared(privacy, list(patients.values()))
+    patient_of = training_patients(cohort)
     federated = config.topology == FEDERATED
     updates = config.rounds * config.local_steps if federated else config.steps
-    clients = {}
-    for number, held in patients.items():
-        name = f"site-{number:02d}" if federated else ""
-        counted = len(np.unique(held)) if privacy.unit == PATIENT else len(held)
-        units = public_units(privacy, name, counted)
-        clients[number] = ClientData(name=name, units=units, steps=updates * config.discriminator_steps)
-    events = plan_clients(privacy, clients, batch_size=config.batch_size)
-    return PrivateRun(
-        config=privacy,
-        events=events,
-        delta=choose_delta(privacy, sum(event.population for event in events.values())),
+    return plan_for_clients(
+        privacy,
+        {number: patient_of[part] for number, part in parts.items()},
+        {number: {"steps": updates * config.discriminator_steps} for number in parts},
         seed=noise_seed(privacy, work),
-        patients=patients,
-        exposures=exposures_of(privacy, [client.name for client in clients.values()]),
+        batch_size=config.batch_size,
+        named=federated,
         federated=federated,
     )
 
@@ -87,18 +73,10 @@ class PrivateDiscriminator:
         Raises:
             TrainingError: the discriminator would break the promise.
         """
-        self._plan, some = plan, next(iter(plan.events.values()))
+        self._plan, self._physical = plan, plan.physical_batch()
         with undisturbed_random():
             judge = _judge(adversaries.discriminator, shape)
-        settings = DpSgdConfig(
-            clip_norm=some.clip_norm,
-            noise_multiplier=some.noise_multiplier,
-            expected_batch=some.expected_batch,
-            unit=plan.config.unit,
-            loss_scale=plan.config.loss_scale,
-        )
-        self._rule = DpSgdRule(judge, adversaries.discriminator_optimizer, settings, seed=plan.seed)
-        self._physical = min(_LARGEST_CHUNK, max(_physical(plan, number) for number in plan.events))
+        self._rule = DpSgdRule(judge, adversaries.discriminator_optimizer, plan.settings(), seed=plan.seed)
 
     def update(self, client: int, number: int, real: Real, made: Float32Array, asked: Float32Array) -> None:
         """Do one update.
@@ -115,7 +93,7 @@ class PrivateDiscriminator:
         everyone = np.ones(len(made), dtype=np.float32)
         answer = np.eye(2, dtype=np.float32)
         self._rule.step(_packed(made, asked), answer[[_MADE] * len(made)], everyone, key=key, ends=everyone, last=False)
-        for chunk in self._chunks(event, client, key):
+        for chunk in draw_chunks(self._plan, len(self._plan.patients[client]), self._physical, key):
             packed = _packed(*real(chunk.indices))
             answers = answer[[_REAL] * len(packed)]
             self._rule.step(packed, answers, chunk.mask, key=key, ends=chunk.ends, last=chunk.last)
@@ -128,16 +106,10 @@ class PrivateDiscriminator:
         """Return how many units a client has, a number that everybody may know."""
         return self._plan.events[client].population
 
-    def state(self, steps: dict[int, int]) -> tuple[tuple[SampledGaussianSteps, ...], PrivacyStatement]:
-        """Return the record of the updates that were done, and what they guarantee."""
-        events, stated = self._plan.state(steps)
-        return events, _of_a_generator(stated)
-
-    def _chunks(self, event: SampledGaussianSteps, client: int, key: tuple[int, int]) -> Iterable[Chunk]:
-        patients, rate, seed = self._plan.patients[client], event.sampling_rate, self._plan.seed
-        if self._plan.config.unit == PATIENT:
-            return patient_chunks(patients, rate, physical=self._physical, seed=seed, key=key)
-        return scan_chunks(len(patients), rate, physical=self._physical, seed=seed, key=key)
+    def recorded(self, steps: dict[int, int]) -> dict[str, Any]:
+        """Return the fields of a published record that say what updates were done and what they guarantee."""
+        found = self._plan.recorded(steps)
+        return found | {"privacy": _of_a_generator(found["privacy"])}
 
 
 def _judge(discriminator: keras.Model, shape: tuple[int, int, int]) -> keras.Model:
@@ -146,20 +118,13 @@ def _judge(discriminator: keras.Model, shape: tuple[int, int, int]) -> keras.Mod
     packed = keras.Input((voxels + conditions,), name="packed")
     scan = layers.Reshape((*shape, 1), name="unpacked")(packed[:, :voxels])
     logit = discriminator([scan, packed[:, voxels:]])
-    # Its cross-entropy is flprivacy.synthesis.losses.real_loss of real scans and fake_loss of generated ones.
+    # Its cross-entropy is flprivacy.synthesis.networks.real_loss of real scans and fake_loss of generated ones.
     probabilities = ops.softmax(layers.Concatenate(name="answers")([ops.zeros_like(logit), logit]))
     return keras.Model(packed, probabilities, name="judge")
 
 
 def _packed(scans: Float32Array, encoded: Float32Array) -> Float32Array:
     return np.concatenate([scans.reshape(len(scans), -1), encoded], axis=1)
-
-
-def _physical(plan: PrivateRun, client: int) -> int:
-    patients, scans = plan.patients[client], np.ones(len(plan.patients[client]))
-    if plan.config.unit == PATIENT:
-        scans = np.unique(patients, return_counts=True)[1].astype(np.float64)
-    return physical_batch(scans, plan.events[client].sampling_rate)
 
 
 def _of_a_generator(stated: PrivacyStatement) -> PrivacyStatement:

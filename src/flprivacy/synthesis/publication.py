@@ -2,9 +2,8 @@
 
 import secrets
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from flprivacy.core.cohort import TRAIN
 from flprivacy.core.digests import digest_file
@@ -64,22 +63,9 @@ def _record(run: GeneratorRun, trained: TrainedGenerator, tensors: str, sha256: 
         training=training,
         digest="",
         sha256=sha256,
-        **_privacy(run, trained),
+        **(run.private.recorded(trained.steps) if run.private is not None else {}),
     )
     return replace(record, digest=generator_digest(tensors, training, facts_of(record)))
-
-
-def _privacy(run: GeneratorRun, trained: TrainedGenerator) -> dict[str, Any]:
-    """Return what the record says of privacy, from the steps that were done; nothing where training was not private."""
-    if run.private is None:
-        return {}
-    events, stated = run.private.state(trained.steps)
-    return {
-        "epsilon": stated.epsilon,
-        "delta": stated.delta,
-        "dp_events": tuple(asdict(event) for event in events),
-        "privacy": stated,
-    }
 
 
 def _write_private_part(folder: Path, run: GeneratorRun, trained: TrainedGenerator, record: GeneratorRecord) -> None:

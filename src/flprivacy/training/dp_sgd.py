@@ -14,18 +14,14 @@ import numpy.typing as npt
 
 from flprivacy.core.array_types import Float32Array
 from flprivacy.core.errors import TrainingError
-from flprivacy.privacy.config import DpSgdConfig
 from flprivacy.privacy.events import PATIENT
 from flprivacy.privacy.gradients import DpSgdRule
-from flprivacy.privacy.sampling import Chunk, patient_chunks, physical_batch, scan_chunks
+from flprivacy.privacy.sampling import Chunk
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.draws import Place
 from flprivacy.training.gradient_canaries import GradientCanaries
 from flprivacy.training.method import Batch, Keys, Method, Step, StepResult
-from flprivacy.training.private_run import PrivateRun
-
-# Scans in memory at a time: a larger draw comes in several chunks, a small client's is padded by less.
-LARGEST_CHUNK = 32
+from flprivacy.training.private_run import PrivateRun, draw_chunks
 
 Indices = npt.NDArray[np.int64]
 
@@ -48,14 +44,6 @@ class PrivateBatch(Batch):
     canaries: Indices
 
 
-def draw_chunks(run: PrivateRun, n: int, physical: int, key: tuple[int, ...]) -> Iterator[Chunk]:
-    """Draw one step's units by Poisson sampling, with the client's planned rate."""
-    rate = run.events[key[0]].sampling_rate
-    if run.config.unit == PATIENT:
-        return patient_chunks(run.patients[key[0]], rate, physical=physical, seed=run.seed, key=key)
-    return scan_chunks(n, rate, physical=physical, seed=run.seed, key=key)
-
-
 def dp_sgd(
     run: PrivateRun,
     canaries: GradientCanaries | None = None,
@@ -67,7 +55,7 @@ def dp_sgd(
 
     ``make_rule`` is (model, optimizer, DpSgdConfig, seed=...) -> rule; ``chunks`` draws who takes part in a step.
     """
-    physical = min(LARGEST_CHUNK, max(_physical(run, number) for number in run.events))
+    physical = run.physical_batch()
 
     def compile_private(model: keras.Model, config: TargetConfig) -> Step:
         optimizer = _optimizer(run, config)
@@ -148,13 +136,6 @@ def _batch(chunk: Chunk, key: tuple[int, ...], first_canary: int | None) -> Priv
     )
 
 
-def _physical(run: PrivateRun, number: int) -> int:
-    scans = np.ones(len(run.patients[number]))
-    if run.config.unit == PATIENT:
-        scans = np.unique(run.patients[number], return_counts=True)[1].astype(np.float64)
-    return physical_batch(scans, run.events[number].sampling_rate)
-
-
 def _optimizer(run: PrivateRun, config: TargetConfig) -> keras.optimizers.Optimizer:
     kinds = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
     return kinds[run.config.optimizer](learning_rate=config.learning_rate)
@@ -167,16 +148,8 @@ def _checked_rule(
     config: TargetConfig,
     run: PrivateRun,
 ) -> DpSgdRule:
-    some = next(iter(run.events.values()))
-    settings = DpSgdConfig(
-        clip_norm=some.clip_norm,
-        noise_multiplier=some.noise_multiplier,
-        expected_batch=some.expected_batch,
-        unit=run.config.unit,
-        loss_scale=run.config.loss_scale,
-    )
     try:
-        return make_rule(model, optimizer, settings, seed=run.seed)
+        return make_rule(model, optimizer, run.settings(), seed=run.seed)
     except TrainingError as error:
         raise TrainingError(
             f"architecture {config.architecture!r} cannot be trained privately: {error}; among the registered ones "

@@ -3,10 +3,11 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +17,10 @@ from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.core.target import PrivacyStatement
 from flprivacy.privacy.budget import ClientData, choose_delta, done, plan_clients, plan_sites, public_units
-from flprivacy.privacy.config import PrivacyConfig
+from flprivacy.privacy.config import DpSgdConfig, PrivacyConfig
 from flprivacy.privacy.events import PATIENT, SCAN, SITE, SampledGaussianSteps
 from flprivacy.privacy.randomness import secret_seed
+from flprivacy.privacy.sampling import Chunk, patient_chunks, physical_batch, scan_chunks
 from flprivacy.privacy.statement import state_privacy
 from flprivacy.training.config import TargetConfig
 from flprivacy.training.draws import draw_clients
@@ -27,6 +29,8 @@ from flprivacy.training.pool import Indices, natural_partition, partition
 
 SERVER = 0
 SEED_FILE = "noise-seed.json"
+# Scans in memory at a time: a larger draw comes in several chunks, a small client's is padded by less.
+LARGEST_CHUNK = 32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,6 +72,41 @@ class PrivateRun:
         )
         return events, stated
 
+    def recorded(self, steps: Mapping[int, int]) -> dict[str, Any]:
+        """Return the fields of a published record that say what was done and what it guarantees."""
+        events, stated = self.state(steps)
+        done_ = tuple(asdict(event) for event in events)
+        return {"epsilon": stated.epsilon, "delta": stated.delta, "dp_events": done_, "privacy": stated}
+
+    def settings(self) -> DpSgdConfig:
+        """Return what every client's steps have in common; each is served its own noise and batch before it steps."""
+        some = next(iter(self.events.values()))
+        return DpSgdConfig(
+            clip_norm=some.clip_norm,
+            noise_multiplier=some.noise_multiplier,
+            expected_batch=some.expected_batch,
+            unit=self.config.unit,
+            loss_scale=self.config.loss_scale,
+        )
+
+    def physical_batch(self) -> int:
+        """Return how many scans are in memory at a time: enough for what clients draw, up to :data:`LARGEST_CHUNK`."""
+        return min(LARGEST_CHUNK, max(self._drawn_by(number) for number in self.events))
+
+    def _drawn_by(self, number: int) -> int:
+        scans = np.ones(len(self.patients[number]))
+        if self.config.unit == PATIENT:
+            scans = np.unique(self.patients[number], return_counts=True)[1].astype(np.float64)
+        return physical_batch(scans, self.events[number].sampling_rate)
+
+
+def draw_chunks(run: PrivateRun, n: int, physical: int, key: tuple[int, ...]) -> Iterator[Chunk]:
+    """Draw one step's units by Poisson sampling, with the rate planned for the client that ``key`` begins with."""
+    rate = run.events[key[0]].sampling_rate
+    if run.config.unit == PATIENT:
+        return patient_chunks(run.patients[key[0]], rate, physical=physical, seed=run.seed, key=key)
+    return scan_chunks(n, rate, physical=physical, seed=run.seed, key=key)
+
 
 def plan_private_run(
     config: TargetConfig,
@@ -94,38 +133,76 @@ def plan_private_run(
         sites = plan_sites(privacy, sites=n, rounds=config.rounds, client_fraction=config.client_fraction)
         delta = choose_delta(privacy, n)
         return PrivateRun(config=privacy, events={SERVER: sites}, delta=delta, seed=seed, federated=True)
-    ids = cohort.manifest["patient_id"].to_numpy()[cohort.rows(TRAIN)]
-    _, patient_of = np.unique(ids, return_inverse=True)
+    patient_of = training_patients(cohort)
     # Canaries behind the scans are patients of their own.
-    known = np.concatenate([patient_of, len(ids) + np.arange(max(int(p.max()) for p in parts.values()) + 1)])
-    patients = {number: known[part].astype(np.int64) for number, part in parts.items()}
+    n = len(patient_of)
+    known = np.concatenate([patient_of, n + np.arange(max(int(p.max()) for p in parts.values()) + 1)])
+    patients = {number: known[part] for number, part in parts.items()}
     if canaries:
-        beyond = len(known) + len(ids)
+        beyond = len(known) + n
         patients = {number: np.concatenate([p, beyond + canaries.inside(number)]) for number, p in patients.items()}
+    passes = {number: {"passes": count} for number, count in _passes(config, len(parts)).items() if count}
+    planned = plan_for_clients(
+        privacy,
+        patients,
+        passes,
+        seed=seed,
+        batch_size=config.batch_size,
+        named=config.topology != "central",
+        federated=config.topology == "federated",
+    )
+    return replace(planned, first_canary={number: len(part) for number, part in parts.items()} if canaries else {})
+
+
+def training_patients(cohort: Cohort) -> npt.NDArray[np.int64]:
+    """Return (scan,) the patient of each scan of the training pool, as a number."""
+    ids = cohort.manifest["patient_id"].to_numpy()[cohort.rows(TRAIN)]
+    return np.unique(ids, return_inverse=True)[1].astype(np.int64)
+
+
+def plan_for_clients(
+    privacy: PrivacyConfig,
+    patients: dict[int, npt.NDArray[np.int64]],
+    effort: Mapping[int, Mapping[str, int]],
+    *,
+    seed: int,
+    batch_size: int,
+    named: bool,
+    federated: bool,
+) -> PrivateRun:
+    """Return the plan of training on some clients' scans, where scans or patients are protected.
+
+    Args:
+        privacy: what is protected, and how well.
+        patients: client number -> (unit,) patient of each of its scans.
+        effort: number of each client that trains -> its ``passes`` or ``steps``, as :class:`ClientData` has them.
+        seed: draws samples and noise; a secret.
+        batch_size: where no sampling rate is configured.
+        named: whether clients are sites; else there is one, of no name.
+        federated: whether the clients train one model together.
+
+    Raises:
+        ConfigError: a budget that cannot be met, a delta of 1 / n or more, a batch larger than the data, or data that
+            exceed what is declared.
+    """
     clients = {}
-    for number, passes in _passes(config, len(parts)).items():
-        if passes:
-            name = "" if config.topology == "central" else f"site-{number:02d}"
-            counted = len(np.unique(patients[number])) if privacy.unit == PATIENT else len(patients[number])
-            clients[number] = ClientData(name=name, units=public_units(privacy, name, counted), passes=passes)
-    check_declared(privacy, [patients[n] for n in clients])
-    events = plan_clients(privacy, clients, batch_size=config.batch_size)
+    for number, much in effort.items():
+        held, name = patients[number], f"site-{number:02d}" if named else ""
+        counted = len(np.unique(held)) if privacy.unit == PATIENT else len(held)
+        clients[number] = ClientData(name=name, units=public_units(privacy, name, counted), **much)
+    check_declared(privacy, [patients[number] for number in clients])
+    events = plan_clients(privacy, clients, batch_size=batch_size)
+    together = min(privacy.clients_per_patient, len(clients))
+    names = sorted(client.name for client in clients.values())
     return PrivateRun(
         config=privacy,
         events=events,
         delta=choose_delta(privacy, sum(event.population for event in events.values())),
         seed=seed,
         patients=patients,
-        exposures=exposures_of(privacy, [c.name for c in clients.values()]),
-        first_canary={number: len(part) for number, part in parts.items()} if canaries else {},
-        federated=config.topology == "federated",
+        exposures=tuple(combinations(names, together)) if together > 1 else (),
+        federated=federated,
     )
-
-
-def exposures_of(config: PrivacyConfig, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Return the groups of clients, by name, that may hold scans of one patient."""
-    together = min(config.clients_per_patient, len(names))
-    return tuple(combinations(sorted(names), together)) if together > 1 else ()
 
 
 def _parts(config: TargetConfig, cohort: Cohort, members: Indices | None) -> dict[int, Indices]:

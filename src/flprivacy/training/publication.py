@@ -2,9 +2,8 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from flprivacy.core.cohort import TEST, TRAIN, Cohort
 from flprivacy.core.digests import digest_file
@@ -62,7 +61,9 @@ def publish_target(
                 utilities[model.name] = measure_utility(held_out.labels, found)
             digests[model.name] = weights_digest(target)
             match = load_weights(target, folder / models[-1].weights)  # what was written can be read
-        record = replace(_record(run, target, models, digests, match), **_privacy(run, trained))
+        steps = {client: count for model in trained for client, count in model.steps.items()}
+        stated = run.private.recorded(steps) if run.private is not None else {}
+        record = replace(_record(run, target, models, digests, match), **stated)
         write_json(folder / TARGET_FILE, to_mapping(record))
         _write_private_part(folder / PRIVATE_FOLDER, run, trained, target, canaries, record.digest, utilities)
     return record
@@ -108,20 +109,6 @@ def _write_private_part(
     write_json(folder / LINEAGE_FILE, to_mapping(lineage))
     for file in folder.iterdir():
         file.chmod(_OWNER_ONLY & 0o666)
-
-
-def _privacy(run: Run, trained: Sequence[TrainedModel]) -> dict[str, Any]:
-    """Return what the record says of privacy, from the steps that were done; nothing where training was not private."""
-    if run.private is None:
-        return {}
-    steps = {client: count for model in trained for client, count in model.steps.items()}
-    events, stated = run.private.state(steps)
-    return {
-        "epsilon": stated.epsilon,
-        "delta": stated.delta,
-        "dp_events": tuple(asdict(event) for event in events),
-        "privacy": stated,
-    }
 
 
 def _scan_ids(cohort: Cohort, members: Indices) -> list[str]:
