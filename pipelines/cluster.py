@@ -18,7 +18,7 @@ from kfp import dsl, kubernetes
 from kfp.dsl.pipeline_channel import PipelineChannel
 
 from flprivacy.execution.isolation import RETRIES
-from flprivacy.execution.settings import MOUNTED
+from flprivacy.execution.run_step import MOUNTED
 from flprivacy.storage.places import CACHE_VARIABLE
 
 QUEUES_VARIABLE = "FLPRIVACY_QUEUES"  # when a pipeline is compiled: 1 for pods that wait in Kueue's queues

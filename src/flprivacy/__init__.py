@@ -30,10 +30,9 @@ if TYPE_CHECKING:
     )
     from flprivacy.attacks.membership.white_box import membership_gradient_norm, membership_layers
     from flprivacy.auditing.arrays import AttributeResult, audit_attribute
-    from flprivacy.auditing.config import AuditConfig, Policy, PolicyRule
+    from flprivacy.auditing.config import AuditConfig, MembershipAudit, MembershipRule, Policy, PolicyRule
     from flprivacy.auditing.epsilon.audit import EpsilonAudit, audit_epsilon
     from flprivacy.auditing.membership.audit import MembershipResult, audit_membership
-    from flprivacy.auditing.membership.config import MembershipAudit, MembershipRule
     from flprivacy.auditing.membership.site_references import SiteReferencesResult, audit_site_references
     from flprivacy.auditing.membership.sites import SiteMembershipResult, audit_site_membership
     from flprivacy.core.attributes import AttackKey, Attribute
@@ -64,10 +63,9 @@ _NAMES = {
     ),
     "attacks.membership.white_box": ("membership_gradient_norm", "membership_layers"),
     "auditing.arrays": ("AttributeResult", "audit_attribute"),
-    "auditing.config": ("AuditConfig", "Policy", "PolicyRule"),
+    "auditing.config": ("AuditConfig", "MembershipAudit", "MembershipRule", "Policy", "PolicyRule"),
     "auditing.epsilon.audit": ("EpsilonAudit", "audit_epsilon"),
     "auditing.membership.audit": ("MembershipResult", "audit_membership"),
-    "auditing.membership.config": ("MembershipAudit", "MembershipRule"),
     "auditing.membership.site_references": ("SiteReferencesResult", "audit_site_references"),
     "auditing.membership.sites": ("SiteMembershipResult", "audit_site_membership"),
     "core.attributes": ("AttackKey", "Attribute"),

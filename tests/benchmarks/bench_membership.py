@@ -35,7 +35,7 @@ import numpy as np
 from membership_memory import write_tables
 
 from flprivacy.attacks.membership.references import attack_with_references
-from flprivacy.auditing.membership.config import MembershipRule
+from flprivacy.auditing.config import MembershipRule
 from flprivacy.auditing.membership.targets import audit_targets
 from flprivacy.cohorts.placed import open_manifest
 from flprivacy.core.artifacts import MEMBERSHIP_FILE, REFERENCE_FILE

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from flprivacy.attacks.config import MembershipConfig
-from flprivacy.auditing.membership.config import MembershipRule
+from flprivacy.auditing.config import MembershipRule
 from flprivacy.auditing.membership.targets import audit_targets
 from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.cohorts.phantom.generate import phantom_cohort

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flprivacy.execution.settings import read_mounted
+from flprivacy.execution.run_step import read_mounted
 
 
 def test_a_file_is_a_variable_and_what_is_set_already_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

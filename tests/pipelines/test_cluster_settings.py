@@ -14,7 +14,7 @@ import yaml
 
 from flprivacy.execution.isolation import RETRIES
 from flprivacy.execution.passing import Open
-from flprivacy.execution.settings import MOUNTED
+from flprivacy.execution.run_step import MOUNTED
 from pipelines import COMPILED
 from pipelines.cluster import ACCELERATOR, CLAIM_VARIABLE, GPU_TOLERATIONS, QUEUE_LABEL, QUEUES_VARIABLE, SECRETS
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from report_page import Page, undrawn
 
-from flprivacy.auditing.membership.config import MembershipRule
+from flprivacy.auditing.config import MembershipRule
 from flprivacy.auditing.membership.targets import audit_targets
 from flprivacy.core.audit import Audit
 from flprivacy.core.membership import MembershipFinding

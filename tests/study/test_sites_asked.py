@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from tiny_training import TINY, tiny_manifest, write_tiny_cohort
 
 from flprivacy.attacks.config import MembershipConfig
-from flprivacy.auditing.membership.config import MembershipRule
+from flprivacy.auditing.config import MembershipRule
 from flprivacy.auditing.membership.targets import audit_targets
 from flprivacy.core.artifacts import REFERENCE_FILE
 from flprivacy.core.cohort import Cohort
@@ -22,10 +22,10 @@ from flprivacy.core.reference_scores import ReferenceScores
 from flprivacy.models.registry import ARCHITECTURES
 from flprivacy.steps.train_reference import train_reference
 from flprivacy.study.config import StudyConfig
-from flprivacy.study.exposure import attack_with_references
+from flprivacy.study.exposure import ask_about_sites, attack_with_references
 from flprivacy.study.kept_scores import audit_key
 from flprivacy.study.plan import Plan, given_study
-from flprivacy.study.references import ask_about_sites, check_enough_sites, check_references, reference_jobs
+from flprivacy.study.references import check_enough_sites, check_references, reference_jobs
 from flprivacy.training.config import TargetConfig
 
 CENTRAL = TargetConfig(topology="central", architecture="tiny", epochs=1, batch_size=8)

@@ -1,6 +1,8 @@
 """What surrounds every step in its container: logging, events for whoever watches, errors as one line."""
 
 import logging
+import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -15,6 +17,8 @@ from flprivacy.core.extras import naming_extras
 R = TypeVar("R")
 LAST_WORDS = Path("/dev/termination-log")  # the container's terminationMessagePath
 _MOST_LETTERS = 3000  # Kubernetes keeps 4096 bytes
+MOUNTED = Path("/etc/flprivacy")  # a folder for the ConfigMap and one for each Secret
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 def run_step(function: Callable[..., R], arguments: Mapping[str, Any]) -> R:
@@ -65,3 +69,15 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     """End by an exception, so that what is under way is closed (an MLflow run, a half-written file)."""
     leave_last_words("was asked to stop (SIGTERM): its pod was deleted, or its node goes away", 128 + number)
     raise SystemExit(128 + number)
+
+
+def read_mounted(root: Path = MOUNTED) -> None:
+    """Set the environment variables that files below ``root`` are named after, unless they are set already.
+
+    Variables of the pod's own would be shorter, but every node of a run repeats a step's pod several times: at a
+    hundred targets that alone would fill what Kubernetes stores of a run. And what another sets in the same container,
+    as Kubeflow's MLflow plugin does, cannot make the pod invalid.
+    """
+    for file in sorted(root.glob("*/*")):
+        if _VARIABLE.fullmatch(file.name) and file.is_file():
+            os.environ.setdefault(file.name, file.read_text().strip())

@@ -5,7 +5,7 @@ from importlib import import_module
 
 from flprivacy.core.tensorflow_environment import take_all_cores
 from flprivacy.execution.container import run_in_container
-from flprivacy.execution.settings import read_mounted
+from flprivacy.execution.run_step import read_mounted
 
 # On one machine no other step runs at the same time, as all that come after wait for them.
 _ALONE = ("train_generator", "synthesize_cohort", "evaluate_generator")

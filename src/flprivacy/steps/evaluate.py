@@ -44,10 +44,10 @@ from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.code_fingerprint import library_versions
 from flprivacy.storage.places import open_store
 from flprivacy.study.config import StudyConfig
-from flprivacy.study.exposure import attack_with_references
+from flprivacy.study.exposure import ask_about_sites, attack_with_references
 from flprivacy.study.kept_scores import attack_identity, audit_key, keep_scores
 from flprivacy.study.plan import Plan, own_baseline
-from flprivacy.study.references import ask_about_sites, is_of_reference
+from flprivacy.study.references import is_of_reference
 from flprivacy.targets.folder import read_record
 
 

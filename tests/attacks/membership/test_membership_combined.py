@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flprivacy.attacks.membership.combined import attack_with_generator, combined_scores
-from flprivacy.auditing.membership.config import MembershipRule
+from flprivacy.auditing.config import MembershipRule
 from flprivacy.auditing.membership.rates import Sample, auc
 from flprivacy.auditing.membership.targets import audit_targets
 from flprivacy.core.errors import AttackError

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from flprivacy.auditing.config import MembershipAudit, MembershipRule
 from flprivacy.auditing.membership.audit import audit_membership
-from flprivacy.auditing.membership.config import MembershipAudit, MembershipRule
 from flprivacy.core.errors import AuditError, ConfigError
 
 RNG = np.random.default_rng(0)

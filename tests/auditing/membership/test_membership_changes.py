@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from flprivacy.auditing.changes import adjusted, judge_change
+from flprivacy.auditing.config import MembershipRule
 from flprivacy.auditing.membership.changes import AuditedMembers, compare_members, same_scans
-from flprivacy.auditing.membership.config import MembershipRule
 from flprivacy.auditing.membership.retraining import ASSUMED, spread_of
 from flprivacy.auditing.membership.targets import audit_targets
 from flprivacy.core.change import BETTER, TOO_LITTLE_POWER, WORSE

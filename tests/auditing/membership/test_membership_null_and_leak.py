@@ -6,9 +6,9 @@ Seeds are fixed, bounds are not tuned to them.
 import numpy as np
 import pytest
 
+from flprivacy.auditing.config import MembershipAudit, MembershipRule
 from flprivacy.auditing.epsilon.f_dp import gaussian_epsilon
 from flprivacy.auditing.membership.audit import audit_membership
-from flprivacy.auditing.membership.config import MembershipAudit, MembershipRule
 
 SIMULATIONS = 500
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flprivacy.auditing.membership.config import MembershipRule
+from flprivacy.auditing.config import MembershipRule
 from flprivacy.auditing.membership.targets import Claim, audit_targets
 from flprivacy.core.membership_scores import MembershipScores
 

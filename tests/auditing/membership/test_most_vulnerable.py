@@ -3,7 +3,7 @@
 import numpy as np
 
 from flprivacy import audit_membership
-from flprivacy.auditing.membership.config import MembershipAudit, MembershipRule
+from flprivacy.auditing.config import MembershipAudit, MembershipRule
 from flprivacy.auditing.membership.targets import VULNERABLE, audit_targets
 from flprivacy.core.membership_scores import MembershipScores
 from tests.auditing.membership.test_membership_of_targets import table

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from flprivacy.auditing.membership.config import MembershipRule
+from flprivacy.auditing.config import MembershipRule
 from flprivacy.auditing.membership.site_findings import site_finding
 from flprivacy.auditing.membership.site_references import audit_site_references, calibrated
 from flprivacy.core.errors import AuditError, ConfigError

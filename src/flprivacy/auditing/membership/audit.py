@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flprivacy.auditing.config import MembershipAudit
 from flprivacy.auditing.epsilon.audit import EpsilonAudit, audit_epsilon
-from flprivacy.auditing.membership.config import MembershipAudit
 from flprivacy.auditing.membership.exposure import by_group, most_exposed, most_vulnerable
 from flprivacy.auditing.membership.rates import Sample, auc, balanced_accuracy, rate_at, resolvable_fpr, resolves, roc
 from flprivacy.auditing.membership.units import Units, units_of

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import ndtri
 
-from flprivacy.auditing.membership.config import MembershipRule
+from flprivacy.auditing.config import MembershipRule
 from flprivacy.auditing.membership.rates import variance_of_difference
 from flprivacy.auditing.membership.retraining import luck_of_training
 from flprivacy.auditing.membership.units import samples_of

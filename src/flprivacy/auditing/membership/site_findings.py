@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from scipy import special
 
-from flprivacy.auditing.membership.config import AUC, MembershipRule
+from flprivacy.auditing.config import AUC, MembershipRule
 from flprivacy.auditing.membership.site_references import SiteReferencesResult, audit_site_references
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK
 from flprivacy.core.membership import SITE, MembershipFinding, MembershipVerdict, SiteExposure

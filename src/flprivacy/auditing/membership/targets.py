@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from flprivacy.auditing.config import AUC, MembershipAudit, MembershipRule
 from flprivacy.auditing.membership.audit import MembershipResult, audit_membership
-from flprivacy.auditing.membership.config import AUC, MembershipAudit, MembershipRule
 from flprivacy.auditing.membership.rates import resolves
 from flprivacy.auditing.membership.site_findings import site_finding
 from flprivacy.auditing.membership.verdict import adjust_together

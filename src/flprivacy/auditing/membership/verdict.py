@@ -1,30 +1,15 @@
 """What the policy says of a target's members, corrected for the number of attacks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from scipy import special
 
-from flprivacy.auditing.membership.config import AUC, MembershipAudit
+from flprivacy.auditing.config import AUC, MembershipAudit
 from flprivacy.auditing.membership.rates import Sample, p_above
 from flprivacy.auditing.multiplicity import holm
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK
 from flprivacy.core.membership import AttackExposure, MembershipVerdict
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Looked:
-    """The deciding metric of one attack."""
-
-    attack: str
-    metric: str
-    limit: float
-    value: float
-    chance: float
-    excess: float
-    low: float
-    high: float
-    p_leak: float
 
 
 def judge_membership(
@@ -38,35 +23,24 @@ def judge_membership(
     """
     tolerated = config.rule.tolerated
     looked = [_look(*one, metric, limit) for one in attacks.values() for metric, limit in tolerated.items()]
-    adjusted = dict(zip(looked, holm([one.p_leak for one in looked]), strict=True))
-    told = min(looked, key=lambda one: (one.p_leak, -one.low))
-    above = f"{told.attack}: lower end {told.low:+.3f} above chance is above the threshold {told.limit:g}"
-    if told.low > told.limit and adjusted[told] < 1.0 - config.confidence:
+    adjusted = holm([one.p_leak for one in looked])
+    looked = [replace(one, p_adjusted=p) for one, p in zip(looked, adjusted, strict=True)]
+    told = min(looked, key=lambda one: (one.p_leak, -one.excess_low))
+    above = f"{told.attack}: lower end {told.excess_low:+.3f} above chance is above the threshold {told.threshold:g}"
+    if told.excess_low > told.threshold and told.p_adjusted < 1.0 - config.confidence:
         verdict, reason = LEAK, above
-    elif told.low > told.limit:
+    elif told.excess_low > told.threshold:
         verdict = INCONCLUSIVE
-        reason = f"{above}, but with {len(attacks)} attacks chance may do that (p {adjusted[told]:.2g})"
+        reason = f"{above}, but with {len(attacks)} attacks chance may do that (p {told.p_adjusted:.2g})"
     else:
-        told = max(looked, key=lambda one: one.high - one.limit)
-        interval = f"{told.attack}: interval {told.low:+.3f} to {told.high:+.3f} above chance contains"
-        upper = f"upper end {told.high:+.3f} above chance, of the attack that finds most ({told.attack}), is below"
-        verdict, said = (INCONCLUSIVE, interval) if told.high >= told.limit else (NO_LEAK, upper)
-        reason = f"{said} the threshold {told.limit:g}"
+        told = max(looked, key=lambda one: one.excess_high - one.threshold)
+        low, high = told.excess_low, told.excess_high
+        interval = f"{told.attack}: interval {low:+.3f} to {high:+.3f} above chance contains"
+        upper = f"upper end {high:+.3f} above chance, of the attack that finds most ({told.attack}), is below"
+        verdict, said = (INCONCLUSIVE, interval) if high >= told.threshold else (NO_LEAK, upper)
+        reason = f"{said} the threshold {told.threshold:g}"
     reason += " (AUC)" if told.metric == AUC and len(tolerated) > 1 else ""
-    return MembershipVerdict(
-        attack=told.attack,
-        metric=told.metric,
-        value=told.value,
-        chance=told.chance,
-        excess=told.excess,
-        excess_low=told.low,
-        excess_high=told.high,
-        threshold=told.limit,
-        p_leak=told.p_leak,
-        p_adjusted=adjusted[told],
-        verdict=verdict,
-        reason=reason,
-    )
+    return replace(told, verdict=verdict, reason=reason)
 
 
 def adjust_together(verdicts: Sequence[MembershipVerdict], confidence: float) -> list[MembershipVerdict]:
@@ -86,7 +60,8 @@ def _settled(verdict: MembershipVerdict, confidence: float) -> MembershipVerdict
     return replace(verdict, verdict=INCONCLUSIVE, reason=f"{verdict.reason}, but {doubt}")
 
 
-def _look(sample: Sample, exposure: AttackExposure, metric: str, limit: float) -> _Looked:
+def _look(sample: Sample, exposure: AttackExposure, metric: str, limit: float) -> MembershipVerdict:
+    """Return the deciding metric of one attack; what it means is for others to say, beside the other attacks."""
     if metric == AUC:
         area = exposure.auc
         shortfall = limit + 0.5 - area.value
@@ -98,14 +73,17 @@ def _look(sample: Sample, exposure: AttackExposure, metric: str, limit: float) -
         p = p_above(sample, rate.fpr, limit)
         value, chance, excess = rate.tpr, rate.chance, rate.excess
         low, high = rate.excess_low, rate.excess_high
-    return _Looked(
+    return MembershipVerdict(
         attack=exposure.attack,
         metric=metric,
-        limit=limit,
         value=value,
         chance=chance,
         excess=excess,
-        low=low,
-        high=high,
+        excess_low=low,
+        excess_high=high,
+        threshold=limit,
         p_leak=p,
+        p_adjusted=p,
+        verdict="",
+        reason="",
     )

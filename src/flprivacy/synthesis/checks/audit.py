@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from flprivacy.auditing.membership.config import MembershipRule
+from flprivacy.auditing.config import MembershipRule
 from flprivacy.auditing.membership.targets import Claim
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.generator_audit import GeneratorAudit
@@ -69,12 +69,7 @@ def audit_generator(
         n_synthetic=len(subject.samples),
         memorisation=near.memorisation,
         membership=audit_generator_members(members, rule=rule, confidence=confidence, claim=claim),
-        fidelity=look.fidelity,
-        diversity=look.diversity,
-        diversity_of_real=look.diversity_of_real,
-        unchecked=look.unchecked,
-        agreement=look.agreement,
-        anatomy=look.anatomy,
+        **vars(look),
         samples=sample_pictures(cohort, synthetic),
         nearest=nearest_pairs(cohort, synthetic, subject.samples, near.neighbours, near.to_real),
         phantoms=phantoms,

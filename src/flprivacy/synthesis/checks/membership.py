@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.auditing.membership.config import MembershipRule
+from flprivacy.auditing.config import MembershipRule
 from flprivacy.auditing.membership.targets import Claim, audit_targets
 from flprivacy.core.array_types import BoolArray, FloatArray
 from flprivacy.core.membership import MembershipFinding
