@@ -84,7 +84,9 @@ def test_svg_is_the_same_on_every_run_and_keeps_every_mark(audit: Audit) -> None
 
     drawn = draw()
     assert drawn == draw()
-    full = ET.fromstring(_saved(attack_curves(audit, attribute="site", access="features"), "svg", {"Date": None}))
+    full = ET.fromstring(
+        _saved(attack_curves(audit, attribute="site", access="features"), "svg", metadata={"Date": None})
+    )
     slim = ET.fromstring(drawn)
     assert [e.tag for e in slim.find(".//{*}g").iter()] == [e.tag for e in full.find(".//{*}g").iter()]
     ids = {e.attrib["id"] for e in slim.iter() if "id" in e.attrib}
