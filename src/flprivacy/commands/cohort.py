@@ -154,7 +154,7 @@ def _numbers(kind: type[int] | type[float], count: int, names: str) -> Any:
     type=click.Choice(["sform", "qform"]),
     default="sform",
     show_default=True,
-    help="Which orientation of a NIfTI file counts where its two disagree.",
+    help="Which of a NIfTI file's two orientations to use where they disagree.",
 )
 @click.option("--patients-per-site", is_flag=True, help="Patient ids are unique only within a site.")
 @click.option(
@@ -240,7 +240,7 @@ def cohort_export(folder: Path, out: Path, rows: tuple[int, ...]) -> None:
 @_FOLDER
 @click.argument("uri")
 @click.option(
-    "--synthetic", is_flag=True, help="FOLDER holds synthetic scans: made from those of patients, and maybe alike."
+    "--synthetic", is_flag=True, help="FOLDER holds synthetic scans, which are made from patients' scans and may resemble them."
 )
 def cohort_push(folder: Path, uri: str, synthetic: bool) -> None:
     """Publish a cohort where others can pull it: s3://, gs:// or a folder.

@@ -20,8 +20,8 @@ def mlflow() -> None:
 def mlflow_sync(store: str, audit: Path | None, report: Path | None) -> None:
     """Log results that could not be logged when they were computed. Repeating it is harmless, even concurrently.
 
-    A result is removed from the spool once the server has given it back as it was. What waits in a store behind s3://
-    or gs:// is logged in a server alone: set MLFLOW_TRACKING_URI to its address.
+    A result is removed from the spool once the server has returned it unchanged. What waits in a store behind s3:// or
+    gs:// is only logged to a server: set MLFLOW_TRACKING_URI to its address.
 
     \b
     Examples:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def run(pipeline: str, asked: "RunOptions") -> None:
     """Run a pipeline on this machine, from its compiled file, and show what it found.
 
-    An interrupted run carries on when it is repeated; what has not changed is not computed again.
+    Repeat the command to carry on after an interruption; what has not changed is not computed again.
 
     \b
     Examples:

@@ -22,7 +22,7 @@ def runs() -> None:
       flprivacy runs show 2f1c...      its steps now, and why any failed or waits
       flprivacy runs watch 2f1c...     after an interruption, until it ends
       flprivacy runs stop 2f1c...
-      flprivacy runs tell --every 60   tell a webhook of runs that failed
+      flprivacy runs tell --every 60   report failed runs to a webhook
     """
 
 
@@ -55,9 +55,9 @@ def list_(number: int, connect: Callable[[], "Cluster"]) -> None:
 @click.argument("run_id")
 @where
 def show(run_id: str, connect: Callable[[], "Cluster"]) -> None:
-    """Show a run's steps as they are now; of one that ended, what it found or why it failed.
+    """Show the current state of a run's steps; if it has ended, what it found or why it failed.
 
-    Exit codes as of 'flprivacy submit'; 0 while the run goes on.
+    Exit codes as for 'flprivacy submit'; 0 while the run is in progress.
     """
     from flprivacy.cluster.causes import read_causes
     from flprivacy.cluster.runs import run_status
@@ -104,10 +104,11 @@ def stop(run_id: str, connect: Callable[[], "Cluster"]) -> None:
 )
 @where
 def tell(minutes: int, connect: Callable[[], "Cluster"]) -> None:
-    """Tell the webhook of runs that failed, with their causes: for a schedule of the cluster's or of CI.
+    """Report failed runs and their causes to the webhook; to be run on a schedule, by the cluster or by CI.
 
-    A run whose last step fails on a leak or a change is told, too. The URL is taken from FLPRIVACY_WEBHOOK_URL. Periods
-    begin at whole multiples of their length, so that each run is told once, however late within a period this runs.
+    A run whose last step fails because of a leak or a change is reported, too. The URL is taken from
+    FLPRIVACY_WEBHOOK_URL. Periods start at whole multiples of their length, so each run is reported once, however late
+    within a period this command runs.
     """
     from datetime import UTC, datetime, timedelta
 

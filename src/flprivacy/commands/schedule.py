@@ -65,9 +65,9 @@ def create(
     connect: Callable[[], "Cluster"],
     **filed: str,
 ) -> None:
-    """Create a schedule, or replace the one of that name with it; at no moment is there none.
+    """Create a schedule, or replace the one of that name without a gap between them.
 
-    Runs do not overlap; of several times that were missed, only the latest is made up for.
+    Runs do not overlap. If several were missed, only the latest is made up for.
 
     \b
     Examples:
@@ -139,7 +139,7 @@ def list_(cluster_timezone: str, connect: Callable[[], "Cluster"]) -> None:
 @click.argument("name")
 @where
 def pause(name: str, connect: Callable[[], "Cluster"]) -> None:
-    """Pause a schedule until it is resumed; a run in progress goes on."""
+    """Pause a schedule until it is resumed; a run in progress continues."""
     _set_enabled(connect(), name, enabled=False)
 
 
@@ -147,7 +147,7 @@ def pause(name: str, connect: Callable[[], "Cluster"]) -> None:
 @click.argument("name")
 @where
 def resume(name: str, connect: Callable[[], "Cluster"]) -> None:
-    """Resume a paused schedule; of the times that it missed, at most the latest is made up for."""
+    """Resume a paused schedule; of the runs that it missed, at most the latest is made up for."""
     _set_enabled(connect(), name, enabled=True)
 
 
@@ -155,7 +155,7 @@ def resume(name: str, connect: Callable[[], "Cluster"]) -> None:
 @click.argument("name")
 @where
 def delete(name: str, connect: Callable[[], "Cluster"]) -> None:
-    """Delete a schedule; its runs stay, and one in progress goes on."""
+    """Delete a schedule. Its runs are kept, and a run in progress continues."""
     from flprivacy.cluster.schedules import all_named, delete_schedule
 
     cluster = connect()

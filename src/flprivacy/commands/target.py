@@ -181,9 +181,9 @@ def target_push(folder: str, uri: str, members_uri: str) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("uri")
 def target_push_private(folder: Path, uri: str) -> None:
-    """Send what auditors keep of a target (members, seeds, counts, losses, canaries), and nothing else, to a location.
+    """Send only what auditors keep of a target (members, seeds, counts, losses, canaries) to a location.
 
-    Give only auditors the right to read it, and never the location of the target itself.
+    Let only auditors read that location, and never use the location of the target itself.
 
     \b
     Example:
@@ -201,7 +201,7 @@ def target_push_private(folder: Path, uri: str) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 def target_convert(folder: Path, new: Path) -> None:
-    """Write a target folder of an older version as this one would have, with its private part apart.
+    """Rewrite a target folder of an older version as this version would, with the private part apart.
 
     \b
     Example:

@@ -79,7 +79,7 @@ class Origin:
     sha256: str  # of its bytes
     missing: tuple[str, ...] = ()  # trunk tensors that it lacked; they hold fresh weights
     left_over: tuple[str, ...] = ()  # tensors of the file that nothing took, at most 1,000 of them
-    # whether the head came from the file; if not, the model's answers are nobody's and are not attacked
+    # whether the head came from the file; if not, the answers are those of fresh weights and are not attacked
     head: bool = True
     feature_layer: str = ""  # of a network of the user's own: the layer whose output is its features
     # what such a network's output is: ``probabilities``, ``logits``, ``labels``, ``probability`` or ``logit``
