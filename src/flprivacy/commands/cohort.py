@@ -240,7 +240,9 @@ def cohort_export(folder: Path, out: Path, rows: tuple[int, ...]) -> None:
 @_FOLDER
 @click.argument("uri")
 @click.option(
-    "--synthetic", is_flag=True, help="FOLDER holds synthetic scans, which are made from patients' scans and may resemble them."
+    "--synthetic",
+    is_flag=True,
+    help="FOLDER holds synthetic scans, which are made from patients' scans and may resemble them.",
 )
 def cohort_push(folder: Path, uri: str, synthetic: bool) -> None:
     """Publish a cohort where others can pull it: s3://, gs:// or a folder.
