@@ -4,10 +4,14 @@ left alone with it at the end.
 
 import gc
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
 from flprivacy.core.tensorflow_environment import share_cores
+
+if TYPE_CHECKING:
+    from flprivacy.core.cohort import Cohort
 
 _LONGEST = (
     "tests/whole_runs/test_study.py",
@@ -44,3 +48,28 @@ def pytest_collection_finish() -> None:
     """Spare the collector of garbage the modules and tests, which are there to stay: going through them takes long."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture
+def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register a network that is built and trained in no time as architecture ``tiny``."""
+    from flprivacy.models.registry import ARCHITECTURES
+    from tests.training.tiny_training import TINY
+
+    monkeypatch.setitem(ARCHITECTURES, "tiny", TINY)
+
+
+@pytest.fixture(scope="session")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> "Cohort":
+    """Return the tiny cohort of three sites."""
+    from tests.training.tiny_training import tiny_manifest, write_tiny_cohort
+
+    return write_tiny_cohort(tmp_path_factory.mktemp("scans") / "cohort", tiny_manifest())
+
+
+@pytest.fixture(scope="session")
+def hospitals(tmp_path_factory: pytest.TempPathFactory) -> "Cohort":
+    """Return a tiny cohort of five sites, enough to draw halves of them."""
+    from tests.training.tiny_training import tiny_manifest, write_tiny_cohort
+
+    return write_tiny_cohort(tmp_path_factory.mktemp("hospitals") / "cohort", tiny_manifest((6, 5, 4, 3, 3)))

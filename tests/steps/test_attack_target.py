@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from tiny_training import TINY, tiny_manifest, tiny_volumes
+from tiny_training import tiny_manifest, tiny_volumes
 
 from flprivacy.attacks.config import AttackConfig
 from flprivacy.core.artifacts import MEMBERSHIP_FILE, MEMBERSHIP_FOLDER
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.membership_scores import LINEAGE, SPLIT, MembershipScores
 from flprivacy.execution.isolation import FAILURE_FILE
-from flprivacy.models.registry import ARCHITECTURES
 from flprivacy.steps.attack_target import attack_target
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan
@@ -28,9 +27,7 @@ PATIENTS = (20, 20, 20)
 META = cohort_meta((8, 32, 40), "abc", classes=["class-0", "class-1"])
 
 
-@pytest.fixture(autouse=True)
-def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, "tiny", TINY)
+pytestmark = pytest.mark.usefixtures("tiny_architecture")
 
 
 @pytest.fixture

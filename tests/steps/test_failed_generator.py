@@ -9,13 +9,11 @@ from typing import NoReturn
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from tiny_training import TINY, tiny_manifest, write_tiny_cohort
 
 from flprivacy.core.audit import GENERATOR, TargetFailure
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import AuditError, StorageError, TrainingError
 from flprivacy.execution.isolation import GENERATOR_FAILURE_FILE, RETRY_VARIABLE, read_generator_failure
-from flprivacy.models.registry import ARCHITECTURES
 from flprivacy.steps.evaluate_generator import evaluate_generator
 from flprivacy.steps.synthesize_cohort import synthesize_cohort
 from flprivacy.steps.train_generator import train_generator
@@ -36,14 +34,7 @@ STUDY = StudyConfig(
 )
 
 
-@pytest.fixture(autouse=True)
-def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, "tiny", TINY)
-
-
-@pytest.fixture(scope="module")
-def scans(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-    return write_tiny_cohort(tmp_path_factory.mktemp("scans") / "cohort", tiny_manifest())
+pytestmark = pytest.mark.usefixtures("tiny_architecture")
 
 
 def plan_of(folder: Path, pipeline: str = "study") -> Path:

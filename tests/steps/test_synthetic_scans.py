@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from tiny_training import TINY, tiny_manifest, write_tiny_cohort
 
 from flprivacy.attacks.config import MembershipConfig
 from flprivacy.cohorts.format import read_volumes, verify_cohort
@@ -19,7 +18,6 @@ from flprivacy.core.artifacts import REFERENCE_FILE
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.errors import ConfigError, GeneratorError
 from flprivacy.core.reference_scores import ReferenceScores
-from flprivacy.models.registry import ARCHITECTURES
 from flprivacy.steps.synthesize_cohort import synthesize_cohort
 from flprivacy.steps.train_generator import train_generator
 from flprivacy.steps.train_reference import train_reference
@@ -42,14 +40,7 @@ STUDY = StudyConfig(
 )
 
 
-@pytest.fixture(autouse=True)
-def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, "tiny", TINY)
-
-
-@pytest.fixture(scope="module")
-def scans(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-    return write_tiny_cohort(tmp_path_factory.mktemp("scans") / "cohort", tiny_manifest())
+pytestmark = pytest.mark.usefixtures("tiny_architecture")
 
 
 def plan_of(folder: Path, study: StudyConfig = STUDY) -> Path:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from tiny_training import TINY, tiny_manifest, write_tiny_cohort
 
 from flprivacy.attacks.config import MembershipConfig
 from flprivacy.core.artifacts import MEMBERSHIP_FILE, REFERENCE_FILE
@@ -22,7 +21,6 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.reference_scores import ReferenceJob, ReferenceScores
 from flprivacy.core.target import ModelRecord, Origin, TargetRecord
 from flprivacy.execution.isolation import FAILURE_FILE
-from flprivacy.models.registry import ARCHITECTURES
 from flprivacy.steps.attack_target import attack_target
 from flprivacy.steps.plan_references import plan_references
 from flprivacy.steps.train_reference import train_reference
@@ -42,14 +40,7 @@ TARGETS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, "tiny", TINY)
-
-
-@pytest.fixture(scope="module")
-def scans(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-    return write_tiny_cohort(tmp_path_factory.mktemp("scans") / "cohort", tiny_manifest())
+pytestmark = pytest.mark.usefixtures("tiny_architecture")
 
 
 def plan_of(folder: Path, **membership: object) -> Path:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from tiny_training import TINY, tiny_manifest, write_tiny_cohort
 
 from flprivacy.attacks.config import MembershipConfig
 from flprivacy.auditing.config import MembershipRule
@@ -19,7 +18,6 @@ from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.core.reference_scores import ReferenceScores
-from flprivacy.models.registry import ARCHITECTURES
 from flprivacy.steps.train_reference import train_reference
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.exposure import ask_about_sites, attack_with_references
@@ -38,14 +36,7 @@ TARGETS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, "tiny", TINY)
-
-
-@pytest.fixture(scope="module")
-def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-    return write_tiny_cohort(tmp_path_factory.mktemp("hospitals") / "cohort", tiny_manifest((6, 5, 4, 3, 3)))
+pytestmark = pytest.mark.usefixtures("tiny_architecture")
 
 
 def study_of(**membership: Any) -> StudyConfig:

@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_training import TINY
 
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.core.reference_scores import ReferenceScores
 from flprivacy.core.vocabulary import PATIENTS
-from flprivacy.models.registry import ARCHITECTURES
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.training.checkpoint import Checkpoints
 from flprivacy.training.config import TargetConfig
@@ -24,9 +22,7 @@ CENTRAL = TargetConfig(topology="central", architecture="tiny", epochs=3, batch_
 SILOED = replace(CENTRAL, topology="siloed")
 
 
-@pytest.fixture(autouse=True)
-def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, "tiny", TINY)
+pytestmark = pytest.mark.usefixtures("tiny_architecture")
 
 
 def trained(

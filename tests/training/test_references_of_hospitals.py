@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_training import TINY, tiny_manifest, write_tiny_cohort
 
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.errors import TrainingError
 from flprivacy.core.reference_scores import ReferenceScores
 from flprivacy.core.vocabulary import PATIENTS, SITES
-from flprivacy.models.registry import ARCHITECTURES
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.training.checkpoint import Checkpoints
 from flprivacy.training.config import SyntheticConfig, TargetConfig
@@ -23,14 +21,7 @@ FEDERATED = TargetConfig(topology="federated", architecture="tiny", rounds=2, ba
 BY_SITE = replace(FEDERATED, privacy=PrivacyConfig(unit="site", noise_multiplier=1.0, adjacency="zero-out"))
 
 
-@pytest.fixture(autouse=True)
-def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, "tiny", TINY)
-
-
-@pytest.fixture(scope="module")
-def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-    return write_tiny_cohort(tmp_path_factory.mktemp("hospitals") / "cohort", tiny_manifest((6, 5, 4, 3, 3)))
+pytestmark = pytest.mark.usefixtures("tiny_architecture")
 
 
 def half_of(cohort: Cohort, index: int, recipe: str = "r") -> Half:

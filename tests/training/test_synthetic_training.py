@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_training import TINY, assert_same_bits, tiny_volumes
+from tiny_training import assert_same_bits, tiny_volumes
 
 from flprivacy.cohorts.format import read_volumes
 from flprivacy.cohorts.handover import hand_over
 from flprivacy.core.cohort import TRAIN, Cohort, SyntheticOrigin
 from flprivacy.core.errors import ConfigError, TrainingError
-from flprivacy.models.registry import ARCHITECTURES
 from flprivacy.privacy.config import PrivacyConfig
 from flprivacy.targets.folder import read_target
 from flprivacy.targets.lineage import private_part, pseudonym
@@ -36,9 +35,7 @@ CONFIG = TargetConfig(
 )
 
 
-@pytest.fixture(autouse=True)
-def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, "tiny", TINY)
+pytestmark = pytest.mark.usefixtures("tiny_architecture")
 
 
 def synthetic_of(cohort: Cohort, folder: Path, scans: int = REAL, **columns: object) -> Cohort:
