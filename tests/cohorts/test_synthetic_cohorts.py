@@ -15,13 +15,12 @@ from tiny_cohort import META, change_manifest, change_meta, manifest, one_clear_
 from flprivacy.cli import main
 from flprivacy.cohorts.export import export_nifti
 from flprivacy.cohorts.format import open_cohort, read_volumes, verify_cohort
-from flprivacy.cohorts.handover import hand_over
 from flprivacy.cohorts.importing.build import import_cohort
 from flprivacy.cohorts.importing.config import ImportConfig
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
 from flprivacy.cohorts.metadata import read_meta
 from flprivacy.cohorts.placed import Place, open_manifest, open_rows
-from flprivacy.cohorts.remote import find_cohort, look_at_cohort, push_cohort
+from flprivacy.cohorts.remote import find_cohort, hand_over, look_at_cohort, push_cohort
 from flprivacy.core.cohort import MANIFEST_COLUMNS, Cohort, SyntheticOrigin
 from flprivacy.core.errors import CohortError
 from flprivacy.steps.attack_baselines import attack_baselines

@@ -11,7 +11,7 @@ import pytest
 from tiny_training import assert_same_bits, tiny_volumes
 
 from flprivacy.cohorts.format import read_volumes
-from flprivacy.cohorts.handover import hand_over
+from flprivacy.cohorts.remote import hand_over
 from flprivacy.core.cohort import TRAIN, Cohort, SyntheticOrigin
 from flprivacy.core.errors import ConfigError, TrainingError
 from flprivacy.privacy.config import PrivacyConfig

@@ -1,4 +1,4 @@
-"""A cohort where it lives: looked at without its volumes, and brought here row by row."""
+"""A cohort where it lives: looked at without its volumes, brought here row by row, and published."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,15 +12,15 @@ import pandas as pd
 import pyarrow as pa
 
 from flprivacy.cohorts.format import VOLUMES_FOLDER, checked_manifest, open_cohort, verify_cohort
-from flprivacy.cohorts.handover import hand_over
-from flprivacy.cohorts.manifest import LARGEST_MANIFEST_BYTES, MANIFEST_FILE
-from flprivacy.cohorts.metadata import LARGEST_META_BYTES, META_FILE, parse_meta
+from flprivacy.cohorts.manifest import LARGEST_MANIFEST_BYTES, MANIFEST_FILE, cohort_digest
+from flprivacy.cohorts.metadata import LARGEST_META_BYTES, META_FILE, parse_meta, write_meta
 from flprivacy.cohorts.sampling import exposed_rows, member_rows
 from flprivacy.cohorts.selection import ABSENT, local_places, write_selection
 from flprivacy.cohorts.volumes import HEAD_BYTES, check_shard_name, shard_header, shard_layout
 from flprivacy.core.cohort import TEST, Cohort, CohortMeta
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import CohortError
+from flprivacy.core.publish import link_or_copy, publish_folder
 from flprivacy.storage.backends.contract import MissingObjectError, ObjectStat
 from flprivacy.storage.fetch import Moved, fetch
 from flprivacy.storage.objects import ObjectStore, open_objects
@@ -245,7 +245,7 @@ def push_cohort(*, folder: Path, uri: str, synthetic: bool = False) -> int:
 
     Every volume is hashed first. An interrupted call carries on; a cohort that is there already is never changed.
     One of synthetic scans is published only where ``synthetic`` says so, without its link to the patients' cohort
-    (:mod:`flprivacy.cohorts.handover`), and readers there refuse it as they do here.
+    (:mod:`flprivacy.cohorts.remote`), and readers there refuse it as they do here.
 
     Raises:
         CohortError: the cohort is damaged, or was itself pulled in part.
@@ -258,3 +258,27 @@ def push_cohort(*, folder: Path, uri: str, synthetic: bool = False) -> int:
     with TemporaryDirectory(prefix="flprivacy-") as work:
         place = hand_over(folder, Path(work) / "cohort").folder if synthetic else folder
         return upload_files({name: place / name for name in names}, uri, last=META_FILE)
+
+
+def hand_over(folder: Path, out: Path) -> Cohort:
+    """Write a synthetic cohort at ``out`` as it may be published: without the digest of the patients' cohort.
+
+    That digest is an exact function of every patient: whoever has two candidates for the cohort could tell which of
+    them a generator was trained on, however private its training was. It stays in the copy that the store keeps. A
+    cohort already at ``out`` is replaced.
+
+    Raises:
+        CohortError: it is damaged, holds scans of patients, or was itself pulled in part.
+        StorageError: ``out`` is not writable.
+    """
+    cohort = open_cohort(folder, synthetic=True)
+    if cohort.places is not None or cohort.meta.synthetic_from is None:
+        raise CohortError(f"{folder}: holds only the volumes that were pulled; hand over the whole cohort")
+    meta = replace(cohort.meta, synthetic_from=replace(cohort.meta.synthetic_from, cohort=""))
+    meta = replace(meta, digest=cohort_digest(cohort.manifest, meta))
+    with publish_folder(out) as partial:
+        for name in (MANIFEST_FILE, *map(str, cohort.manifest["shard"].unique())):
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(folder / name, partial / name)
+        write_meta(partial, meta)
+    return replace(cohort, meta=meta, folder=out)

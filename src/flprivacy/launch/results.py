@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flprivacy.cohorts.handover import hand_over
+from flprivacy.cohorts.remote import hand_over
 from flprivacy.core.artifacts import (
     AUDIT_FILE,
     AUDITORS_ONLY,
