@@ -10,10 +10,10 @@ from flprivacy.core.errors import StorageError
 from flprivacy.core.retry import RetryConfig
 from flprivacy.storage.backends.contract import ChangedObjectError
 from flprivacy.storage.config import StorageConfig
-from flprivacy.storage.download import download, fetch_files
 from flprivacy.storage.fetch import fetch
 from flprivacy.storage.objects import ObjectStore, open_objects
 from flprivacy.storage.ranges import Block
+from flprivacy.storage.transfer import download, fetch_files
 from tests.services.scripted_s3 import Script, ScriptedS3
 
 _SIZE, _ROWS = 5_000, 40

@@ -9,9 +9,8 @@ from storage_examples import one_line, some_bytes, written
 
 from flprivacy.core.errors import StorageError
 from flprivacy.storage.backends.contract import ChangedObjectError, MissingObjectError
-from flprivacy.storage.download import download
 from flprivacy.storage.objects import ObjectStore, open_objects
-from flprivacy.storage.upload import upload_files
+from flprivacy.storage.transfer import download, upload_files
 from tests.services.failing_server import Script
 from tests.services.scripted_gcs import ScriptedGcs, scripted_gcs, write_key_file
 

@@ -10,9 +10,8 @@ from storage_examples import one_line, some_bytes, written
 from flprivacy.core.errors import StorageError
 from flprivacy.core.extras import MissingExtraError
 from flprivacy.storage.backends.contract import ChangedObjectError, MissingObjectError
-from flprivacy.storage.download import download
 from flprivacy.storage.objects import open_objects
-from flprivacy.storage.upload import upload_files
+from flprivacy.storage.transfer import download, upload_files
 
 
 def test_upload_stat_list_read_download(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

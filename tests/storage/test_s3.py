@@ -11,9 +11,8 @@ from storage_examples import one_line, written
 
 from flprivacy.core.errors import ConfigError, StorageError
 from flprivacy.storage.backends.contract import ChangedObjectError, MissingObjectError
-from flprivacy.storage.download import download
 from flprivacy.storage.objects import open_objects
-from flprivacy.storage.upload import upload_files
+from flprivacy.storage.transfer import download, upload_files
 from tests.services.ceph import Gateway
 from tests.services.scripted_s3 import ScriptedS3
 

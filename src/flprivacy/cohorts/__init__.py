@@ -3,7 +3,6 @@
 format         write, open, verify and read a cohort folder
 manifest, metadata, volumes, selection    its parts, each with its rules
 remote         a cohort elsewhere: look at it, bring the rows that are needed, publish
-handover       what is published of a synthetic cohort
 sampling       split patients, draw the scans that an attacker sees
 preprocessing  from stored volumes to what a network takes
 importing      from DICOM, NIfTI and the reference study's pickles

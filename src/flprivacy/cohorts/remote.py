@@ -25,7 +25,7 @@ from flprivacy.storage.backends.contract import MissingObjectError, ObjectStat
 from flprivacy.storage.fetch import Moved, fetch
 from flprivacy.storage.objects import ObjectStore, open_objects
 from flprivacy.storage.ranges import Block
-from flprivacy.storage.upload import upload_files
+from flprivacy.storage.transfer import upload_files
 from flprivacy.storage.uris import is_remote, join, local_path
 
 _REMEDY = "publish the whole cohort there, not one that was pulled in part"

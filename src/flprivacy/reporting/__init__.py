@@ -6,5 +6,5 @@
     words, sentences, tables     names and numbers; what was found, in sentences and in rows
     advice, asides               what to do about each target; what is worth knowing beside the verdicts
     html, dp_check, terminal     the pages and the summary; changes and provenance are parts of them
-    figures, summaries           pictures; what the KFP UI shows
+    figures, markdown            pictures; what the KFP UI shows
 """

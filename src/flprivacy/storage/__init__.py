@@ -13,7 +13,7 @@ server stays away: ``MissingObjectError`` if there is none, ``ChangedObjectError
     checksums               checksums as text, of bytes that arrive and of files
     ranges                  which bytes of which objects are wanted, and the ranged reads that bring them
     fetch                   those reads, in parallel: verified as they arrive, resumed where they stopped
-    download, upload        whole objects to files, and files to objects, all or none
+    transfer                whole objects to files, and files to objects, all or none
 
     artifact_store          finished artifacts in a folder, keyed by the digest of what went into them
     code_fingerprint        the part of the key that stands for code and libraries

@@ -15,8 +15,8 @@ from flprivacy.core.digests import digest_file, digest_json
 from flprivacy.core.errors import StorageError
 from flprivacy.core.publish import link_or_copy
 from flprivacy.storage.backends.contract import MissingObjectError, ObjectStat
-from flprivacy.storage.download import DamagedObjectError, fetch_files
 from flprivacy.storage.objects import ObjectStore
+from flprivacy.storage.transfer import DamagedObjectError, fetch_files
 from flprivacy.storage.uris import checked_name
 
 FORMAT = 1

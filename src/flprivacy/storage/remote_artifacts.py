@@ -22,7 +22,7 @@ from flprivacy.storage.checkpoint_mirror import Mirror, mirrored_number, mirrori
 from flprivacy.storage.checkpoints import RemoteCheckpoints
 from flprivacy.storage.inventory import Inventory, bring, read_inventory, take_inventory, to_json
 from flprivacy.storage.objects import open_objects
-from flprivacy.storage.upload import upload_files
+from flprivacy.storage.transfer import upload_files
 from flprivacy.storage.uris import join
 
 LOGGER = logging.getLogger(__name__)

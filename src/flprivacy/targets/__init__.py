@@ -8,9 +8,8 @@
     lineage     the private part that auditors keep: members, seeds, losses, canaries; and what a record may say
     importing   a weights file of others, made into a target folder
     given       a target wherever it lives, brought into the store as a folder
-    beside      files that an ONNX file keeps its tensors in
-    latest      which targets are published now
-    listing     the targets of a run, by name
+    beside      files beside a network: an ONNX file's tensors, its own answers
+    latest      which targets a run names, or are published now, and which version of each
     show        what a target is, for people to look at
     push        publish a target where others can pull it
 """

@@ -8,8 +8,8 @@ from flprivacy.core.publish import write_json
 from flprivacy.core.target_source import GRAPH_SUFFIX, TargetSource, weights_suffix
 from flprivacy.storage.artifact_store import Store
 from flprivacy.storage.backends.contract import ObjectStat
-from flprivacy.storage.download import download, fetch_files
 from flprivacy.storage.objects import ObjectStore
+from flprivacy.storage.transfer import download, fetch_files
 from flprivacy.storage.uris import is_remote, join, local_path
 
 _GRAPH, _NAMES = "network.onnx", "beside.json"

@@ -13,9 +13,9 @@ from flprivacy.core.target import KERAS2, TARGET_FILE, TargetRecord
 from flprivacy.core.target_source import GRAPH_SUFFIX, WEIGHTS_SUFFIXES, TargetSource, weights_suffix
 from flprivacy.storage.artifact_store import Store
 from flprivacy.storage.backends.contract import ObjectStat
-from flprivacy.storage.download import fetch_files
 from flprivacy.storage.objects import ObjectStore, open_objects
 from flprivacy.storage.places import open_store
+from flprivacy.storage.transfer import fetch_files
 from flprivacy.storage.uris import is_remote, join, local_path
 from flprivacy.targets.beside import existing_file, local_files_beside, stats_beside, version_of
 from flprivacy.targets.digests import is_arrays, is_graph, network_facts

@@ -10,7 +10,7 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.publish import link_or_copy, publish_folder, write_json
 from flprivacy.core.target import TARGET_FILE
 from flprivacy.storage.places import open_store
-from flprivacy.storage.upload import upload_files
+from flprivacy.storage.transfer import upload_files
 from flprivacy.storage.uris import is_remote, join, local_path
 from flprivacy.targets.folder import deliver_target, read_target
 from flprivacy.targets.lineage import (

@@ -10,7 +10,7 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.target_source import ARRAY_SUFFIXES, GRAPH_SUFFIX, TargetSource, weights_suffix
 from flprivacy.models.foreign.checkpoint import Checkpoint, open_checkpoint
 from flprivacy.models.foreign.naming import guess_architecture, networks_of
-from flprivacy.storage.download import download
+from flprivacy.storage.transfer import download
 from flprivacy.storage.uris import is_remote, local_path
 from flprivacy.targets.given import given_record
 

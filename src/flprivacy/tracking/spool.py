@@ -21,10 +21,9 @@ from flprivacy.core.errors import ConfigError, StorageError
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import write_json
 from flprivacy.storage.backends.contract import ChangedObjectError, MissingObjectError
-from flprivacy.storage.download import fetch_files
 from flprivacy.storage.objects import open_objects
 from flprivacy.storage.places import STORE_VARIABLE, home
-from flprivacy.storage.upload import upload_files
+from flprivacy.storage.transfer import fetch_files, upload_files
 from flprivacy.storage.uris import is_remote, join, local_path
 from flprivacy.tracking.filing import Filing
 

@@ -5,9 +5,8 @@
     memorisation  does it return its training patients? an exact test over patients: audit_memorisation
     neighbours    the nearest patients of a scan
     likeness      a space in which copies stay near though they were shifted, mirrored or blurred
-    permutations  who was trained on, drawn again
     planting      copies to plant
-    sensitivity   what the test would have found
+    sensitivity   who was trained on, drawn again, and what the test would have found
     resampling    intervals over patients
     membership    was a scan trained on? from distances and from the discriminator
     fidelity      Frechet distance, with a floor
