@@ -172,7 +172,7 @@ def _from_file(source: TargetSource, store: Store) -> Path:
 
 
 def _from_mlflow(source: TargetSource, store: Store) -> Path:
-    from flprivacy.tracking.models import fetch_artifacts, model_identity  # imports MLflow: only when asked for
+    from flprivacy.tracking.history import fetch_artifacts, model_identity  # imports MLflow: only when asked for
 
     inputs = {"mlflow": source.location, "facts": source.facts(), "identity": model_identity(source.location)}
     if inputs["identity"]:

@@ -60,7 +60,7 @@ def latest_targets(sources: Sequence[str], given: Mapping[str, str]) -> dict[str
 
 
 def _pinned(word: str) -> str:
-    from flprivacy.tracking.models import pinned_version  # imports MLflow: only when asked for
+    from flprivacy.tracking.history import pinned_version  # imports MLflow: only when asked for
 
     source = parse_source(word)
     return str(replace(source, location=pinned_version(source.location))) if source.is_mlflow else word
@@ -186,7 +186,7 @@ def target_version(source: TargetSource, store: str = "") -> str:
     """
     found: dict[str, Any] = {"source": str(source)}
     if source.is_mlflow:
-        from flprivacy.tracking.models import model_identity  # imports MLflow: only when asked for
+        from flprivacy.tracking.history import model_identity  # imports MLflow: only when asked for
 
         found["target"] = model_identity(source.location) or given_record(source, store).digest
     elif source.is_foreign:

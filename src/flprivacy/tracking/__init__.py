@@ -10,12 +10,11 @@ named, it cannot be reached, or it refuses.
 .. code-block:: text
 
     server     the connection to the server, and errors that name it
-    models     registered models and artifacts that targets are taken from
     attempts   runs that are filed once, even if a process or server dies on the way
     filing     the experiment and parent of a run, and the frame of filing a result
     audits     how an audit is filed
     generators how checks of private training and of generators are filed
-    history    audits that were filed before
+    history    what is read back: earlier audits, models and artifacts that targets are taken from
     spool      results that could not be filed yet
     results    files a result, or all that wait in the spool
 """

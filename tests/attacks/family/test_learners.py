@@ -9,11 +9,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from flprivacy.attacks.family.bases import kernel
 from flprivacy.attacks.family.discriminant import SHRINKAGES, discriminant
 from flprivacy.attacks.family.fits import cross_fits, fit, nonlinear_shrinkage
-from flprivacy.attacks.family.logistic import PENALTIES, logistic
 from flprivacy.attacks.family.problem import FOLDS, Problem, patient_folds
 from flprivacy.attacks.family.quadratic import SHARED, has_covariances, quadratic, quadratic_years
-from flprivacy.attacks.family.ridge import PENALTIES as RIDGE_PENALTIES
-from flprivacy.attacks.family.ridge import ridge
+from flprivacy.attacks.family.regressions import LOGISTIC_PENALTIES, RIDGE_PENALTIES, logistic, ridge
 
 SCANS, HELD_OUT = 60, 40
 
@@ -77,7 +75,7 @@ def test_logistic_is_the_logistic_regression_of_each_fold(features):
     one = problem(3)
     for exposed, rows, asked, found in each_fit(features, one, learnt(logistic, features, one)):
         weights = one.weights[rows] / one.weights[rows].sum()
-        model = LogisticRegression(C=1 / PENALTIES[0], max_iter=2000, tol=1e-8)
+        model = LogisticRegression(C=1 / LOGISTIC_PENALTIES[0], max_iter=2000, tol=1e-8)
         model.fit(exposed, one.classes[rows], sample_weight=weights)
         logits = found[0] + one.log_prior
         shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)

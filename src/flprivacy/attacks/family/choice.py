@@ -11,10 +11,9 @@ from flprivacy.attacks.family.bases import BASES
 from flprivacy.attacks.family.decision import hits
 from flprivacy.attacks.family.discriminant import discriminant
 from flprivacy.attacks.family.fits import Fit, cross_fits
-from flprivacy.attacks.family.logistic import logistic
 from flprivacy.attacks.family.problem import Answers, Problem, softmax
 from flprivacy.attacks.family.quadratic import has_covariances, quadratic, quadratic_years
-from flprivacy.attacks.family.ridge import ridge
+from flprivacy.attacks.family.regressions import logistic, ridge
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

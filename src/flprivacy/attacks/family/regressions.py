@@ -1,8 +1,9 @@
-"""Penalised multinomial logistic regression, all penalties and folds at a time.
+"""Regressions with penalties: of classes (multinomial logistic), and of years (on the axes of a kernel: kernel ridge).
 
-Newton's method would need the curvature of every penalty and fold. Its upper bound (Boehning, Ann. Inst. Stat. Math.
-1992) is diagonal along the principal axes and the same for all folds, so a step is two matrix products; steps are
-accelerated (Nesterov 1983) and start again where they overshoot (O'Donoghue and Candes, 2015).
+Of the former all penalties and folds are fitted at a time. Newton's method would need the curvature of each. Its upper
+bound (Boehning, Ann. Inst. Stat. Math. 1992) is diagonal along the principal axes and the same for all folds, so a step
+is two matrix products; steps are accelerated (Nesterov 1983) and start again where they overshoot (O'Donoghue and
+Candes, 2015).
 """
 
 from collections.abc import Sequence
@@ -11,12 +12,16 @@ import numpy as np
 
 from flprivacy.attacks.family.fits import Fit
 from flprivacy.attacks.family.problem import Answers, Problem, softmax
-from flprivacy.core.array_types import Float32Array
+from flprivacy.core.array_types import Float32Array, FloatArray
 
 # Of the squared length of the coefficients, for features of mean squared norm 1.
-PENALTIES = (3e-4, 3e-5)
+LOGISTIC_PENALTIES = (3e-4, 3e-5)
 _STEPS = 25  # what is learnt later changes answers by less than penalties do
 _CURVATURE = 0.5  # largest of a softmax
+# Of the squared length of the coefficients, for features of mean squared norm 1.
+RIDGE_PENALTIES = tuple(float(one) for one in np.geomspace(1e-6, 3.0, 14))
+SHARES = (1.0, 0.5, 0.2)  # of the coefficients by shrunken variances, and by the widest axes alone
+_SCANS_AN_AXIS = 3  # for the latter: of more axes, only noise would be known
 
 
 def logistic(fits: Sequence[Fit], problem: Problem) -> Answers:
@@ -27,7 +32,7 @@ def logistic(fits: Sequence[Fit], problem: Problem) -> Answers:
     weights = problem.weights * np.vstack([~folds, np.ones(len(features), bool)])  # of each fit: all folds, then none
     weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     coefficients, offsets = _fitted(features, problem, weights)
-    left_out = np.empty((len(PENALTIES), len(features), problem.n_classes))
+    left_out = np.empty((len(LOGISTIC_PENALTIES), len(features), problem.n_classes))
     for fold, out in enumerate(folds):
         left_out[:, out] = np.moveaxis(_logits(features[out], coefficients[:, fold], offsets[fold]), 0, 1)
     held_out = _logits(asked, coefficients[:, -1], offsets[-1])
@@ -45,8 +50,8 @@ def _logits(features: Float32Array, coefficients: Float32Array, offsets: Float32
 
 def _fitted(features: Float32Array, problem: Problem, weights: Float32Array) -> tuple[Float32Array, Float32Array]:
     """Return coefficients (axis, fit, penalty, class) and offsets (fit, penalty, class), for weights (fit, scan)."""
-    shape = (features.shape[1], len(weights), len(PENALTIES), problem.n_classes)
-    penalties = np.array(PENALTIES, np.float32)[:, None]
+    shape = (features.shape[1], len(weights), len(LOGISTIC_PENALTIES), problem.n_classes)
+    penalties = np.array(LOGISTIC_PENALTIES, np.float32)[:, None]
     squares = (features**2).sum(axis=0)
     steepest = _CURVATURE * np.outer(squares, weights.max(axis=1))  # (axis, fit)
     steps = (1.0 / (steepest[:, :, None, None] + penalties)).astype(np.float32)
@@ -67,3 +72,31 @@ def _fitted(features: Float32Array, problem: Problem, weights: Float32Array) -> 
         ahead, offset_ahead = new + factor * (new - now), offset_new + factor[0] * (offset_new - offset_now)
         now, offset_now, momentum = new, offset_new, following
     return now, offset_now
+
+
+def ridge(fits: Sequence[Fit], problem: Problem) -> Answers:
+    """Learn years of scans; see :data:`flprivacy.attacks.family.problem.Learner`.
+
+    Candidates are ridge regressions by their penalties; then regressions on variances that are shrunk axis by axis;
+    then regressions on the widest principal axes, which nothing but their order depends on the coordinates' scale.
+    """
+    values = problem.values
+    left_out = np.empty((len(RIDGE_PENALTIES) + 2 * len(SHARES), len(values)))
+    for fold, one in enumerate(fits[:-1]):
+        out = problem.folds == fold
+        left_out[:, out] = _years(one, values[~out])
+    lowest, highest = values.min(), values.max()  # no careful attacker answers beyond the exposed ages
+    first, second = (np.clip(one, lowest, highest)[..., None] for one in (left_out, _years(fits[-1], values)))
+    return Answers(left_out=first, held_out=second)
+
+
+def _years(one: Fit, values: FloatArray) -> FloatArray:
+    """Return (candidate, asked scan) years."""
+    mean, variances, scans = values.mean(), one.variances, len(values)
+    ridged = 1.0 / (variances + np.outer(RIDGE_PENALTIES, variances.sum()))
+    shrunk = np.outer(SHARES, 1.0 / one.variances_elsewhere)
+    widest = np.outer(SHARES, 1.0 / variances)
+    widest[:, : max(len(variances) - scans // _SCANS_AN_AXIS, 0)] = 0.0
+    coefficients = np.vstack([ridged, shrunk, widest]) * (one.learnt.T @ (values - mean) / scans)
+    years: FloatArray = mean + coefficients @ one.asked.T
+    return years
