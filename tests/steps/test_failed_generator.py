@@ -1,14 +1,11 @@
 """A study whose generator diverges: the targets that need its scans fail with it, and the others do not."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 
 from flprivacy.core.audit import GENERATOR, TargetFailure
 from flprivacy.core.cohort import Cohort

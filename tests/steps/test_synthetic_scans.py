@@ -2,15 +2,12 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 
 from flprivacy.attacks.config import MembershipConfig
 from flprivacy.cohorts.format import read_volumes, verify_cohort

@@ -1,14 +1,11 @@
 """References from a plan to the tables of all targets: what is trained, and attacks with what came of it."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 
 from flprivacy.attacks.config import MembershipConfig
 from flprivacy.core.artifacts import MEMBERSHIP_FILE, REFERENCE_FILE

@@ -1,14 +1,11 @@
 """References on halves of the hospitals from a plan to a finding: trained, shared, asked about, and refused."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 
 from flprivacy.attacks.config import MembershipConfig
 from flprivacy.auditing.config import MembershipRule

@@ -198,7 +198,7 @@ def test_a_registered_model_is_fetched_once(
     record = read_target(tmp_path / "a")
     assert (record.name, record.architecture) == ("mine", "custom")
     assert verify_target(tmp_path / "a") == record
-    monkeypatch.setattr("flprivacy.tracking.models.fetch_artifacts", _never)
+    monkeypatch.setattr("flprivacy.tracking.history.fetch_artifacts", _never)
     assert record_of(word).digest == record.digest
 
 
