@@ -88,9 +88,9 @@ def test_divergence_ends_training_and_keeps_the_last_good_checkpoint(
 ) -> None:
     update, seen = local._update_discriminator, []
 
-    def diverging(run, client, number):
+    def diverging(run, client, number, *asked):
         seen.append(number)
-        return update(run, client, number) if number < 3 else Answers(np.nan, 0.0, np.nan)
+        return update(run, client, number, *asked) if number < 3 else Answers(np.nan, 0.0, np.nan)
 
     monkeypatch.setattr(local, "_update_discriminator", diverging)
     with pytest.raises(TrainingError, match=r"no longer finite.*lower them.*last good checkpoint is kept"):
@@ -104,7 +104,7 @@ def test_divergence_ends_training_and_keeps_the_last_good_checkpoint(
 
 @pytest.mark.usefixtures("compiled_once")
 def test_collapse_ends_training(small_cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def flattened(run, client, step):
+    def flattened(run, client, step, *asked):
         for weight in run.adversaries.generator.weights:
             if weight.path.endswith("kernel"):
                 weight.assign(0.0 * weight)
