@@ -44,7 +44,7 @@ def test_training_that_scatters_wider_than_fresh_weights_is_not_called_worse(sca
     assert counts[WORSE] <= 0.05 * REPETITIONS
 
 
-def test_a_jump_to_certainty_is_called_worse_in_spite_of_the_luck_of_training() -> None:
+def test_a_jump_to_certainty_is_called_worse_in_spite_of_the_chance_in_training() -> None:
     """Sex .775 in the old model and 1.000 in the new one, all else trained again."""
     certain = Attacker(strength=9.0, model_spread=0.3)
     study = Again(
@@ -117,7 +117,7 @@ def test_years_saved_count_as_more_although_lower_is_stronger() -> None:
     assert judge_change([change], confidence=0.95)[0] == WORSE
 
 
-def test_the_luck_of_training_widens_the_interval_and_both_are_told() -> None:
+def test_the_chance_in_training_widens_the_interval_and_both_are_told() -> None:
     study = Again(before=LUCKY, now=LUCKY, fresh=Attacker(strength=1.5, model_spread=1.0), attributes=("site",))
     (change,) = study.changes(np.random.default_rng(3))
     assert change.ci_high - change.ci_low > 2.0 * (change.model_ci_high - change.model_ci_low)

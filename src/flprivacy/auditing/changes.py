@@ -28,7 +28,7 @@ from flprivacy.auditing.config import AuditConfig, PolicyRule
 from flprivacy.auditing.estimates import difference
 from flprivacy.auditing.measures import Measured, measure
 from flprivacy.auditing.multiplicity import holm
-from flprivacy.auditing.retraining import Fresh, least_variance, luck_of_training, slope, stabilised
+from flprivacy.auditing.retraining import Fresh, chance_in_training, least_variance, slope, stabilised
 from flprivacy.auditing.runs import AttackRuns, collect_runs
 from flprivacy.auditing.uncertainty import resample_patients
 from flprivacy.core.attributes import metric_of
@@ -198,7 +198,7 @@ def _change(pair: _Pair, pairs: Sequence[_Pair], confidence: float) -> AttackCha
         stabilised(now, metric),
         stabilised(before, metric),
         metric,
-        known=[luck_of_training(fresh, now, before)],
+        known=[chance_in_training(fresh, now, before)],
         floor=least_variance(now, metric),
     )
     value, of_models = difference(now, before, metric)

@@ -1,4 +1,4 @@
-"""How much models of one recipe differ by the luck of training, and on which scale that is asked.
+"""How much models of one recipe differ by chance in training, and on which scale that is asked.
 
 Two models say as little about that spread as two numbers do, so it is taken from fresh weights: how far the attack's
 strength differs from one initialisation of the network to the next. Five of them know it poorly; attributes in classes
@@ -55,7 +55,7 @@ def slope(before: Measured, now: Measured, metric: str, difference: float) -> fl
     return max(2.0 * float(np.sqrt(middle * (1.0 - middle))), 0.02)
 
 
-def luck_of_training(fresh: Mapping[tuple[str, str], Sequence[Fresh]], now: Measured, before: Measured) -> Component:
+def chance_in_training(fresh: Mapping[tuple[str, str], Sequence[Fresh]], now: Measured, before: Measured) -> Component:
     """Return the variance that two models of one recipe differ by, on the test's scale.
 
     Attributes in classes share one variance. Years have a scale of their own: theirs counts where it is the larger.
@@ -68,10 +68,10 @@ def luck_of_training(fresh: Mapping[tuple[str, str], Sequence[Fresh]], now: Meas
     classes = [group for group in fresh.values() if not metric_of(group[0][1]).unit]
     own = [group for (attribute, _), group in fresh.items() if attribute == now.runs.attack.attribute]
     pooled = [_pooled(groups) for groups in ((classes,) if own[0] in classes else (own, classes)) if groups]
-    luck = max(pooled, key=lambda component: component.variance)
+    widest = max(pooled, key=lambda component: component.variance)
     room = ROOM_YEARS if metric_of(own[0][0][1]).unit else ROOM
     share = room * room * (1.0 / len(now.runs.models) + 1.0 / len(before.runs.models))
-    return Component(variance=share * luck.variance, square=share * luck.square, degrees=luck.degrees)
+    return Component(variance=share * widest.variance, square=share * widest.square, degrees=widest.degrees)
 
 
 def _pooled(groups: Sequence[Sequence[Fresh]]) -> Component:

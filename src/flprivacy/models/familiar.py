@@ -2,7 +2,7 @@
 
 One network may come as a target folder, as a ``.keras`` file, and as an export of either or of its rebuild in another
 library. What it gives away is judged beside fresh weights, and were those drawn anew for each format, verdicts near an
-edge would differ by the luck of the draw.
+edge would differ by chance.
 """
 
 import functools

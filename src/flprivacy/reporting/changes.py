@@ -117,8 +117,8 @@ def how(one: Change) -> str:
     if not isinstance(one, MembershipChange):
         return ""
     basis = "paired by scan" if one.paired else "from the intervals of both audits"
-    luck = f"as {one.references} references show it" if one.references else "assumed"
-    return f"{basis}; chance in training {luck}"
+    known = f"as {one.references} references show it" if one.references else "assumed"
+    return f"{basis}; chance in training {known}"
 
 
 def change_lines(change: AuditChange) -> list[str]:

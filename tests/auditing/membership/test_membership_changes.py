@@ -82,7 +82,7 @@ def test_the_same_recipe_trained_again_is_called_worse_in_at_most_five_of_a_hund
     assert found[BETTER] <= 5
 
 
-def test_with_the_luck_of_training_left_out_most_of_these_models_differ():
+def test_with_the_chance_in_training_left_out_most_of_these_models_differ():
     """What the room for chance in training is there for: these nulls are no empty ones."""
     differ = 0
     for repetition in range(50):

@@ -50,7 +50,7 @@ def attack_with_references(
 def attack_references(
     found: MembershipScores, cohort: Cohort, references: Iterable[ReferenceScores], *, recipe: str
 ) -> Iterator[MembershipScores]:
-    """Attack each reference by the others as if it were the target, on the same scans: how trainings differ by luck.
+    """Attack each reference by the others as if it were the target, on the same scans: how trainings differ by chance.
 
     Args:
         found: the attacks on the target.

@@ -5,7 +5,7 @@ audits hold the same scans and the same members: the variance is that of the dif
 true positive rate at a low false positive rate rests on a handful of non-members in each audit, so its difference is
 taken from the two exact intervals (Zou and Donner, Statistics in Medicine 2008), as if the audits were independent;
 where the same patients are asked, that is too wide rather than too narrow. So is an area's where only the two audits'
-numbers are there. To all of it is added how much two trainings differ by luck
+numbers are there. To all of it is added how much two trainings differ by chance
 (:mod:`flprivacy.auditing.membership.retraining`).
 """
 
@@ -17,7 +17,7 @@ from scipy.special import ndtri
 
 from flprivacy.auditing.config import MembershipRule
 from flprivacy.auditing.membership.rates import variance_of_difference
-from flprivacy.auditing.membership.retraining import luck_of_training
+from flprivacy.auditing.membership.retraining import chance_in_training
 from flprivacy.auditing.membership.units import samples_of
 from flprivacy.auditing.uncertainty import Uncertainty, satterthwaite
 from flprivacy.core.change import MembershipChange
@@ -159,11 +159,11 @@ def _change(
 ) -> MembershipChange:
     findings = [one.finding for one in who]
     patients = min(min(f.n_members, f.n_non_members) for f in findings)
-    luck, references = luck_of_training(attack, metric, (found.now + found.before) / 2.0, patients, findings)
+    chance, references = chance_in_training(attack, metric, (found.now + found.before) / 2.0, patients, findings)
 
     def with_luck(spread: Uncertainty) -> Uncertainty:
-        total = spread.variance + luck.variance
-        parts = [(spread.variance, spread.degrees), (luck.square, luck.degrees)]
+        total = spread.variance + chance.variance
+        parts = [(spread.variance, spread.degrees), (chance.square, chance.degrees)]
         return Uncertainty(variance=total, degrees=satterthwaite(total, parts))
 
     lower, upper = with_luck(found.lower), with_luck(found.upper)

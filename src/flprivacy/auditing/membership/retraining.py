@@ -1,8 +1,8 @@
-"""How much trainings of one recipe differ, by luck, in what attacks on membership find.
+"""How much trainings of one recipe differ, by chance, in what attacks on membership find.
 
 The reference models show it: each is attacked by the others as if it were the target. Areas under the curve are taken
 to the scale of d', the distance of two normal distributions of equal spread with that area, on which the spread hardly
-depends on the area, and from which it is carried over to true positive rates. What is measured holds the luck of the
+depends on the area, and from which it is carried over to true positive rates. What is measured holds chance in the
 draw of patients, too, so that it is rather too wide.
 
 Where there are fewer references than :data:`~flprivacy.core.membership.LEAST_REFERENCES`, nothing shows it, and
@@ -41,7 +41,7 @@ def spread_of(tables: Iterable[MembershipScores]) -> dict[str, float]:
     return {attack: float(np.std(values, ddof=1)) for attack, values in found.items() if len(values) > 1}
 
 
-def luck_of_training(
+def chance_in_training(
     attack: str, metric: str, middle: float, patients: int, findings: Iterable[MembershipFinding]
 ) -> tuple[Component, int]:
     """Return the variance that two models of one recipe differ by in a metric, and how many references tell it.

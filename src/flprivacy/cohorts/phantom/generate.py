@@ -88,8 +88,8 @@ def plan_scans(sites: Sequence[Site], seed: int) -> tuple[ScanPlan, ...]:
     plans: list[ScanPlan] = []
     index = 0
     for number, site in enumerate(sites):
-        lucky = np.random.default_rng((seed, _REPEAT_STREAM, number)).random()
-        repeats = int(site.scans * REPEAT_SHARE / (1.0 + REPEAT_SHARE) + lucky)
+        share = np.random.default_rng((seed, _REPEAT_STREAM, number)).random()
+        repeats = int(site.scans * REPEAT_SHARE / (1.0 + REPEAT_SHARE) + share)
         for place in range(site.scans - repeats):
             patient = draw_patient(np.random.default_rng((seed, _PATIENT_STREAM, index)), site.mix)
             for repeat in range(2 if place < repeats else 1):

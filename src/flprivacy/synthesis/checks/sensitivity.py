@@ -1,9 +1,9 @@
 """The null distribution of every test of copying, and what the test would have found of copies that are planted.
 
 For the latter the test is repeated. Each time another choice of training patients is taken for the true one, and copies
-of its patients are planted: how the actual choice happens to lie to the actual synthetic scans is luck, which the next
-generator need not have. Of the four statistics the one that sees few copies is looked at, and must be as sure as one of
-four tests; all together find more.
+of its patients are planted: how the actual choice happens to lie to the actual synthetic scans is chance, which differs
+from one generator to the next. Of the four statistics the one that sees few copies is looked at, and must be as sure as
+one of four tests; all together find more.
 """
 
 import numpy as np
