@@ -109,7 +109,7 @@ def test_targets_without_them_say_why_and_missing_ones_are_a_failure(tmp_path: P
     assert "4 of 4 site references of its recipe are missing, the first is 0" in failures[0].reason
     (finding,), _ = audit_targets((), {}, rule=MembershipRule(), confidence=0.95, sites=asked)
     assert (finding.level, finding.verdict) == ("site", "")
-    assert "no hospital's part in it was asked about: it has a model for each hospital" in finding.reason
+    assert "it was not asked whether a hospital took part: it has a model for each hospital" in finding.reason
 
 
 @pytest.mark.parametrize(

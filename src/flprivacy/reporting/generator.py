@@ -122,7 +122,7 @@ def trade(audit: Audit, target: TargetSummary) -> tuple[str, str, str, str]:
 def of_real(audit: GeneratorAudit) -> str:
     """Return what pictures of real scans are there, or why there are none."""
     if audit.phantoms:
-        return "The real scans are phantoms of nobody, so they are shown."
+        return "The real scans are phantoms, which show no patient, so they are shown."
     hidden = "" if audit.samples else " Synthetic scans are not shown either: they may be copies."
     return (
         "This page holds no picture of a patient. The auditors' copy has them, real scans beside synthetic ones and "
@@ -242,14 +242,14 @@ def _diversity(audit: GeneratorAudit) -> list[CheckRow]:
 
 
 def _agreement(one: Agreement) -> CheckRow:
-    told = "The asked is seen" if one.synthetic.low > one.chance else "That the asked is seen is not shown"
+    seen = "is seen" if one.synthetic.low > one.chance else "is not shown to be seen"
     return CheckRow(
         group=QUALITY,
         name=f"Agreement, {one.condition}",
         found=_measured(one.synthetic, 2),
         against=f"{one.chance:.2f} by chance, {one.real.value:.2f} on held-out scans",
-        meaning=f"{told}: share of synthetic scans in which {one.classifier}, trained on real scans, sees the "
-        f"{one.condition} that was asked for.",
+        meaning=f"The {one.condition} that was asked for {seen}: share of synthetic scans in which {one.classifier}, "
+        "trained on real scans, recognises it.",
     )
 
 

@@ -122,7 +122,7 @@ def test_a_finding_says_what_it_rests_on():
     assert (finding.sites.references, len(finding.sites.recognised), finding.epsilon_claimed) == (8, 21, 8.0)
     assert finding.sites.recognised["hospital-0"] > 0.5
     assert 0.2 < finding.sites.held_out.value < 0.8
-    assert "8 models trained as the target were asked, each on half of 21 hospitals" in finding.caveats[0]
+    assert "8 models trained like the target were asked, each on half of 21 hospitals" in finding.caveats[0]
     assert "cannot be told from chance" in finding.caveats[1]
 
 

@@ -32,7 +32,7 @@ def site_finding(
         redraws: of the halves, for p-values.
     """
     if asked.why_not:
-        reason = f"no hospital's part in it was asked about: {asked.why_not}"
+        reason = f"it was not asked whether a hospital took part: {asked.why_not}"
         return MembershipFinding(target=asked.target, level=SITE, verdict="", reason=reason)
     audit = partial(audit_site_references, confidence=confidence, redraws=redraws)
     found = audit(asked.contributed, asked.took_part, sites=asked.sites)
@@ -61,8 +61,8 @@ def site_finding(
         epsilon_claimed=claimed[0] if claimed is not None else None,
         delta=claimed[1] if claimed is not None else None,
         caveats=(
-            f"{references} models trained as the target were asked, each on half of {hospitals} hospitals; the target "
-            "itself was trained on all of them, so that each weighs less in it",
+            f"{references} models trained like the target were asked, each on half of {hospitals} hospitals; the target "
+            "itself was trained on all of them, so each hospital weighs less in it",
             f"with so many hospitals and references an AUC below {found.noticed:.2f} cannot be told from chance, and "
             f"no p-value is below {found.least_p_value:.1g}",
         ),
