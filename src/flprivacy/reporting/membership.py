@@ -127,8 +127,8 @@ def site_names(audit: Audit) -> tuple[str, ...]:
 def found(rate: RateAtFpr) -> str:
     """Return a true positive rate in words, with its interval, the realised false positive rate, and chance."""
     return (
-        f"{_percent(rate.tpr)} [{_percent(rate.tpr_low)}, {_percent(rate.tpr_high)}] of the members, where it also takes "
-        f"{_percent(rate.realised_fpr)} of the others for members (by chance {_percent(rate.chance)})"
+        f"{_percent(rate.tpr)} [{_percent(rate.tpr_low)}, {_percent(rate.tpr_high)}] of the members, where it also "
+        f"takes {_percent(rate.realised_fpr)} of the others for members (by chance {_percent(rate.chance)})"
     )
 
 

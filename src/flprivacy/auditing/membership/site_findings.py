@@ -61,8 +61,8 @@ def site_finding(
         epsilon_claimed=claimed[0] if claimed is not None else None,
         delta=claimed[1] if claimed is not None else None,
         caveats=(
-            f"{references} models trained like the target were asked, each on half of {hospitals} hospitals; the target "
-            "itself was trained on all of them, so each hospital weighs less in it",
+            f"{references} models trained like the target were asked, each on half of {hospitals} hospitals; the "
+            "target itself was trained on all of them, so each hospital weighs less in it",
             f"with so many hospitals and references an AUC below {found.noticed:.2f} cannot be told from chance, and "
             f"no p-value is below {found.least_p_value:.1g}",
         ),
