@@ -9,7 +9,7 @@ from keras import layers
 from mlflow import MlflowClient
 
 from flprivacy.core.errors import ConfigError, FlprivacyError, StorageError, TargetError, TrackingError
-from flprivacy.core.target import TargetRecord
+from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.core.target_source import parse_source
 from flprivacy.launch.parameters import target_source
 from flprivacy.models.registry import build
@@ -65,13 +65,16 @@ def test_a_file_is_imported_once(files: Path, tmp_path: Path, monkeypatch: pytes
 
 
 def test_facts_and_files_that_do_not_fit(files: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / TARGET_FILE).touch()
     for word, error, match in (
         (f"{files}/known.weights.h5", TargetError, "known.weights.h5: does not tell which scans it takes"),
         (f"{files}/known.h5,architecture=cnn3d", TargetError, "known.h5: 0 of 29 tensors of the cnn3d trunk match"),
         (f"{files}/own.keras", TargetError, "own.keras: names the layers of no architecture of ours"),
         (f"{files}/own.keras,feature_layer=x", TargetError, "own.keras: has no layer 'x'"),
         (f"{files}/none.h5", TargetError, "none.h5: no such file"),
-        (f"{tmp_path},shape=1x1x1", ConfigError, "is a target folder, whose target.json says shape"),
+        (f"{tmp_path}/folder,shape=1x1x1", ConfigError, "is a target folder, whose target.json says shape"),
+        (f"{tmp_path},shape=1x1x1", TargetError, "holds no target.json, and is no file"),
         (f"{tmp_path}/none", TargetError, "no such file; give the folder of a target"),
     ):
         with pytest.raises(error, match=match) as caught:
