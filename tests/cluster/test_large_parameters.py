@@ -15,7 +15,7 @@ from flprivacy.steps.plan_study import plan_study
 from flprivacy.steps.resolve_inputs import resolve_inputs
 from flprivacy.storage.parameters import REFERENCE, store_object
 from flprivacy.study.plan import Plan
-from flprivacy.targets.latest import resolve_targets
+from flprivacy.targets.listing import resolve_targets
 from tests.cluster.command import Command
 from tests.cohorts.tiny_cohort import write_tiny
 from tests.services.kfp_state import KfpState

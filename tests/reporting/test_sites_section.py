@@ -11,7 +11,7 @@ from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.reporting import membership, sentences, tables
 from flprivacy.reporting.markdown import verdicts_page
 from flprivacy.reporting.terminal import headline
-from flprivacy.tracking.generators import membership_metrics
+from flprivacy.tracking.checks import membership_metrics
 
 
 def area(value: float) -> Area:

@@ -12,7 +12,7 @@ from flprivacy.core.parsing import to_mapping
 from flprivacy.core.target import TARGET_FILE, ModelRecord, TargetRecord
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
-from flprivacy.targets.latest import find_target_folders
+from flprivacy.targets.listing import find_target_folders
 from flprivacy.targets.push import folder_of_target
 
 

@@ -6,7 +6,7 @@ import pytest
 from mlflow import MlflowClient
 
 from flprivacy.core.errors import ConfigError, TargetError, TrackingError
-from flprivacy.targets.latest import latest_targets, newest_folders
+from flprivacy.targets.listing import latest_targets, newest_folders
 
 
 def _publish(root: Path, *folders: str) -> str:

@@ -74,7 +74,7 @@ def target_list(place: str) -> None:
     from flprivacy.launch.progress import console
     from flprivacy.storage.places import open_store
     from flprivacy.storage.uris import join
-    from flprivacy.targets.latest import find_target_folders
+    from flprivacy.targets.listing import find_target_folders
 
     store = open_store()
     place = place or (join(store.remote, "target") if store.remote else str(store.root / "target"))

@@ -17,7 +17,7 @@ from flprivacy.study.config import StudyConfig
 from flprivacy.study.given_targets import resolved_inputs, usable_records
 from flprivacy.study.kept_scores import audit_key
 from flprivacy.study.plan import check_can_work, given_study
-from flprivacy.targets.latest import latest_targets, resolve_targets
+from flprivacy.targets.listing import latest_targets, resolve_targets
 from flprivacy.tracking.history import last_audit, same_audit
 from flprivacy.tracking.results import sync_spool
 

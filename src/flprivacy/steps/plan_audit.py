@@ -14,7 +14,7 @@ from flprivacy.study.given_cohort import pull_cohort
 from flprivacy.study.given_targets import plan_given, resolved_inputs
 from flprivacy.study.plan import check_can_work
 from flprivacy.study.references import check_enough_sites, check_named, reference_jobs
-from flprivacy.targets.latest import resolve_targets
+from flprivacy.targets.listing import resolve_targets
 
 
 def plan_audit(

@@ -4,7 +4,7 @@ from flprivacy.cohorts.remote import find_cohort
 from flprivacy.presets import digest_now, preset_now
 from flprivacy.study.given_targets import resolved_inputs
 from flprivacy.study.plan import check_number
-from flprivacy.targets.latest import resolve_targets
+from flprivacy.targets.listing import resolve_targets
 
 
 def resolve_inputs(*, cohort: str, targets: dict[str, str], preset: str = "", store: str = "") -> str:

@@ -17,8 +17,8 @@ from flprivacy.study.plan import Plan, check_number, given_study, repeat_command
 from flprivacy.study.references import recipes_of
 from flprivacy.targets.folder import read_target
 from flprivacy.targets.given import bring_target, given_private_part, given_record
-from flprivacy.targets.latest import target_version
 from flprivacy.targets.lineage import PrivatePart
+from flprivacy.targets.listing import target_version
 
 _UNUSABLE = (TargetError, MissingObjectError)  # one target's own fault, which another try would not mend
 

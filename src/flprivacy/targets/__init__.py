@@ -9,7 +9,7 @@
     importing   a weights file of others, made into a target folder
     given       a target wherever it lives, brought into the store as a folder
     beside      files beside a network: an ONNX file's tensors, its own answers
-    latest      which targets a run names, or are published now, and which version of each
+    listing     which targets a run names, or are published now, and which version of each
     show        what a target is, for people to look at
     push        publish a target where others can pull it
 """

@@ -28,7 +28,7 @@ def folder_of_target(place: str) -> Path:
     """Return the folder of a target on this machine, brought here if it is one that the store in use keeps elsewhere.
 
     Args:
-        place: a path, or the URI that :func:`~flprivacy.targets.latest.find_target_folders` found in the store.
+        place: a path, or the URI that :func:`~flprivacy.targets.listing.find_target_folders` found in the store.
 
     Raises:
         ConfigError: any other URI.

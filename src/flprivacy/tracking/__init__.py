@@ -13,7 +13,7 @@ named, it cannot be reached, or it refuses.
     attempts   runs that are filed once, even if a process or server dies on the way
     filing     the experiment and parent of a run, and the frame of filing a result
     audits     how an audit is filed
-    generators how checks of private training and of generators are filed
+    checks     how checks of private training and of generators are filed
     history    what is read back: earlier audits, models and artifacts that targets are taken from
     spool      results that could not be filed yet
     results    files a result, or all that wait in the spool

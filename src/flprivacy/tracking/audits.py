@@ -25,8 +25,8 @@ from flprivacy.core.membership import SCAN
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.progress import track
 from flprivacy.tracking.attempts import open_run
+from flprivacy.tracking.checks import generator_metrics, membership_metrics
 from flprivacy.tracking.filing import Filing, LoggedRun, log_once, note_of, run_name
-from flprivacy.tracking.generators import generator_metrics, membership_metrics
 from flprivacy.tracking.server import moving_artifacts
 
 KEY_TAG, TARGET_TAG = "audit.key", "audit.target_digest"  # each followed by a target's name

@@ -14,8 +14,8 @@ from flprivacy.core.generator_audit import GeneratorAudit
 from flprivacy.storage.uris import is_remote
 from flprivacy.tracking import spool
 from flprivacy.tracking.audits import log_audit
+from flprivacy.tracking.checks import log_check, log_generator
 from flprivacy.tracking.filing import Filing, LoggedRun
-from flprivacy.tracking.generators import log_check, log_generator
 from flprivacy.tracking.history import check_filed
 from flprivacy.tracking.server import URI_VARIABLE, is_on_this_machine, waiting_for_server
 
