@@ -255,3 +255,11 @@ def test_a_file_of_ours_that_was_trained_on_bytes(scenario, tmp_path, stated):
     else:
         with pytest.raises(AttackError, match=r"state input_range=0\.\.255"):
             target.remarks(bytes_)
+
+
+def test_a_cube_of_ours_does_not_tell_its_axes(tmp_path):
+    build("cnn3d_small", shape=(16, 16, 16), n_classes=3, seed=1).model.save_weights(tmp_path / "m.weights.h5")
+    facts = {"architecture": "cnn3d_small", "shape": (16, 16, 16), "input_range": "0..1"}
+    source = TargetSource(location="m.weights.h5", **facts)
+    record = import_checkpoint(source, tmp_path / "m.weights.h5", name="m", out=tmp_path / "t")
+    assert (record.origin.assumed, record.origin.stated) == (("axes",), ("input_range",))
