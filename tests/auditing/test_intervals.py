@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from flprivacy.auditing.intervals import effective_patients, error_interval, least_variance, metric_interval
 from flprivacy.auditing.runs import HeldOut
-from flprivacy.auditing.uncertainty import Uncertainty, effective_patients, least_variance, metric_interval
+from flprivacy.auditing.uncertainty import Component, Composed, Uncertainty
 from flprivacy.core.attributes import attribute_of
 
 
@@ -65,6 +66,30 @@ def test_the_interval_holds_the_value_and_stays_in_range() -> None:
 def test_years_are_symmetric_and_not_negative() -> None:
     assert interval(4.0, 0.25, metric="mae_years") == (pytest.approx(3.02, abs=1e-3), pytest.approx(4.98, abs=1e-3))
     assert interval(0.5, 0.25, metric="mae_years")[0] == 0.0
+
+
+def test_the_error_of_an_attack_may_be_higher_by_what_few_patients_do_not_show() -> None:
+    spread = Uncertainty(variance=0.64, degrees=39.0)
+    ends = {n: error_interval(6.0, spread, 0.95, largest=60.0, patients=n) for n in (40, 4000)}
+    reach = spread.quantile(0.95) * 0.8
+    assert ends[40][0] == ends[4000][0] == pytest.approx(6.0 - reach)
+    assert ends[40][1] > 6.0 + 1.2 * reach
+    assert ends[4000][1] == pytest.approx(6.0 + reach, abs=0.01)
+    assert error_interval(6.0, spread, 0.95, largest=5.0, patients=40)[1] == pytest.approx(6.0 + reach)
+
+
+def composed(agreement: float, *, degrees: float, scarce: bool) -> Composed:
+    """Patients and seeds of which the latter are as far apart as ``agreement`` says, in patients' variances."""
+    patients = Component(variance=1.0, square=1.0, degrees=99.0)
+    seeds = Component(variance=0.0, square=agreement, degrees=degrees, noise=agreement)
+    return Composed(variance=1.0, degrees=99.0, patients=patients, drawn=(seeds,), scarce=(seeds,) if scarce else ())
+
+
+def test_of_two_seeds_that_agree_too_little_is_known_for_the_interval_of_many() -> None:
+    many, few = (composed(0.1, degrees=1.0, scarce=scarce).quantile(0.95) for scarce in (False, True))
+    assert many == pytest.approx(stats.t.ppf(0.975, 99))
+    assert few == pytest.approx(np.sqrt(stats.t.ppf(0.975, 99) ** 2 + 0.1 * stats.t.ppf(0.975, 1) ** 2))
+    assert composed(0.0, degrees=1.0, scarce=True).quantile(0.95) == pytest.approx(many)
 
 
 def test_a_mean_over_classes_rests_on_its_small_classes() -> None:

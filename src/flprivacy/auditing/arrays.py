@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.auditing.attributes import few_patients
+from flprivacy.auditing.attributes import few_patients, not_cleared
 from flprivacy.auditing.baselines import MAJORITY, NO_TWIN, PIXELS
 from flprivacy.auditing.config import AuditConfig, PolicyRule
 from flprivacy.auditing.estimates import estimate_cell
@@ -144,6 +144,7 @@ def audit_attribute(
     resampling = resample_patients(held_out.patients, replicates=config.bootstrap, seed=config.seed)
     found = estimate_cell(cell, lambda _, runs: runs[1:], resampling, confidence=config.confidence)
     missing, caveats = _caveats(cell, patients is not None)
+    unseen = few_patients(held_out)
     rule = rule or config.policy.rules.get(described.name)
     rule = rule or PolicyRule(metric=described.metric, threshold=described.threshold)
     (decision,) = judge(
@@ -151,12 +152,12 @@ def audit_attribute(
         found.excesses,
         {described.name: rule},
         confidence=config.confidence,
-        note="; ".join(caveats),
+        note="; ".join(caveat for caveat in caveats if caveat != unseen),
         missing={target.attack: missing} if missing else {},
         spreads=found.spreads,
     )
     return AttributeResult(
-        decision=decision,
+        decision=not_cleared(decision, unseen),
         caveats=(*([missing] if missing else []), *caveats),
         metrics=tuple(found.metrics),
         excesses=tuple(found.excesses),

@@ -94,7 +94,7 @@ def audit_attributes(
     verdicts = judge(metrics, excesses, rules, confidence=confidence, note=note, missing=missing, spreads=spreads)
     doubts = {table.target: table.doubt for table in tables}
     unseen = {name: few_patients(of_attribute[0].held_out) for name, of_attribute in found.items()}
-    verdicts = [_with_caveat(verdict, unseen[verdict.attack.attribute]) for verdict in verdicts]
+    verdicts = [not_cleared(verdict, unseen[verdict.attack.attribute]) for verdict in verdicts]
     return AttributeAudit(
         metrics=metrics,
         excesses=excesses,
@@ -172,13 +172,23 @@ def few_patients(held_out: HeldOut) -> str:
     """Return the caveat that errors in years which befall few patients may be missing from the sample, or nothing.
 
     A mean error may rest on a handful of patients whose age is missed by decades. Where by chance none of them is held
-    out, nothing in the sample shows that there are any: of 40 patients one in 20 is missing in 13% of samples, and no
-    interval that is computed from the sample covers the truth there.
+    out, nothing in the sample shows that there are any: of 40 patients one in 20 is missing in 13% of samples. The
+    interval of a single attack's error allows for that, by how large an error can be at all; that of a difference of
+    two attacks would be too wide to tell anything.
     """
     n = held_out.n_patients
     if not held_out.attribute.is_regression or n >= _FEW_PATIENTS:
         return ""
     return (
         f"of {n} held-out patients, gross errors that befall one in {round(n / 3)} or fewer may be missing, and the "
-        f"interval does not allow for them; hold out {_FEW_PATIENTS} or more"
+        f"excess does not allow for them; hold out {_FEW_PATIENTS} or more"
     )
+
+
+def not_cleared(verdict: Verdict, caveat: str) -> Verdict:
+    """Return a verdict with a caveat, if there is one; what the interval does not know clears no target."""
+    if not caveat:
+        return verdict
+    if verdict.verdict == NO_LEAK:
+        return replace(verdict, verdict=INCONCLUSIVE, reason=f"{caveat}; of those held out: {verdict.reason}")
+    return replace(verdict, reason=f"{verdict.reason}; {caveat}")

@@ -6,13 +6,13 @@ from itertools import combinations
 
 import numpy as np
 
+from flprivacy.auditing.intervals import metric_interval
 from flprivacy.auditing.measures import Measured, measure, on_members_beyond
 from flprivacy.auditing.runs import AttackRuns
 from flprivacy.auditing.uncertainty import (
     Component,
     Composed,
     Resampling,
-    metric_interval,
     uncertainty,
 )
 from flprivacy.core.attributes import HELD_OUT, NO_ACCESS, ONE_CLASS, metric_of
@@ -41,7 +41,14 @@ def _estimate(measured: Measured, metric: str, confidence: float) -> MetricEstim
         patients=measured.effective_patients(metric) if metric in measured.classes else None,
     )
     value = measured.point(metric)
-    low, high = metric_interval(value, spread, metric=metric, held_out=held_out, confidence=confidence)
+    low, high = metric_interval(
+        value,
+        spread,
+        metric=metric,
+        held_out=held_out,
+        confidence=confidence,
+        largest_error=measured.largest_error if metric_of(metric).unit else 0.0,
+    )
     by_model = measured.values[metric][0].mean(axis=1)
     several = len(runs.models) > 1
     return MetricEstimate(

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from flprivacy.auditing.intervals import effective_patients, least_variance
 from flprivacy.auditing.runs import AttackRuns, HeldOut
-from flprivacy.auditing.uncertainty import Component, Resampling, effective_patients, least_variance, pooled_between
+from flprivacy.auditing.uncertainty import Component, Resampling, pooled_between
 from flprivacy.core import metrics
 from flprivacy.core.array_types import FloatArray, IntArray
 from flprivacy.core.attributes import ONE_CLASS, TOP_K, metric_of
@@ -43,6 +44,12 @@ class Measured:
     def largest_difference(self, metric: str) -> float:
         """Return how far two attacks can be apart."""
         return len(self._scans) * metric_of(metric).highest
+
+    @property
+    def largest_error(self) -> float:
+        """How far answers within the range of those given can be from values within the range of the true ones."""
+        answers, truth = self.runs.scores, self.runs.held_out.truth
+        return max(float(answers.max() - truth.min()), float(truth.max() - answers.min()))
 
     @property
     def _scans(self) -> tuple[HeldOut, ...]:

@@ -13,8 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from flprivacy.auditing.intervals import effective_patients
 from flprivacy.auditing.measures import Measured
-from flprivacy.auditing.uncertainty import Component, effective_patients, pooled_between
+from flprivacy.auditing.uncertainty import Component, pooled_between
 from flprivacy.core.attributes import metric_of
 
 ROOM, ROOM_YEARS = 2.75, 4.5

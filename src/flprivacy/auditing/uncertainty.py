@@ -17,8 +17,10 @@ A variance from five seeds is too small more often than too large, and Satterthw
 says (94% for 95% where seeds and patients matter alike, less with fewer seeds). Variances between seeds and between
 initialisations are therefore taken median-unbiased, times d / median of chi-squared with d degrees of freedom, and once
 more times 1 + 1 / d^3, because of two seeds' variances half would still be far too small: 4.4 for two seeds, 1.21 for
-five. Where two seeds are all there is and they differ by more than patients explain, that is not enough, and whoever
-gives so few is told (:func:`flprivacy.auditing.verdicts.few_seeds`). What all of this comes to is measured by
+five. With fewer than five seeds that is not enough: where they happen to agree, nothing shows that others would not.
+There every part of the variance reaches as far as its own quantile says (Cochran's approximation, Biometrics 1964), and
+that of the seeds is taken as it was measured; whoever gives so few is told
+(:func:`flprivacy.auditing.verdicts.few_seeds`). What all of this comes to is measured by
 tests/benchmarks/bench_auditing_coverage.py.
 """
 
@@ -30,13 +32,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from flprivacy.auditing.runs import HeldOut
-from flprivacy.core.attributes import ONE_CLASS, metric_of
+from flprivacy.core.audit import HONEST_SEEDS
 
 FloatArray = npt.NDArray[np.float64]
 
-# Weight, in patients, of what is assumed where the sample shows no error at all (or nothing but errors).
-_PSEUDO_PATIENTS = 0.5
+# Attacker seeds of so few degrees of freedom show next to nothing of how far attackers scatter.
+_SCARCE = HONEST_SEEDS - 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,6 +130,11 @@ class Component:
     noise: float = 0.0
     deviations: FloatArray | None = None
 
+    @property
+    def measured(self) -> float:
+        """The mean square as it was measured, with what is other components' and without caution."""
+        return self.variance / caution(self.degrees) + self.noise if self.variance > 0.0 else self.square
+
     def times(self, share: float) -> "Component":
         """Return it for a part of what it is the variance of, such as 1/m for a mean over m models."""
         return replace(self, variance=share * self.variance, square=share * self.square, noise=share * self.noise)
@@ -136,10 +142,28 @@ class Component:
 
 @dataclass(frozen=True, kw_only=True)
 class Composed(Uncertainty):
-    """Uncertainty with its components: the held-out patients', and those of seeds and initialisations."""
+    """Uncertainty with its components: the held-out patients', and those of seeds and initialisations.
+
+    ``scarce`` are those of ``drawn`` that are known from too few seeds for one quantile of the whole.
+    """
 
     patients: Component
     drawn: tuple[Component, ...]  # of seeds, then those that were estimated elsewhere
+    scarce: tuple[Component, ...] = ()
+
+    def quantile(self, confidence: float) -> float:
+        """Return how many standard errors a two-sided interval reaches to either side; with few seeds, the farther."""
+        usual = super().quantile(confidence)
+        if not self.scarce or not self.variance:
+            return usual
+
+        def reach(square: float, degrees: float) -> float:
+            return square * float(special.stdtrit(degrees, 0.5 + confidence / 2.0)) ** 2
+
+        others = [self.patients, *(one for one in self.drawn if one not in self.scarce)]
+        total = sum(reach(one.variance, one.degrees) for one in others)
+        total += sum(reach(one.measured, one.degrees) for one in self.scarce)
+        return max(usual, math.sqrt(total / self.variance))
 
 
 def uncertainty(
@@ -169,10 +193,12 @@ def uncertainty(
         degrees=max(patients or resampling.n_patients, 2.0) - 1,
         deviations=resampling.bootstrap_rows(estimate) - estimate[0],
     )
-    drawn = (*(_between_seeds(values, resampling).times(1.0 / values.shape[1]) for values in draws), *known)
+    seeds = [_between_seeds(values, resampling).times(1.0 / values.shape[1]) for values in draws]
+    drawn = (*seeds, *known)
     total = own.variance + sum(component.variance for component in drawn)
     degrees = satterthwaite(total, [(one.square, one.degrees) for one in (own, *drawn)])
-    return Composed(variance=total, degrees=degrees, patients=own, drawn=drawn)
+    scarce = tuple(one for one in seeds if one.degrees <= _SCARCE)
+    return Composed(variance=total, degrees=degrees, patients=own, drawn=drawn, scarce=scarce)
 
 
 def _between_seeds(values: FloatArray, resampling: Resampling) -> Component:
@@ -241,58 +267,3 @@ def satterthwaite(total: float, parts: Sequence[tuple[float, float]]) -> float:
     least = min(degrees for part, degrees in parts if part > 0.0) if total > 0.0 else parts[0][1]
     spread = sum(part * part / degrees for part, degrees in parts)
     return max(total * total / spread, float(least)) if spread > 0.0 else float(least)
-
-
-def effective_patients(held_out: HeldOut, metric: str) -> float:
-    """Return how many patients a metric rests on.
-
-    All of them, unless the metric is of one class, or a plain mean over classes: then a class of one patient weighs as
-    much as a class of a hundred.
-    """
-    kind, _, name = metric.partition("/")
-    if kind == ONE_CLASS:
-        return float(len(np.unique(held_out.patients[held_out.truth == held_out.class_names.index(name)])))
-    of_classes = metric_of(metric).mean_over_classes
-    return held_out.patients_per_class_mean if of_classes else float(held_out.n_patients)
-
-
-def metric_interval(
-    value: float, spread: Uncertainty, *, metric: str, held_out: HeldOut, confidence: float
-) -> tuple[float, float]:
-    """Return the interval of a metric of one attack.
-
-    Years of error get a symmetric t interval, cut off at 0. Metrics in [0, 1] get Wilson's score interval (JASA 1927),
-    with t for z and, for the number of trials, the number that would give a proportion the same variance
-    (as survey statistics does: Korn & Graubard, Survey Methodology 1998). In the middle of the range it
-    is the t interval; near 0 and 1 it leans inward, stays within the range, and where every scan is right (or wrong) it
-    still reaches 3.8 / n inward - close to the rule of three - instead of claiming certainty.
-    """
-    if metric_of(metric).unit:
-        return spread.interval(value, confidence, low=0.0, high=math.inf)
-    return score_interval(
-        value, spread, confidence, patients=held_out.n_patients, effective=effective_patients(held_out, metric)
-    )
-
-
-def score_interval(
-    value: float, spread: Uncertainty, confidence: float, *, patients: float, effective: float
-) -> tuple[float, float]:
-    """Return the interval of a value in [0, 1] that rests on ``effective`` of the patients; see metric_interval."""
-    quantile, n = spread.quantile(confidence), patients
-    trials = (value * (1.0 - value) + _PSEUDO_PATIENTS / n) / (spread.variance + _PSEUDO_PATIENTS / (n * effective))
-    lean = quantile * quantile / trials
-    centre = (value + lean / 2.0) / (1.0 + lean)
-    reach = math.sqrt(lean * value * (1.0 - value) + lean * lean / 4.0) / (1.0 + lean)
-    return min(max(centre - reach, 0.0), value), max(min(centre + reach, 1.0), value)
-
-
-def least_variance(held_out: HeldOut, metric: str) -> float:
-    """Return the least variance over patients that a difference of two attacks may claim.
-
-    Two attacks that agree on each of n patients may still disagree on the next one. The floor is what Bonett and Price
-    (Journal of Educational and Behavioral Statistics 2012) get for paired proportions without a discordant pair: one
-    pseudo-pair either way, hence 2 / n^2. The pair is of scans: of a patient with many, one may be judged otherwise
-    without the others. For years, the same share of the spread of ages.
-    """
-    scale = float(held_out.truth.var()) if metric_of(metric).unit else 1.0
-    return 2.0 * scale / (held_out.n_scans * effective_patients(held_out, metric))

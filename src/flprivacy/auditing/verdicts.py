@@ -29,7 +29,7 @@ def few_seeds(n_seeds: int) -> str:
         return ""
     return (
         f"only {n_seeds} attacker seeds, fewer than {HONEST_SEEDS}, so the spread over attackers is poorly known and "
-        "intervals may be too narrow"
+        "intervals are wide"
     )
 
 

@@ -7,13 +7,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_softmax
 
-from flprivacy.attacks.family.bases import BASES
+from flprivacy.attacks.family.bases import BASES, Pair
 from flprivacy.attacks.family.decision import hits
 from flprivacy.attacks.family.discriminant import discriminant
 from flprivacy.attacks.family.fits import Fit, cross_fits
 from flprivacy.attacks.family.problem import Answers, Problem, softmax
 from flprivacy.attacks.family.quadratic import has_covariances, quadratic, quadratic_years
 from flprivacy.attacks.family.regressions import logistic, ridge
+from flprivacy.attacks.family.transductive import FIRST_FOLDS, transductive, whitened
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -24,6 +25,9 @@ _OF_LOGISTIC = ("column-scaled", "one-scale")
 # exposed scans is chance. Those that are worse by more than so many standard errors are left out.
 AVERAGED = 5
 _CLEARLY = 2.0
+# When learning from scans of unknown class, which takes many rounds, is in vain: where the others explain classes no
+# better than by so much of what knowing nothing leaves, or are ahead by so much weighted F1 in the first folds.
+_NEXT_TO_NOTHING, _FAR_BEHIND = 0.97, 0.15
 _LEAST, _MOST, _HALVINGS = 0.01, 3.0, 9  # of the factor that evidence is worth
 
 
@@ -53,6 +57,7 @@ class Family:
         self._views = len(exposed)
         self._features = exposed.reshape(-1, exposed.shape[-1]), held_out
         self._fits: dict[tuple[str, bytes, bytes], tuple[Fit, ...]] = {}
+        self._pairs: dict[bytes, Pair | None] = {}
 
     def choose(
         self, problem: Problem, known: npt.NDArray[np.bool_], others: Mapping[str, Answers] | None = None
@@ -77,6 +82,8 @@ class Family:
         if has_covariances(problem):
             found = self._of_scans(quadratic(self._along("column-scaled", known, problem.folds), seen))
             competing["quadratic, column-scaled"] = _Sized.of(found, problem)
+        if (pair := self._whitened(known)) and (answers := self._transductive(pair, problem, competing)):
+            competing["discriminant, transductive"] = _Sized.of(self._of_scans(answers), problem)
         competing |= {name: _Sized.of(one, problem) for name, one in others.items()}
         return _best_of_classes(problem, competing)
 
@@ -86,6 +93,8 @@ class Family:
             competing[f"ridge, {basis}"] = self._of_scans(ridge(self._along(basis, known, problem.folds), seen))
         along = self._along("column-scaled", known, problem.folds)
         competing["quadratic, column-scaled"] = self._of_scans(quadratic_years(along, seen))
+        if pair := self._whitened(known):
+            competing["ridge, whitened"] = self._of_scans(ridge(cross_fits(*pair, seen.folds), seen))
         return _best_of_years(problem, competing | dict(others))
 
     def _seen(self, problem: Problem) -> Problem:
@@ -103,6 +112,28 @@ class Family:
             rows = np.tile(known, self._views)
             self._fits[key] = cross_fits(exposed[rows], held_out, np.tile(folds, self._views))
         return self._fits[key]
+
+    def _transductive(self, pair: Pair, problem: Problem, competing: Mapping[str, "_Sized"]) -> Answers | None:
+        """Learn from scans of unknown class, too; None where others tell next to nothing of them, or far more."""
+        others = list(competing.values())
+        loss_of_nothing = -float(problem.log_prior[problem.classes] @ problem.judged)
+        if min(float((one.losses @ problem.judged).min()) for one in others) > _NEXT_TO_NOTHING * loss_of_nothing:
+            return None
+        best = max(others, key=lambda one: one.hits.max())
+        reached = hits(problem, best.logits(problem), folds=FIRST_FOLDS).max()
+
+        def promising(left_out: FloatArray) -> bool:
+            said = self._of_scans(Answers(left_out=left_out, held_out=left_out)).left_out + problem.log_prior
+            return bool(hits(problem, said, folds=FIRST_FOLDS).max() > reached - _FAR_BEHIND)
+
+        return transductive(*pair, self._seen(problem), promising=promising)
+
+    def _whitened(self, known: npt.NDArray[np.bool_]) -> Pair | None:
+        key = known.tobytes()
+        if key not in self._pairs:
+            exposed, held_out = self._features
+            self._pairs[key] = whitened(exposed[np.tile(known, self._views)], held_out)
+        return self._pairs[key]
 
     def _of_scans(self, found: Answers) -> Answers:
         """Average what is said of the views of a scan."""
@@ -130,9 +161,18 @@ class _Sized:
     @classmethod
     def of(cls, evidence: Answers, problem: Problem) -> "_Sized":
         factors = _factors(evidence.left_out, problem)
-        logits = evidence.left_out * factors[:, None, None] + problem.log_prior
+        logits = _logits(evidence, factors, problem)
         losses = -_own(log_softmax(logits, axis=-1), problem)
         return cls(evidence=evidence, factors=factors, losses=losses, hits=hits(problem, logits))
+
+    def logits(self, problem: Problem) -> FloatArray:
+        """Return (candidate, scan, class) logits of the exposed scans, each without its own fold."""
+        return _logits(self.evidence, self.factors, problem)
+
+
+def _logits(evidence: Answers, factors: FloatArray, problem: Problem) -> FloatArray:
+    logits: FloatArray = evidence.left_out * factors[:, None, None] + problem.log_prior
+    return logits
 
 
 def _own(values: FloatArray, problem: Problem) -> FloatArray:

@@ -31,9 +31,12 @@ def scores(problem: Problem, left_out: FloatArray, held_out: FloatArray) -> Floa
     return probabilities
 
 
-def hits(problem: Problem, logits: FloatArray) -> FloatArray:
-    """Return (candidate,) weighted F1 of logits (candidate, scan, class) on the exposed scans that can be judged."""
-    counted = (problem.judged > 0.0).astype(np.float64)
+def hits(problem: Problem, logits: FloatArray, *, folds: int | None = None) -> FloatArray:
+    """Return (candidate,) weighted F1 of logits (candidate, scan, class) on the exposed scans that can be judged.
+
+    With ``folds``, only the first so many of them count.
+    """
+    counted = ((problem.judged > 0.0) & (problem.folds < (folds or problem.n_folds))).astype(np.float64)
     matrices = confusion_matrices(problem.classes, logits.argmax(axis=-1), problem.n_classes, counted)
     return np.atleast_1d(f1_weighted(matrices))
 

@@ -85,7 +85,7 @@ def _evidence(one: Fit, classes: npt.NDArray[np.int64], n_classes: int) -> Float
     seen = sizes > 0.0
     covariances = _covariances(one, (members[seen] @ one.learnt) / sizes[seen, None], sizes[seen])
     products, lengths, own, effective = _in_units_of_spread(covariances, one.asked)
-    spread = _spread_of_means(lengths, sizes[seen], effective)[:, None]
+    spread = spread_of_means(lengths, sizes[seen], effective)[:, None]
     trust = np.zeros((len(spread), n_classes))
     trust[:, seen] = sizes[seen] * spread / (sizes[seen] * spread + 1.0)
     widening = 1.0 + spread * (1.0 - trust)
@@ -119,16 +119,16 @@ def _in_units_of_spread(
     return products, lengths, own, given.within * (total - lengths @ given.weights)
 
 
-def _spread_of_means(lengths: FloatArray, sizes: FloatArray, axes: FloatArray) -> FloatArray:
+def spread_of_means(lengths: FloatArray, sizes: FloatArray, axes: FloatArray) -> FloatArray:
     """Return (candidate,) variances of class means per axis, in units of that within classes, by the method of moments.
 
     Args:
         lengths: (candidate, class) squared lengths of the means in units of the variance within classes.
-        sizes: (class,) scans.
+        sizes: (class,) scans, or (candidate, class) expected ones.
         axes: (candidate,) effective number of axes.
     """
-    total, freedom = sizes.sum(), max(len(sizes) - 1, 1)
-    typical = max((total - (sizes**2).sum() / total) / freedom, 1e-9)
-    excess = lengths @ sizes / freedom - axes
+    total, freedom = sizes.sum(axis=-1), max(sizes.shape[-1] - 1, 1)
+    typical = np.maximum((total - (sizes**2).sum(axis=-1) / total) / freedom, 1e-9)
+    excess = (lengths * sizes).sum(axis=-1) / freedom - axes
     spread: FloatArray = np.maximum(excess / (np.maximum(axes, 1e-9) * typical), _LEAST_SPREAD)
     return spread

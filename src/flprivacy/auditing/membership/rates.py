@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betaincinv
 
-from flprivacy.auditing.uncertainty import Uncertainty, satterthwaite, score_interval
+from flprivacy.auditing.intervals import score_interval
+from flprivacy.auditing.uncertainty import Uncertainty, satterthwaite
 from flprivacy.core.array_types import FloatArray, IntArray
 from flprivacy.core.membership import Area, RateAtFpr, RocBand
 

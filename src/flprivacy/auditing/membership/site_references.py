@@ -18,7 +18,8 @@ from math import comb
 import numpy as np
 import numpy.typing as npt
 
-from flprivacy.auditing.uncertainty import Uncertainty, satterthwaite, score_interval
+from flprivacy.auditing.intervals import score_interval
+from flprivacy.auditing.uncertainty import Uncertainty, satterthwaite
 from flprivacy.core.array_types import BoolArray, FloatArray
 from flprivacy.core.errors import AuditError, check
 from flprivacy.core.membership import Area
