@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.special
 from scipy import stats
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -9,7 +10,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from flprivacy.attacks.family.bases import kernel
 from flprivacy.attacks.family.discriminant import SHRINKAGES, discriminant
 from flprivacy.attacks.family.fits import cross_fits, fit, nonlinear_shrinkage
-from flprivacy.attacks.family.problem import FOLDS, Problem, patient_folds
+from flprivacy.attacks.family.problem import FOLDS, Problem, patient_folds, softmax
 from flprivacy.attacks.family.quadratic import SHARED, has_covariances, quadratic, quadratic_years
 from flprivacy.attacks.family.regressions import LOGISTIC_PENALTIES, RIDGE_PENALTIES, logistic, ridge
 
@@ -224,3 +225,10 @@ def test_the_kernels_axes_reproduce_the_centred_kernel():
     centred = gram - gram.mean(axis=1, keepdims=True) - mean + mean.mean()
     found = np.concatenate([exposed, held_out]) @ exposed.T
     np.testing.assert_allclose(found / found[0, 0], centred / centred[0, 0], atol=2e-3)
+
+
+@pytest.mark.parametrize("shape", [(40, 3), (5, 60, 21), (30, 6, 2, 4)])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_shares_of_classes_are_those_of_scipy_to_the_bit(shape: tuple[int, ...], kind: type) -> None:
+    logits = (9.0 * np.random.default_rng(1).standard_normal(shape)).astype(kind)
+    assert softmax(logits).tobytes() == scipy.special.softmax(logits, axis=-1).tobytes()
