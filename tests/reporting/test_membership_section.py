@@ -32,6 +32,13 @@ def test_the_first_line_begins_with_membership(judged: Audit, audit: Audit) -> N
     assert Page(undrawn(judged)).text.index(begins) > 0
 
 
+def test_what_was_not_attacked_is_not_said_of_membership(judged: Audit, audit: Audit) -> None:
+    asked, without = (Page(undrawn(one)).sections["limits"] for one in (judged, audit))
+    assert "features or gradients tell of that beyond them was not" in " ".join(asked.split())
+    assert "is a different question" in " ".join(without.split())
+    assert "is a different question" not in " ".join(asked.split())
+
+
 def test_every_target_has_its_sentence_with_numbers_and_chance(judged: Audit) -> None:
     central, federated, siloed = membership.lines(judged)
     assert central.startswith("central, membership of a scan: leak; ")
