@@ -67,11 +67,12 @@ def test_the_first_table_says_which_model_may_be_given_to_whom(asked: Audit) -> 
 
 def test_the_first_sentence_says_which_model_may_be_given_to_whom(asked: Audit) -> None:
     answers, model = "sees its answers and has no scan", "holds the scan and gets the model"
-    weights = "gets its weights or features and has no scan"
     assert release(asked) == (
-        f"On this audit, siloed may be given to someone who {answers}, {weights} or {model}; central may be given to "
+        "On this audit, siloed may be given to every kind of recipient that was asked about; central may be given to "
         f"someone who {answers} or {model}; federated to nobody."
     )
+    given = {row[0]: row[1] for row in Page(undrawn(asked)).table("handover").rows[1:]}
+    assert given == {"siloed": "all of these", "central": f"whoever {answers} or {model}", "federated": "nobody"}
     assert release(asked) in Page(undrawn(asked)).sections["found"]
     leaking = replace(asked, verdicts=tuple(replace(v, verdict=LEAK) for v in asked.verdicts))
     assert release(leaking) == "On this audit, none of the 3 models may be given to anybody."

@@ -42,11 +42,17 @@ def release(audit: Audit) -> str:
     if not by_whom:
         what = f"{refused[0]} may not" if len(refused) == 1 else f"none of the {len(refused)} models may"
         return f"On this audit, {what} be given to anybody."
-    someone = {whom: words.listed([who.replace(",", " and") for who in whom], "or") for whom in by_whom}
-    given = "; ".join(f"{words.listed(n)} may be given to someone who {someone[whom]}" for whom, n in by_whom.items())
+    given = "; ".join(f"{words.listed(n)} may be given to {_someone(audit, whom)}" for whom, n in by_whom.items())
     unconfirmed = [t.name for t in findings.targets(audit) if t.unconfirmed and t.name not in refused]
     provided = f", if {words.listed(unconfirmed)} saw here what training showed" if unconfirmed else ""
     return f"On this audit, {given}{'; ' + words.listed(refused, 'or') + ' to nobody' if refused else ''}{provided}."
+
+
+def _someone(audit: Audit, whom: Sequence[str]) -> str:
+    """Return recipients in words: "someone who sees its answers and has no scan" and so on, or that it is all."""
+    if len(whom) > 1 and len(whom) == len(tables.given_to(audit)):
+        return "every kind of recipient that was asked about"
+    return f"someone who {words.listed([who.replace(',', ' and') for who in whom], 'or')}"
 
 
 def _leaking(audit: Audit, name: str, found: Sequence[Verdict]) -> str:

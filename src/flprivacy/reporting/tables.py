@@ -97,6 +97,11 @@ def recipients(audit: Audit) -> dict[str, tuple[tuple[str, str], ...]]:
     return {who: pairs for who, pairs in found.items() if pairs}
 
 
+def given_to(audit: Audit) -> tuple[str, ...]:
+    """Return the recipients that a target may be given to: all but who asks about its training patients."""
+    return tuple(who for who in recipients(audit) if who != _ASKS_OF_MEMBERS)
+
+
 def handover(audit: Audit) -> tuple[HandoverRow, ...]:
     """Return the verdicts by who would be given the target: a row per target, a cell per kind of :func:`recipients`.
 
