@@ -131,3 +131,20 @@ def test_a_step_imports_keras_alone_and_may_import_the_rest_later() -> None:
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines() == ["True True True", "False False False False"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other C libraries decide for themselves")
+def test_memory_that_is_freed_is_kept_for_the_next_batch() -> None:
+    script = (
+        "import resource\n"
+        "{call}\n"
+        "import numpy as np\n"
+        "for _ in range(100): batches = [np.ones(1 << 18) for _ in range(4)]; del batches\n"  # of 2 MiB
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)"
+    )
+    keep = "from flprivacy.core.tensorflow_environment import keep_freed_memory; keep_freed_memory()"
+    kept, given_back = (
+        int(subprocess.run([sys.executable, "-c", script.format(call=call)], capture_output=True, check=True).stdout)
+        for call in (keep, "")
+    )
+    assert kept < 20_000 < 100_000 < given_back  # pages of 4 KiB

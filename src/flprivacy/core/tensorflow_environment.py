@@ -11,6 +11,7 @@ rounding too, but nodes of several kinds share a store, and an interrupted run c
 provenance states both.
 """
 
+import ctypes
 import gc
 import importlib
 import os
@@ -27,6 +28,8 @@ _OURS: dict[str, str] = {}  # what we set: a variable that holds something else 
 _QUOTA_FILE = Path("/sys/fs/cgroup/cpu.max")
 _PROCESSOR_FILE = Path("/proc/cpuinfo")
 _UNUSED_BY_STEPS = ("matplotlib", "sklearn")
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
+_KEPT_BYTES, _LARGEST_KEPT_BYTES = 1 << 28, 1 << 25
 _INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "amx_tile")
 
 
@@ -114,6 +117,18 @@ def take_all_cores() -> None:
     for name in _THREAD_VARIABLES:
         if share is not None and os.environ.get(name) == share:
             _set(name, str(available_cores()))
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep what it frees for what it allocates next, up to a quarter of a GiB.
+
+    The C library of Linux gives large blocks back to the system at once, which clears their pages anew for the next
+    batch: that was a tenth of a training's seconds. Does nothing where the C library cannot be told.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BYTES)
 
 
 def available_cores() -> int:

@@ -3,7 +3,7 @@
 import argparse
 from importlib import import_module
 
-from flprivacy.core.tensorflow_environment import take_all_cores
+from flprivacy.core.tensorflow_environment import keep_freed_memory, take_all_cores
 from flprivacy.execution.container import run_in_container
 from flprivacy.execution.run_step import read_mounted
 
@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--contract", help="whose form of the executor input this is; kfp.local wants it named")
     asked = parser.parse_args()
     read_mounted()
+    keep_freed_memory()
     if asked.step in _ALONE:
         take_all_cores()
     module = import_module(f"flprivacy.steps.{asked.step}")
