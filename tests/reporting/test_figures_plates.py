@@ -11,8 +11,8 @@ from example_audit import example_audit
 
 from flprivacy.core.audit import Audit
 from flprivacy.reporting.figures.curves import attack_curves
-from flprivacy.reporting.figures.embed import _saved, data_uri, svg
 from flprivacy.reporting.figures.plates import plates
+from flprivacy.reporting.figures.style import _saved, data_uri, svg
 
 
 def test_audit_has_all_figures_once(audit: Audit) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flprivacy.attacks.membership.answers import Answers
+from flprivacy.attacks.membership.target import Answers
 from flprivacy.core.artifacts import AUDIT_FILE, EXPOSED_FILE, MEMBERSHIP_FILE, MEMBERSHIP_FOLDER
 from flprivacy.core.audit import Audit, TargetFailure
 from flprivacy.core.cohort import Cohort

@@ -19,7 +19,7 @@ from flprivacy.attacks.features import Forward, model_forward
 from flprivacy.attacks.finetune import FinetuneAttack
 from flprivacy.attacks.frozen import FrozenAttack
 from flprivacy.attacks.joint import JointAttack, TogetherAttack, as_together
-from flprivacy.attacks.membership.answers import Answers
+from flprivacy.attacks.membership.target import Answers
 from flprivacy.attacks.recorded import recorded_source, remarks_on_answers
 from flprivacy.attacks.results import Finished, Source, tables
 from flprivacy.attacks.scenario import Scenario, prepare

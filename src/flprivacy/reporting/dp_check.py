@@ -8,7 +8,7 @@ from rich.text import Text
 
 from flprivacy.core.dp_check import CONTRADICTED, DpCheck
 from flprivacy.reporting.figures.canaries import bounds_against_claim, canary_scores
-from flprivacy.reporting.figures.embed import data_uri
+from flprivacy.reporting.figures.style import data_uri
 from flprivacy.reporting.html import render_page, write_page
 from flprivacy.reporting.provenance import as_yaml, entries
 

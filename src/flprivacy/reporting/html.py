@@ -20,9 +20,9 @@ from flprivacy.core.generator_audit import GeneratorAudit
 from flprivacy.core.publish import publish_file
 from flprivacy.reporting import advice, asides, changes, failures, findings, membership, sentences, tables, words
 from flprivacy.reporting import generator as generators
-from flprivacy.reporting.figures.embed import data_uri
 from flprivacy.reporting.figures.generator import figures_of
 from flprivacy.reporting.figures.plates import GENERATOR, Plate, plates
+from flprivacy.reporting.figures.style import data_uri
 from flprivacy.reporting.provenance import as_yaml, entries, flat
 
 _FILTERS = {

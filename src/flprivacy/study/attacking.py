@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from flprivacy.attacks.membership.answers import Answers
+from flprivacy.attacks.membership.target import Answers
 from flprivacy.attacks.membership.target import attack_target as attack_members
 from flprivacy.cohorts.metadata import read_meta
 from flprivacy.cohorts.placed import open_manifest, open_rows

@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flprivacy.attacks.membership.answers import Answers
-from flprivacy.attacks.membership.target import attack_target, population_scores
+from flprivacy.attacks.membership.target import Answers, attack_target, population_scores
 from flprivacy.core.cohort import TEST, TRAIN
 from flprivacy.core.digests import digest_bytes
 from flprivacy.core.errors import AttackError

@@ -1,20 +1,62 @@
-"""Membership attacks on a target without reference models: who was trained on, and what its answers tell of that."""
+"""A target's answers for the scans that attacks are scored on, and attacks on membership that need nothing else."""
 
+import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from flprivacy.attacks.membership.answers import Answers
 from flprivacy.attacks.membership.signals import membership_signal
 from flprivacy.attacks.membership.thresholds import membership_loss, membership_population
-from flprivacy.core.array_types import BoolArray, FloatArray, IntArray, StrArray
+from flprivacy.core.array_types import BoolArray, Float32Array, FloatArray, IntArray, StrArray
+from flprivacy.core.artifacts import ANSWERS_FILE
 from flprivacy.core.cohort import TEST, TRAIN, Cohort
 from flprivacy.core.digests import digest_bytes
 from flprivacy.core.errors import AttackError
 from flprivacy.core.membership_scores import LINEAGE, SPLIT, MembershipScores
+from flprivacy.core.publish import publish_file
 from flprivacy.core.target import TargetRecord
 from flprivacy.targets.lineage import PrivatePart, pseudonym
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """Answers of a target.
+
+    Attributes:
+        models: names of its models.
+        rows: (scan,) rows of the cohort, ascending: held-out scans, and training scans that no attacker holds.
+        probabilities: (model, scan, class); of no class where the target's file held no head.
+    """
+
+    models: tuple[str, ...]
+    rows: IntArray
+    probabilities: Float32Array
+
+    def write(self, folder: Path) -> None:
+        """Write them into a folder."""
+        with publish_file(folder / ANSWERS_FILE) as partial, partial.open("wb") as stream:
+            np.savez(stream, models=np.array(self.models), rows=self.rows, probabilities=self.probabilities)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Answers":
+        """Read what :meth:`write` wrote.
+
+        Raises:
+            AttackError: the file is missing or damaged.
+        """
+        path = folder / ANSWERS_FILE
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                models = tuple(archive["models"].tolist())
+                return cls(models=models, rows=archive["rows"], probabilities=archive["probabilities"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise AttackError(
+                f"{path}: no answers of a target ({error}); run the step attack_attributes again"
+            ) from error
+
 
 _FOLD_STREAM = 41
 _LEAST_POPULATION = 10  # scans of a class; a rarer one is compared with all classes

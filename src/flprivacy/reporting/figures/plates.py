@@ -12,10 +12,10 @@ from flprivacy.core.attributes import AGE_YEARS
 from flprivacy.core.audit import Audit
 from flprivacy.reporting.figures.confusion import FEW_CLASSES, confusion_matrix, confusion_overview, confusions_of
 from flprivacy.reporting.figures.curves import attack_curves, curves_of, membership_roc, roc_curves
-from flprivacy.reporting.figures.embed import data_uri
 from flprivacy.reporting.figures.forest import excess_forest
 from flprivacy.reporting.figures.generator import figures_of
 from flprivacy.reporting.figures.scatter import age_scatter, scatters_of
+from flprivacy.reporting.figures.style import data_uri
 from flprivacy.reporting.figures.utility import traded, utility_leakage
 from flprivacy.reporting.findings import accesses, attributes, order, questions, targets, utilities, verdicts
 from flprivacy.reporting.membership import area
