@@ -43,7 +43,6 @@ def write_report(
     path: Path,
     *,
     change: AuditChange | None = None,
-    written: str = "",
     images: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write the report of an audit, atomically, as one self-contained HTML file.
@@ -52,13 +51,12 @@ def write_report(
         audit: what was found.
         path: the file.
         change: what changed since the last audit; None: nothing is said of it.
-        written: date of the report; today's if empty.
         images: of :func:`flprivacy.reporting.figures.plates.draw_figures`; those that lack are drawn.
 
     Raises:
         StorageError: the folder cannot be created or is not writable.
     """
-    write_page(render(audit, change, written=written or f"{date.today():%-d %B %Y}", images=images), path)
+    write_page(render(audit, change, written=f"{date.today():%-d %B %Y}", images=images), path)
 
 
 def render(

@@ -15,6 +15,7 @@ from flprivacy.synthesis.checks.resampling import even_samples, measured
 LUNG, OUTLINE, WIDTH = "lung volume fraction", "body outline", "body width"
 UNITS = {LUNG: "of the body", OUTLINE: "of the slice", WIDTH: "of the slice's width"}
 _TISSUE_HU = -500.0
+_REPLICATES = 200
 
 
 def measure_anatomy(volumes: Volumes, window_hu: tuple[float, float]) -> dict[str, FloatArray]:
@@ -54,7 +55,6 @@ def compare_anatomy(
     *,
     held_out_patients: IntArray,
     training_patients: IntArray,
-    replicates: int = 200,
     seed: int = 0,
 ) -> tuple[AnatomyCheck, ...]:
     """Set the distribution of each property among synthetic scans against that among held-out ones, and the floor.
@@ -67,8 +67,7 @@ def compare_anatomy(
         training: property -> (training scan,) values, for the floor.
         held_out_patients: (held-out scan,) index of each one's patient.
         training_patients: (training scan,) likewise.
-        replicates: of the bootstrap.
-        seed: draws scans, where one side has more, and replicates.
+        seed: draws scans, where one side has more, and the bootstrap's replicates.
     """
     found = []
     for name, unit in UNITS.items():
@@ -87,7 +86,7 @@ def compare_anatomy(
                 return wasserstein(sample[some], other[others]) / scale  # noqa: B023 - called before the next name
 
             distances.append(
-                measured(distance, patients[rows], held_out_patients[theirs], replicates=replicates, seed=seed)
+                measured(distance, patients[rows], held_out_patients[theirs], replicates=_REPLICATES, seed=seed)
             )
         found.append(
             AnatomyCheck(
