@@ -10,6 +10,7 @@ minutes of processor time on as many cores as there are; with ``--work FOLDER`` 
 
     python tests/benchmarks/bench_attackers.py
     python tests/benchmarks/bench_attackers.py --cohort-seed 5 --seeds 3 --work FOLDER
+    python tests/benchmarks/bench_attackers.py --home HOME --work FOLDER  # all targets that a finished study left there
 """
 
 import os
@@ -29,12 +30,14 @@ import numpy as np
 from scipy import stats
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
+    AdaBoostClassifier,
+    AdaBoostRegressor,
     ExtraTreesClassifier,
     ExtraTreesRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
 )
-from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import f1_score
@@ -45,6 +48,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC, SVR
+from sklearn.tree import DecisionTreeClassifier
 
 from flprivacy.attacks.answering import answer
 from flprivacy.attacks.attribute import LoadedTarget
@@ -84,6 +88,8 @@ def classifiers():
         "MLP": make_pipeline(
             StandardScaler(), MLPClassifier(hidden_layer_sizes=(64,), max_iter=200, random_state=0)
         ),  # nor this
+        "Gaussian process": make_pipeline(StandardScaler(), GaussianProcessClassifier(RBF(15.0), optimizer=None)),
+        "AdaBoost": AdaBoostClassifier(DecisionTreeClassifier(max_depth=3), n_estimators=30, random_state=0),
     }
 
 
@@ -100,6 +106,7 @@ def regressors():
         "MLP": make_pipeline(
             StandardScaler(), MLPRegressor(hidden_layer_sizes=(64,), max_iter=200, random_state=0)
         ),  # nor this
+        "AdaBoost": AdaBoostRegressor(n_estimators=40, random_state=0),
     }
 
 
@@ -109,10 +116,11 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cohort-seed", type=int, default=4711)
     parser.add_argument("--work", type=Path)
+    parser.add_argument("--home", type=Path, help="FLPRIVACY_HOME of a finished run of preset demo")
     parser.add_argument("--report-only", action="store_true", help="exit with 0 whatever comes out")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        scenario, sources = extracted(options.work or Path(folder), options.seeds, options.cohort_seed)
+        scenario, sources = extracted(options.work or Path(folder), options.seeds, options.cohort_seed, options.home)
         with multiprocessing.get_context("spawn").Pool(
             initializer=warnings.filterwarnings, initargs=["ignore"]
         ) as pool:
@@ -123,22 +131,25 @@ def main() -> int:
     return 1 if failed and not options.report_only else 0
 
 
-def extracted(work: Path, seeds: int, cohort_seed: int):
+def extracted(work: Path, seeds: int, cohort_seed: int, home: Path | None):
     """Return the demo's scenario and, by name, what each source shows of all exposed and of the held-out scans."""
     study = load_preset("demo").study
-    folder = work / "cohort"
-    made = replace(study.cohort, seed=cohort_seed)
-    cohort = open_cohort(folder) if folder.is_dir() else phantom_cohort(made, folder)
+    if home is None:
+        folder = work / "cohort"
+        made = replace(study.cohort, seed=cohort_seed)
+        cohort = open_cohort(folder) if folder.is_dir() else phantom_cohort(made, folder)
+        folders = {name: trained(name, study, cohort, work) for name in TARGETS}
+    else:
+        cohort = open_cohort(next((home / "store" / "cohort").glob("*/cohort.json")).parent)
+        folders = {
+            read_target(one.parent).name: one.parent for one in (home / "store" / "target").glob("*/target.json")
+        }
     config = replace(study.attack, members=False, seeds=tuple(range(seeds)))
     scenario = prepare(config, cohort, protocol=study.protocol)
     pixels = pixel_attack(scenario, work=work / "pixels", results=None)
     attacks = {"pixels": (pixels, pixels.sources[0])}
-    for name in TARGETS:
-        out, target = work / name, study.targets[name]
-        if not out.is_dir():
-            target = replace(target, initialisations=2) if name == "untrained" else target
-            train_target(name, target, cohort, protocol=study.protocol, work=work / f"w-{name}", out=out)
-        loaded = LoadedTarget(out, read_target(out), cohort)
+    for name, folder in folders.items():
+        loaded = LoadedTarget(folder, read_target(folder), cohort)
         attack = FrozenAttack(scenario, loaded.sources()[:1], target=name, work=work / f"a-{name}")
         attacks[name] = (attack, attack.sources[0])
     sources = {}
@@ -148,6 +159,15 @@ def extracted(work: Path, seeds: int, cohort_seed: int):
         axes = np.linalg.eigh(np.cov(exposed[0].astype(np.float64).T))[1].astype(np.float32)
         sources |= {name: (exposed, scored), f"{name}, axes": (exposed @ axes, scored @ axes)}
     return scenario, sources
+
+
+def trained(name: str, study, cohort, work: Path) -> Path:
+    """Return the folder of a target of the demo, trained unless it is there."""
+    out, target = work / name, study.targets[name]
+    if not out.is_dir():
+        target = replace(target, initialisations=2) if name == "untrained" else target
+        train_target(name, target, cohort, protocol=study.protocol, work=work / f"w-{name}", out=out)
+    return out
 
 
 def strengths(scenario, task):
