@@ -44,7 +44,8 @@ def attack_features(
     Args:
         train_x: (scan, feature) features of the scans that the attacker could hold, finite.
         train_y: (scan,) their attribute: class indices from 0, or years.
-        test_x: (held-out scan, feature) features of the scans to score, finite.
+        test_x: (held-out scan, feature) features of the scans to score, finite. An attacker learns from what they look
+            like, too, so an answer may depend on which other scans are asked about.
         seeds: attacker seeds, each 0 or more and different; each draws its exposed scans and folds. At least 5 for
             honest intervals.
         kind: ``classes`` (site, sex, an age band ...) or ``years`` (age or any other number, in its own unit).
