@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -56,16 +55,9 @@ class PipelineError(FlprivacyError):
 
 
 def default_tracking() -> str:
-    """Return the MLflow server: ``$MLFLOW_TRACKING_URI``, else a database in the home folder, which it then names.
-
-    A new database waits for the disk once a change, not three times (write-ahead log): an audit makes hundreds.
-    """
+    """Return the MLflow server: ``$MLFLOW_TRACKING_URI``, else a database in the home folder, which it then names."""
     home().mkdir(parents=True, exist_ok=True)
-    database = home() / "mlflow.db"
-    if "MLFLOW_TRACKING_URI" not in os.environ and not database.exists():
-        with contextlib.closing(sqlite3.connect(database)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-    return os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+    return os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{home() / 'mlflow.db'}")
 
 
 def serve_ui(host: str, port: int) -> int:
