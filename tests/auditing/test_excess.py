@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from flprivacy.auditing import estimates
+from flprivacy.auditing.intervals import effective_patients, metric_interval
+from flprivacy.auditing.uncertainty import Uncertainty
 from flprivacy.core.audit import ExcessEstimate
 from tests.auditing.simulation import Attacker, Draw, audit_draw, heavy_tailed
 
@@ -24,6 +27,22 @@ def test_it_is_the_difference_of_the_metrics(draw: Draw) -> None:
     for e in found:
         assert e.value == pytest.approx(values["target", e.metric] - values["untrained", e.metric])
         assert -1.0 <= e.ci_low < e.value < e.ci_high <= 1.0
+
+
+def test_a_mean_over_classes_is_known_from_its_small_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its interval has the degrees of freedom of the patients that it rests on, of which there are fewer."""
+    used: dict[str, list[float]] = {}
+
+    def spied(value: float, spread: Uncertainty, *, metric: str, **settings: object) -> tuple[float, float]:
+        used.setdefault(metric, []).append((spread.degrees, settings["held_out"]))
+        return metric_interval(value, spread, metric=metric, **settings)
+
+    monkeypatch.setattr(estimates, "metric_interval", spied)
+    draw = Draw(np.random.default_rng(8), frequencies=heavy_tailed(12, 1.0), patients=80)
+    audit_draw(draw, {"target": draw.scores(Attacker(strength=2.0)), "majority": draw.majority()}, replicates=100)
+    (degrees, held_out), *_ = used["auc_ovr"]
+    assert degrees <= effective_patients(held_out, "auc_ovr") + 4 < 40  # and those of five seeds
+    assert used["f1_weighted"][0][0] > 50
 
 
 def test_years_saved_are_positive() -> None:

@@ -38,7 +38,7 @@ def _estimate(measured: Measured, metric: str, confidence: float) -> MetricEstim
         measured.resampling,
         known=measured.initialisations(metric, 1.0 / len(runs.models)),
         floor=measured.least_variance(metric) if metric_of(metric).unit else 0.0,
-        patients=measured.effective_patients(metric) if metric in measured.classes else None,
+        patients=measured.effective_patients(metric),
     )
     value = measured.point(metric)
     low, high = metric_interval(

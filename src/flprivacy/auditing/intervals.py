@@ -15,7 +15,7 @@ _UNSEEN_PATIENTS = 0.1
 
 
 def effective_patients(held_out: HeldOut, metric: str) -> float:
-    """Return how many patients a metric rests on.
+    """Return how many patients a metric rests on; its variance is known with one degree of freedom less.
 
     All of them, unless the metric is of one class, or a plain mean over classes: then a class of one patient weighs as
     much as a class of a hundred.
