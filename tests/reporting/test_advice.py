@@ -8,7 +8,7 @@ from report_page import Page, undrawn
 
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
 from flprivacy.core.target import Utility
-from flprivacy.reporting.advice import advice, family, release, topology_meaning, useless
+from flprivacy.reporting.advice import advice, family, in_short, release, topology_meaning, useless
 from flprivacy.reporting.figures.utility import utility_leakage
 from flprivacy.reporting.sentences import headlines
 from flprivacy.reporting.tables import telling
@@ -66,7 +66,7 @@ def test_a_leak_says_what_to_whom_and_what_to_do(audit: Audit) -> None:
     found = advice(judged(audit, site=LEAK, sex=NO_LEAK), of("central", audit))
     assert found == (
         "central leaks the hospital that a scan comes from to whoever is given its weights or its features without the "
-        "scan: do not give it to anyone who may not know that; train it again with more protection, or withhold it."
+        "patient's scan: do not give it to anybody; train it again with more protection, or withhold it."
     )
 
 
@@ -85,7 +85,8 @@ def test_who_learns_what_is_told_apart(audit: Audit) -> None:
 def test_no_leak_is_no_promise(audit: Audit) -> None:
     text = advice(judged(audit, site=NO_LEAK, sex=NO_LEAK), of("central", audit))
     assert (
-        "tells whoever is given its weights or its features without the scan nothing that these attacks could" in text
+        "tells whoever is given its weights or its features without the patient's scan nothing that these attacks"
+        in text
     )
     assert text.endswith("the policy does not stand against giving it to them.")
     assert "was not judged" in advice(replace(audit, verdicts=()), of("central", audit))
@@ -146,16 +147,30 @@ def test_a_model_that_guesses_is_not_called_useful(audit: Audit, sexes: Audit) -
     assert not any(line.get_label() == "guessing" for line in utility_leakage(audit).axes[0].get_lines())
 
 
-@pytest.mark.parametrize("term", ["Exposed", "Features, outputs", "Strength", "Excess", "Seeds", "Weighted F1"])
+@pytest.mark.parametrize("term", ["Exposed", "Features, answers", "Strength", "Excess", "Seeds", "Weighted F1"])
 def test_terms_are_explained_on_the_first_screen(page: Page, term: str) -> None:
     assert term in page.sections["found"]
 
 
 def test_the_header_says_when_for_whom_and_of_which_cohort(sexes: Audit) -> None:
     text = Page(undrawn(sexes, written="29 November 2026")).text
-    head = " ".join(text[: text.index("No leak was established")].split())
+    head = " ".join(text[: text.index("no model is shown to leak")].split())
     for fact in ("29 November 2026", sexes.cohort_name, "privacy officers", "Confidential"):
         assert fact in head
+
+
+def test_the_header_says_that_phantoms_are_nobody(sexes: Audit) -> None:
+    made = replace(sexes, config={**sexes.config, "cohort": {"name": "phantom-demo", "sites": 3}})
+    assert "TEST DATA (phantoms): nobody's scans, not for decisions." in " ".join(Page(undrawn(made)).text.split())
+    for given in (sexes, replace(sexes, config={**sexes.config, "cohort": None})):
+        assert "TEST DATA" not in undrawn(given)
+
+
+def test_below_a_models_name_stands_what_it_is(audit: Audit) -> None:
+    mixed = replace(of("federated", audit), epsilon=8.0, synthetic_share=0.5)
+    assert in_short(mixed) == "hospitals train together, differential privacy, 50% synthetic scans"
+    assert in_short(of("siloed", audit)) == "one model per hospital"
+    assert in_short(TargetSummary(name="bought", role="target")) == ""
 
 
 def test_paper_unfolds_and_nothing_scrolls(page: Page) -> None:

@@ -14,10 +14,9 @@ from flprivacy.reporting.tables import handover, recipients
 from flprivacy.reporting.terminal import headline
 
 WHO = (
-    "sees its answers, has no scan",
-    "gets its weights or features, has no scan",
-    "holds the scan and gets the model",
-    "asks about its own training patients",
+    "sees its answers, not the patient's scan",
+    "gets its weights or features, not the scan",
+    "holds the patient's scan and gets the model",
 )
 
 
@@ -43,35 +42,41 @@ def test_the_first_table_says_which_model_may_be_given_to_whom(asked: Audit) -> 
     assert tuple(recipients(asked)) == WHO
     rows = {row.target: [verdict for verdict, _ in row.cells] for row in handover(asked)}
     assert rows == {
-        "siloed": [NO_LEAK] * 4,
-        "central": [NO_LEAK, LEAK, NO_LEAK, NO_LEAK],
-        "federated": [NO_LEAK, NO_LEAK, NO_LEAK, LEAK],
+        "siloed": [NO_LEAK] * 3,
+        "central": [NO_LEAK, LEAK, NO_LEAK],
+        "federated": [NO_LEAK] * 3,
     }
+    remembered = {row.target: row.of_anybody for row in handover(asked)}
+    assert remembered["federated"] == ((LEAK, ("site", "sex")),)
+    assert remembered["siloed"][0][0] == remembered["central"][0][0] == NO_LEAK
     page = Page(undrawn(asked))
-    head, *cells = page.table("handover").rows
-    assert tuple(head[1:]) == ("May be given to", *WHO)
-    given = "whoever sees its answers and has no scan or holds the scan and gets the model"
+    groups, head, *cells = page.table("handover").rows
+    assert groups[:3] == ["Model", "May be given to", "Whoever is given it …"]
+    learns = "learns hospital or sex of training patients"
+    assert tuple(head) == (learns, *WHO)
+    assert f"“{learns}” keeps the model from everybody" in " ".join(page.sections["found"].split())
+    given = "whoever sees its answers but not the patient's scan or holds the patient's scan and gets the model"
     assert cells[1] == [
-        "central",
+        "central trained in one place",
         given,
         "○ no leak found",
-        "● leak site and sex",
         "○ no leak found",
+        "● leak hospital and sex",
         "○ no leak found",
     ]
-    assert cells[2][:2] == ["federated", "nobody"], "whoever gets it may ask what it remembers"
+    assert cells[2][:2] == ["federated hospitals train together", "nobody"], "whoever gets it may ask what it remembers"
     assert page.sections["found"].index("Which model may be given to whom") < page.sections["found"].index(
         "central leaks"
     )
 
 
 def test_the_first_sentence_says_which_model_may_be_given_to_whom(asked: Audit) -> None:
-    answers, model = "sees its answers and has no scan", "holds the scan and gets the model"
+    answers, model = "sees its answers but not the patient's scan", "holds the patient's scan and gets the model"
     assert release(asked) == (
         "On this audit, siloed may be given to every kind of recipient that was asked about; central may be given to "
         f"someone who {answers} or {model}; federated to nobody."
     )
-    given = {row[0]: row[1] for row in Page(undrawn(asked)).table("handover").rows[1:]}
+    given = {row[0].split()[0]: row[1] for row in Page(undrawn(asked)).table("handover").rows[2:]}
     assert given == {"siloed": "all of these", "central": f"whoever {answers} or {model}", "federated": "nobody"}
     assert release(asked) in Page(undrawn(asked)).sections["found"]
     leaking = replace(asked, verdicts=tuple(replace(v, verdict=LEAK) for v in asked.verdicts))
@@ -106,9 +111,11 @@ def test_who_remembers_its_patients_is_told_so_with_what_is_reached_on_others(as
     (one,) = [h for h in sentences.headlines(asked) if h.target == "federated"]
     assert one.advice.startswith(
         "federated leaks the hospital that a scan comes from and the patient's sex, of its own training patients, to "
-        "whoever is given its weights or its features without the scan: do not give it"
+        "whoever is given its weights or its features without the patient's scan: do not give it to anybody"
     )
-    clear = "whoever sees its answers without the scan or whoever holds both the model and the scan"
+    (central,) = [h for h in sentences.headlines(asked) if h.target == "central"]
+    assert "do not give it to them; train it again" in central.advice, "somebody else may have it"
+    clear = "whoever sees its answers without the patient's scan or whoever holds both the model and the patient's scan"
     assert one.advice.endswith(f"No leak was found to {clear}.")
     assert "federated remembers the hospital that a scan comes from of its own training patients" in one.sentences
     row = next(
@@ -137,10 +144,15 @@ def test_an_audit_made_before_questions_were_told_apart_says_so(asked: Audit) ->
 
 def test_an_audit_that_settles_nothing_does_not_read_as_harmless(asked: Audit) -> None:
     nothing = replace(asked, verdicts=tuple(replace(v, verdict=INCONCLUSIVE) for v in asked.verdicts))
-    assert headline(nothing)[0].startswith("Nothing is settled")
-    assert {verdict for row in handover(nothing) for verdict, _ in row.cells} == {INCONCLUSIVE}
+    assert headline(nothing)[0] == (
+        "Hospital and sex: no model is cleared for every kind of recipient, and none is shown to leak."
+    )
+    assert {verdict for row in handover(nothing) for verdict, _ in row.cells + row.of_anybody} == {INCONCLUSIVE}
     target = next(t for t in nothing.targets if t.name == "central")
-    assert "do not release it on this" in advice(nothing, target)
+    assert advice(nothing, target).startswith(
+        "It is not settled whether central gives away a patient's hospital or sex."
+    )
+    assert release(nothing) == "On this audit, none of the 3 models may be given to anybody."
 
 
 def test_a_baseline_that_failed_is_a_line_of_its_own(asked: Audit) -> None:
@@ -154,7 +166,7 @@ def test_a_baseline_that_failed_is_a_line_of_its_own(asked: Audit) -> None:
 def test_where_training_scans_are_not_known_that_is_said_of_what_is_remembered(asked: Audit) -> None:
     assert not any("are not known" in one.warning for one in sentences.headlines(asked))
     unknown = replace(asked, targets=tuple(replace(t, n_train=0) for t in asked.targets))
-    assert all("training scans of this target are not known" in one.warning for one in sentences.headlines(unknown))
+    assert all("training scans of this model are not known" in one.warning for one in sentences.headlines(unknown))
     unasked = replace(unknown, verdicts=tuple(v for v in unknown.verdicts if v.question != "memorised"))
     assert not any(one.warning for one in sentences.headlines(unasked))
 
@@ -180,9 +192,9 @@ def test_what_the_answers_tell_is_told_to_whoever_has_the_weights(asked: Audit) 
     )
     told = replace(asked, verdicts=verdicts)
     (row,) = [row for row in handover(told) if row.target == "siloed"]
-    assert [verdict for verdict, _ in row.cells] == [LEAK, LEAK, NO_LEAK, NO_LEAK]
-    assert row.allowed == ("holds the scan and gets the model",)
+    assert [verdict for verdict, _ in row.cells] == [LEAK, LEAK, NO_LEAK]
+    assert row.allowed == ("holds the patient's scan and gets the model",)
     (target,) = [t for t in told.targets if t.name == "siloed"]
-    assert advice(told, target).endswith("No leak was found to whoever holds both the model and the scan.")
+    assert advice(told, target).endswith("No leak was found to whoever holds both the model and the patient's scan.")
     only = replace(told, verdicts=tuple(v for v in verdicts if v.attack.access != "features"))
     assert WHO[1] not in recipients(only), "nobody asked about weights"

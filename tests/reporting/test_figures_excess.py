@@ -12,6 +12,7 @@ from flprivacy.reporting.figures.forest import excess_forest
 from flprivacy.reporting.figures.style import VERDICT_COLOURS, target_styles
 from flprivacy.reporting.figures.utility import utility_leakage
 from flprivacy.reporting.findings import utilities, verdicts
+from flprivacy.reporting.words import access_name
 
 
 def _marks(axes):
@@ -27,7 +28,7 @@ def _ranges(axes, along: str):
 def test_forest_has_a_row_per_verdict_with_interval_and_colour(audit: Audit) -> None:
     figure = excess_forest(audit, question="training")
     attributes = ("site", "sex", "age_band", "age_years")
-    assert [a.get_title(loc="left") for a in figure.axes] == ["Site", "Sex", "Age band", "Age in years"]
+    assert [a.get_title(loc="left") for a in figure.axes] == ["Hospital", "Sex", "Age band", "Age in years"]
     for axes, attribute in zip(figure.axes, attributes, strict=True):
         rows = [v for v in verdicts(audit) if v.attack.attribute == attribute]
         names = [t.get_text() for t in axes.get_yticklabels()]
@@ -35,7 +36,7 @@ def test_forest_has_a_row_per_verdict_with_interval_and_colour(audit: Audit) -> 
         assert len(marks) == len(names) == len(rows) == 6
         texts = [t.get_text() for t in axes.texts]
         for v in rows:
-            y = names.index(f"{v.attack.target}, {v.attack.access}")
+            y = names.index(f"{v.attack.target}, {access_name(v.attack.access)}")
             assert marks[y].get_xdata()[0] == v.excess
             assert marks[y].get_ydata()[0] == y
             assert to_hex(marks[y].get_color()) == VERDICT_COLOURS[v.verdict]
@@ -50,7 +51,7 @@ def test_forest_marks_differ_by_shape_not_colour_alone(audit: Audit) -> None:
         names = [t.get_text() for t in axes.get_yticklabels()]
         for v in (v for v in audit.verdicts if v.attack.attribute == attribute):
             fills.setdefault(v.verdict, set()).add(
-                _marks(axes)[names.index(f"{v.attack.target}, {v.attack.access}")].get_fillstyle()
+                _marks(axes)[names.index(f"{v.attack.target}, {access_name(v.attack.access)}")].get_fillstyle()
             )
     assert fills == {"leak": {"full"}, "inconclusive": {"left"}, "no leak found": {"none"}}
 
@@ -71,7 +72,7 @@ def test_utility_puts_each_verdict_at_its_auc_and_excess(audit: Audit) -> None:
     figure = utility_leakage(audit)
     auc = {t.name: t.utility.auc_ovr for t in audit.targets if t.utility}
     styles = target_styles(audit)
-    assert [a.get_title(loc="left") for a in figure.axes] == ["Site", "Sex", "Age band", "Age in years"]
+    assert [a.get_title(loc="left") for a in figure.axes] == ["Hospital", "Sex", "Age band", "Age in years"]
     for axes, attribute in zip(figure.axes, ("site", "sex", "age_band", "age_years"), strict=True):
         marks = {line.get_label(): line for line in _marks(axes)}
         assert len(marks) == 6

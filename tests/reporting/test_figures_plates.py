@@ -28,7 +28,7 @@ def test_audit_has_all_figures_once(audit: Audit) -> None:
 
 def test_alt_text_tells_the_numbers(audit: Audit) -> None:
     alt = {p.name: p.alt for p in plates(audit)}
-    assert "central, site from features: +0.208 [0.184, 0.232], leak" in alt["excess-training"]
+    assert "central, hospital from features: +0.208 [0.184, 0.232], leak" in alt["excess-training"]
     assert "central 0.512" in alt["curves-site-features"]
 
 

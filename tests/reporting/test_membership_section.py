@@ -8,10 +8,11 @@ from report_page import Page, undrawn
 
 from flprivacy.auditing.config import MembershipRule
 from flprivacy.auditing.membership.targets import audit_targets
-from flprivacy.core.audit import Audit
+from flprivacy.core.audit import INCONCLUSIVE, NO_LEAK, Audit
 from flprivacy.core.membership import MembershipFinding
 from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.reporting import membership, sentences
+from flprivacy.reporting.sentences import Headline
 from flprivacy.reporting.terminal import headline
 from tests.auditing.membership.test_membership_of_targets import table
 
@@ -25,8 +26,7 @@ def judged(audit: Audit) -> Audit:
 
 
 def test_the_first_line_begins_with_membership(judged: Audit, audit: Audit) -> None:
-    begins = "Membership: central gives away who was trained on; federated could not be cleared; "
-    begins += "siloed was not judged. Hospital, sex and age: "
+    begins = "Who was trained on: central gives it away; not settled for federated; siloed was not judged. "
     assert headline(judged)[0].startswith(begins)
     assert headline(judged)[0].removeprefix(begins) == headline(audit)[0]
     assert Page(undrawn(judged)).text.index(begins) > 0
@@ -66,16 +66,16 @@ def test_the_page_has_a_row_for_each_attack_a_figure_and_the_caveats(judged: Aud
 
 def test_an_audit_without_membership_says_nothing_of_it(audit: Audit, report: str) -> None:
     assert membership.overall(audit) == ""
-    assert not sentences.overall(audit).startswith("Membership")
+    assert not sentences.overall(audit).startswith("Who was")
     assert '<section class="membership">' not in report
 
 
 @pytest.mark.parametrize(
     ("verdicts", "said"),
     [
-        (["no leak found"], "Membership: no attack that was run tells who a was trained on."),
-        (["leak"] * 5, "Membership: 5 targets give away who was trained on."),
-        ([""], "Membership: a was not judged."),
+        (["no leak found"], "Who was trained on: no attack that was run tells it of a."),
+        (["leak"] * 5, "Who was trained on: 5 models give it away."),
+        ([""], "Who was trained on: a was not judged."),
         ([], ""),
     ],
 )
@@ -89,10 +89,39 @@ def test_the_first_sentence(audit: Audit, verdicts: list[str], said: str) -> Non
 
 def test_who_gives_away_members_leaks_in_the_first_table_and_in_its_card(judged: Audit, report: str) -> None:
     page = Page(undrawn(judged)).text
-    assert "asks who was trained on" in page
-    assert "central gives away who was trained on: do not give it to anyone who may not know that." in page
+    assert "can tell who was trained on" in page
+    assert "central gives away who was trained on: do not give it to anybody." in page
     assert "federated gives away who was trained on" not in page
-    assert "asks who was trained on" not in report
+    assert "can tell who was trained on" not in report
+
+
+def test_what_is_not_settled_of_members_has_a_next_step_and_is_no_green_card(judged: Audit) -> None:
+    """The table of ``federated`` has 600 non-members, as many patients, and no references."""
+    cleared = replace(judged, verdicts=tuple(replace(v, verdict=NO_LEAK) for v in judged.verdicts))
+    open_ = [replace(one, verdict=INCONCLUSIVE) for one in judged.membership if one.target == "federated"]
+    wide = [replace(one, decision=replace(one.decision, **bounds(0.06))) for one in open_ if one.decision is not None]
+
+    def card(*found: MembershipFinding) -> Headline:
+        return next(h for h in sentences.headlines(replace(cleared, membership=found)) if h.target == "federated")
+
+    assert card(*wide).verdict == INCONCLUSIVE
+    assert card(*wide).advice.startswith("Who federated was trained on is not settled: about ")
+    assert (
+        "more held-out patients would decide it, and 8 reference models (membership.references)" in card(*wide).advice
+    )
+    assert "does not stand against giving it" not in card(*wide).advice
+    assert "does not stand against giving it" in card().advice
+    several = [replace(one, references=5) for one in wide]
+    assert "and 3 more reference models" in card(*several).advice
+    assert "reference models" not in card(*(replace(one, references=8) for one in wide)).advice
+    hopeless = [replace(one, decision=replace(one.decision, **bounds(0.6))) for one in wide if one.decision is not None]
+    assert "more than 20 times as many patients, so decide as if it gave them away" in card(*hopeless).advice
+    few = replace(wide[0], decision=None, reason="12 patient(s) are too few to tell apart")
+    assert "not settled: 12 patient(s) are too few to tell apart." in card(few).advice
+
+
+def bounds(reach: float) -> dict[str, float]:
+    return {"excess": 0.0, "excess_low": -reach, "excess_high": reach, "threshold": 0.05}
 
 
 def test_the_most_vulnerable_scans_have_a_table_where_references_say_which_they_are(

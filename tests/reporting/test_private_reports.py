@@ -37,6 +37,7 @@ def test_the_page_has_a_section_on_guarantees_only_where_there_are_any() -> None
     assert "Privacy guarantees" in page
     assert "any one patient, with all of their scans" in page
     assert "How many patients there are is taken as known" in page
+    assert "what one patient adds to it (epsilon 7.99); this is no permission to release." in " ".join(page.split())
     plain = render(example_audit(n_sites=3, attributes=("sex",), accesses=("outputs",), fractions=(0.25,)))
     assert "Privacy guarantees" not in plain
     assert "no formal guarantee" in plain

@@ -38,7 +38,7 @@ def _compared() -> Audit:
 
 def test_the_strongest_attack_leads_and_each_other_target_follows_with_its_interval() -> None:
     site, years = ranking_lines(_compared())
-    assert site.startswith("Most exposed, site from features: central (0.")
+    assert site.startswith("Most exposed, hospital from features: central (0.")
     assert "ahead of siloed by 0.178 [0.078, 0.278] and federated by 0.215 [0.115, 0.315]." in site
     assert years.startswith("Most exposed, age in years from features: central (")
     assert "siloed by 1.20 [1.10, 1.30]" in years

@@ -30,13 +30,13 @@ def asked(audit: Audit) -> str:
 
 
 def patients(text: str) -> int:
-    (count,) = re.findall(r"some (\d+) more held-out patients", text)
+    (count,) = re.findall(r"About (\d+) more held-out patients", text)
     return int(count)
 
 
 def test_it_takes_the_patients_that_narrow_the_interval_to_what_is_tolerated(audit: Audit) -> None:
     held_out = max(m.n_patients for m in audit.metrics)
-    assert asked(unsettled(audit)).endswith("more held-out patients would settle it")
+    assert asked(unsettled(audit)).endswith("more held-out patients would decide on hospital, either way.")
     assert 8 * held_out <= patients(asked(unsettled(audit))) <= 10 * held_out  # 3 times narrower: 9 times as many
     clear = unsettled(audit, excess=-0.04)  # narrow enough already: half as many again
     assert held_out / 2 <= patients(asked(clear)) <= held_out
@@ -51,33 +51,59 @@ def test_a_gain_near_what_is_tolerated_is_no_reason_to_give_up(audit: Audit) -> 
 
 def test_variance_that_patients_do_not_reduce_is_not_promised_away(audit: Audit) -> None:
     assert asked(unsettled(audit, patients_share=0.3)) == (
-        "treat it as a leak or change the policy's tolerance: networks that saw no patient differ among themselves by "
-        "more than is tolerated, however many patients are asked about"
+        "For whoever does not hold the patient's scan, it is not shown, and more patients cannot settle it (even "
+        "networks that were trained on nobody differ by more than the tolerated 0.020, so this audit cannot see so "
+        "small a leak): decide as if it leaked."
     )
     partly = unsettled(audit, ci_low=-0.03, ci_high=0.03, patients_share=0.8)
     assert patients(asked(partly)) > patients(asked(unsettled(audit, ci_low=-0.03, ci_high=0.03)))
     assert asked(unsettled(audit, ci_low=-0.2, ci_high=0.2)).endswith(
-        "more than 20 times as many patients to settle it"
+        "more than 20 times as many patients would be needed to settle it: decide as if it leaked."
     )
 
 
 def test_seeds_are_asked_for_where_these_are_what_varies(audit: Audit) -> None:
     seeds = unsettled(audit, ci_low=-0.03, ci_high=0.03, patients_share=0.4, seeds_share=0.6)
-    assert "more held-out patients and 20 attacker seeds would settle it" in asked(seeds)
+    assert "more held-out patients and 20 attacker seeds would decide on hospital" in asked(seeds)
 
 
 def test_the_questions_that_can_be_settled_are_told_apart_from_those_that_cannot(audit: Audit) -> None:
     (one,), (other,) = unsettled(audit).verdicts, unsettled(audit, patients_share=0.1).verdicts
     both = (replace(one, attack=replace(one.attack, access="joint")), other)
     text = remedy(audit, both)
-    assert "would settle it for whoever holds the scan; for whoever has no scan treat it as a leak: networks" in text
+    decides = "would decide on hospital, either way, for "
+    assert f"{decides}whoever holds the patient's scan. For whoever does not hold the patient's scan, it is not" in text
     mine = replace(one, attack=replace(one.attack, scans="members"))
-    assert "would settle it about its own training patients; for whoever has no scan" in remedy(audit, (mine, other))
+    assert f"{decides}its own training patients. For whoever does not" in remedy(audit, (mine, other))
+
+
+def test_patients_are_no_remedy_where_another_finding_bars_the_release_anyway(audit: Audit) -> None:
+    (one,) = unsettled(audit).verdicts
+    assert remedy(audit, (one,), "it gives away who was trained on") == (
+        "More patients would settle it, but not release the model, as it gives away who was trained on."
+    )
+    (hopeless,) = unsettled(audit, patients_share=0.1).verdicts
+    mine = replace(hopeless, attack=replace(hopeless.attack, scans="members"))
+    text = remedy(audit, (one, mine))
+    assert text.startswith("For its own training patients, it is not shown")
+    assert text.endswith("settle it for whoever does not hold the patient's scan, but not release the model.")
+
+
+def test_two_models_of_the_same_cause_get_the_same_words(audit: Audit) -> None:
+    said = {
+        advice(
+            replace(found, verdicts=tuple(replace(v, attack=v.attack.on(t.name)) for v in found.verdicts)), t
+        ).replace(t.name, "MODEL")
+        for found in [unsettled(audit, patients_share=0.3)]
+        for t in audit.targets
+        if t.role == "target"
+    }
+    assert len(said) == 1
 
 
 def test_too_few_seeds_are_the_first_thing_to_mend(audit: Audit) -> None:
     few = replace(unsettled(audit), metrics=tuple(replace(m, n_seeds=2) for m in audit.metrics))
-    assert asked(few) == "attack with at least 5 seeds first"
+    assert asked(few) == "Attack with at least 5 seeds first."
 
 
 def test_an_audit_of_before_shares_were_kept_counts_patients_alone(audit: Audit) -> None:
@@ -91,5 +117,5 @@ def test_an_audit_of_before_shares_were_kept_counts_patients_alone(audit: Audit)
 def test_the_sentence_says_what_may_leak_and_not_to_release_it(audit: Audit) -> None:
     (central,) = [t for t in audit.targets if t.name == "central"]
     text = advice(unsettled(audit), central)
-    assert text.startswith("central may leak a patient's hospital; this audit cannot tell: do not release it on this")
+    assert text.startswith("It is not settled whether central gives away a patient's hospital. About ")
     assert asked(unsettled(audit)) in text

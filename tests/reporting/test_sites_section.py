@@ -42,7 +42,7 @@ def asked(audit: Audit) -> Audit:
 
 
 def test_a_leak_and_nothing_else_of_hospitals_is_in_the_first_line(asked: Audit) -> None:
-    said = "Membership: no attack that was run tells who central and federated were trained on"
+    said = "Who was trained on: no attack that was run tells it of central and federated"
     assert sentences.overall(asked).startswith(
         f"{said}; central gives away whether a hospital took part. Hospital, sex and age:"
     )
@@ -69,7 +69,7 @@ def test_the_page_has_a_table_by_target_and_one_by_hospital(asked: Audit) -> Non
     text = Page(page).text
     assert "Noticed from" in text
     assert "of a hospital: " in text
-    assert "central gives away whether a hospital took part: do not give it to anyone" in text
+    assert "central gives away whether a hospital took part: do not give it to anybody" in text
     assert "federated gives away whether a hospital took part" not in text
 
 

@@ -62,7 +62,7 @@ def test_verdicts_are_coloured(audit: Audit) -> None:
 def test_caption_says_what_is_tolerated_and_exposed(audit: Audit) -> None:
     text = " ".join(_rendered(audit, 120).split())
     assert "25% of the training scans exposed" in text
-    assert "site 0.020, sex 0.020, age band 0.020, age in years 0.50" in text
+    assert "hospital 0.020, sex 0.020, age band 0.020, age in years 0.50" in text
 
 
 def test_names_are_no_markup() -> None:

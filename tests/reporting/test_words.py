@@ -6,7 +6,7 @@ import pytest
 from example_audit import example_audit
 
 from flprivacy.core.attributes import AttackKey
-from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetSummary, Verdict
+from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
 from flprivacy.reporting import sentences, words
 
 
@@ -46,7 +46,7 @@ def test_leak_mentions_the_other_attributes() -> None:
         _verdict(INCONCLUSIVE, "age_band"),
         _verdict(NO_LEAK, "age_years"),
     )
-    assert "It also gives away the patient's sex (+0.200 [0.150, 0.250], from outputs)." in text
+    assert "It also gives away the patient's sex (+0.200 [0.150, 0.250], from answers)." in text
     assert text.endswith("Inconclusive: age band. No leak found: age in years.")
 
 
@@ -64,7 +64,7 @@ def test_error_in_years_is_better_not_higher() -> None:
 def test_inconclusive_shows_the_interval_against_the_threshold() -> None:
     text = _sentence(_verdict(INCONCLUSIVE, ci_low=-0.01, ci_high=0.05))
     assert text == (
-        "central could not be cleared of giving away site: the 90% interval of its excess (\N{MINUS SIGN}0.010 to "
+        "central is not cleared: for hospital, the 90% interval of its excess (\N{MINUS SIGN}0.010 to "
         "0.050, from features) includes the tolerated 0.020."
     )
 
@@ -75,6 +75,16 @@ def test_inconclusive_over_another_baseline_does_not_claim_that_the_interval_cro
     assert "not for every baseline" in text
 
 
+def test_an_excess_above_the_limit_that_chance_may_bring_is_said_to_be_above_it_taken_alone() -> None:
+    one = _verdict(INCONCLUSIVE, ci_low=0.1)
+    look = Look(
+        metric="f1_weighted", value=0.5, baseline="pixels", baseline_value=0.3, excess=0.2, ci_low=0.1, ci_high=0.25,
+        threshold=0.02, p_leak=0.001, p_adjusted=0.2, verdict=INCONCLUSIVE, reason="",
+    )  # fmt: skip
+    text = _sentence(replace(one, looks=(look,)), _verdict(NO_LEAK, "sex"))
+    assert "lies above the tolerated 0.020 taken alone, but among the 2 comparisons of this audit chance alone" in text
+
+
 def test_nothing_found_still_bounds_the_leak() -> None:
     text = _sentence(
         _verdict(NO_LEAK, ci_high=0.015),
@@ -83,7 +93,7 @@ def test_nothing_found_still_bounds_the_leak() -> None:
     )
     assert text == (
         "central: no leak found. The upper ends of the 90% intervals allow an excess of at most 0.015 in weighted F1 "
-        "(site from features) and 0.40 years of error saved (age in years from features)."
+        "(hospital from features) and 0.40 years of error saved (age in years from features)."
     )
 
 
@@ -91,7 +101,7 @@ def test_nothing_found_below_zero_is_not_called_a_negative_bound() -> None:
     text = _sentence(_verdict(NO_LEAK, excess=-0.1, ci_low=-0.2, ci_high=-0.05))
     assert text.endswith("allow no excess at all.")
     mixed = _sentence(_verdict(NO_LEAK, ci_high=0.01), _verdict(NO_LEAK, "age_years", ci_high=-0.4))
-    assert mixed.endswith("at most 0.010 in weighted F1 (site from features) and none in years of error.")
+    assert mixed.endswith("at most 0.010 in weighted F1 (hospital from features) and none in years of error.")
 
 
 def test_attacks_that_did_worse_than_a_baseline_are_owned_up_to(audit: Audit) -> None:
@@ -113,10 +123,13 @@ def test_no_sentence_says_safe(audit: Audit) -> None:
 @pytest.mark.parametrize(
     ("kept", "expected"),
     [
-        (("untrained", "siloed", "central", "federated", "pixels"), "1 of 3 targets gives away more"),
+        (
+            ("untrained", "siloed", "central", "federated", "pixels"),
+            "Hospital, sex and age: 1 of 3 models gives away more",
+        ),
         (
             ("untrained", "siloed", "pixels"),
-            "Nothing is settled: this audit can neither clear its only target nor call it a leak.",
+            "Hospital, sex and age: the model is not cleared for every kind of recipient, and is not shown to leak.",
         ),
     ],
 )
@@ -127,20 +140,23 @@ def test_overall(kept: tuple[str, ...], expected: str) -> None:
 def test_an_audit_that_settles_nothing_does_not_read_as_one_without_leaks(audit: Audit) -> None:
     open_ = replace(audit, verdicts=tuple(replace(v, verdict=INCONCLUSIVE) for v in audit.verdicts))
     assert sentences.overall(open_) == (
-        "Nothing is settled: this audit can neither clear any of 3 targets nor call it a leak."
+        "Hospital, sex and age: no model is cleared for every kind of recipient, and none is shown to leak."
     )
     first = audit.verdicts[0].attack.target
     partly = replace(
         audit,
         verdicts=tuple(replace(v, verdict=(INCONCLUSIVE, NO_LEAK)[v.attack.target == first]) for v in open_.verdicts),
     )
-    assert sentences.overall(partly).startswith("No leak was established, but 2 of 3 targets could not be cleared.")
+    assert sentences.overall(partly) == (
+        "Hospital, sex and age: no model is shown to leak, but 2 of 3 models are not cleared for every kind of "
+        "recipient."
+    )
 
 
 def test_overall_without_leaks(audit: Audit) -> None:
     clear = replace(audit, verdicts=tuple(replace(v, verdict=NO_LEAK) for v in audit.verdicts))
-    assert sentences.overall(clear) == "No leak was found in 3 targets with these attacks."
-    assert sentences.overall(replace(audit, verdicts=())) == "The policy has no rule for any of the targets."
+    assert sentences.overall(clear) == "Hospital, sex and age: these attacks found no leak in 3 models."
+    assert sentences.overall(replace(audit, verdicts=())).endswith("the policy has no rule for any of the models.")
 
 
 def test_conditions_name_what_was_exposed(audit: Audit) -> None:

@@ -31,7 +31,9 @@ def test_the_wheel_alone_ran_it_and_left_nothing_where_it_was_run(finished: Path
 def test_the_first_line_is_of_membership_and_says_why_nobody_is_left_to_ask_about(finished: Path) -> None:
     """The tiny study's attackers of attributes hold scans of everybody."""
     lines = [line for line in (finished / "stdout.txt").read_text().splitlines() if line.startswith("• ")]
-    assert lines[0].startswith("• Membership: central, federated and siloed were not judged. Hospital, sex and age: ")
+    assert lines[0].startswith(
+        "• Who was trained on: central, federated and siloed were not judged. Hospital, sex and age: "
+    )
     audit = Audit.read(finished / "reports" / "tiny" / "audit.json")
     assert {f.target for f in audit.membership} == {"siloed", "central", "federated"}
     assert all("no training scan is left" in f.reason for f in audit.membership)

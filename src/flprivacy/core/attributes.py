@@ -124,7 +124,12 @@ class Attribute:
 
 
 SITE = Attribute(
-    name="site", secret="the hospital that a scan comes from", known_as="hospital", top_k=True, one_class=True
+    name="site",
+    title="hospital",
+    secret="the hospital that a scan comes from",
+    known_as="hospital",
+    top_k=True,
+    one_class=True,
 )
 SEX = Attribute(name="sex", secret="the patient's sex")
 AGE_BAND = Attribute(name="age_band", title="age band", secret="the patient's age band", known_as="age", asked_as="age")

@@ -5,13 +5,18 @@ from collections.abc import Sequence
 from flprivacy.core.attributes import attribute_of
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, TargetSummary, Verdict
 from flprivacy.core.vocabulary import MEMORISED, TOGETHER
-from flprivacy.reporting import findings, tables, words
+from flprivacy.reporting import findings, membership, remedies, tables, words
 from flprivacy.reporting.remedies import remedy
 
 _TOPOLOGIES = {
     "central": "One model, trained in one place on all hospitals' scans.",
     "federated": "One model, trained by all hospitals together; the scans stayed where they are.",
     "siloed": "One model a hospital, each trained on that hospital's own scans.",
+}
+_IN_SHORT = {
+    "central": "trained in one place",
+    "federated": "hospitals train together",
+    "siloed": "one model per hospital",
 }
 _HARDLY_USEFUL = 0.55  # AUC; guessing reaches 0.5
 
@@ -50,26 +55,48 @@ def release(audit: Audit) -> str:
 
 def _someone(audit: Audit, whom: Sequence[str]) -> str:
     """Return recipients in words: "someone who sees its answers and has no scan" and so on, or that it is all."""
-    if len(whom) > 1 and len(whom) == len(tables.given_to(audit)):
+    if len(whom) > 1 and len(whom) == len(tables.recipients(audit)):
         return "every kind of recipient that was asked about"
-    return f"someone who {words.listed([who.replace(',', ' and') for who in whom], 'or')}"
+    return f"someone who {words.listed([who.replace(',', ' but') for who in whom], 'or')}"
 
 
 def _leaking(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
     leaks = [v for v in found if v.verdict == LEAK]
+    whom = "them" if _somebody(audit, name) else "anybody"
     return (
-        f"{name} leaks {_what_to_whom(leaks)}: do not give it to anyone who may not know that; train it again with "
-        f"more protection, or withhold it.{_cleared(found)}"
+        f"{name} leaks {_what_to_whom(leaks)}: do not give it to {whom}; train it again with more protection, or "
+        f"withhold it.{_cleared(found)}"
     )
 
 
 def _unsettled(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
     unsettled = [v for v in found if v.verdict == INCONCLUSIVE]
-    secrets = words.listed(list(dict.fromkeys(attribute_of(v.attack.attribute).known_as for v in unsettled)), "or")
+    secrets = words.listed(list(dict.fromkeys(words.attribute_name(v.attack.attribute) for v in unsettled)), "or")
+    told = membership.gives_away(audit, name)
+    barred = f"it gives away {words.listed(told)}" if told else ""
     return (
-        f"{name} may leak a patient's {secrets}; this audit cannot tell: do not release it on this; "
-        f"{remedy(audit, unsettled)}.{_cleared(found)}"
+        f"It is not settled whether {name} gives away a patient's {secrets}. "
+        f"{remedy(audit, unsettled, barred)}{_cleared(found)}"
     )
+
+
+def of_members(audit: Audit, target: TargetSummary) -> str:
+    """Return whether a target gives away who was trained on, and what to do; empty where it does not, or nobody asked.
+
+    What is not settled is said with what would settle it.
+    """
+    name, said = target.name, []
+    told = membership.gives_away(audit, name)
+    if told:
+        said.append(f"{name} gives away {words.listed(told)}: do not give it to anybody.")
+    if membership.verdicts(audit).get(name) == INCONCLUSIVE:
+        said.append(f"Who {name} was trained on is not settled: {remedies.of_members(audit, target)}.")
+    return " ".join(said)
+
+
+def _somebody(audit: Audit, name: str) -> bool:
+    """Return whether the first table allows anybody to have a target."""
+    return any(row.allowed for row in tables.handover(audit) if row.target == name)
 
 
 def _cleared(found: Sequence[Verdict]) -> str:
@@ -83,10 +110,11 @@ def _cleared(found: Sequence[Verdict]) -> str:
 
 def _clear(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
     secrets = list(dict.fromkeys(attribute_of(v.attack.attribute).secret for v in found))
+    given = ": the policy does not stand against giving it to them" if _somebody(audit, name) else ""
     holders = words.listed([words.holder(way) for way in dict.fromkeys(v.attack.access for v in found)], "or")
     return (
         f"{name} tells {holders} nothing that these attacks could find of {words.listed(secrets)} beyond what they "
-        "would know without its training: the policy does not stand against giving it to them."
+        f"would know without its training{given}."
     )
 
 
@@ -104,6 +132,17 @@ def _what_to_whom(found: Sequence[Verdict]) -> str:
         f"{words.listed(what)}{', of its own training patients,' if own else ''} to {words.listed(whom, 'or')}"
         for (what, own), whom in sorted(together.items(), key=lambda item: item[0][1])
     )
+
+
+def in_short(target: TargetSummary) -> str:
+    """Return in a few words what a target is, for below its name; empty where that is not known."""
+    share = target.synthetic_share
+    parts = (
+        _IN_SHORT.get(target.topology or "", ""),
+        "differential privacy" if target.epsilon is not None else "",
+        f"{words.percent(share)} synthetic scans" if share else "",
+    )
+    return ", ".join(filter(None, parts))
 
 
 def topology_meaning(target: TargetSummary) -> str:

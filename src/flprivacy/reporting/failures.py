@@ -19,7 +19,7 @@ _STEPS = {
 def in_short(audit: Audit) -> list[str]:
     """Return, for the audit's first line, what could not be audited; nothing where all could."""
     names = [failure.target for failure in audit.failures if failure.role == "target"]
-    named = [words.listed(names)] if 0 < len(names) <= _NAMED else [f"{len(names)} targets"] if names else []
+    named = [words.listed(names)] if 0 < len(names) <= _NAMED else [f"{len(names)} models"] if names else []
     named += ["the generator"] if any(failure.role == GENERATOR for failure in audit.failures) else []
     return [f"Not audited, as something failed: {words.listed(named)}."] if named else []
 

@@ -16,6 +16,7 @@ from flprivacy.core.membership import SCAN, TARGET_AND_GENERATOR
 from flprivacy.reporting import membership, words
 
 PRIVACY, QUALITY = "Privacy", "Quality, which says nothing about privacy"
+_SUBJECT = "The generator of synthetic scans"
 _DASH = "\N{EN DASH}"
 _MANY = 100  # held-out patients, of whom 1% is at least one
 _STATISTICS = {
@@ -53,10 +54,10 @@ def first_line(audit: GeneratorAudit) -> str:
     verdict, members = audit.memorisation.verdict, {one.verdict for one in audit.membership}
     if verdict == COPIES:
         tells = ", and attacks on it tell who was trained on" if LEAK in members else ""
-        return f"This generator copies patients it was trained on: do not hand out its scans, nor the generator{tells}."
-    said = "This generator was not found to copy patients it was trained on"
+        return f"{_SUBJECT} copies patients it was trained on: do not hand out its scans, nor the generator{tells}."
+    said = f"{_SUBJECT} was not found to copy patients it was trained on"
     if verdict != NO_COPIES:
-        said = "Whether this generator copies patients it was trained on could not be settled"
+        said = "Whether the generator of synthetic scans copies patients it was trained on could not be settled"
     if LEAK in members:
         return f"{said}, but attacks on it tell who was trained on: do not hand it out."
     if INCONCLUSIVE in members:

@@ -36,6 +36,7 @@ _FILTERS = {
     "unit": words.unit,
 }
 _DOTS_PER_INCH = 120
+_SIZES = {"sites": "hospitals", "patients": "patients", "train_scans": "training scans"}
 
 
 def write_report(
@@ -77,8 +78,10 @@ def render(
         "warnings": {s.name: text for s in known if (text := words.tensor_warning(s))},
         "guarantees": {s.name: text for s in known if (text := words.guarantee(s))},
         "useless": advice.useless(audit),
+        "in_short": {t.name: text for t in findings.targets(audit) if (text := advice.in_short(t))},
         "meanings": {t.name: text for t in findings.targets(audit) if (text := advice.topology_meaning(t))},
         "facts": _facts(audit),
+        "of_nobody": bool(audit.config.get("cohort")),  # the study made it; a cohort that is given has no such section
         "seeds": sorted({m.n_seeds for m in audit.metrics}),
         "drawn": drawn,
         "generator": audit.generator.without_patients() if audit.generator is not None else None,
@@ -129,14 +132,15 @@ def _drawn(found: tuple[Plate, ...], images: Mapping[str, str]) -> dict[str, lis
 
 def _facts(audit: Audit) -> list[str]:
     """Return what a reader must know about the size of the audit, as short phrases."""
-    facts = [f"Cohort {audit.cohort_name}"]
+    size = [f"{audit.cohort[what]} {name}" for what, name in _SIZES.items() if what in audit.cohort]
+    facts = [f"Cohort {audit.cohort_name}{': ' if size else ''}{', '.join(size)}"]
     if audit.metrics:
         largest = max(audit.metrics, key=lambda m: m.n_scans)
         facts.append(f"attacks tried on {largest.n_scans} scans of {largest.n_patients} patients held out of training")
         fractions = [words.percent(f) for f in sorted({m.attack.fraction for m in audit.metrics})]
-        facts.append(f"attackers who have {words.listed(fractions, 'or')} of the training scans")
+        facts.append(f"attackers who have {words.listed(fractions, 'or')} of the training scans, of other patients")
         seeds = [str(n) for n in sorted({m.n_seeds for m in audit.metrics})]
-        facts.append(f"each attack made {words.listed(seeds, 'or')} times with other random numbers")
+        facts.append(f"each attack made {words.listed(seeds, 'or')} times")
     return facts
 
 

@@ -41,10 +41,8 @@ def overall(audit: Audit) -> str:
     by_verdict = {word: [name for name, found in worst.items() if found == word] for word in _GRAVEST}
     said = [_said(word, names) for word, names in by_verdict.items() if names]
     if named := gives_away_sites(audit):
-        said.append(
-            f"{_listed(list(named))} {'gives' if len(named) == 1 else 'give'} away whether a hospital took part"
-        )
-    return f"Membership: {'; '.join(said)}." if said else ""
+        said.append(f"{_listed(list(named))} {_give(list(named))} away whether a hospital took part")
+    return f"Who was trained on: {'; '.join(said)}." if said else ""
 
 
 def verdicts(audit: Audit) -> dict[str, str]:
@@ -60,19 +58,31 @@ def gives_away_sites(audit: Audit) -> tuple[str, ...]:
     return tuple(one.target for one in audit.membership if one.level == SITE and one.verdict == LEAK)
 
 
+def gives_away(audit: Audit, name: str) -> list[str]:
+    """Return what a target gives away of its members, in words: who they are, whether a hospital is among them."""
+    told = {
+        "who was trained on": verdicts(audit).get(name) == LEAK,
+        "whether a hospital took part": name in gives_away_sites(audit),
+    }
+    return [what for what, leaks in told.items() if leaks]
+
+
+def _give(names: list[str]) -> str:
+    return "gives" if len(names) == 1 else "give"
+
+
 def _listed(names: list[str]) -> str:
-    return words.listed(names) if len(names) <= _NAMED else f"{len(names)} targets"
+    return words.listed(names) if len(names) <= _NAMED else f"{len(names)} models"
 
 
 def _said(verdict: str, names: list[str]) -> str:
-    one = len(names) == 1
     if verdict == LEAK:
-        return f"{_listed(names)} {'gives' if one else 'give'} away who was trained on"
+        return f"{_listed(names)} {_give(names)} it away"
     if verdict == INCONCLUSIVE:
-        return f"{_listed(names)} could not be cleared"
+        return f"not settled for {_listed(names)}"
     if verdict == "":
-        return f"{_listed(names)} {'was' if one else 'were'} not judged"
-    return f"no attack that was run tells who {_listed(names)} {'was' if one else 'were'} trained on"
+        return f"{_listed(names)} {'was' if len(names) == 1 else 'were'} not judged"
+    return f"no attack that was run tells it of {_listed(names)}"
 
 
 def lines(audit: Audit) -> list[str]:

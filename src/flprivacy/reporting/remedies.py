@@ -1,46 +1,75 @@
 """What would settle an inconclusive verdict: more held-out patients, more attacker seeds, or nothing of the kind."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flprivacy.core.audit import HONEST_SEEDS, INCONCLUSIVE, Audit, Look, Verdict
+from flprivacy.core.audit import HONEST_SEEDS, INCONCLUSIVE, Audit, Look, TargetSummary, Verdict
+from flprivacy.core.membership import LEAST_REFERENCES, SITE, MembershipVerdict
 from flprivacy.core.vocabulary import HOLDING, MEMORISED, TRAINING
 from flprivacy.reporting import words
 
 _HOPELESS = 20.0  # more than so many times the patients are not advised
 _MORE_SEEDS = 4.0  # times as many attacker seeds are
 _ABOUT = {
-    TRAINING: "for whoever has no scan",
-    HOLDING: "for whoever holds the scan",
-    MEMORISED: "about its own training patients",
+    TRAINING: "whoever does not hold the patient's scan",
+    HOLDING: "whoever holds the patient's scan",
+    MEMORISED: "its own training patients",
 }
 _LEAST = 1.5  # times the patients: an interval that just fails to settle it may do so again
 
 
-def remedy(audit: Audit, unsettled: Sequence[Verdict]) -> str:
-    """Return what would settle verdicts, in a clause: for whom how many more held-out patients or seeds would, and what
-    to do about the others, to whom nothing of the kind would.
+def remedy(audit: Audit, unsettled: Sequence[Verdict], barred: str = "") -> str:
+    """Return what would settle verdicts on a target, in sentences: for whom how many more held-out patients or seeds
+    would, and what to do about the others, to whom nothing of the kind would.
+
+    Args:
+        audit: that the verdicts are of.
+        unsettled: the verdicts, all inconclusive, of one target.
+        barred: why the target may be given to nobody whatever becomes of them, such as "it gives away who was trained
+            on"; empty where nothing else stands against it.
     """
     seeds = min((m.n_seeds for m in audit.metrics), default=HONEST_SEEDS)
     if seeds < HONEST_SEEDS:
-        return f"attack with at least {HONEST_SEEDS} seeds first"
+        return f"Attack with at least {HONEST_SEEDS} seeds first."
     needed: dict[str, list[_Needed]] = {}
     for verdict in unsettled:
         needed.setdefault(verdict.attack.question, []).extend(map(_needed, _open_looks(verdict)))
     within = {asked: looks for asked, looks in needed.items() if all(one.patients <= _HOPELESS for one in looks)}
-    beyond = [asked for asked in needed if asked not in within]
+    beyond = {asked: looks for asked, looks in needed.items() if asked not in within}
+    never = f"{_capital(_for(beyond))}, {_why(beyond)}: decide as if it leaked." if beyond else ""
     if not within:
-        return f"treat it as a leak or change the policy's tolerance: {_why(needed, beyond)}"
-    most = [one for looks in within.values() for one in looks]
-    held_out = max((m.n_patients for m in audit.metrics), default=0)
-    count = _rounded(held_out * (max(one.patients for one in most) - 1.0))
-    attacks = f" and {round(seeds * _MORE_SEEDS)} attacker seeds" if any(one.seeds for one in most) else ""
-    settles = f"some {count} more held-out patients{attacks} would settle it"
-    if not beyond:
-        return settles
-    settled, others = (words.listed([_ABOUT[asked] for asked in which]) for which in (list(within), beyond))
-    return f"{settles} {settled}; {others} treat it as a leak: {_why(needed, beyond)}"
+        return never
+    whom = f" {_for(within)}" if beyond else ""
+    if barred or MEMORISED in beyond:
+        reason = f", as {barred}" if barred else ""
+        return f"{never} More patients would settle it{whom}, but not release the model{reason}.".lstrip()
+    what = words.listed(_attributes(v for v in unsettled if v.attack.question in within))
+    count = f"About {_count(audit, within)} more held-out patients{_more_seeds(within, seeds)}"
+    return f"{count} would decide on {what}, either way{whom and ','}{whom}. {never}".rstrip()
+
+
+def of_members(audit: Audit, target: TargetSummary) -> str:
+    """Return what would settle who a target was trained on, in a clause; empty where nothing about it is open.
+
+    Patients are counted as for attributes: so many that an interval tells a model that gives nothing away from one that
+    gives away twice what is tolerated.
+    """
+    levels = [one for one in audit.membership if one.target == target.name and one.level != SITE]
+    open_ = [one for one in levels if one.verdict == INCONCLUSIVE]
+    too_few = next((one.reason for one in open_ if one.decision is None), "")
+    if too_few or not open_ or target.doubt:
+        return "it is in doubt what it takes" if target.doubt and open_ else too_few
+    times = max(_times(one.decision) for one in open_ if one.decision is not None)
+    held_out = max(one.n_non_members for one in levels if one.level == levels[-1].level)
+    step = f"about {_rounded(held_out * (times - 1.0))} more held-out patients would decide it"
+    if times > _HOPELESS:
+        step = f"it would take more than {_HOPELESS:g} times as many patients, so decide as if it gave them away"
+    trained = min(one.references for one in open_)
+    if trained >= LEAST_REFERENCES or not target.topology:
+        return step
+    more = f"{LEAST_REFERENCES - trained} {'more ' if trained else ''}reference models"
+    return f"{step}, and {more} (membership.references) would make the attack stronger"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +78,44 @@ class _Needed:
 
     patients: float
     seeds: bool = False
-    by_luck: bool = False  # whether fresh initialisations alone differ too much
+    by_luck: str = ""  # what is tolerated, where fresh initialisations alone differ by more
 
 
-def _why(needed: Mapping[str, Sequence[_Needed]], beyond: Sequence[str]) -> str:
-    if any(one.by_luck for who in beyond for one in needed[who]):
+def _for(asked: Iterable[str]) -> str:
+    named = dict.fromkeys(asked)
+    if {TRAINING, HOLDING} <= set(named):
+        named = dict.fromkeys(one for one in named if one != HOLDING)
+        return words.listed(["for whoever gets it" if one == TRAINING else f"for {_ABOUT[one]}" for one in named])
+    return words.listed([f"for {_ABOUT[one]}" for one in named])
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def _attributes(found: Iterable[Verdict]) -> list[str]:
+    return list(dict.fromkeys(words.attribute_name(v.attack.attribute) for v in found))
+
+
+def _count(audit: Audit, within: Mapping[str, Sequence[_Needed]]) -> int:
+    held_out = max((m.n_patients for m in audit.metrics), default=0)
+    return _rounded(held_out * (max(one.patients for looks in within.values() for one in looks) - 1.0))
+
+
+def _more_seeds(within: Mapping[str, Sequence[_Needed]], seeds: int) -> str:
+    wanted = any(one.seeds for looks in within.values() for one in looks)
+    return f" and {round(seeds * _MORE_SEEDS)} attacker seeds" if wanted else ""
+
+
+def _why(beyond: Mapping[str, Sequence[_Needed]]) -> str:
+    tolerated = {one.by_luck for looks in beyond.values() for one in looks if one.by_luck}
+    if tolerated:
+        limit = f"the tolerated {tolerated.pop()}" if len(tolerated) == 1 else "is tolerated"
         return (
-            "networks that saw no patient differ among themselves by more than is tolerated, however many patients are "
-            "asked about"
+            "it is not shown, and more patients cannot settle it (even networks that were trained on nobody differ by "
+            f"more than {limit}, so this audit cannot see so small a leak)"
         )
-    return f"it would take more than {_HOPELESS:g} times as many patients to settle it"
+    return f"it is not shown, and more than {_HOPELESS:g} times as many patients would be needed to settle it"
 
 
 def _open_looks(verdict: Verdict) -> Sequence[Look] | Sequence[Verdict]:
@@ -76,7 +133,16 @@ def _needed(one: Look | Verdict) -> _Needed:
         factor = max(_LEAST, by_patients / (enough - stays)) if enough > stays else math.inf
         if factor <= _HOPELESS:
             return _Needed(patients=factor, seeds=fewer < 1.0)
-    return _Needed(patients=math.inf, by_luck=enough <= 1.0 - by_patients - by_seeds)
+    by_luck = enough <= 1.0 - by_patients - by_seeds
+    limit = f"{words.number(one.threshold, one.metric)}{words.unit(one.metric)}"
+    return _Needed(patients=math.inf, by_luck=limit if by_luck else "")
+
+
+def _times(decided: MembershipVerdict) -> float:
+    """Return how many times the patients narrow an interval so far, infinite where nothing is tolerated or found."""
+    reach = (decided.excess_high - decided.excess_low) / 2.0
+    distance = max(abs(decided.excess - decided.threshold), decided.threshold)
+    return max(_LEAST, (reach / distance) ** 2) if distance > 0.0 else math.inf
 
 
 def _shares(one: Look | Verdict) -> tuple[float, float]:

@@ -10,8 +10,7 @@ from flprivacy.core.attributes import MEMBERS, attribute_of
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, Look, TargetSummary, Verdict
 from flprivacy.core.target_source import UNKNOWN
 from flprivacy.core.vocabulary import HOLDING, MEMORISED, TRAINING
-from flprivacy.reporting import asides, failures, findings, membership, words
-from flprivacy.reporting.advice import advice
+from flprivacy.reporting import advice, asides, failures, findings, membership, words
 
 _WITHOUT_TWIN = (
     "Its owner gave no answers of the same network with fresh weights, so its structure alone may explain what it "
@@ -20,7 +19,7 @@ _WITHOUT_TWIN = (
 _MEANS = {
     "finetune": "its weights to fine-tune",
     "joint": "the scan, the model",
-    "together": "the outputs of all its models",
+    "together": "the answers of all its models",
 }
 _WITHOUT = {TRAINING: "without its training", HOLDING: "from the scan without its training"}
 
@@ -38,29 +37,29 @@ class Headline:
 
 def overall(audit: Audit) -> str:
     """Return the whole audit in a line: who was trained on first, then who leaks attributes, and what is in doubt."""
-    of_members = membership.overall(audit)
     known = known_to_attacker(audit)
-    found = [of_members, f"{known[0].upper()}{known[1:]}:"] if of_members else []
-    return " ".join([*found, _counted(audit), *failures.in_short(audit), *asides.unsure(audit)])
+    of_attributes = f"{known[0].upper()}{known[1:]}: {_counted(audit)}"
+    said = (membership.overall(audit), of_attributes, *failures.in_short(audit), *asides.unsure(audit))
+    return " ".join(filter(None, said))
 
 
 def _counted(audit: Audit) -> str:
     worst = [findings.severity(findings.decided(audit, target.name)) for target in findings.targets(audit)]
     leaks, unsettled, total = worst.count(LEAK), worst.count(INCONCLUSIVE), len(worst)
     if not any(worst):
-        return "The policy has no rule for any of the targets."
+        return "the policy has no rule for any of the models."
     if unsettled == total:
-        every = "its only target" if total == 1 else f"any of {total} targets"
-        return f"Nothing is settled: this audit can neither clear {every} nor call it a leak."
+        if total == 1:
+            return "the model is not cleared for every kind of recipient, and is not shown to leak."
+        return "no model is cleared for every kind of recipient, and none is shown to leak."
+    of_all = f"of {total} {words.plural(total, 'model')}"
+    are = "is" if unsettled == 1 else "are"
     if leaks:
-        gives = "gives" if leaks == 1 else "give"
-        text = f"{leaks} of {total} {words.plural(total, 'target')} {gives} away more than the policy tolerates"
-        return f"{text}; {unsettled} could not be cleared." if unsettled else f"{text}."
+        text = f"{leaks} {of_all} {'gives' if leaks == 1 else 'give'} away more than the policy tolerates"
+        return f"{text}; {unsettled} {are} not settled." if unsettled else f"{text}."
     if unsettled:
-        return (
-            f"No leak was established, but {unsettled} of {total} {words.plural(total, 'target')} could not be cleared."
-        )
-    return f"No leak was found in {total} {words.plural(total, 'target')} with these attacks."
+        return f"no model is shown to leak, but {unsettled} {of_all} {are} not cleared for every kind of recipient."
+    return f"these attacks found no leak in {total} {words.plural(total, 'model')}."
 
 
 def conditions(audit: Audit) -> str:
@@ -105,7 +104,7 @@ def _headline(audit: Audit, target: TargetSummary) -> Headline:
     verdicts = findings.decided(audit, target.name)
     worst = findings.severity(verdicts)
     write = {LEAK: _leaking, INCONCLUSIVE: _undecided, NO_LEAK: _nothing_found}.get(worst, _not_judged)
-    text = write(target.name, verdicts, words.interval_name(audit))
+    text = write(audit, target.name, verdicts)
     warning = words.tensor_warning(target)
     if warning:
         warning = f"Not a whole model: {warning}. The numbers may describe a partly untrained network."
@@ -118,13 +117,20 @@ def _headline(audit: Audit, target: TargetSummary) -> Headline:
         warning = f"{warning} Not confirmed: {target.unconfirmed}.".strip()
     if not target.n_train and any(v.question == MEMORISED for v in verdicts):
         warning += (
-            f"{' ' if warning else ''}The training scans of this target are not known: what it remembers was asked of "
+            f"{' ' if warning else ''}The training scans of this model are not known: what it remembers was asked of "
             "the cohort's training scans, which need not be its own."
         )
-    return Headline(target=target.name, verdict=worst, advice=advice(audit, target), sentences=text, warning=warning)
+    of_members = membership.verdicts(audit).get(target.name, "")
+    gravest = LEAK if membership.gives_away(audit, target.name) else _graver(of_members, worst)
+    said = " ".join(filter(None, [advice.of_members(audit, target), advice.advice(audit, target)]))
+    return Headline(target=target.name, verdict=gravest, advice=said, sentences=text, warning=warning)
 
 
-def _leaking(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
+def _graver(*found: str) -> str:
+    return next((word for word in (LEAK, INCONCLUSIVE, NO_LEAK) if word in found), "")
+
+
+def _leaking(audit: Audit, name: str, verdicts: Sequence[Verdict]) -> str:
     first, *others = (_strongest(v) for v in _by_question(verdicts).values() if findings.severity(v) == LEAK)
     measure = words.metric_with_article(first.metric)
     if first.looks and first.looks[0].verdict != LEAK:
@@ -137,7 +143,7 @@ def _leaking(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
         f"an attacker with {means} and {words.percent(first.attack.fraction)} of the training scans reaches "
         f"{measure} of {_amount(first.value, first)}"
     )
-    gain, bounds = _amount(first.excess, first), f"({coverage} {_range(first)})"
+    gain, bounds = _amount(first.excess, first), f"({words.interval_name(audit)} {_range(first)})"
     if first.attack.scans == MEMBERS:
         text = (
             f"{name} remembers {_secret(first)} of its own training patients: {attacker} on others of them, "
@@ -169,26 +175,27 @@ def _as_seen_by(verdict: Verdict, look: Look) -> Verdict:
     )
 
 
-def _undecided(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
+def _undecided(audit: Audit, name: str, verdicts: Sequence[Verdict]) -> str:
     unsettled = [v for v in _by_question(verdicts).values() if findings.severity(v) == INCONCLUSIVE]
     if all(_would_clear(v) for group in unsettled for v in group if v.verdict == INCONCLUSIVE):
-        return f"{name} could not be cleared: these attacks found no leak, but perhaps it was not seen as it works."
+        return f"{name} is not cleared: these attacks found no leak, but perhaps it was not seen as it works."
     unsettled = [group for group in unsettled if not all(_would_clear(v) for v in group if v.verdict == INCONCLUSIVE)]
     first = _strongest(unsettled[0])
     first = next((_as_seen_by(first, look) for look in first.looks if look.verdict == INCONCLUSIVE), first)
-    open_ = list(dict.fromkeys(words.attribute_name(v[0].attack.attribute) for v in unsettled))
-    names = words.listed(open_, "or")
-    where = "" if len(open_) == 1 else f"for {words.attribute_name(first.attack.attribute)}, "
     bounds = f"({_range(first)}{words.unit(first.metric)}, {_from(first)})"
     tolerated = f"the tolerated {_amount(first.threshold, first)}"
     why = f"includes {tolerated}"
     if first.ci_high < first.threshold:
         why = f"lies below {tolerated} for the best baseline, but not for others as good"
     elif first.ci_low > first.threshold and any(_may_be_chance(look) for look in first.looks):
-        why = f"lies above {tolerated}, but among this audit's many tests chance may do that"
+        why = (
+            f"lies above {tolerated} taken alone, but among the {len(audit.verdicts)} comparisons of this audit chance "
+            "alone may bring such a result"
+        )
     elif first.ci_low > first.threshold:
         why = f"lies above {tolerated} for the best baseline, but not for every baseline"
-    text = f"{name} could not be cleared of giving away {names}: {where}the {coverage} of its excess {bounds} {why}."
+    about = words.attribute_name(first.attack.attribute)
+    text = f"{name} is not cleared: for {about}, the {words.interval_name(audit)} of its excess {bounds} {why}."
     return text + _remainder(verdicts, (NO_LEAK,))
 
 
@@ -201,7 +208,7 @@ def _may_be_chance(look: Look) -> bool:
     return look.verdict == INCONCLUSIVE and look.ci_low > look.threshold and look.p_leak < 0.025
 
 
-def _nothing_found(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
+def _nothing_found(audit: Audit, name: str, verdicts: Sequence[Verdict]) -> str:
     bounds = []
     for years in (False, True):
         alike = [v for v in verdicts if words.in_years(v.metric) == years]
@@ -216,10 +223,10 @@ def _nothing_found(name: str, verdicts: Sequence[Verdict], coverage: str) -> str
         if all(v.ci_high <= 0.0 for v in verdicts)
         else f"an excess of at most {words.listed(bounds)}"
     )
-    return f"{name}: no leak found. The upper ends of the {coverage}s allow {found}."
+    return f"{name}: no leak found. The upper ends of the {words.interval_name(audit)}s allow {found}."
 
 
-def _not_judged(name: str, verdicts: Sequence[Verdict], coverage: str) -> str:
+def _not_judged(audit: Audit, name: str, verdicts: Sequence[Verdict]) -> str:
     return f"{name} was attacked, but the policy has no rule that decides about it; see the table of all metrics."
 
 

@@ -1,13 +1,13 @@
 """The report's tables as plain records, so that the page's templates only lay them out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from flprivacy.core.attributes import NO_ACCESS, SITE, AttackKey
-from flprivacy.core.audit import LEAK, NO_LEAK, Audit, Look, MetricEstimate, Verdict
+from flprivacy.core.attributes import NO_ACCESS, SITE, AttackKey, attribute_of
+from flprivacy.core.audit import NO_LEAK, Audit, Look, MetricEstimate, Verdict
 from flprivacy.core.vocabulary import HOLDING, JOINT, MEMORISED, TOGETHER, TRAINING
-from flprivacy.reporting import findings, membership
+from flprivacy.reporting import findings, membership, words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,16 +65,20 @@ def glance(audit: Audit) -> tuple[GlanceRow, ...]:
     return tuple(rows)
 
 
+Cell = tuple[str, tuple[str, ...]]
+"""A verdict (empty: not asked) and the attributes that it is about (none: who was trained on)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class HandoverRow:
     """One target: the gravest verdict on handing it to each kind of recipient, and what these would learn."""
 
     target: str
-    cells: tuple[tuple[str, tuple[str, ...]], ...]  # verdict (empty: not asked), and the attributes that it is about
+    of_anybody: tuple[Cell, ...]  # a cell for each of :func:`of_anybody`
+    cells: tuple[Cell, ...]  # one for each of :func:`recipients`
     allowed: tuple[str, ...] = ()  # recipients that nothing speaks against, whatever else they may ask
 
 
-_ASKS_OF_MEMBERS = "asks about its own training patients"
 _ANSWERS = frozenset({(TRAINING, "outputs"), (TRAINING, TOGETHER)})
 _WEIGHTS = frozenset({(TRAINING, "features"), (TRAINING, "finetune")})
 
@@ -88,40 +92,60 @@ def recipients(audit: Audit) -> dict[str, tuple[tuple[str, str], ...]]:
     found = {
         who: tuple(pair for pair in sorted(asked) if pair in pairs)
         for who, pairs in (
-            ("sees its answers, has no scan", _ANSWERS),
-            ("gets its weights or features, has no scan", _WEIGHTS | _ANSWERS if asked & _WEIGHTS else frozenset()),
-            ("holds the scan and gets the model", frozenset({(HOLDING, JOINT)})),
-            (_ASKS_OF_MEMBERS, frozenset(pair for pair in asked if pair[0] == MEMORISED)),
+            ("sees its answers, not the patient's scan", _ANSWERS),
+            ("gets its weights or features, not the scan", _WEIGHTS | _ANSWERS if asked & _WEIGHTS else frozenset()),
+            ("holds the patient's scan and gets the model", frozenset({(HOLDING, JOINT)})),
         )
     }
     return {who: pairs for who, pairs in found.items() if pairs}
 
 
-def given_to(audit: Audit) -> tuple[str, ...]:
-    """Return the recipients that a target may be given to: all but who asks about its training patients."""
-    return tuple(who for who in recipients(audit) if who != _ASKS_OF_MEMBERS)
+def of_anybody(audit: Audit) -> tuple[str, ...]:
+    """Return what whoever is given a target may find of those that it was trained on: the questions that were asked."""
+    secrets = list(dict.fromkeys(attribute_of(v.attack.attribute).known_as for v in _memorised(audit)))
+    return (
+        *(["can tell who was trained on"] if membership.verdicts(audit) else []),
+        *([f"learns {words.listed(secrets, 'or')} of training patients"] if secrets else []),
+    )
+
+
+def _memorised(audit: Audit, target: str | None = None) -> list[Verdict]:
+    found = findings.verdicts(audit) if target is None else findings.decided(audit, target)
+    return [v for v in found if v.attack.question == MEMORISED]
 
 
 def handover(audit: Audit) -> tuple[HandoverRow, ...]:
-    """Return the verdicts by who would be given the target: a row per target, a cell per kind of :func:`recipients`.
+    """Return the verdicts by who would be given the target, a row per target.
 
     Whoever is given a target may also ask who it was trained on and what it remembers of them, so nobody is allowed
     to have it unless these find nothing either, nor that hospitals are told that took part.
     """
     rows, of_members, of_sites = [], membership.verdicts(audit), membership.gives_away_sites(audit)
+    memorised = bool(_memorised(audit))
     for target in findings.targets(audit):
-        cells = []
-        for pairs in recipients(audit).values():
-            about = [v for v in findings.decided(audit, target.name) if (v.attack.question, v.attack.access) in pairs]
-            worst = findings.severity(about)
-            cells.append((worst, tuple(dict.fromkeys(v.attack.attribute for v in about if v.verdict == worst))))
-        found = dict(zip(recipients(audit), (verdict for verdict, _ in cells), strict=True))
-        anybody = [found.pop(_ASKS_OF_MEMBERS, NO_LEAK), of_members.get(target.name, "") or NO_LEAK]
-        anybody += [LEAK] * (target.name in of_sites)
-        clear = [who for who, verdict in found.items() if verdict == NO_LEAK]
-        allowed = tuple(clear) if set(anybody) == {NO_LEAK} else ()
-        rows.append(HandoverRow(target=target.name, cells=tuple(cells), allowed=allowed))
+        decided = findings.decided(audit, target.name)
+        anybody: list[Cell] = [(of_members.get(target.name, ""), ())] * bool(of_members)
+        anybody += [_cell(_memorised(audit, target.name))] * memorised
+        cells = [
+            _cell([v for v in decided if (v.attack.question, v.attack.access) in pairs])
+            for pairs in recipients(audit).values()
+        ]
+        barred = target.name in of_sites or any(verdict not in ("", NO_LEAK) for verdict, _ in anybody)
+        clear = [who for who, (verdict, _) in zip(recipients(audit), cells, strict=True) if verdict == NO_LEAK]
+        rows.append(
+            HandoverRow(
+                target=target.name,
+                of_anybody=tuple(anybody),
+                cells=tuple(cells),
+                allowed=() if barred else tuple(clear),
+            )
+        )
     return tuple(rows)
+
+
+def _cell(about: Sequence[Verdict]) -> Cell:
+    worst = findings.severity(about)
+    return worst, tuple(dict.fromkeys(v.attack.attribute for v in about if v.verdict == worst))
 
 
 def attacked_attributes(audit: Audit) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from flprivacy.core.attributes import MEMBERS, AttackKey, attribute_of, metric_of
 from flprivacy.core.audit import INCONCLUSIVE, LEAK, NO_LEAK, Audit, ExcessEstimate, Look, MetricEstimate, TargetSummary
+from flprivacy.core.membership import SITE
 from flprivacy.core.vocabulary import QUESTIONS
 from flprivacy.reporting.findings import partly_loaded
 
@@ -12,7 +13,8 @@ GLYPHS = {LEAK: "\N{BLACK CIRCLE}", INCONCLUSIVE: "\N{CIRCLE WITH LEFT HALF BLAC
 
 _ACCESSES = {
     "finetune": "fine-tuning",
-    "together": "all models' outputs",
+    "outputs": "answers",
+    "together": "all models' answers",
     "joint": "scan and model",
     "none": "no model",
 }
@@ -24,11 +26,11 @@ _BASELINES = {
     "patients.",
 }
 _HOLDERS = {
-    "features": "whoever is given its weights or its features without the scan",
-    "outputs": "whoever sees its answers without the scan",
+    "features": "whoever is given its weights or its features without the patient's scan",
+    "outputs": "whoever sees its answers without the patient's scan",
     "finetune": "whoever trains its weights further",
-    "together": "whoever sees the answers of all its models without the scan",
-    "joint": "whoever holds both the model and the scan",
+    "together": "whoever sees the answers of all its models without the patient's scan",
+    "joint": "whoever holds both the model and the patient's scan",
 }
 _ANOTHER_BASELINE = "A reference that was trained on none of the patients under audit."
 
@@ -44,7 +46,7 @@ def access_name(access: str) -> str:
 
 
 def holder(access: str) -> str:
-    """Return who has what an attack of some access needs, such as "whoever sees its answers without the scan"."""
+    """Return who has what an attack of some access needs, such as "whoever trains its weights further"."""
     return _HOLDERS.get(access, f"whoever has its {access_name(access)}")
 
 
@@ -174,9 +176,13 @@ def epsilon_name(summary: TargetSummary) -> str:
 
 
 def guarantee(summary: TargetSummary) -> str:
-    """Return what a private target's training guarantees, in a sentence; empty for others."""
+    """Return in a sentence what a private target's training bounds; empty for others."""
     if summary.epsilon is None:
         return ""
     if summary.privacy is None:
         return f"Its record claims an epsilon of {summary.epsilon:.3g}, but not for what unit."
-    return f"Its training guarantees {summary.privacy.words}."
+    unit = "hospital" if summary.privacy.unit == SITE else summary.privacy.unit
+    return (
+        f"Differential privacy bounds what one {unit} adds to it (epsilon {summary.epsilon:.3g}); this is no "
+        "permission to release."
+    )
