@@ -168,7 +168,7 @@ def test_the_header_says_that_phantoms_are_nobody(sexes: Audit) -> None:
 
 def test_below_a_models_name_stands_what_it_is(audit: Audit) -> None:
     mixed = replace(of("federated", audit), epsilon=8.0, synthetic_share=0.5)
-    assert in_short(mixed) == "hospitals train together, differential privacy, 50% synthetic scans"
+    assert in_short(mixed) == "hospitals together, differential privacy, 50% synthetic scans"
     assert in_short(of("siloed", audit)) == "one model per hospital"
     assert in_short(TargetSummary(name="bought", role="target")) == ""
 

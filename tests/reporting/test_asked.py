@@ -64,7 +64,7 @@ def test_the_first_table_says_which_model_may_be_given_to_whom(asked: Audit) -> 
         "● leak hospital and sex",
         "○ no leak found",
     ]
-    assert cells[2][:2] == ["federated hospitals train together", "nobody"], "whoever gets it may ask what it remembers"
+    assert cells[2][:2] == ["federated hospitals together", "nobody"], "whoever gets it may ask what it remembers"
     assert page.sections["found"].index("Which model may be given to whom") < page.sections["found"].index(
         "central leaks"
     )

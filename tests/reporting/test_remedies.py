@@ -80,13 +80,13 @@ def test_the_questions_that_can_be_settled_are_told_apart_from_those_that_cannot
 def test_patients_are_no_remedy_where_another_finding_bars_the_release_anyway(audit: Audit) -> None:
     (one,) = unsettled(audit).verdicts
     assert remedy(audit, (one,), "it gives away who was trained on") == (
-        "More patients would settle it, but not release the model, as it gives away who was trained on."
+        "More patients would settle it, but the model could still not be released: it gives away who was trained on."
     )
     (hopeless,) = unsettled(audit, patients_share=0.1).verdicts
     mine = replace(hopeless, attack=replace(hopeless.attack, scans="members"))
     text = remedy(audit, (one, mine))
     assert text.startswith("For its own training patients, it is not shown")
-    assert text.endswith("settle it for whoever does not hold the patient's scan, but not release the model.")
+    assert text.endswith("for whoever does not hold the patient's scan, but the model could still not be released.")
 
 
 def test_two_models_of_the_same_cause_get_the_same_words(audit: Audit) -> None:

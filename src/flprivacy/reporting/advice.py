@@ -15,7 +15,7 @@ _TOPOLOGIES = {
 }
 _IN_SHORT = {
     "central": "trained in one place",
-    "federated": "hospitals train together",
+    "federated": "hospitals together",
     "siloed": "one model per hospital",
 }
 _HARDLY_USEFUL = 0.55  # AUC; guessing reaches 0.5

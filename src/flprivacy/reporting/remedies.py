@@ -42,8 +42,10 @@ def remedy(audit: Audit, unsettled: Sequence[Verdict], barred: str = "") -> str:
         return never
     whom = f" {_for(within)}" if beyond else ""
     if barred or MEMORISED in beyond:
-        reason = f", as {barred}" if barred else ""
-        return f"{never} More patients would settle it{whom}, but not release the model{reason}.".lstrip()
+        reason = f": {barred}" if barred else ""
+        return (
+            f"{never} More patients would settle it{whom}, but the model could still not be released{reason}.".lstrip()
+        )
     what = words.listed(_attributes(v for v in unsettled if v.attack.question in within))
     count = f"About {_count(audit, within)} more held-out patients{_more_seeds(within, seeds)}"
     return f"{count} would decide on {what}, either way{whom and ','}{whom}. {never}".rstrip()
