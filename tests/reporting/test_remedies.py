@@ -5,7 +5,8 @@ where neither does.
 import re
 from dataclasses import replace
 
-from flprivacy.core.audit import INCONCLUSIVE, Audit, Look
+from flprivacy.core.audit import INCONCLUSIVE, LEAK, Audit, Look
+from flprivacy.core.membership import MembershipFinding
 from flprivacy.reporting.advice import advice
 from flprivacy.reporting.remedies import remedy
 
@@ -71,21 +72,26 @@ def test_the_questions_that_can_be_settled_are_told_apart_from_those_that_cannot
     (one,), (other,) = unsettled(audit).verdicts, unsettled(audit, patients_share=0.1).verdicts
     both = (replace(one, attack=replace(one.attack, access="joint")), other)
     text = remedy(audit, both)
-    decides = "would decide on hospital, either way, for "
-    assert f"{decides}whoever holds the patient's scan. For whoever does not hold the patient's scan, it is not" in text
+    decides = "would decide on hospital, either way, "
+    assert (
+        f"{decides}for whoever holds the patient's scan. For whoever does not hold the patient's scan, it is not"
+        in text
+    )
     mine = replace(one, attack=replace(one.attack, scans="members"))
-    assert f"{decides}its own training patients. For whoever does not" in remedy(audit, (mine, other))
+    assert f"{decides}of its own training patients. For whoever does not" in remedy(audit, (mine, other))
 
 
 def test_patients_are_no_remedy_where_another_finding_bars_the_release_anyway(audit: Audit) -> None:
     (one,) = unsettled(audit).verdicts
-    assert remedy(audit, (one,), "it gives away who was trained on") == (
-        "More patients would settle it, but the model could still not be released: it gives away who was trained on."
+    told = MembershipFinding(target="central", level="scan", verdict=LEAK, reason="planted")
+    (central,) = [t for t in audit.targets if t.name == "central"]
+    assert advice(replace(unsettled(audit), membership=(told,)), central) == (
+        "It is not settled whether central gives away a patient's hospital; to settle that would not release the model."
     )
     (hopeless,) = unsettled(audit, patients_share=0.1).verdicts
     mine = replace(hopeless, attack=replace(hopeless.attack, scans="members"))
     text = remedy(audit, (one, mine))
-    assert text.startswith("For its own training patients, it is not shown")
+    assert text.startswith("Of its own training patients, it is not shown")
     assert text.endswith("for whoever does not hold the patient's scan, but the model could still not be released.")
 
 

@@ -72,12 +72,10 @@ def _leaking(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
 def _unsettled(audit: Audit, name: str, found: Sequence[Verdict]) -> str:
     unsettled = [v for v in found if v.verdict == INCONCLUSIVE]
     secrets = words.listed(list(dict.fromkeys(words.attribute_name(v.attack.attribute) for v in unsettled)), "or")
-    told = membership.gives_away(audit, name)
-    barred = f"it gives away {words.listed(told)}" if told else ""
-    return (
-        f"It is not settled whether {name} gives away a patient's {secrets}. "
-        f"{remedy(audit, unsettled, barred)}{_cleared(found)}"
-    )
+    open_ = f"It is not settled whether {name} gives away a patient's {secrets}"
+    if membership.gives_away(audit, name):
+        return f"{open_}; to settle that would not release the model.{_cleared(found)}"
+    return f"{open_}. {remedy(audit, unsettled)}{_cleared(found)}"
 
 
 def of_members(audit: Audit, target: TargetSummary) -> str:

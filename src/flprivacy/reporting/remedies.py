@@ -12,22 +12,18 @@ from flprivacy.reporting import words
 _HOPELESS = 20.0  # more than so many times the patients are not advised
 _MORE_SEEDS = 4.0  # times as many attacker seeds are
 _ABOUT = {
-    TRAINING: "whoever does not hold the patient's scan",
-    HOLDING: "whoever holds the patient's scan",
-    MEMORISED: "its own training patients",
+    TRAINING: "for whoever does not hold the patient's scan",
+    HOLDING: "for whoever holds the patient's scan",
+    MEMORISED: "of its own training patients",
 }
 _LEAST = 1.5  # times the patients: an interval that just fails to settle it may do so again
 
 
-def remedy(audit: Audit, unsettled: Sequence[Verdict], barred: str = "") -> str:
+def remedy(audit: Audit, unsettled: Sequence[Verdict]) -> str:
     """Return what would settle verdicts on a target, in sentences: for whom how many more held-out patients or seeds
     would, and what to do about the others, to whom nothing of the kind would.
 
-    Args:
-        audit: that the verdicts are of.
-        unsettled: the verdicts, all inconclusive, of one target.
-        barred: why the target may be given to nobody whatever becomes of them, such as "it gives away who was trained
-            on"; empty where nothing else stands against it.
+    No patients are asked for where what the target remembers stays open, since nobody may have it then.
     """
     seeds = min((m.n_seeds for m in audit.metrics), default=HONEST_SEEDS)
     if seeds < HONEST_SEEDS:
@@ -41,11 +37,8 @@ def remedy(audit: Audit, unsettled: Sequence[Verdict], barred: str = "") -> str:
     if not within:
         return never
     whom = f" {_for(within)}" if beyond else ""
-    if barred or MEMORISED in beyond:
-        reason = f": {barred}" if barred else ""
-        return (
-            f"{never} More patients would settle it{whom}, but the model could still not be released{reason}.".lstrip()
-        )
+    if MEMORISED in beyond:
+        return f"{never} More patients would settle it{whom}, but the model could still not be released."
     what = words.listed(_attributes(v for v in unsettled if v.attack.question in within))
     count = f"About {_count(audit, within)} more held-out patients{_more_seeds(within, seeds)}"
     return f"{count} would decide on {what}, either way{whom and ','}{whom}. {never}".rstrip()
@@ -87,8 +80,8 @@ def _for(asked: Iterable[str]) -> str:
     named = dict.fromkeys(asked)
     if {TRAINING, HOLDING} <= set(named):
         named = dict.fromkeys(one for one in named if one != HOLDING)
-        return words.listed(["for whoever gets it" if one == TRAINING else f"for {_ABOUT[one]}" for one in named])
-    return words.listed([f"for {_ABOUT[one]}" for one in named])
+        return words.listed(["for whoever gets it" if one == TRAINING else _ABOUT[one] for one in named])
+    return words.listed([_ABOUT[one] for one in named])
 
 
 def _capital(text: str) -> str:
