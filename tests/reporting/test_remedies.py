@@ -52,14 +52,14 @@ def test_a_gain_near_what_is_tolerated_is_no_reason_to_give_up(audit: Audit) -> 
 
 def test_variance_that_patients_do_not_reduce_is_not_promised_away(audit: Audit) -> None:
     assert asked(unsettled(audit, patients_share=0.3)) == (
-        "For whoever does not hold the patient's scan, it is not shown, and more patients cannot settle it (even "
-        "networks that were trained on nobody differ by more than the tolerated 0.020, so this audit cannot see so "
-        "small a leak): decide as if it leaked."
+        "For whoever does not hold the patient's scan, a leak is neither shown nor excluded, and more patients cannot "
+        "settle that (even networks that were trained on nobody differ by more than the tolerated 0.020, so this audit "
+        "cannot see so small a leak): decide as if there were one."
     )
     partly = unsettled(audit, ci_low=-0.03, ci_high=0.03, patients_share=0.8)
     assert patients(asked(partly)) > patients(asked(unsettled(audit, ci_low=-0.03, ci_high=0.03)))
     assert asked(unsettled(audit, ci_low=-0.2, ci_high=0.2)).endswith(
-        "more than 20 times as many patients would be needed to settle it: decide as if it leaked."
+        "and that would take more than 20 times as many patients: decide as if there were one."
     )
 
 
@@ -74,11 +74,11 @@ def test_the_questions_that_can_be_settled_are_told_apart_from_those_that_cannot
     text = remedy(audit, both)
     decides = "would decide on hospital, either way, "
     assert (
-        f"{decides}for whoever holds the patient's scan. For whoever does not hold the patient's scan, it is not"
+        f"{decides}for whoever holds the patient's scan. For whoever does not hold the patient's scan, a leak is"
         in text
     )
     mine = replace(one, attack=replace(one.attack, scans="members"))
-    assert f"{decides}of its own training patients. For whoever does not" in remedy(audit, (mine, other))
+    assert f"{decides}on its training patients. For whoever does not" in remedy(audit, (mine, other))
 
 
 def test_patients_are_no_remedy_where_another_finding_bars_the_release_anyway(audit: Audit) -> None:
@@ -91,7 +91,7 @@ def test_patients_are_no_remedy_where_another_finding_bars_the_release_anyway(au
     (hopeless,) = unsettled(audit, patients_share=0.1).verdicts
     mine = replace(hopeless, attack=replace(hopeless.attack, scans="members"))
     text = remedy(audit, (one, mine))
-    assert text.startswith("Of its own training patients, it is not shown")
+    assert text.startswith("On its training patients, a leak is neither shown")
     assert text.endswith("for whoever does not hold the patient's scan, but the model could still not be released.")
 
 

@@ -14,7 +14,7 @@ _MORE_SEEDS = 4.0  # times as many attacker seeds are
 _ABOUT = {
     TRAINING: "for whoever does not hold the patient's scan",
     HOLDING: "for whoever holds the patient's scan",
-    MEMORISED: "of its own training patients",
+    MEMORISED: "on its training patients",
 }
 _LEAST = 1.5  # times the patients: an interval that just fails to settle it may do so again
 
@@ -33,7 +33,7 @@ def remedy(audit: Audit, unsettled: Sequence[Verdict]) -> str:
         needed.setdefault(verdict.attack.question, []).extend(map(_needed, _open_looks(verdict)))
     within = {asked: looks for asked, looks in needed.items() if all(one.patients <= _HOPELESS for one in looks)}
     beyond = {asked: looks for asked, looks in needed.items() if asked not in within}
-    never = f"{_capital(_for(beyond))}, {_why(beyond)}: decide as if it leaked." if beyond else ""
+    never = f"{_capital(_for(beyond))}, {_why(beyond)}: decide as if there were one." if beyond else ""
     if not within:
         return never
     whom = f" {_for(within)}" if beyond else ""
@@ -107,10 +107,10 @@ def _why(beyond: Mapping[str, Sequence[_Needed]]) -> str:
     if tolerated:
         limit = f"the tolerated {tolerated.pop()}" if len(tolerated) == 1 else "is tolerated"
         return (
-            "it is not shown, and more patients cannot settle it (even networks that were trained on nobody differ by "
-            f"more than {limit}, so this audit cannot see so small a leak)"
+            "a leak is neither shown nor excluded, and more patients cannot settle that (even networks that were "
+            f"trained on nobody differ by more than {limit}, so this audit cannot see so small a leak)"
         )
-    return f"it is not shown, and more than {_HOPELESS:g} times as many patients would be needed to settle it"
+    return f"a leak is neither shown nor excluded, and that would take more than {_HOPELESS:g} times as many patients"
 
 
 def _open_looks(verdict: Verdict) -> Sequence[Look] | Sequence[Verdict]:
