@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from small_generators import CONFIG
 
+from flprivacy.core.array_types import Array
 from flprivacy.core.cohort import Cohort
 from flprivacy.privacy.config import PrivacyConfig
-from flprivacy.synthesis import federated
-from flprivacy.synthesis.run import Array, GeneratorRun, TrainedGenerator
+from flprivacy.synthesis import topologies as federated
+from flprivacy.synthesis.run import GeneratorRun, TrainedGenerator
 from flprivacy.synthesis.train import TRAINERS, train_generator
 
 PRIVATE = PrivacyConfig(unit="scan", noise_multiplier=1.0, adjacency="zero-out", noise_seed=1)
