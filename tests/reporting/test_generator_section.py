@@ -22,8 +22,9 @@ from tests.generator_audits import example
         (
             UNDECIDED,
             "inconclusive",
-            "could not be settled; whether attacks on it tell who was trained on is not settled",
+            "could not be settled; whether attacks on it tell who was trained on is not settled: do not hand it out",
         ),
+        (UNDECIDED, "no leak found", "no attack on it tells who was trained on: do not hand it out, nor its scans"),
     ],
 )
 def test_the_first_line_says_whether_patients_are_copied(verdict: str, members: str, words: str) -> None:

@@ -17,6 +17,7 @@ from flprivacy.reporting import membership, words
 
 PRIVACY, QUALITY = "Privacy", "Quality, which says nothing about privacy"
 _SUBJECT = "The generator of synthetic scans"
+_WITHHELD = "do not hand it out, nor its scans, on this audit"
 _DASH = "\N{EN DASH}"
 _MANY = 100  # held-out patients, of whom 1% is at least one
 _STATISTICS = {
@@ -61,8 +62,9 @@ def first_line(audit: GeneratorAudit) -> str:
     if LEAK in members:
         return f"{said}, but attacks on it tell who was trained on: do not hand it out."
     if INCONCLUSIVE in members:
-        return f"{said}; whether attacks on it tell who was trained on is not settled."
-    return f"{said}, and no attack on it tells who was trained on." if NO_LEAK in members else f"{said}."
+        return f"{said}; whether attacks on it tell who was trained on is not settled: {_WITHHELD}."
+    said = f"{said}, and no attack on it tells who was trained on" if NO_LEAK in members else said
+    return f"{said}." if verdict == NO_COPIES else f"{said}: {_WITHHELD}."
 
 
 def css_class(verdict: str) -> str:
