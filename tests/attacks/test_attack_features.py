@@ -244,6 +244,44 @@ def test_years_are_told_as_well_after_a_mix():
     assert mixed < plain + 0.2
 
 
+def told_by_oracle(train, known, test, truth, covariance, spread):
+    """Weighted F1 of a discriminant that is told the true variance along every principal axis of the exposed scans, and
+    how far apart the sites' means are: what no attacker knows who has only the scans.
+    """
+    sizes = np.bincount(known, minlength=21)
+    means = np.stack([train[known == k].mean(axis=0) for k in range(21)])
+    residuals = train - means[known]
+    axes = np.linalg.eigh(residuals.T @ residuals)[1]
+    variances = np.einsum("ij,jk,ki->i", axes.T, covariance, axes)
+    x, own = ((f - train.mean(axis=0)) @ axes / np.sqrt(variances) for f in (test, means))
+    trust = sizes * spread / (sizes * spread + 1)
+    widening = 1 + spread / (sizes * spread + 1)
+    distances = ((x[:, None] - trust[:, None] * own) ** 2).sum(axis=-1)
+    logits = -0.5 * (distances / widening + x.shape[1] * np.log(widening)) + np.log(sizes + 0.3)
+    return weighted_f1(truth, logits[None])
+
+
+@pytest.mark.parametrize(
+    ("exposed", "features", "strength", "near"), [(64, 32, 0.9, 0.08), (100, 32, 0.9, 0.05), (240, 128, 0.5, 0.05)]
+)
+def test_of_few_scans_in_a_mix_the_family_gets_what_an_oracle_gets_from_the_exposed_ones(
+    exposed, features, strength, near
+):
+    """With few scans a feature, a mix of condition 1e4 takes its toll from whoever learns from these alone."""
+    falls, losses = [], []
+    for seed in range(6):
+        train, known, test, truth = planted(exposed=exposed, features=features, strength=strength, seed=500 + seed)
+        matrix = COORDINATES["condition 1e4"](train, np.random.default_rng([9, seed]))
+        covariance = matrix.T @ matrix
+        plain = told_by_oracle(train, known, test, truth, np.eye(features), strength**2)
+        oracle = told_by_oracle(train @ matrix, known, test @ matrix, truth, covariance, strength**2)
+        falls.append(plain - oracle)
+        losses.append(oracle - weighted_f1(truth, attack_features(train @ matrix, known, test @ matrix, [0])))
+    print(f"{exposed} scans of {features}: oracle falls by {np.mean(falls):.3f}, family by {np.mean(losses):.3f} more")
+    assert np.mean(falls) > 0.03
+    assert np.mean(losses) < near
+
+
 def test_the_principal_axes_of_a_mix_hide_no_leak():
     """A few wide axes of which the site is one: what column scaling alone loses among noise scaled up."""
     rng = np.random.default_rng(3)

@@ -94,7 +94,7 @@ def test_a_memoriser_that_tells_nothing_of_other_patients_is_called(seed: int) -
     strength = {m.attack: m.value for m in metrics if m.metric == "f1_weighted" and m.attack.target == "target"}
     on_held_out, on_members = (v for _, v in sorted(strength.items(), key=lambda item: item[0].scans))
     assert on_held_out < 0.3
-    assert on_members > 0.8
+    assert on_members > 0.85
     found = {v.question: v for v in judge(metrics, excesses, {"site": RULE})}
     assert found["memorised"].verdict == "leak"
     assert found["memorised"].attack.scans == "members"
