@@ -26,6 +26,11 @@ class Way:
             self.port = int(probe.getsockname()[1])
         self._listener: socket.socket | None = None
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether no connection comes through."""
+        return self._listener is None
+
     def open(self) -> None:
         """Let connections through."""
         listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
