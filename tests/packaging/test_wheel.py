@@ -28,7 +28,7 @@ def test_it_holds_the_compiled_pipelines_as_they_are(site: Path) -> None:
 
 def test_it_knows_its_presets(site: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "flprivacy.cli", "presets"],
+        [sys.executable, "-m", "flprivacy", "presets"],
         env=os.environ | {"PYTHONPATH": str(site)},
         cwd=tmp_path,
         capture_output=True,
