@@ -7,6 +7,7 @@ from report_page import Page, undrawn
 
 from flprivacy.core.audit import Audit
 from flprivacy.core.generator_audit import COPIES, NO_COPIES, UNDECIDED
+from flprivacy.core.membership import MembershipFinding
 from flprivacy.reporting import generator as generators
 from flprivacy.reporting.figures.generator import figures_of
 from flprivacy.reporting.terminal import headline
@@ -47,6 +48,30 @@ def test_the_section_begins_with_it_and_every_check_has_a_sentence(small_audit: 
     assert all(len(row) == 1 or len(row[3]) > 40 for row in table.rows[1:])
     assert "Perfect copies are perfect in both" in section
     assert generators.first_line(found) in headline(replace(small_audit, generator=found))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "members", "row"),
+    [
+        (COPIES, "inconclusive", ["nobody", "\N{BLACK CIRCLE} leak copies of patients"]),
+        (NO_COPIES, "leak", ["nobody", "\N{BLACK CIRCLE} leak who was trained on"]),
+        (
+            UNDECIDED,
+            "inconclusive",
+            ["nobody", "\N{CIRCLE WITH LEFT HALF BLACK} inconclusive copies of patients and who was trained on"],
+        ),
+        (NO_COPIES, "no leak found", ["not judged", "\N{WHITE CIRCLE} no leak found"]),
+    ],
+)
+def test_the_first_table_has_a_row_for_it(small_audit: Audit, verdict: str, members: str, row: list[str]) -> None:
+    named = "generator of synthetic scans"
+    page = Page(undrawn(replace(small_audit, generator=example(verdict, members))))
+    assert page.table("handover").rows[-1] == [named, *row], "attributes were not attacked, nor models on membership"
+    of_a_model = MembershipFinding(target="central", level="scan", verdict="leak", reason="planted")
+    page = Page(undrawn(replace(small_audit, generator=example(verdict, members), membership=(of_a_model,))))
+    assert page.table("handover").rows[-1] == [named, *row, "not attacked"]
+    told = "do not hand" in generators.first_line(example(verdict, members))
+    assert told == (row[0] == "nobody"), "the first lines and the table agree"
 
 
 def test_without_a_generator_nothing_is_said(small_audit: Audit) -> None:

@@ -53,8 +53,8 @@ def test_a_gain_near_what_is_tolerated_is_no_reason_to_give_up(audit: Audit) -> 
 def test_variance_that_patients_do_not_reduce_is_not_promised_away(audit: Audit) -> None:
     assert asked(unsettled(audit, patients_share=0.3)) == (
         "For whoever does not hold the patient's scan, a leak is neither shown nor excluded, and more patients cannot "
-        "settle that (even networks that were trained on nobody differ by more than the tolerated 0.020, so this audit "
-        "cannot see so small a leak): decide as if there were one."
+        "settle that (even networks that were trained on nobody differ by more than the tolerated 0.020 in weighted "
+        "F1, so this audit cannot see so small a leak): decide as if there were one."
     )
     partly = unsettled(audit, ci_low=-0.03, ci_high=0.03, patients_share=0.8)
     assert patients(asked(partly)) > patients(asked(unsettled(audit, ci_low=-0.03, ci_high=0.03)))

@@ -64,8 +64,8 @@ def test_error_in_years_is_better_not_higher() -> None:
 def test_inconclusive_shows_the_interval_against_the_threshold() -> None:
     text = _sentence(_verdict(INCONCLUSIVE, ci_low=-0.01, ci_high=0.05))
     assert text == (
-        "central is not cleared: for hospital, the 90% interval of its excess (\N{MINUS SIGN}0.010 to "
-        "0.050, from features) includes the tolerated 0.020."
+        "central is not cleared: for hospital, the 90% interval of its excess in weighted F1 (\N{MINUS SIGN}0.010 "
+        "to 0.050, from features) includes the tolerated 0.020."
     )
 
 
@@ -73,6 +73,18 @@ def test_inconclusive_over_another_baseline_does_not_claim_that_the_interval_cro
     text = _sentence(_verdict(INCONCLUSIVE, ci_low=0.1))
     assert "includes" not in text
     assert "not for every baseline" in text
+
+
+def test_the_limit_is_in_the_metric_that_keeps_the_verdict_open_and_years_say_so_themselves() -> None:
+    look = Look(
+        metric="auc_ovr", value=0.7, baseline="pixels", baseline_value=0.6, excess=0.1, ci_low=-0.1, ci_high=0.3,
+        threshold=0.03, p_leak=0.4, p_adjusted=1.0, verdict=INCONCLUSIVE, reason="",
+    )  # fmt: skip
+    text = _sentence(replace(_verdict(INCONCLUSIVE), looks=(look,)))
+    assert "its excess in macro AUC (\N{MINUS SIGN}0.100 to 0.300, from features) includes the tolerated 0.030." in text
+    text = _sentence(_verdict(INCONCLUSIVE, "age_years", excess=0.5, ci_low=-1.0, ci_high=2.0))
+    assert "its excess (\N{MINUS SIGN}1.00 to 2.00 years, from" in text
+    assert text.endswith("years.")
 
 
 def test_an_excess_above_the_limit_that_chance_may_bring_is_said_to_be_above_it_taken_alone() -> None:

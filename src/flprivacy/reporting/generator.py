@@ -18,6 +18,7 @@ from flprivacy.reporting import membership, words
 PRIVACY, QUALITY = "Privacy", "Quality, which says nothing about privacy"
 _SUBJECT = "The generator of synthetic scans"
 _WITHHELD = "do not hand it out, nor its scans, on this audit"
+_AS_OF_TARGETS = {COPIES: LEAK, NO_COPIES: NO_LEAK}
 _DASH = "\N{EN DASH}"
 _MANY = 100  # held-out patients, of whom 1% is at least one
 _STATISTICS = {
@@ -65,6 +66,15 @@ def first_line(audit: GeneratorAudit) -> str:
         return f"{said}; whether attacks on it tell who was trained on is not settled: {_WITHHELD}."
     said = f"{said}, and no attack on it tells who was trained on" if NO_LEAK in members else said
     return f"{said}." if verdict == NO_COPIES else f"{said}: {_WITHHELD}."
+
+
+def in_short(audit: GeneratorAudit) -> tuple[str, str]:
+    """Return the gravest verdict on a generator, in a target's words, and what it is about; nothing if it is clear."""
+    found = [(_AS_OF_TARGETS.get(audit.memorisation.verdict, INCONCLUSIVE), "copies of patients")]
+    found += [(one.verdict, "who was trained on") for one in audit.membership]
+    worst = next((word for word in (LEAK, INCONCLUSIVE) if any(word == verdict for verdict, _ in found)), NO_LEAK)
+    about = dict.fromkeys(what for verdict, what in found if verdict == worst != NO_LEAK)
+    return worst, words.listed(list(about)) if about else ""
 
 
 def css_class(verdict: str) -> str:

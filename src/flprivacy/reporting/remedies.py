@@ -74,6 +74,7 @@ class _Needed:
     patients: float
     seeds: bool = False
     by_luck: str = ""  # what is tolerated, where fresh initialisations alone differ by more
+    metric: str = ""  # that this is about
 
 
 def _for(asked: Iterable[str]) -> str:
@@ -103,9 +104,12 @@ def _more_seeds(within: Mapping[str, Sequence[_Needed]], seeds: int) -> str:
 
 
 def _why(beyond: Mapping[str, Sequence[_Needed]]) -> str:
-    tolerated = {one.by_luck for looks in beyond.values() for one in looks if one.by_luck}
+    by_luck = [one for looks in beyond.values() for one in looks if one.by_luck]
+    tolerated = {one.by_luck for one in by_luck}
     if tolerated:
-        limit = f"the tolerated {tolerated.pop()}" if len(tolerated) == 1 else "is tolerated"
+        metrics = dict.fromkeys(words.metric_name(one.metric) for one in by_luck if not words.in_years(one.metric))
+        of = f" in {words.listed(list(metrics), 'or')}" if metrics else ""
+        limit = f"the tolerated {tolerated.pop()}{of}" if len(tolerated) == 1 else "is tolerated"
         return (
             "a leak is neither shown nor excluded, and more patients cannot settle that (even networks that were "
             f"trained on nobody differ by more than {limit}, so this audit cannot see so small a leak)"
@@ -130,7 +134,7 @@ def _needed(one: Look | Verdict) -> _Needed:
             return _Needed(patients=factor, seeds=fewer < 1.0)
     by_luck = enough <= 1.0 - by_patients - by_seeds
     limit = f"{words.number(one.threshold, one.metric)}{words.unit(one.metric)}"
-    return _Needed(patients=math.inf, by_luck=limit if by_luck else "")
+    return _Needed(patients=math.inf, by_luck=limit if by_luck else "", metric=one.metric)
 
 
 def _times(decided: MembershipVerdict) -> float:

@@ -182,6 +182,7 @@ def _undecided(audit: Audit, name: str, verdicts: Sequence[Verdict]) -> str:
     unsettled = [group for group in unsettled if not all(_would_clear(v) for v in group if v.verdict == INCONCLUSIVE)]
     first = _strongest(unsettled[0])
     first = next((_as_seen_by(first, look) for look in first.looks if look.verdict == INCONCLUSIVE), first)
+    measure = "" if words.in_years(first.metric) else f" in {words.metric_name(first.metric)}"
     bounds = f"({_range(first)}{words.unit(first.metric)}, {_from(first)})"
     tolerated = f"the tolerated {_amount(first.threshold, first)}"
     why = f"includes {tolerated}"
@@ -195,7 +196,9 @@ def _undecided(audit: Audit, name: str, verdicts: Sequence[Verdict]) -> str:
     elif first.ci_low > first.threshold:
         why = f"lies above {tolerated} for the best baseline, but not for every baseline"
     about = words.attribute_name(first.attack.attribute)
-    text = f"{name} is not cleared: for {about}, the {words.interval_name(audit)} of its excess {bounds} {why}."
+    text = (
+        f"{name} is not cleared: for {about}, the {words.interval_name(audit)} of its excess{measure} {bounds} {why}."
+    )
     return text + _remainder(verdicts, (NO_LEAK,))
 
 
