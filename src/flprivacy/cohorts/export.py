@@ -14,8 +14,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from flprivacy.cohorts.format import read_volumes
+from flprivacy.cohorts.importing.found import Volume
 from flprivacy.cohorts.importing.nifti import SYNTHETIC_MARK
-from flprivacy.cohorts.importing.resample import AXES_LPS, Volume
+from flprivacy.cohorts.importing.resample import AXES_LPS
 from flprivacy.core.cohort import SYNTHETIC_COLUMN, Cohort, CohortMeta
 from flprivacy.core.errors import CohortError, StorageError
 from flprivacy.core.progress import track

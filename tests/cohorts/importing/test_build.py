@@ -17,7 +17,7 @@ from test_dicom_geometry import NAMES
 
 from flprivacy.cohorts.export import export_nifti
 from flprivacy.cohorts.format import open_cohort, read_volumes, verify_cohort
-from flprivacy.cohorts.importing import build, dicom
+from flprivacy.cohorts.importing import build, dicom, reading
 from flprivacy.cohorts.importing.build import import_cohort
 from flprivacy.cohorts.importing.config import ImportConfig
 from flprivacy.cohorts.importing.found import Candidate
@@ -31,12 +31,12 @@ CONFIG = ImportConfig(name="own", shape=(5, 7, 6), site="Basel", test_fraction=0
 SLOW = """
 import sys, time
 from pathlib import Path
-from flprivacy.cohorts.importing import build
+from flprivacy.cohorts.importing import build, reading
 from flprivacy.cohorts.importing.config import ImportConfig
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
 
-keep = build._keep
-build._keep = lambda volume, path: (keep(volume, path), time.sleep(0.3))
+keep = reading.keep
+reading.keep = lambda volume, path: (keep(volume, path), time.sleep(0.3))
 config = ImportConfig(name="own", shape=(5, 7, 6), site="Basel", test_fraction=0.5)
 build.import_cohort("dicom", Path(sys.argv[1]), Path(sys.argv[2]), config=config, pseudonyms=Pseudonyms("k" * 32))
 """
@@ -135,7 +135,7 @@ def test_any_number_of_workers_gives_the_same_cohort_and_report(
     damaged = write_series(root / "damaged", replace(SMALL, uid="1.9", study="2.9", patient="patient 9"), compress=True)
     damaged[4].write_bytes(damaged[4].read_bytes()[:-30])
     alone = import_cohort("dicom", root, tmp_path / "alone", config=CONFIG, pseudonyms=NAMES, workers=1)
-    monkeypatch.setattr(build, "_WORTH_SCANS", 0)  # so that processes start for these few as well
+    monkeypatch.setattr(reading, "_WORTH_SCANS", 0)  # so that processes start for these few as well
     monkeypatch.setattr(dicom, "_WORTH_FILES", 0)
     monkeypatch.setattr(dicom, "_CHUNK_FILES", 3)
     both = import_cohort("dicom", root, tmp_path / "both", config=CONFIG, pseudonyms=NAMES, workers=2)
@@ -164,14 +164,14 @@ def test_a_killed_import_carries_on(tmp_path: Path) -> None:
     assert 3 <= len(kept) < 12
     assert not (tmp_path / "cohort").exists()
     fresh, _ = run(root, tmp_path / "fresh")
-    real, written = build._keep, []
+    real, written = reading.keep, []
 
     def keep(volume: object, path: Path) -> None:
         written.append(path.name)
         real(volume, path)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "_keep", keep)
+        patch.setattr(reading, "keep", keep)
         resumed, _ = run(root, tmp_path / "cohort")
     assert resumed.meta.digest == fresh.meta.digest
     assert len(written) == 12 - len(kept)

@@ -129,10 +129,10 @@ def test_archives_are_named(tmp_path: Path, start: bytes) -> None:
 
 def test_how_values_are_to_be_shown_does_not_matter(tmp_path: Path) -> None:
     paths = write_series(tmp_path, SMALL)
-    usual = only(find(tmp_path)).read()
+    usual = only(find(tmp_path)).read().volume
     for path in paths:
         edit(path, PhotometricInterpretation="MONOCHROME1")
-    assert np.array_equal(only(find(tmp_path)).read(), usual)
+    assert np.array_equal(only(find(tmp_path)).read().volume, usual)
 
 
 def test_a_patient_id_of_an_anonymiser_is_noted(tmp_path: Path) -> None:
@@ -476,10 +476,10 @@ def bits(paths: list[Path], *, stored: int, high: int, shift: int = 0, junk: int
 def test_values_in_the_upper_bits_are_what_they_say(tmp_path: Path, signed: int) -> None:
     scan = replace(SMALL, slope=2.0, tags={"PixelRepresentation": signed})
     write_series(tmp_path / "a", scan)
-    expected = only(find(tmp_path / "a")).read()
+    expected = only(find(tmp_path / "a")).read().volume
     assert expected.max() > 40
     bits(write_series(tmp_path / "b", scan), stored=12, high=15, shift=4, junk=5)
-    np.testing.assert_array_equal(only(find(tmp_path / "b")).read(), expected)
+    np.testing.assert_array_equal(only(find(tmp_path / "b")).read().volume, expected)
 
 
 @pytest.mark.parametrize(
@@ -493,7 +493,7 @@ def test_bits_that_cannot_be_are_refused(tmp_path: Path, stored: int, high: int,
 @pytest.mark.parametrize("implicit", [True, False])
 def test_files_without_preamble_are_read(tmp_path: Path, implicit: bool) -> None:
     write_series(tmp_path / "a", SMALL)
-    expected = only(find(tmp_path / "a")).read()
+    expected = only(find(tmp_path / "a")).read().volume
     for path in write_series(tmp_path / "b", SMALL):
         dataset = pydicom.dcmread(path)
         del dataset.file_meta
@@ -501,7 +501,7 @@ def test_files_without_preamble_are_read(tmp_path: Path, implicit: bool) -> None
         dataset.save_as(path, implicit_vr=implicit, little_endian=True)
         assert path.read_bytes()[:2] == b"\x08\0"
     found = find(tmp_path / "b")
-    np.testing.assert_array_equal(only(found).read(), expected)
+    np.testing.assert_array_equal(only(found).read().volume, expected)
     assert "files that are not DICOM" not in found.counts
 
 
@@ -521,8 +521,22 @@ def test_air_that_is_stored_as_padding_is_air(tmp_path: Path) -> None:
 
     for path in write_series(tmp_path, Clipped(**vars(SMALL))):
         edit(path, PixelPaddingValue=0)
-    volume = only(find(tmp_path)).read()
+    volume = only(find(tmp_path)).read().volume
     assert (volume.min(), volume.max()) == (0, 76)
+
+
+@pytest.mark.parametrize(("rows", "notes"), [(1, ()), (6, ("432 voxels are padding by its own tags",))])
+def test_padding_is_noted_where_it_is_most_of_the_scan(tmp_path: Path, rows: int, notes: tuple[str, ...]) -> None:
+    class Padded(Scan):
+        def hu(self) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
+            hu = np.random.default_rng(0).normal(-1000.0, 50.0, self.shape)
+            hu[:, 7, 1:5] = 40.0
+            hu[:, :rows] = 2000.0
+            return hu
+
+    for path in write_series(tmp_path, Padded(**vars(SMALL))):
+        edit(path, PixelPaddingValue=3024)
+    assert only(find(tmp_path)).read().notes == notes
 
 
 @pytest.mark.parametrize(
@@ -551,7 +565,7 @@ def test_values_that_cannot_be_hu_are_refused(tmp_path: Path, slope: float, inte
     write_series(tmp_path, Other(**vars(SMALL) | {"slope": scale, "intercept": 0.0}))
     candidate = only(find(tmp_path))
     if not detail:
-        assert candidate.read().std() > 20
+        assert candidate.read().volume.std() > 20
         return
     with pytest.raises(ScanError) as caught:
         candidate.read()

@@ -56,7 +56,7 @@ def found_voxels(volume: npt.NDArray[np.uint8], expected: npt.NDArray[np.float64
 
 
 def assert_landmarks(candidate: Candidate, scan: Scan, spacing_mm: Sequence[float] | None = None) -> None:
-    volume = candidate.read()
+    volume = candidate.read().volume
     assert volume.shape == SHAPE
     expected = expected_voxels(scan, spacing_mm)
     at = np.rint(expected).astype(int)
@@ -139,7 +139,7 @@ def test_multiframe(tmp_path: Path) -> None:
 def test_compressed_slices(tmp_path: Path) -> None:
     write_series(tmp_path / "plain", PLAIN)
     write_series(tmp_path / "packed", PLAIN, compress=True)
-    volumes = [only(find(tmp_path / name)).read() for name in ("plain", "packed")]
+    volumes = [only(find(tmp_path / name)).read().volume for name in ("plain", "packed")]
     np.testing.assert_array_equal(*volumes)
 
 
@@ -167,7 +167,8 @@ def test_interpolated_slices_lie_between_their_neighbours(tmp_path: Path) -> Non
     write_series(tmp_path / "whole", ramp)
     write_series(tmp_path / "holes", ramp, order=[n for n in range(20) if n not in (5, 6, 12)])
     volumes = [
-        only(find(tmp_path / name, shape=shape, max_missing=0.2)).read().astype(int) for name in ("whole", "holes")
+        only(find(tmp_path / name, shape=shape, max_missing=0.2)).read().volume.astype(int)
+        for name in ("whole", "holes")
     ]
     np.testing.assert_allclose(volumes[1], volumes[0], atol=1)
     assert volumes[0][0, 0, 0] > volumes[0][-1, 0, 0], "depth runs from head to feet"
@@ -192,7 +193,7 @@ def test_blocks_are_averaged(tmp_path: Path) -> None:
             return np.where(np.indices(self.shape).sum(axis=0) % 2 == 0, -1000.0, 0.0)
 
     write_series(tmp_path, Board(**{name: getattr(scan, name) for name in scan.__dataclass_fields__}))
-    volume = only(find(tmp_path, shape=(6, 16, 15), window_hu=(-1000.0, 0.0))).read()
+    volume = only(find(tmp_path, shape=(6, 16, 15), window_hu=(-1000.0, 0.0))).read().volume
     assert np.abs(volume.astype(int) - 127).max() <= 1
 
 
@@ -204,10 +205,10 @@ def test_what_the_scan_does_not_reach_is_air(tmp_path: Path) -> None:
             return image
 
     write_series(tmp_path, Water(uid="1.2.3"))
-    volume = only(find(tmp_path, spacing_mm=(8.0, 5.0, 6.0), window_hu=(-1000.0, 0.0))).read()
+    volume = only(find(tmp_path, spacing_mm=(8.0, 5.0, 6.0), window_hu=(-1000.0, 0.0))).read().volume
     assert (volume[15, 20] == 0).sum() >= 14
     assert volume[15, 20, 17] == 255
-    whole = only(find(tmp_path, window_hu=(-1000.0, 0.0))).read()
+    whole = only(find(tmp_path, window_hu=(-1000.0, 0.0))).read().volume
     edges = [whole.take([0, -1], axis=axis) for axis in range(3)]
     assert all((edge == 255).all() for edge in edges), "the whole field of view leaves no air at its edges"
 
@@ -236,6 +237,6 @@ def test_padding_is_air(tmp_path: Path, value: float, tags: dict[str, int], sign
         for keyword, number in tags.items():
             dataset.add_new(keyword, "US", number)
         dataset.save_as(path, enforce_file_format=True)
-    volume = only(find(tmp_path, window_hu=(-1000.0, 2500.0))).read()
+    volume = only(find(tmp_path, window_hu=(-1000.0, 2500.0))).read().volume
     assert 70 < volume.max() < 75
     assert (volume[:, :, :2] == 0).all()

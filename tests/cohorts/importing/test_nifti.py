@@ -70,7 +70,61 @@ def test_not_numbers_become_air(tmp_path: Path) -> None:
     raw[352:356] = np.float32(np.nan).tobytes()
     raw[356:360] = np.float32(np.inf).tobytes()
     path.write_bytes(bytes(raw))
-    assert only(find(tmp_path / "scans", "a.nii")).read().dtype == np.uint8
+    assert only(find(tmp_path / "scans", "a.nii")).read().volume.dtype == np.uint8
+
+
+def holed(root: Path, name: str, where: object, value: float) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    """Write PLAIN, with noise and with ``value`` at some of its (column, row, slice); return what was there."""
+    path = write_nifti(root / name, PLAIN, dtype="float32")
+    image = nibabel.load(path)
+    data = np.array(image.get_fdata(dtype=np.float32))
+    data += np.random.default_rng(0).normal(0.0, 5.0, data.shape).astype(np.float32)
+    before = data.copy()
+    data[where] = value
+    nibabel.save(nibabel.Nifti1Image(data, image.affine), path)
+    return before
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "note"),
+    [
+        (np.s_[0, :3, 1], np.nan, "3 voxels are NaN, taken as air"),
+        (np.s_[0, :4, 1], np.inf, "4 voxels are infinite, cut off"),
+        (np.s_[0, :5, 1], -np.inf, "5 voxels are infinite, cut off"),
+        (np.s_[:, :, 3:5], -1000.0, "2 slices between others hold no more than one value"),
+        (np.s_[:, :, -2:], -1000.0, ""),  # filled up to the size that all have
+        (np.s_[0, :1, 1], -900.0, ""),
+    ],
+)
+def test_odd_values_are_counted_in_the_report(tmp_path: Path, where: object, value: float, note: str) -> None:
+    holed(tmp_path / "scans", "a.nii", where, value)
+    assert only(find(tmp_path / "scans", "a.nii")).read().notes == ((note,) if note else ())
+
+
+def test_slices_that_repeat_the_one_before_are_counted(tmp_path: Path) -> None:
+    whole = holed(tmp_path / "scans", "a.nii", np.s_[:0], 0.0)
+    holed(tmp_path / "scans", "a.nii", np.s_[:, :, 4:6], whole[:, :, 3:4])  # type: ignore[arg-type]
+    assert only(find(tmp_path / "scans", "a.nii")).read().notes == ("2 slices are the same as the one before",)
+
+
+def test_one_volume_of_four_dimensions_is_a_scan(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "scans" / "a.nii", PLAIN)
+    image = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj)[..., None], image.affine), tmp_path / "scans" / "b.nii")
+    three, four = find(tmp_path / "scans", "a.nii", "b.nii").candidates
+    assert np.array_equal(three.read().volume, four.read().volume)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_scan_that_mostly_has_no_values_is_refused(tmp_path: Path, value: float) -> None:
+    half = PLAIN.shape[0] // 2
+    holed(tmp_path / "scans", "most.nii", np.s_[:, :, : half + 1], value)
+    with pytest.raises(
+        ScanError, match=r"mostly without values: 5\d% of its voxels are NaN or infinite; export it again"
+    ):
+        only(find(tmp_path / "scans", "most.nii")).read()
+    holed(tmp_path / "scans", "half.nii", np.s_[:, :, :half], value)
+    assert len(only(find(tmp_path / "scans", "half.nii")).read().notes) == 1
 
 
 @pytest.mark.parametrize("name", ["../out.nii", "/etc/passwd", "a/../../out.nii", "link.nii", "..\\out.nii", "loop/a"])
@@ -262,8 +316,8 @@ def test_orientations_that_disagree_are_said_with_a_choice(tmp_path: Path, form:
     two_forms(mirrored, turned=np.diag([-1.0, 1.0, 1.0, 1.0]))
     expected, found = find(tmp_path / "scans", "plain.nii", "mirrored.nii", orientation=form).candidates
     assert (expected.notes, found.notes) == ((), (f"sform and qform disagree; the {form} was taken",))
-    volume = expected.read()
-    np.testing.assert_array_equal(found.read(), volume[..., ::-1] if form == "sform" else volume)
+    volume = expected.read().volume
+    np.testing.assert_array_equal(found.read().volume, volume[..., ::-1] if form == "sform" else volume)
     assert plain.exists()
 
 
@@ -299,7 +353,7 @@ def test_names_in_other_case_and_whole_paths_are_found_as_the_same_scan(tmp_path
     (one,) = find(tmp_path, "scan.nii").candidates
     for name in ("SCAN.NII", str(tmp_path / "scan.nii")):
         (other,) = find(tmp_path, name).candidates
-        assert np.array_equal(one.read(), other.read())
+        assert np.array_equal(one.read().volume, other.read().volume)
 
 
 def test_one_file_under_two_names_is_refused(tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ not at all, and the folder is removed.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,26 +15,23 @@ import pandas as pd
 from flprivacy.cohorts.format import write_cohort
 from flprivacy.cohorts.importing.config import UNLABELLED, ImportConfig
 from flprivacy.cohorts.importing.doubts import alike, constants, contradictions, people, spellings, twin_notes, twins
-from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut, ScanError, Volume
+from flprivacy.cohorts.importing.found import Candidate, Found, LeftOut
 from flprivacy.cohorts.importing.pickles import PICKLES, find_pickles
 from flprivacy.cohorts.importing.pseudonyms import Pseudonyms
+from flprivacy.cohorts.importing.reading import kept_volumes, read_all
 from flprivacy.cohorts.importing.report import ImportReport, TakenScan, count_reasons
 from flprivacy.cohorts.importing.table import DICOM_KEYS, NIFTI_KEYS, read_table
-from flprivacy.cohorts.importing.thumbnails import MOST_LOOKS, Look, look_of, write_thumbnails
+from flprivacy.cohorts.importing.thumbnails import Look, write_thumbnails
 from flprivacy.cohorts.manifest import ATTRIBUTE_COLUMNS, check_manifest, conform
 from flprivacy.cohorts.metadata import checked_meta
 from flprivacy.cohorts.sampling import split_patients
-from flprivacy.cohorts.workers import in_order
 from flprivacy.core.cohort import Cohort, CohortMeta
-from flprivacy.core.errors import CohortError, ConfigError, StorageError, check
+from flprivacy.core.errors import CohortError, ConfigError, check
 from flprivacy.core.extras import naming_extras
 from flprivacy.core.parsing import to_mapping
-from flprivacy.core.progress import progress, track
-from flprivacy.core.publish import publish_file
 from flprivacy.core.tensorflow_environment import available_cores
 
 SOURCES = ("dicom", "nifti", PICKLES)
-_WORTH_SCANS = 32  # fewer are read before other processes have started
 _WORDS = 3  # reasons named in an error
 
 
@@ -87,7 +83,7 @@ def import_cohort(
             _report(found, config, found.candidates, found.left_out).write(report)
             raise
     work = out.with_name(f".{out.name}.importing")
-    read, failed, looks = _read_all(found.candidates, work, workers)
+    read, failed, looks = read_all(found.candidates, work, workers)
     left_out = (*found.left_out, *failed)
     same = twins(read, work)
     try:
@@ -98,7 +94,7 @@ def import_cohort(
     except CohortError:
         _tell(_report(found, config, read, left_out), report, None, looks)
         raise
-    cohort = write_cohort(out, meta=meta, manifest=manifest, volumes=_kept(read, work, found.shape))
+    cohort = write_cohort(out, meta=meta, manifest=manifest, volumes=kept_volumes(read, work, found.shape))
     notes = twin_notes(same, dict(zip(manifest["scan_id"], manifest["split"], strict=True)))
     made = _report(found, config, read, left_out, cohort.meta.digest, notes)
     _tell(made, report, cohort, looks)
@@ -141,56 +137,6 @@ def _find(
         from flprivacy.cohorts.importing.nifti import find_nifti  # imports nibabel
 
     return find_nifti(root, config=config, pseudonyms=pseudonyms, table=read_table(table, NIFTI_KEYS))
-
-
-def _read_all(
-    candidates: Sequence[Candidate], work: Path, workers: int
-) -> tuple[list[Candidate], list[LeftOut], dict[str, Look]]:
-    """Read every volume that is not in ``work`` yet.
-
-    Returns:
-        The scans that are there, those that cannot be taken, and what these look like, as far as that is known.
-    """
-    failed: dict[str, LeftOut] = {}
-    looks: dict[str, Look] = {}
-    here = {path.name for path in work.iterdir()} if work.is_dir() else set()
-    missing = [candidate for candidate in candidates if candidate.work not in here]
-    workers = 1 if len(missing) < _WORTH_SCANS else workers
-    refusals = in_order(partial(_read_one, work=work), missing, workers=workers, chunk=1, what="reading scans")
-    with progress("reading scans", len(candidates)) as counter:
-        counter.resume(len(candidates) - len(missing))
-        for candidate, (refusal, look) in zip(missing, refusals, strict=True):
-            if refusal is not None:
-                failed[candidate.work] = refusal
-            if look is not None and len(looks) < MOST_LOOKS:
-                looks[candidate.scan_id] = look
-            counter.advance()
-    return [candidate for candidate in candidates if candidate.work not in failed], list(failed.values()), looks
-
-
-def _read_one(candidate: Candidate, *, work: Path) -> tuple[LeftOut | None, Look | None]:
-    """Read a volume into ``work``; return why it cannot be taken, and what it looks like."""
-    try:
-        _keep(candidate.read(), work / candidate.work)
-    except ScanError as error:
-        return error.left_out(candidate.scan_id), None if error.volume is None else look_of(error.volume)
-    return None, None
-
-
-def _keep(volume: Volume, path: Path) -> None:
-    try:
-        with publish_file(path) as partial:
-            partial.write_bytes(np.ascontiguousarray(volume).data)
-    except OSError as error:
-        raise StorageError(f"{path.parent}: cannot be written ({error.strerror}); free space") from error
-
-
-def _kept(candidates: Sequence[Candidate], work: Path, shape: tuple[int, int, int]) -> Iterator[tuple[int, Volume]]:
-    for number, candidate in enumerate(track(candidates, "writing the cohort", len(candidates))):
-        data = np.fromfile(work / candidate.work, dtype=np.uint8)
-        if data.size != int(np.prod(shape)):
-            raise StorageError(f"{work}: a volume kept there is damaged; remove the folder and import again")
-        yield number, data.reshape(shape)
 
 
 def _described(

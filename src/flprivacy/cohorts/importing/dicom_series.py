@@ -96,6 +96,7 @@ def _stack(
         affine=affine,
         planes=partial(planes_hu, ordered),
         tilt_degrees=tilt,
+        padded=True,
     )
     if stack.missing > config.max_missing * stack.slices:
         raise ScanError("missing slices", f"{stack.missing} of {stack.slices}")

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,13 @@ import numpy.typing as npt
 from flprivacy.core.errors import CohortError
 
 Volume = npt.NDArray[np.uint8]
+
+
+class Reading(NamedTuple):
+    """A scan's values, and what was noticed in them."""
+
+    volume: Volume  # (depth, height, width)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +36,7 @@ class Candidate:
     age_years: float | None  # age, or None where not known
     split: str  # ``train``, ``test`` or empty where it is still to be drawn
     work: str  # name under which the volume is kept until all are read; another one whenever source or settings change
-    read: Callable[[], Volume] = field(repr=False)  # reads the volume, uint8 (depth, height, width). Raises ScanError
+    read: Callable[[], Reading] = field(repr=False)  # reads the volume. Raises ScanError
     slices: int = 0
     missing: int = 0  # slices that are missing among them and were interpolated
     notes: tuple[str, ...] = ()  # what is worth knowing about its geometry

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from flprivacy.cohorts.importing.array_pickle import StoredArray, read_array_pickle
 from flprivacy.cohorts.importing.config import ImportConfig
-from flprivacy.cohorts.importing.found import Candidate, Found, Volume
+from flprivacy.cohorts.importing.found import Candidate, Found, Reading
 from flprivacy.cohorts.importing.stack import MAX_EDGE
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import CohortError, ConfigError
@@ -119,12 +119,12 @@ def _candidate(site: int, split: str, scan: int, x: StoredArray, label: str) -> 
         age_years=None,
         split=split,
         work=digest_json([str(x.path), x.path.stat().st_size, x.path.stat().st_mtime_ns, name])[:32],
-        read=partial(_volume, x, scan),
+        read=partial(_read, x, scan),
         slices=x.shape[3],
     )
 
 
-def _volume(x: StoredArray, scan: int) -> Volume:
+def _read(x: StoredArray, scan: int) -> Reading:
     stored = x.map()[scan]
     plane = stored[..., 0] if stored.ndim == 4 else stored
-    return np.ascontiguousarray(plane.transpose(2, 0, 1))  # (height, width, depth) -> (depth, height, width)
+    return Reading(np.ascontiguousarray(plane.transpose(2, 0, 1)))  # (height, width, depth) -> (depth, height, width)

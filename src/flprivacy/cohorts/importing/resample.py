@@ -14,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from flprivacy.cohorts.importing.found import ScanError
+from flprivacy.cohorts.importing.found import Reading, ScanError, Volume
 from flprivacy.cohorts.importing.intensities import Intensities
 from flprivacy.cohorts.importing.stack import AIR_HU, DENSEST_HU, Plane, Points, Stack
 
-Volume = npt.NDArray[np.uint8]
 Shape = tuple[int, int, int]
 Spacing = tuple[float, float, float]
 
@@ -45,8 +44,8 @@ def _volume_grid(stack: Stack, shape: Shape, spacing_mm: Spacing | None) -> Poin
     return affine
 
 
-def resample(stack: Stack, *, shape: Shape, spacing_mm: Spacing | None, window_hu: tuple[float, float]) -> Volume:
-    """Read a stack and return its volume.
+def resample(stack: Stack, *, shape: Shape, spacing_mm: Spacing | None, window_hu: tuple[float, float]) -> Reading:
+    """Read a stack and return its volume, with what is odd about its values.
 
     Args:
         stack: the slices.
@@ -56,10 +55,10 @@ def resample(stack: Stack, *, shape: Shape, spacing_mm: Spacing | None, window_h
         window_hu: (low, high) intensities that become 0 and 255.
 
     Returns:
-        uint8 (depth, height, width); air where the scan does not reach.
+        uint8 (depth, height, width), air where the scan does not reach; and notes.
 
     Raises:
-        ScanError: the geometry is absurd, slices cannot be read, or their values cannot be HU.
+        ScanError: the geometry is absurd, slices cannot be read, or their values cannot be HU or mostly are none.
     """
     grid = _volume_grid(stack, shape, spacing_mm)
     # Length of one step of each source axis in voxels of the volume.
@@ -68,14 +67,14 @@ def resample(stack: Stack, *, shape: Shape, spacing_mm: Spacing | None, window_h
     blocks = np.clip(np.rint(1.0 / steps), 1, sizes).astype(np.int64)
     if np.prod(-(-sizes // blocks)) > _MAX_BLOCKS:
         raise ScanError("absurd dimensions", "more voxels than can be held")
-    intensities = Intensities()
+    intensities = Intensities(padded=stack.padded)
     averaged = np.pad(_average(stack, blocks, intensities), 1, mode="edge")
     hu = _on_grid(averaged, blocks, stack, grid, shape)
     try:
         intensities.check()
     except ScanError as error:
         raise ScanError(error.reason, error.detail, hu) from None
-    return window(hu, window_hu)
+    return Reading(window(hu, window_hu), intensities.notes())
 
 
 def _on_grid(

@@ -35,6 +35,7 @@ class Stack:
     planes: Callable[[], Iterator[Plane]]
     tilt_degrees: float = 0.0  # angle between the stack's direction and the slices' normal
     notes: tuple[str, ...] = ()  # what is worth knowing about where it lies
+    padded: bool = False  # whether the source itself says where nothing was measured: NaN stands for that alone
 
     @property
     def slices(self) -> int:
