@@ -25,6 +25,17 @@ def test_a_step_s_own_words_come_first(packed: bool) -> None:
     assert cause.log == "kubectl -n kubeflow logs pod-train-target -c main"
 
 
+def test_of_a_step_that_left_no_word_the_log_is_named() -> None:
+    """As where Kubeflow's launcher fails after the step: its outputs could not be stored."""
+    items = [
+        workflow(node("find-targets.executor", "Failed", message="main: Error (exit code 1)")),
+        pod("find-targets.executor", "Failed", **terminated("Error", 1)),
+    ]
+    (cause,) = find_causes(items, LATER).failed
+    assert str(cause) == "find-targets: main: Error (exit code 1)"
+    assert cause.log == "kubectl -n kubeflow logs pod-find-targets -c main"
+
+
 def test_out_of_memory_is_named_with_its_remedy() -> None:
     items = [
         workflow(node("attack-target.executor", "Failed", message="main: OOMKilled (exit code 137)")),

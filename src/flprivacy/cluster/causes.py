@@ -111,7 +111,9 @@ def _of_node(node: Mapping[str, Any], pod: Mapping[str, Any] | None) -> Cause:
         return Cause(step=step, text=text, target=_target(pod), log=_log(pod))
     message = _line(node.get("message", "")) or "failed, and its pod is gone"
     reason = next((text for reason, text in _CAUSES.items() if reason in message), message)
-    return Cause(step=step, text=reason, target=_target(pod) if pod else "")
+    if pod is None:
+        return Cause(step=step, text=reason)
+    return Cause(step=step, text=reason, target=_target(pod), log=_log(pod) if any(_terminated(pod)) else "")
 
 
 def _of_pod(pod: Mapping[str, Any]) -> Cause:
@@ -121,13 +123,18 @@ def _of_pod(pod: Mapping[str, Any]) -> Cause:
 
 def _ended(pod: Mapping[str, Any]) -> str:
     """Return why a pod ended: its step's own words, else what killed it."""
-    states = [one.get("state", {}).get("terminated") for one in pod["status"].get("containerStatuses", ())]
-    ended: Mapping[str, Any] = next((state for state in states if state and state.get("exitCode")), {})
+    ended: Mapping[str, Any] = next((state for state in _terminated(pod) if state.get("exitCode")), {})
     if ended.get("reason") in _CAUSES:
         return _CAUSES[ended["reason"]]
     message = _line(ended.get("message", "")) or _line(pod["status"].get("message", ""))
     cause = _CAUSES.get(pod["status"].get("reason", ""), "")
     return ": ".join(part for part in (cause, message) if part)
+
+
+def _terminated(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return how each container of a pod ended that has ended."""
+    states = (one.get("state", {}).get("terminated") for one in pod["status"].get("containerStatuses", ()))
+    return [state for state in states if state]
 
 
 def _waiting(pod: Mapping[str, Any], now: datetime) -> Cause | None:
