@@ -54,7 +54,7 @@ def conclude(
     nodes: Nodes,
     since: SinceLast | None = None,
 ) -> tuple[Any, Any]:
-    """Evaluate, compare, report, file in MLflow, tell, check the policy; return the audit and the report.
+    """Evaluate, compare, report, file in MLflow, check the policy; return the audit and the report.
 
     Evaluating stays apart from the comparison and the report because it is cached and these are not; the policy stays
     apart because its failure is its answer.
@@ -75,8 +75,7 @@ def conclude(
         nodes.cpu(compared, hours=1, secrets=("objects", "mlflow")).set_caching_options(False)
         result = compared.outputs["compared"]
     reported = report_audit(audit=result, kfp_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER, store=store)
-    secrets = ("objects", "mlflow") if since is None else ("objects", "mlflow", "webhook")
-    nodes.cpu(reported, secrets=secrets).set_caching_options(False)
+    nodes.cpu(reported, secrets=("objects", "mlflow")).set_caching_options(False)
     report = reported.outputs["report"]
     policy = check_policy(audit=result, report=report, fail_on_leak=fail_on_leak)
     nodes.cpu(policy, hours=1, secrets=(), retry=False).set_caching_options(False)
@@ -86,7 +85,8 @@ def conclude(
     return result, report
 
 
-def tell(change: Any, nodes: Nodes) -> None:
-    """Tell the webhook, if there is one, that nothing was audited."""
-    told = notify(change=change, mlflow_run="", kfp_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
-    nodes.cpu(told, hours=1, secrets=("webhook",)).set_caching_options(False)
+def telling(pipeline: str, *, store: Any, nodes: Nodes) -> dsl.ExitHandler:
+    """Return the group of a pipeline's steps after which the webhook, if there is one, is told how they ended."""
+    told = notify(pipeline=pipeline, kfp_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER, store=store)
+    nodes.cpu(told, hours=1, secrets=("objects", "webhook")).set_caching_options(False)
+    return dsl.ExitHandler(told, name="audit")

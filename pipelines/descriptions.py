@@ -1,10 +1,7 @@
-"""The description of each parameter in the form of a run, in one place for all pipelines."""
+"""The description of each parameter of the pipelines, which the page of a pipeline shows.
 
-from collections.abc import Callable
-from inspect import signature
-from typing import TypeVar
-
-F = TypeVar("F", bound=Callable[..., object])
+They stand there alone: the form of a run shows none, and every run would carry those of its parameters twice.
+"""
 
 DESCRIPTIONS = {
     "cohort": "Folder of the cohort, with the scans that the models were trained on and held-out ones: a path, or a URI that starts with file://, s3:// or gs://.",
@@ -60,18 +57,3 @@ def form_page(summary: str, *names: str, **own: str) -> str:
             lines += ["", f"{purpose}:"]
             lines += [f"- {name}: {({**DESCRIPTIONS, **own})[name]}" for name in found]
     return "\n".join(lines)
-
-
-def described(**own: str) -> Callable[[F], F]:
-    """Add the descriptions of its parameters to a pipeline's docstring, where KFP reads them.
-
-    Args:
-        own: descriptions by parameter, where this pipeline's differ from the shared ones.
-    """
-
-    def add(pipeline: F) -> F:
-        lines = [f"    {name}: {({**DESCRIPTIONS, **own})[name]}" for name in signature(pipeline).parameters]
-        pipeline.__doc__ = "\n".join([f"{pipeline.__doc__}\n", "Args:", *lines])
-        return pipeline
-
-    return add

@@ -12,7 +12,7 @@ from components.plan_dp_check.component import plan_dp_check
 from components.resolve_inputs.component import resolve_inputs
 from components.train_target.component import train_target
 from pipelines.cluster import KEPT, Nodes, on_nodes
-from pipelines.descriptions import described, form_page
+from pipelines.descriptions import form_page
 
 _OWN = {
     "preset": "Preset whose cohort and dp_check sections are used: demo, paper, or the path of a YAML file.",
@@ -31,7 +31,6 @@ _OWN = {
     ),
     pipeline_config=KEPT,
 )
-@described(**_OWN)
 @on_nodes
 def dp_check(
     nodes: Nodes,

@@ -1,13 +1,12 @@
 """Pipeline ``privacy_audit``: attack given targets with a given cohort, and audit."""
 
-from typing import NamedTuple
-
 from kfp import dsl
 
 from components.plan_audit.component import plan_audit
 from components.resolve_inputs.component import resolve_inputs
 from pipelines.cluster import KEPT, Nodes, on_nodes
-from pipelines.descriptions import described, form_page
+from pipelines.conclusion import telling
+from pipelines.descriptions import form_page
 from pipelines.given_targets import audit_given
 
 
@@ -19,7 +18,6 @@ from pipelines.given_targets import audit_given
     ),
     pipeline_config=KEPT,
 )
-@described()
 @on_nodes
 def privacy_audit(
     nodes: Nodes,
@@ -30,20 +28,19 @@ def privacy_audit(
     store: str = "",
     fail_on_leak: bool = False,
     try_again: int = 0,
-) -> NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact):
+):
     """Measure what given models give away about the people they were trained on."""
-    now = resolve_inputs(cohort=cohort, targets=targets, preset=preset, store=store)
-    nodes.cpu(now, hours=1, secrets=("objects", "mlflow")).set_caching_options(False)
-    plan = plan_audit(
-        preset=preset,
-        overrides=overrides,
-        cohort=cohort,
-        targets=targets,
-        resolved=now.output,
-        store=store,
-        try_again=try_again,
-        **nodes.asked(),
-    )
-    audit, report = audit_given(plan, store=store, fail_on_leak=fail_on_leak, nodes=nodes)
-    outputs = NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact)  # noqa: UP014 - kfp reads its fields
-    return outputs(audit=audit, report=report)
+    with telling("privacy_audit", store=store, nodes=nodes):
+        now = resolve_inputs(cohort=cohort, targets=targets, preset=preset, store=store)
+        nodes.cpu(now, hours=1, secrets=("objects", "mlflow")).set_caching_options(False)
+        plan = plan_audit(
+            preset=preset,
+            overrides=overrides,
+            cohort=cohort,
+            targets=targets,
+            resolved=now.output,
+            store=store,
+            try_again=try_again,
+            **nodes.asked(),
+        )
+        audit_given(plan, store=store, fail_on_leak=fail_on_leak, nodes=nodes)

@@ -5,8 +5,8 @@ from kfp import dsl
 from components.find_targets.component import find_targets
 from components.plan_audit.component import plan_audit
 from pipelines.cluster import KEPT, Nodes, on_nodes
-from pipelines.conclusion import SinceLast, tell
-from pipelines.descriptions import described, form_page
+from pipelines.conclusion import SinceLast, telling
+from pipelines.descriptions import form_page
 from pipelines.given_targets import audit_given
 
 _OWN = {
@@ -24,7 +24,6 @@ _OWN = {
     ),
     pipeline_config=KEPT,
 )
-@described(**_OWN)
 @on_nodes
 def re_audit(
     nodes: Nodes,
@@ -39,28 +38,28 @@ def re_audit(
     try_again: int = 0,
 ):
     """Audit the targets that are published now, unless they were audited before, and say what changed."""
-    found = find_targets(
-        cohort=cohort,
-        targets=targets,
-        targets_from=targets_from,
-        preset=preset,
-        overrides=overrides,
-        store=store,
-    )
-    nodes.cpu(found, secrets=("objects", "mlflow")).set_caching_options(False)
-    with dsl.If(found.outputs["changed"] == "yes", name="changed"):
-        plan = plan_audit(
+    with telling("re_audit", store=store, nodes=nodes):
+        found = find_targets(
+            cohort=cohort,
+            targets=targets,
+            targets_from=targets_from,
             preset=preset,
             overrides=overrides,
-            cohort=cohort,
-            targets=found.outputs["targets"],
-            resolved=found.outputs["resolved"],
-            changed_only=True,
             store=store,
-            try_again=try_again,
-            **nodes.asked(),
+            kfp_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         )
-        since = SinceLast(found=found.outputs["found"], fail_on_worse=fail_on_worse)
-        audit_given(plan, store=store, fail_on_leak=fail_on_leak, nodes=nodes, since=since)
-    with dsl.Else(name="unchanged"):
-        tell(found.outputs["found"], nodes)
+        nodes.cpu(found, secrets=("objects", "mlflow")).set_caching_options(False)
+        with dsl.If(found.outputs["Output"] == "yes", name="changed"):
+            plan = plan_audit(
+                preset=preset,
+                overrides=overrides,
+                cohort=cohort,
+                targets=found.outputs["targets"],
+                resolved=found.outputs["resolved"],
+                changed_only=True,
+                store=store,
+                try_again=try_again,
+                **nodes.asked(),
+            )
+            since = SinceLast(found=found.outputs["found"], fail_on_worse=fail_on_worse)
+            audit_given(plan, store=store, fail_on_leak=fail_on_leak, nodes=nodes, since=since)

@@ -12,7 +12,7 @@ from components.resolve_inputs.component import resolve_inputs
 from components.train_target.component import train_target
 from pipelines.cluster import KEPT, TARGETS_AT_ONCE, Nodes, on_nodes
 from pipelines.conclusion import Scores, conclude
-from pipelines.descriptions import described, form_page
+from pipelines.descriptions import form_page
 from pipelines.references import trained_references
 from pipelines.synthesis import synthesised
 
@@ -33,7 +33,6 @@ _OWN = {
     ),
     pipeline_config=KEPT,
 )
-@described(**_OWN)
 @on_nodes
 def study(
     nodes: Nodes,

@@ -9,7 +9,7 @@ from components.log_mlflow.component import log_mlflow
 from components.plan_generator.component import plan_generator
 from components.resolve_inputs.component import resolve_inputs
 from pipelines.cluster import KEPT, Nodes, on_nodes
-from pipelines.descriptions import described, form_page
+from pipelines.descriptions import form_page
 from pipelines.synthesis import synthesised
 
 _OWN = {
@@ -30,7 +30,6 @@ _OWN = {
     ),
     pipeline_config=KEPT,
 )
-@described(**_OWN)
 @on_nodes
 def train_generator(
     nodes: Nodes,

@@ -15,5 +15,6 @@ def find_targets(
     preset: str,
     overrides: dict,
     store: str,
+    kfp_run: str,
     found: dsl.Output[dsl.Artifact],
-) -> NamedTuple("Outputs", changed=str, targets=dict, resolved=str): ...
+) -> NamedTuple("Outputs", Output=str, targets=dict, resolved=str): ...

@@ -132,7 +132,6 @@ def test_steps_that_read_or_pass_on_references_may_enter_the_store(documents: li
         "check_change",
         "check_dp_policy",
         "check_generator",
-        "notify",
     }
 
 
@@ -168,7 +167,7 @@ def test_steps_read_only_the_secrets_that_they_need_and_none_must_exist(document
         names_targets = "targets" in documents[0]["root"]["inputDefinitions"]["parameters"]
         assert name not in MLFLOW or "flprivacy-mlflow" in secrets or (name == "resolve-inputs" and not names_targets)
         assert name not in FINAL or not secrets
-        assert "flprivacy-webhook" not in secrets or name in ("notify", "report-audit")
+        assert ("flprivacy-webhook" in secrets) == (name == "notify")
         (config,) = settings["configMapAsVolume"]
         assert (config["configMapName"], config["optional"]) == ("flprivacy-settings", True)
         assert Path(config["mountPath"]).parent == MOUNTED

@@ -63,12 +63,15 @@ def test_a_stale_file_is_found(tmp_path: Path) -> None:
     assert "study.yaml is not in step" in done.stderr
 
 
-def test_every_parameter_reads_well_in_a_form(spec: dict[str, Any]) -> None:
+def test_every_parameter_reads_well_on_the_page_of_its_pipeline(spec: dict[str, Any]) -> None:
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     assert {"preset", "overrides", "store", "fail_on_leak"} <= set(parameters)
+    lines = spec["pipelineInfo"]["description"].splitlines()
+    told = dict(line.removeprefix("- ").split(": ", 1) for line in lines if line.startswith("- "))
     for name, parameter in parameters.items():
-        assert len(parameter.get("description", "")) > 20, name
-        assert parameter["description"].rstrip().endswith("."), name
+        assert len(told[name]) > 20, name
+        assert told[name].endswith("."), name
+        assert "description" not in parameter, name  # every run would carry it
     assert not [n for n in parameters if any(word in n for word in ("secret", "password", "token", "key"))]
 
 
@@ -87,6 +90,16 @@ def test_the_form_ends_with_where_a_run_runs(spec: dict[str, Any]) -> None:
     assert len(technical) == 8
     assert names[-8:] == technical
     assert names[0] == ("cohort" if "cohort" in names else "fail_on_leak")
+
+
+@pytest.mark.parametrize("pipeline", ["privacy_audit", "re_audit"])
+def test_however_an_audit_ends_somebody_is_told(pipeline: str) -> None:
+    spec = next(yaml.load_all((COMPILED / f"{pipeline}.yaml").read_text(), Loader=yaml.CSafeLoader))
+    tasks = spec["root"]["dag"]["tasks"]
+    assert sorted(tasks) == ["exit-handler-1", "notify"]
+    assert tasks["notify"]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    assert tasks["notify"]["dependentTasks"] == ["exit-handler-1"]
+    assert "enableCache" not in tasks["notify"]["cachingOptions"]
 
 
 def test_steps_that_write_to_mlflow_are_never_cached(spec: dict[str, Any]) -> None:

@@ -13,6 +13,9 @@ _INPUT = re.compile(r"\{\{\$\.inputs\.parameters\['([^']+)'\]\}\}")
 _SELECTOR = re.compile(r"parseJson\(string_value\)\[\"(\w+)\"\]")
 _CONDITION = re.compile(r"(?P<not>!\()?inputs\.parameter_values\['(?P<name>[^']+)'\] == '(?P<value>[^']*)'\)?")
 
+_LAST = "ALL_UPSTREAM_TASKS_COMPLETED"
+_EXIT_HANDLER = "exit-handler-"
+
 
 @dataclass(kw_only=True)
 class Values:
@@ -58,6 +61,9 @@ class Watcher(Protocol):
     def group(self, path: str, spec: Mapping[str, Any], component: Mapping[str, Any], items: int | None) -> None:
         """A group of tasks was entered: a loop of so many rounds, or None."""
 
+    def hook(self, path: str, name: str) -> None:
+        """A group of tasks has ended, and a task that comes after it in any case follows."""
+
 
 def run_compiled(
     file: Path,
@@ -96,22 +102,37 @@ class _Dag:
 
     def run(self, component: Mapping[str, Any], inputs: Values) -> Values:
         tasks = component["dag"]["tasks"]
+        last = {name: task for name, task in tasks.items() if task.get("triggerPolicy", {}).get("strategy") == _LAST}
+        first = {name: task for name, task in tasks.items() if name not in last}
         done: dict[str, Values] = {}
-        while len(done) < len(tasks):
-            ready = [n for n in tasks if n not in done and set(tasks[n].get("dependentTasks", ())) <= set(done)]
-            assert ready, f"{self.path}: tasks wait for each other"
-            for name in ready:
-                done[name] = self._task(name, tasks[name], inputs, done)
+        try:
+            while len(done) < len(first):
+                ready = [n for n in first if n not in done and set(first[n].get("dependentTasks", ())) <= set(done)]
+                assert ready, f"{self.path}: tasks wait for each other"
+                for name in ready:
+                    done[name] = self._task(name, first[name], inputs, done)
+        finally:
+            for name, task in last.items():
+                self._at_the_end(name, task, inputs)
         return _outputs(component["dag"].get("outputs", {}), done)
+
+    def _at_the_end(self, name: str, task: Mapping[str, Any], inputs: Values) -> None:
+        """Run a task that comes last whatever became of the others; a backend hooks it onto their group."""
+        (group,) = task["dependentTasks"]
+        hook = replace(self, place=f"{self.place}.{group}.onExit")
+        if self.watcher is not None:
+            self.watcher.hook(hook.place, name)
+        hook._task(name, task, inputs, {})
 
     def _task(self, name: str, task: Mapping[str, Any], inputs: Values, done: Mapping[str, Values]) -> Values:
         component = self.spec["components"][task["componentRef"]["name"]]
         given = self._given(task, inputs, done)
-        if "triggerPolicy" in task and not _holds(task["triggerPolicy"]["condition"], given):
+        if "condition" in task.get("triggerPolicy", {}) and not _holds(task["triggerPolicy"]["condition"], given):
             return Values()
         if "executorLabel" in component:
             return self._step(name, component, task, given)
-        inner = replace(self, path=f"{self.path}{name}/", place=f"{self.place}.{name}")
+        path = self.path if name.startswith(_EXIT_HANDLER) else f"{self.path}{name}/"
+        inner = replace(self, path=path, place=f"{self.place}.{name}")
         if "parameterIterator" not in task:
             self._entered(inner.place, task, component, None)
             return inner.run(component, given)

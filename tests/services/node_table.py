@@ -134,6 +134,10 @@ class NodeTable:
             self._group_driver(f"{item}.iteration-item-driver", component, **own, **given)
             self._twice(f"{item}.iteration-item", "DAG", f"comp-{name}", {"parent-dag-id": "123"})
 
+    def hook(self, path: str, name: str) -> None:
+        """Add the nodes around a task that comes last in any case."""
+        self._twice(path, "DAG", f"exit-hook-root-{name}", {"parent-dag-id": "123"})
+
     def step(self, path: str, spec: Mapping[str, Any], task: Task) -> None:
         """Add the nodes of a step and of its driver."""
         patch = _json(self._patch(task))

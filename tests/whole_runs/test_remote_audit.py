@@ -146,7 +146,7 @@ def test_from_uris_to_the_report_and_again(study: Study) -> None:
     assert study.audit(study.home, f"{study.bucket}/cohort") == 0, study.said[-1]
     assert study.gateway.sent_bytes(*_MOVED) == before, "the second run moved volumes or weights again"
     ran = {e["step"] for e in events(study.home) if e["kind"] == "step"}
-    assert ran == {"resolve_inputs", "report_audit", "check_policy"}  # all else is as it was
+    assert ran == {"resolve_inputs", "report_audit", "check_policy", "notify"}  # all else is as it was
     assert Audit.read(study.home / "reports" / "remote" / "audit.json") == first
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -16,10 +16,12 @@ from typing import Any, get_type_hints
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import convert
 from flprivacy.core.publish import write_json
+from flprivacy.execution.ends import Failure, leave_failure
 from flprivacy.execution.isolation import TARGET_PARAMETER, leave_out_of_memory, read_failure, run_target_step
 from flprivacy.execution.memory import MemoryUse, watching_memory
 from flprivacy.execution.passing import Passing, closed_names, on_backend_without_store
-from flprivacy.execution.run_step import refuse, run_step
+from flprivacy.execution.run_step import last_words, refuse, run_step
+from flprivacy.storage.places import is_shared
 
 ONLY_OUTPUT = "Output"  # what Kubeflow calls the only output parameter of a step
 _MOUNTS = {"gs://": "/gcs/", "minio://": "/minio/", "s3://": "/s3/"}  # where the backend puts artifacts
@@ -42,7 +44,35 @@ def run_in_container(step: Callable[..., Any], executor_input: str) -> None:
     if the step returns: a step that refuses or breaks leaves none. On a cluster, what is a patient's is passed on by
     reference (:mod:`~flprivacy.execution.passing`).
     """
-    task, hints = json.loads(executor_input), get_type_hints(step)
+    task = json.loads(executor_input)
+    if not _on_backend(task):
+        _run(step, task)
+        return
+    with _leaving_failure(step.__name__, task):
+        _run(step, task)
+
+
+@contextmanager
+def _leaving_failure(step: str, task: Mapping[str, Any]) -> Iterator[None]:
+    """Leave the line with which a step ends, for the run's last step, which tells people."""
+    try:
+        yield
+    except (Exception, SystemExit):
+        given = task.get("inputs", {}).get("parameterValues", {})
+        failure = Failure(step=step, target=str(given.get(TARGET_PARAMETER, "")), reason=last_words() or "broke")
+        store = str(given.get("store", "")).strip()
+        if is_shared(store):
+            leave_failure(failure, run=_run_id(task), store=store)
+        raise
+
+
+def _run_id(task: Mapping[str, Any]) -> str:
+    """Return the id of a backend task's run: its files lie in ``<root>/<pipeline>/<run>/<task>/<execution>``."""
+    return Path(task["outputs"]["outputFile"]).parents[2].name
+
+
+def _run(step: Callable[..., Any], task: Mapping[str, Any]) -> None:
+    hints = get_type_hints(step)
     outputs = {name: _path(artifacts[0]) for name, artifacts in _artifacts(task, "outputs")}
     for path in outputs.values():
         path.parent.mkdir(parents=True, exist_ok=True)

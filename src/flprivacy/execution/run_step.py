@@ -19,6 +19,7 @@ LAST_WORDS = Path("/dev/termination-log")  # the container's terminationMessageP
 _MOST_LETTERS = 3000  # Kubernetes keeps 4096 bytes
 MOUNTED = Path("/etc/flprivacy")  # a folder for the ConfigMap and one for each Secret
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+_said: list[str] = []
 
 
 def run_step(function: Callable[..., R], arguments: Mapping[str, Any]) -> R:
@@ -61,8 +62,15 @@ def leave_last_words(message: str, code: int = EXIT_DEFECT) -> None:
 
     The line ends with the exit code, which Kubeflow's launcher replaces by 1.
     """
+    line = " ".join(message.split())[:_MOST_LETTERS]
+    _said.append(line)
     if LAST_WORDS.is_file():
-        LAST_WORDS.write_text(f"{' '.join(message.split())[:_MOST_LETTERS]} {ended_with(code)}\n")
+        LAST_WORDS.write_text(f"{line} {ended_with(code)}\n")
+
+
+def last_words() -> str:
+    """Return the line that this process left last; empty if it left none."""
+    return _said[-1] if _said else ""
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -9,9 +9,11 @@ from flprivacy.core.change import NO_CHANGE, AuditChange, FoundTarget, FoundTarg
 from flprivacy.core.errors import ConfigError, StorageError
 from flprivacy.core.events import emit
 from flprivacy.core.target import TargetRecord
-from flprivacy.execution.container import StepResult
+from flprivacy.execution.container import ONLY_OUTPUT, StepResult
+from flprivacy.execution.ends import leave_result
 from flprivacy.execution.passing import Open, SharedStore
 from flprivacy.presets import digest_now, load_preset
+from flprivacy.steps.notify import change_message
 from flprivacy.storage.parameters import resolve_mapping
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.given_targets import resolved_inputs, usable_records
@@ -33,6 +35,7 @@ def find_targets(
     overrides: dict[str, Any],
     found: Open,
     store: SharedStore = "",
+    kfp_run: str = "",
 ) -> StepResult:
     """Find which targets are published now, and which of them were not audited yet in this way; never cached.
 
@@ -45,11 +48,13 @@ def find_targets(
         targets_from: prefixes of published target folders, of which the newest of each name counts, or MLflow URIs.
         preset: name of a preset (demo, paper), or path or URI of a YAML file; its attack and audit sections are used.
         store: location of finished artifacts and checkpoints.
+        kfp_run: id of the pipeline run, under which step ``notify`` finds the verdict if nothing must be audited.
         found: folder to write: what is published beside its last audits, and the verdict if nothing must be audited.
 
     Returns:
-        ``changed``: "yes" if anything must be audited, else "no"; ``targets``: name and pinned location of what must
-        be audited; ``resolved``: a digest that changes whenever these or the cohort do.
+        ``Output``: "yes" if anything must be audited, else "no" (kfp.local lets a pipeline ask for no output of another
+        name); ``targets``: name and pinned location of what must be audited; ``resolved``: a digest that changes
+        whenever these or the cohort do.
 
     Raises:
         ConfigError: no target, two of one name, or a wrong field.
@@ -82,13 +87,14 @@ def find_targets(
     if not changed:
         verdict = unchanged_verdict(world)
         verdict.write(found / CHANGE_FILE)
+        leave_result(change_message(verdict, kfp_run=kfp_run), run=kfp_run, store=store)
         emit("note", text=f"since the last audit: {verdict.verdict} ({verdict.reason})")
     for one in world.targets:
         LOGGER.info("%s: %s, %s", one.target, one.location, "to be audited" if one.changed else "audited before")
         if not one.changed and one.previous is not None:
             emit("note", text=f"{one.target}: unchanged since its audit of {one.previous.ended}, not audited again")
     resolved = resolved_inputs(source, changed, store, digest)
-    return StepResult(parameters={"changed": "yes" if changed else "no", "targets": changed, "resolved": resolved})
+    return StepResult(parameters={ONLY_OUTPUT: "yes" if changed else "no", "targets": changed, "resolved": resolved})
 
 
 def _found(name: str, word: str, record: TargetRecord | None, study: StudyConfig, source: CohortPlace) -> FoundTarget:

@@ -1,4 +1,4 @@
-"""Step ``notify``: tell a webhook what a re-audit found."""
+"""Step ``notify``: tell a webhook how a run ended."""
 
 import http.client
 import json
@@ -12,51 +12,71 @@ from collections.abc import Mapping
 from typing import Any
 
 from flprivacy import __version__
-from flprivacy.core.artifacts import CHANGE_FILE
+from flprivacy.core.audit import LEAK, Audit
 from flprivacy.core.change import AuditChange
 from flprivacy.core.errors import ConfigError, FlprivacyError
 from flprivacy.core.events import emit
 from flprivacy.core.parsing import to_mapping
 from flprivacy.core.retry import Backoff, RetryConfig
-from flprivacy.execution.passing import Open
+from flprivacy.execution.ends import End, Failure, read_end
+from flprivacy.reporting.failures import lines as failure_lines
+from flprivacy.reporting.sentences import overall
 
 LOGGER = logging.getLogger(__name__)
 WEBHOOK_VARIABLE = "FLPRIVACY_WEBHOOK_URL"
 _TIMEOUT_SECONDS = 10.0
 _RETRY = RetryConfig(attempts=3, first_delay_seconds=1.0)
+_NOT_LOGGED = "MLflow has not got the result; the log of step report-audit says why."
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _MAY_PASS = (408, 425, 429, 500, 502, 503, 504)
 
 
-def notify(*, change: Open, mlflow_run: str = "", kfp_run: str = "") -> bool:
-    """Send the verdict as JSON to the webhook whose URL is in ``FLPRIVACY_WEBHOOK_URL``; without one nothing is sent.
+def notify(*, pipeline: str, kfp_run: str = "", store: str = "") -> bool:
+    """Send how a run ended, as JSON, to the webhook whose URL is in ``FLPRIVACY_WEBHOOK_URL``; without one, do nothing.
+
+    It runs last, whatever became of the steps before: what they found, or why they failed, they left in the store. A
+    re-audit is always told. An audit is told if a target leaks or could not be audited, or MLflow has not got it. A run
+    without a result has failed, and that is told with the causes that its steps left.
 
     The URL is a secret (whoever has it can post), so it is shown nowhere. A webhook that cannot be reached is a
     warning: the audit is finished and filed.
 
     Args:
-        change: folder of ``change.json``.
-        mlflow_run: id of the audit's run in MLflow; empty where nothing was audited.
+        pipeline: name of the pipeline.
         kfp_run: id of the pipeline run.
+        store: location of finished artifacts, where the steps of the run left how it went.
 
     Returns:
         Whether the webhook accepted it.
-
-    Raises:
-        AuditError: there is no verdict.
     """
-    found = AuditChange.read(change / CHANGE_FILE)
     if not os.environ.get(WEBHOOK_VARIABLE, "").strip():
         LOGGER.info("%s is not set; nobody is told", WEBHOOK_VARIABLE)
         return False
+    words = _how_it_ended(pipeline, kfp_run, store)
+    if not words.get("attention", True):
+        LOGGER.info("nobody needs to be told: %s", words["text"])
+        return False
     try:
-        tell(message(found, mlflow_run=mlflow_run, kfp_run=kfp_run))
+        tell(words)
     except (ConfigError, UntoldError) as error:
         LOGGER.warning("the webhook was not told: %s", error)
         emit("warning", message=f"the webhook was not told: {error}")
         return False
-    LOGGER.info("the webhook was told: %s", found.verdict)
+    LOGGER.info("the webhook was told: %s", words["text"])
     return True
+
+
+def _how_it_ended(pipeline: str, kfp_run: str, store: str) -> dict[str, Any]:
+    try:
+        end = read_end(kfp_run, store)
+    except FlprivacyError as error:
+        end = End(result={}, failures=(Failure(step="notify", reason=f"cannot tell what the run found: {error}"),))
+    if end.result:
+        return end.result
+    causes = [str(failure) for failure in end.failures]
+    why = causes[-1] if causes else f"no step left a reason; 'flprivacy runs show {kfp_run}' asks the cluster"
+    text = f"flprivacy: {pipeline} failed: {why}"
+    return {**_facts("flprivacy.failed_run"), "kfp_run": kfp_run, "text": text, "pipeline": pipeline, "causes": causes}
 
 
 def tell(words: Mapping[str, Any]) -> None:
@@ -71,12 +91,25 @@ def tell(words: Mapping[str, Any]) -> None:
     _post(url, json.dumps(words).encode())
 
 
-def message(change: AuditChange, *, mlflow_run: str = "", kfp_run: str = "") -> dict[str, Any]:
-    """Return what a webhook gets: the verdict, its reasons and its evidence, and no identifier of anybody."""
-    facts = {"kind": "flprivacy.re_audit", "schema": 1, "flprivacy": __version__}
+def change_message(change: AuditChange, *, mlflow_run: str = "", kfp_run: str = "") -> dict[str, Any]:
+    """Return what a webhook gets of a re-audit: verdict, reasons and evidence, and no identifier of anybody."""
     runs = {"mlflow_run": mlflow_run, "kfp_run": kfp_run}
     text = f"flprivacy: {change.verdict} ({change.cohort_name}): {change.reason}"  # what chat services show
-    return {**facts, **runs, "text": text, **to_mapping(change)}
+    return {**_facts("flprivacy.re_audit"), **runs, "text": text, **to_mapping(change)}
+
+
+def audit_message(audit: Audit, *, mlflow_run: str, kfp_run: str = "") -> dict[str, Any]:
+    """Return what a webhook gets of an audit: its first lines, and whether anybody must be told."""
+    runs = {"mlflow_run": mlflow_run, "kfp_run": kfp_run}
+    leaks = LEAK in [*(one.verdict for one in audit.verdicts), *(one.verdict for one in audit.membership)]
+    lines = [overall(audit), *failure_lines(audit), *([] if mlflow_run else [_NOT_LOGGED])]
+    facts = {"attention": leaks or not mlflow_run or bool(audit.failures), "lines": lines}
+    text = f"flprivacy: {audit.name}: {' '.join(lines)}"
+    return {**_facts("flprivacy.audit"), **runs, "text": text, **facts}
+
+
+def _facts(kind: str) -> dict[str, Any]:
+    return {"kind": kind, "schema": 1, "flprivacy": __version__}
 
 
 class UntoldError(FlprivacyError):

@@ -1,19 +1,22 @@
-"""Step ``report_audit``: write the report of an audit, file both in MLflow, and tell a webhook."""
+"""Step ``report_audit``: write the report of an audit, and file both in MLflow."""
 
 import shutil
 from pathlib import Path
 
-from flprivacy.core.artifacts import CHANGE_FILE, REPORT_FILE, VERDICTS_FILE
+from flprivacy.core.artifacts import AUDIT_FILE, CHANGE_FILE, REPORT_FILE, VERDICTS_FILE
+from flprivacy.core.audit import Audit
+from flprivacy.core.change import AuditChange
+from flprivacy.execution.ends import leave_result
 from flprivacy.execution.passing import Open
 from flprivacy.reporting.stored import deliver_report
 from flprivacy.steps.log_mlflow import log_mlflow
-from flprivacy.steps.notify import notify
+from flprivacy.steps.notify import audit_message, change_message
 
 
 def report_audit(*, audit: Path, store: str, report: Open, page: Open, verdicts: Open, kfp_run: str = "") -> str:
-    """Write the self-contained HTML report and its figures, file audit and report in MLflow, tell what changed.
+    """Write the self-contained HTML report and its figures, file audit and report in MLflow, and note what to tell.
 
-    Neither a server nor a webhook that stays away loses the audit: see ``log_mlflow`` and ``notify``. The report is
+    A server that stays away does not lose the audit: see ``log_mlflow``. The note is for step ``notify``. The report is
     taken from the store where it was written before, what is in MLflow already is not filed again; never cached.
 
     Args:
@@ -31,5 +34,8 @@ def report_audit(*, audit: Path, store: str, report: Open, page: Open, verdicts:
     shutil.copyfile(report / VERDICTS_FILE, verdicts)
     filed = log_mlflow(audit=audit, report=report, kfp_run=kfp_run, store=store)
     if (audit / CHANGE_FILE).exists():
-        notify(change=audit, mlflow_run=filed, kfp_run=kfp_run)
+        message = change_message(AuditChange.read(audit / CHANGE_FILE), mlflow_run=filed, kfp_run=kfp_run)
+    else:
+        message = audit_message(Audit.read(audit / AUDIT_FILE), mlflow_run=filed, kfp_run=kfp_run)
+    leave_result(message, run=kfp_run, store=store)
     return filed
