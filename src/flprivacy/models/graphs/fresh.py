@@ -5,11 +5,16 @@ normal distribution of variance 2 / inputs where a rectifier follows (He et al.,
 biases and shifts are 0, scales and variances 1, embeddings have standard deviation .02. Constants of other purpose are
 put into random order, so that nothing of what was learnt stays. What is kept: single numbers, and what normalises the
 scan before the first layer.
+
+Exporters give one network other names, folded normalisations and turned matrices. So a weight is drawn by what it is
+for, its shape and its place among those of the same: however a network was exported, its twin is the same.
 """
 
 import hashlib
 import math
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -62,9 +67,10 @@ _ROLES: dict[str, dict[int, str]] = {
     "Upsample": {1: KEPT},
 }
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_RECTIFIERS = ("Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Clip", "Gelu", "HardSwish", "Mish", "Swish", "Sigmoid")
+_RECTIFIERS = ("Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Clip", "Gelu", "HardSwish", "Mish", "Swish")
+_GATES = ("Sigmoid", "HardSigmoid", "Softplus", "Erf")  # parts of rectifiers that are written out
 _BETWEEN = ("BatchNormalization", "InstanceNormalization", "GroupNormalization", "Add", "Mul", "Reshape", "Identity")
-_MOVED = ("Identity", "Cast", "Transpose", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Expand")
+_MOVED = ("Identity", "Cast", "Transpose", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Expand", "Tile")
 _SLOPE, _EMBEDDING = 0.25, 0.02
 _MOST_CHANNELS = 3
 
@@ -72,8 +78,9 @@ _MOST_CHANNELS = 3
 def fresh_graph(path: Path, *, seed: int) -> onnx.ModelProto:
     """Return the network of an ONNX file with every weight drawn from ``seed``.
 
-    Each tensor is drawn from a generator of its own, seeded with ``seed`` and the tensor's name. One of our own
-    architectures gets the fresh weights that ours has of that seed (:mod:`flprivacy.models.familiar`).
+    Each tensor is drawn from a generator of its own, seeded with ``seed``, what the tensor is for, its shape and how
+    many of the same come before it. One of our own architectures gets the fresh weights that ours has of that seed
+    (:mod:`flprivacy.models.familiar`).
 
     Raises:
         TargetError: the file is refused, or computes with weights that are whole numbers.
@@ -81,7 +88,7 @@ def fresh_graph(path: Path, *, seed: int) -> onnx.ModelProto:
     model = read_graph(path)
     graph = Graph(model, path)
     purposes = _Purposes(graph, _shapes(model, path)).found
-    familiar = _familiar(purposes, graph, seed)
+    familiar, generators = _familiar(purposes, graph, seed), _generators(purposes, graph, seed)
     for tensor in model.graph.initializer:
         values = array_of(tensor, path)
         if values.dtype.kind != "f" or values.size < 2:
@@ -91,13 +98,46 @@ def fresh_graph(path: Path, *, seed: int) -> onnx.ModelProto:
             continue
         drawn = familiar.get(tensor.name)
         if drawn is None:
-            drawn = _drawn(values, role, _deviation(role, shape, node, graph), _generator(seed, tensor.name))
+            kept = values.T if _is_turned(tensor, purposes, graph) else values  # (outputs, inputs) of a matrix
+            generator = generators.get(tensor.name) or _generator(seed, tensor.name)
+            drawn = _drawn(kept, role, _deviation(role, shape, node, graph), generator)
+            drawn = drawn.T if kept is not values else drawn
         tensor.CopyFrom(numpy_helper.from_array(drawn.astype(values.dtype), tensor.name))
     return model
 
 
 def _generator(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(name.encode()).digest())])
+
+
+def _generators(purposes: dict[str, _Purpose], graph: Graph, seed: int) -> dict[str, np.random.Generator]:
+    """Return the generator of each constant that an operator takes."""
+    count, found = Counter[str](), {}
+    for name, (role, _, _) in purposes.items():
+        tensor = graph.constants[name]
+        sizes = [size for size in tensor.dims if size != 1]
+        kind = f"{role} {sizes[::-1] if _is_turned(tensor, purposes, graph) else sizes}"
+        found[name] = _generator(seed, f"{kind} {count[kind]}")
+        count[kind] += 1
+    return found
+
+
+def _is_turned(tensor: onnx.TensorProto, purposes: dict[str, _Purpose], graph: Graph) -> bool:
+    """Tell whether a constant is a matrix of (inputs, outputs), not (outputs, inputs)."""
+    role, _, node = purposes.get(tensor.name, ("", None, None))
+    if role != DENSE or node is None or node.op_type not in ("Gemm", "MatMul") or len(tensor.dims) != 2:
+        return False
+    place = 1 if node.op_type == "Gemm" or node.input[1] in graph.fixed else 0
+    turned = place == 1 and not _flags(node).get("transB")
+    name = node.input[place]
+    while name != tensor.name and name in graph.made_by:
+        turned ^= graph.made_by[name].op_type == "Transpose"
+        name = graph.made_by[name].input[0]
+    return turned
+
+
+def _flags(node: onnx.NodeProto) -> dict[str, Any]:
+    return {one.name: helper.get_attribute_value(one) for one in node.attribute}
 
 
 def _shapes(model: onnx.ModelProto, path: Path) -> dict[str, Shape]:
@@ -132,6 +172,22 @@ class _Purposes:
                 behind.update(node.output)
 
     def _note(self, node: onnx.NodeProto, place: int, name: str, deep: bool) -> None:
+        for taking, where in self._takers(node, place):
+            self._note_at(taking, where, name, deep)
+
+    def _takers(self, node: onnx.NodeProto, place: int) -> list[tuple[onnx.NodeProto, int]]:
+        """Return what takes a constant that is first brought into a shape that the scan tells, and where."""
+        found, waiting = [], [(node, place)]
+        while waiting:
+            one, where = waiting.pop()
+            if one.op_type not in _MOVED or where:
+                found.append((one, where))
+                continue
+            moved = one.output[0]
+            waiting += [(use, list(use.input).index(moved)) for use in self._graph.uses[moved]]
+        return found
+
+    def _note_at(self, node: onnx.NodeProto, place: int, name: str, deep: bool) -> None:
         shape, plain = self._shapes.get(name), True
         role = _ROLES.get(node.op_type, {}).get(place, SHUFFLED)
         wide = shape is None or sum(size != 1 for size in shape) > 1
@@ -179,7 +235,7 @@ def _familiar(purposes: dict[str, _Purpose], graph: Graph, seed: int) -> dict[st
 
 def _our_axes(node: onnx.NodeProto, axes: int) -> tuple[int, ...] | None:
     """Return where (*window, inputs, outputs) lie in a weight; None for an operator that our networks do not have."""
-    flags = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+    flags = _flags(node)
     if node.op_type == "Conv":
         # (output, input of its group, *window); one input a group is a depthwise kernel, (*window, input, 1) in ours
         return (*range(2, axes), *((0, 1) if flags.get("group", 1) > 1 else (1, 0)))
@@ -196,8 +252,7 @@ def _deviation(role: str, shape: Shape | None, node: onnx.NodeProto | None, grap
         transposed = node.op_type == "ConvTranspose"
         inputs = shape[0] * math.prod(shape[2:]) if transposed else math.prod(shape[1:])
     elif node.op_type == "Gemm":
-        flags = {one.name: helper.get_attribute_value(one) for one in node.attribute}
-        inputs = shape[1] if flags.get("transB") else shape[0]
+        inputs = shape[1] if _flags(node).get("transB") else shape[0]
     elif node.op_type == "MatMul":
         inputs = shape[-2] if node.input[1] in graph.fixed else shape[-1]
     else:
@@ -208,12 +263,15 @@ def _deviation(role: str, shape: Shape | None, node: onnx.NodeProto | None, grap
 def _rectified(node: onnx.NodeProto, graph: Graph) -> bool:
     """Tell whether a rectifier follows a layer, at most with a normalisation or a bias between."""
     while True:
-        following = graph.uses[node.output[0]]
-        if any(one.op_type in _RECTIFIERS for one in following):
+        following = [one for one in graph.uses[node.output[0]] if one.op_type != "Shape"]
+        behind = [use for one in following if one.op_type in ("Mul", "Div") for use in graph.uses[one.output[0]]]
+        gated = any(one.op_type in _GATES for one in (*following, *behind))
+        if gated or any(one.op_type in _RECTIFIERS for one in following):
             return True
         if len(following) != 1 or following[0].op_type not in _BETWEEN:
             return False
-        varying = [name for name in following[0].input if name and name not in graph.fixed]
+        taken = following[0].input[:1] if following[0].op_type == "Reshape" else following[0].input
+        varying = [name for name in taken if name and name not in graph.fixed]
         if len(varying) != 1:
             return False
         node = following[0]
