@@ -23,6 +23,7 @@ from flprivacy.targets.folder import MAX_RECORD_BYTES, deliver_target, read_reco
 from flprivacy.targets.lineage import LINEAGE_FILE, PrivatePart, audited_record, read_lineage, read_private_part
 
 _SHOWN = 5
+_UNTOLD = "its last layer does not tell what it answers with, so that is not attacked; state answers if it classifies"
 _WITHOUT_TWIN = ": the network's structure alone may explain what it tells, so that it is never called a leak"
 _SAVED_MODEL, _UNPACKED = "saved_model.pb", "model.weights.h5"  # in folders of other kinds
 _OTHER_SUFFIXES = (".ort", ".pt", ".pth", ".ckpt", ".safetensors", ".pb", ".tflite", ".pkl", ".zip", ".tar", ".gz")
@@ -241,7 +242,8 @@ def describe_match(record: TargetRecord) -> str:
         shown = " and ".join(name for name, held in (("features", origin.features), ("outputs", origin.head)) if held)
         twin = f"an untrained twin of {origin.initialisations} initialisations" if origin.initialisations else "no twin"
         return f"arrays of {shown}, with {twin}" + ("" if origin.initialisations else _WITHOUT_TWIN)
-    head = "head from the file" if origin.head else "no head in the file: its outputs are not attacked"
+    without = _UNTOLD if origin.feature_layer else "no head in the file: its outputs are not attacked"
+    head = "head from the file" if origin.head else without
     text += f", {len(origin.missing)} missing, {len(origin.left_over)} left over; {head}"
     facts = network_facts(origin)
     facts |= {name: f"{facts[name]} (assumed)" for name in origin.assumed}

@@ -212,6 +212,21 @@ def test_the_last_operator_tells_what_it_answers_with(tmp_path: Path, last: str,
         assert np.allclose(answers["outputs"].sum(axis=1), 1.0)
 
 
+@pytest.mark.parametrize(
+    ("kind", "first", "expected"),
+    [("Mul", "", "logits"), ("Div", "", "logits"), ("Mul", "Sigmoid", "none"), ("Mul", "wide", "none")],
+)
+def test_logits_that_are_scaled_are_logits(tmp_path: Path, kind: str, first: str, expected: str) -> None:
+    """Cosine classifiers and calibrated ones end so; a probability times a number is none."""
+    b = Builder()
+    x = b.op("Gemm", b.op("Flatten", b.op("GlobalAveragePool", "scan")), b.weight(np.ones((1, 3))))
+    x = b.op("Sigmoid", x) if first == "Sigmoid" else x
+    scale = b.weight([2.0, 3.0, 4.0] if first == "wide" else 16.0)
+    b.op("Identity", b.op(kind, *((scale, x) if kind == "Mul" else (x, scale))), name="answer")
+    network = loaded(tmp_path / "m.onnx", b.model([1, 4, 16, 20], ["answer"]), feature_layer="flatten_1")
+    assert network.facts["answers"] == expected
+
+
 def test_an_ending_without_dense_layer_is_asked_for_its_features(tmp_path: Path) -> None:
     b = Builder()
     b.op("Conv", "scan", b.weight(np.ones((2, 1, 1, 1, 1))), name="maps")
@@ -234,6 +249,27 @@ def test_a_network_that_still_trains_is_refused(tmp_path: Path) -> None:
     b.op("Gemm", centred, b.weight(np.ones((8, 2))), name="answer")
     with pytest.raises(TargetError, match=r"alone than among others, .* export it as it answers \(model.eval\(\)\)"):
         look_at(saved(tmp_path / "m.onnx", b.model([1, 4, 16, 20], ["answer"])), stated=UNIT, shape=None)
+
+
+@pytest.mark.parametrize("training", [None, False, True, "computed"])
+def test_dropout_that_goes_on_is_refused_and_no_other(tmp_path: Path, training: bool | str | None) -> None:
+    """Some exporters leave dropout in the graph, with a constant that says whether it still happens."""
+    b = Builder()
+    x = b.op("Relu", b.op("Gemm", b.op("Flatten", "scan"), b.weight(np.ones((1280, 4)))))
+    flag = b.weight(training is True, bool)
+    flag = b.op("Not", b.op("IsNaN", b.op("ReduceMax", "scan", keepdims=0))) if training == "computed" else flag
+    b.op(
+        "Gemm",
+        b.op("Dropout", x, b.weight(0.001), *([] if training is None else [flag])),
+        b.weight(np.ones((4, 2))),
+        name="y",
+    )
+    path = saved(tmp_path / "m.onnx", b.model([1, 4, 16, 20], ["y"]))
+    if training:
+        with pytest.raises(TargetError, match=r"'Dropout' still trains; .* as it answers \(model.eval\(\)\)"):
+            load_graph(path, stated=UNIT, shape=None, threads=1)
+    else:
+        assert load_graph(path, stated=UNIT, shape=None, threads=1).facts["answers"] == "logits"
 
 
 @pytest.mark.parametrize("size", [0, -1])

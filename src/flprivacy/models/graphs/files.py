@@ -34,6 +34,7 @@ _TYPED = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data"
 MOST_NODES = 1 << 16
 _STANDARD = ("", "ai.onnx")
 _RANDOM = ("Random", "Bernoulli", "Multinomial")
+_STILL_TRAINS = "{!r} still trains; export the network as it answers (model.eval())"
 _QUANTISED = ("quantize", "qlinear", "integer")
 
 
@@ -55,6 +56,7 @@ def read_graph(path: Path) -> onnx.ModelProto:
             _take_from_beside(tensor, beside, path)
         _check_tensor(tensor, path)
     _strip(model)
+    _check_dropouts(model, path)
     for one in (*model.graph.input, *model.graph.output):
         for size in one.type.tensor_type.shape.dim:
             if size.dim_value < 1:  # as some exporters write it where any size will do
@@ -127,7 +129,9 @@ def _opened(model: onnx.ModelProto, path: Path) -> dict[str, npt.NDArray[np.uint
     for name in _named(model, path):
         file = path.parent / name
         if not file.is_file() or file.resolve().parent != path.parent.resolve():
-            raise TargetError(f"{path}: keeps tensors in {name!r}, which is no file beside it; bring it there, too")
+            raise TargetError(
+                f"{path}: keeps tensors in {name!r}, which is no file beside it; bring it there, too, under this name"
+            )
         if file.stat().st_size:
             found[name] = np.memmap(file, mode="r", dtype=np.uint8)
     if sum(map(len, found.values())) + path.stat().st_size > MOST_BYTES:
@@ -220,6 +224,15 @@ def _make_initializers(graph: onnx.GraphProto) -> None:
     graph.node.extend(copies)
 
 
+def _check_dropouts(model: onnx.ModelProto, path: Path) -> None:
+    """Refuse dropout that goes on at random; where it does not, exporters leave it out, or say so by a constant."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        training = node.input[2] if node.op_type == "Dropout" and len(node.input) > 2 else ""
+        if training and (training not in constants or array_of(constants[training], path).any()):
+            raise TargetError(f"{path}: {_STILL_TRAINS.format('Dropout')}")
+
+
 def check_graph(model: onnx.ModelProto, path: Path) -> None:
     """Refuse custom operators, functions, control flow, random numbers, quantised weights and unusual tensors.
 
@@ -227,7 +240,10 @@ def check_graph(model: onnx.ModelProto, path: Path) -> None:
         TargetError: the first of these, by name, with a remedy.
     """
     if model.functions:
-        raise TargetError(f"{path}: defines functions of its own; export the network with functions inlined")
+        raise TargetError(
+            f"{path}: defines functions of its own; export the network without them, or save it again through "
+            "onnx.inliner.inline_local_functions"
+        )
     if len(model.graph.node) > MOST_NODES:
         raise TargetError(f"{path}: has {len(model.graph.node)} operators; at most {MOST_NODES} are read")
     if model.graph.sparse_initializer:
@@ -248,7 +264,7 @@ def _check_node(node: onnx.NodeProto, path: Path) -> None:
         if attribute.HasField("g") or attribute.graphs:
             raise TargetError(
                 f"{path}: {name!r} runs parts of the network in a loop or on a condition; export it for scans of one "
-                "fixed shape, which needs neither"
+                "fixed shape, which needs neither, or from PyTorch with dynamo=True"
             )
         if attribute.ref_attr_name or attribute.HasField("sparse_tensor"):
             raise TargetError(f"{path}: operator {name!r} is damaged; export the network again")
@@ -257,6 +273,6 @@ def _check_node(node: onnx.NodeProto, path: Path) -> None:
     if any(word in node.op_type.lower() for word in _QUANTISED):
         raise TargetError(f"{path}: {name!r} belongs to quantised weights; export the network in float32")
     if node.op_type == "BatchNormalization" and any(one.name == "training_mode" and one.i for one in node.attribute):
-        raise TargetError(f"{path}: {name!r} still trains; export the network as it answers (model.eval())")
+        raise TargetError(f"{path}: {_STILL_TRAINS.format(name)}")
     if node.op_type == "Constant" and (len(node.attribute) != 1 or node.attribute[0].name == "sparse_value"):
         raise TargetError(f"{path}: operator 'Constant' is damaged; export the network again")

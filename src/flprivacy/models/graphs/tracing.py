@@ -57,7 +57,10 @@ class Graph:
         inputs = [one for one in model.graph.input if one.name not in self.constants]
         if len(inputs) != 1:
             names = printable(", ".join(one.name for one in inputs))[:_SHOWN]
-            raise TargetError(f"{path}: has {len(inputs)} inputs ({names}); needs one, which takes the scan")
+            raise TargetError(
+                f"{path}: has {len(inputs)} inputs ({names}); needs one, which takes the scan: export it with its "
+                "weights, or give what it answers as arrays"
+            )
         self.input = inputs[0]
         self.fixed = set(self.constants)  # tensors that do not depend on the scan
         known = {self.input.name, *self.fixed}
@@ -191,13 +194,34 @@ class Graph:
         return None
 
     def activation(self, output: str) -> str:
-        """Return the activation that an output comes from, as Keras calls it; empty where it is another operator's."""
-        node = self.made_by.get(output)
-        while node is not None and node.op_type in _MOVING:
-            node = self.made_by.get(node.input[0])
-        if node is None:
+        """Return the activation that an output comes from, as Keras calls it; empty where it is another operator's.
+
+        What is multiplied by a number, such as logits by a temperature, is of no activation.
+        """
+        node, scaled = self._unmoved(output), False
+        while node is not None and (taken := self._scaled(node)):
+            node, scaled = self._unmoved(taken), True
+        if node is None or (scaled and node.op_type not in _LINEAR):
             return ""
         return "linear" if node.op_type in _LINEAR else node.op_type.lower()
+
+    def _unmoved(self, tensor: str) -> onnx.NodeProto | None:
+        """Return the operator that a tensor's values come from."""
+        node = self.made_by.get(tensor)
+        while node is not None and node.op_type in _MOVING:
+            node = self.made_by.get(node.input[0])
+        return node
+
+    def _scaled(self, node: onnx.NodeProto) -> str:
+        """Return the tensor that an operator multiplies by one number; empty where it does something else."""
+        if node.op_type not in ("Mul", "Div") or len(node.input) != 2:
+            return ""
+        first, second = node.input
+        for tensor, number in ((first, second), (second, first))[: 2 if node.op_type == "Mul" else 1]:
+            values = self.array(number)
+            if values is not None and values.size == 1:
+                return str(tensor)
+        return ""
 
     def channels_last(self, tensor: str) -> bool:
         """Tell whether a tensor's channels are its last axis: operators take them second, unless they are moved."""
