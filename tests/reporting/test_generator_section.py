@@ -72,6 +72,10 @@ def test_the_first_table_has_a_row_for_it(small_audit: Audit, verdict: str, memb
     assert page.table("handover").rows[-1] == [named, *row, "not attacked"]
     told = "do not hand" in generators.first_line(example(verdict, members))
     assert told == (row[0] == "nobody"), "the first lines and the table agree"
+    verdict_class = {"leak": "leak", "inconclusive": "open"}.get(row[1].split()[1], "none")
+    found = undrawn(replace(small_audit, generator=example(verdict, members)))
+    card = found[found.index('<section class="generator">') :].partition('<article class="card ')[2]
+    assert card.startswith(f'{verdict_class}"'), "and so does the colour of what the section says first"
 
 
 def test_without_a_generator_nothing_is_said(small_audit: Audit) -> None:
