@@ -89,6 +89,18 @@ def product(world: World, told: FloatArray) -> FloatArray:
     return world.put((np.abs(world.noise()) + 0.3) * signs, told * signs)
 
 
+def ratio(world: World, told: FloatArray) -> FloatArray:
+    """Two features over several decades whose ratio alone tells something."""
+    common = 3.0 * world.noise()
+    return world.put(np.exp(0.5 * told + common), np.exp(common))
+
+
+def with_gross_errors(world: World, features: FloatArray) -> FloatArray:
+    """Each feature is far off in some thirty scans, in others than the next."""
+    off = world.rng.random(features.shape) < 0.025
+    return np.where(off, 1e6 * world.rng.normal(size=features.shape), features)
+
+
 PLANTS: dict[str, tuple[str, Callable[[World], FloatArray]]] = {
     "one hospital of five": ("site", lambda w: w.put(4.0 * (w.site == 2) + w.noise())),
     "a hospital of 3% of the patients": ("site", lambda w: w.put(4.0 * (w.site == 4) + w.noise())),
@@ -105,6 +117,14 @@ PLANTS: dict[str, tuple[str, Callable[[World], FloatArray]]] = {
         "sex",
         lambda w: w.put(np.where(w.rng.random(w.scans) < 0.6, 3.0 * w.sign, 0.0) + w.noise()),
     ),
+    "the sex by a sign, whatever the size": ("sex", lambda w: w.put(w.sign * 10.0 ** w.rng.uniform(-6, 6, w.scans))),
+    "the sex by a ratio": ("sex", lambda w: ratio(w, w.sign + 0.5 * w.noise())),
+    "years by a ratio": ("age_years", lambda w: ratio(w, w.aged + 0.2 * w.noise())),
+    "the hospital by a power of ten": (
+        "site",
+        lambda w: w.put(10.0 ** (3.0 * np.array([3, 0, 4, 1, 2])[w.site] + w.noise())),
+    ),
+    "beside gross errors in every feature": ("sex", lambda w: with_gross_errors(w, w.put(2.0 * w.sign + w.noise()))),
     "the sex by a product": ("sex", lambda w: product(w, (np.abs(w.noise()) + 0.3) * w.sign)),
     "the sex by a length": ("sex", lambda w: w.put(w.directions() * np.where(w.sex, 1.0, 2.2)[:, None])),
     "the sex by the size of all features": ("sex", lambda w: w.network() * np.where(w.sex, 1.5, 1.0)[:, None]),
@@ -132,6 +152,8 @@ HARMLESS: dict[str, tuple[str, Callable[[World], FloatArray]]] = {
         "age_years",
         lambda w: np.column_stack([w.network() ** 5, w.rng.standard_cauchy((w.scans, 4))]),
     ),
+    "gross errors in every feature": ("sex", lambda w: with_gross_errors(w, w.network())),
+    "signs and sizes of nobody": ("sex", lambda w: w.put(*(w.noise(4) * 10.0 ** w.rng.uniform(-6, 6, (w.scans, 4))).T)),
     "huge features, far from 0": ("site", lambda w: 1e8 * w.network() + 3e8),
     "a random mix": ("age_years", lambda w: w.network() @ w.rng.normal(size=(WIDTH, WIDTH))),
     "what leaks of other patients": (

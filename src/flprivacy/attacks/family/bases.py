@@ -8,6 +8,7 @@ for cross-validation to say.
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import ndtri
 
 from flprivacy.core.array_types import FloatArray
 
@@ -17,12 +18,30 @@ Pair = tuple[FloatArray, FloatArray]  # features of exposed and of held-out scan
 _CONSTANT = 1e-6
 _TINY = float(np.finfo(np.float32).tiny)
 _FARTHEST = 6.0  # standard deviations of the exposed sample that a column may lie from its mean
+_HEAVY = 3.0  # times as far as the quartiles say may the standard deviation of a column reach
+_QUARTILES = 1.349  # standard deviations between the quartiles of a normal distribution
 _SMALLEST = 1e-12  # share of the largest axis' variance below which an axis is rounding noise
 _KERNEL_AXES = 40  # at most: the others are finer than some hundred scans can show
 _WIDTH = 1.0  # of the kernel, in medians of the squared distances between exposed scans
 
 
 def column_scaled(exposed: FloatArray, held_out: FloatArray) -> Pair:
+    """Bring every column to unit variance over the exposed sample, and add the normal scores of those with heavy tails.
+
+    Where a few scans make up a column's variance, all others are next to 0 in it, and what its sign or its size tells
+    of them is lost. By ranks it shows.
+    """
+    scaled = unit_variance(exposed, held_out)
+    quartiles = np.quantile(exposed, (0.25, 0.75), axis=0)
+    reach = (quartiles[1] - quartiles[0]) / _QUARTILES
+    heavy = (reach > 0.0) & (exposed.std(axis=0) > _HEAVY * reach)
+    if not heavy.any():
+        return scaled
+    scores = _normal_scores(exposed[:, heavy], held_out[:, heavy])
+    return np.hstack([scaled[0], scores[0]]), np.hstack([scaled[1], scores[1]])
+
+
+def unit_variance(exposed: FloatArray, held_out: FloatArray) -> Pair:
     """Bring every column to unit variance over the exposed sample, cut off at 6 standard deviations.
 
     A unit that was almost always silent over the exposed sample would otherwise throw a held-out scan in which it is
@@ -35,6 +54,21 @@ def column_scaled(exposed: FloatArray, held_out: FloatArray) -> Pair:
     mean, spread = mean[varies], spread[varies]
     first, second = (np.clip((x[:, varies] - mean) / spread, -_FARTHEST, _FARTHEST) for x in (exposed, held_out))
     return first, second
+
+
+def _normal_scores(exposed: FloatArray, held_out: FloatArray) -> Pair:
+    """Return columns of the quantiles of a normal distribution at the values' ranks among the exposed sample."""
+    ordered, scans = np.sort(exposed, axis=0), len(exposed)
+
+    def scores(values: FloatArray) -> FloatArray:
+        ranks = [
+            (np.searchsorted(known, asked, "left") + np.searchsorted(known, asked, "right")) / 2.0
+            for known, asked in zip(ordered.T, values.T, strict=True)
+        ]
+        found: FloatArray = ndtri((np.column_stack(ranks) + 0.5) / (scans + 1.0))
+        return found
+
+    return scores(exposed), scores(held_out)
 
 
 def one_scale(exposed: FloatArray, held_out: FloatArray) -> Pair:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from flprivacy.attacks.family.bases import Pair, column_scaled, widest
+from flprivacy.attacks.family.bases import Pair, unit_variance, widest
 from flprivacy.attacks.family.discriminant import spread_of_means
 from flprivacy.attacks.family.problem import Answers, Problem, softmax
 from flprivacy.core.array_types import Float32Array, FloatArray, IntArray
@@ -32,7 +32,7 @@ _SCANS_AN_AXIS = 1.5  # with fewer, all scans are about as far from each other i
 def whitened(exposed: FloatArray, held_out: FloatArray) -> Pair | None:
     """Turn and scale all scans together so that their covariance is the identity; None if they are too few for that."""
     every = np.concatenate([exposed, held_out])
-    scaled, _ = column_scaled(every, every)
+    scaled, _ = unit_variance(every, every)
     scaled = scaled - scaled.mean(axis=0)
     if len(scaled) < _SCANS_AN_AXIS * scaled.shape[1]:
         return None
