@@ -76,6 +76,7 @@ def test_what_could_have_been_seen_stands_beside_the_comparison_and_decides_whet
     verdict, reason = judge_change(changes, confidence=0.95)
     assert verdict == TOO_LITTLE_POWER
     assert "to be noticed, and the policy tolerates" in reason
+    assert "tolerates 0.02 in weighted F1; more" in reason or "tolerates 0.5 years; more" in reason
     lenient = [replace(c, tolerated=(c.detectable or 0.0) + 0.01) for c in changes]
     verdict, reason = judge_change(lenient, confidence=0.95)
     assert verdict == NO_CHANGE

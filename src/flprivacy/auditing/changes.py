@@ -42,7 +42,7 @@ from flprivacy.core.change import (
     MembershipChange,
 )
 from flprivacy.core.errors import AuditError
-from flprivacy.core.membership import LEAST_REFERENCES
+from flprivacy.core.membership import AUC, LEAST_REFERENCES, TPR
 from flprivacy.core.scores import ScoreTable
 from flprivacy.core.vocabulary import QUESTIONS
 
@@ -113,8 +113,15 @@ def judge_change(changes: Sequence[Change], *, confidence: float) -> tuple[str, 
     worst = max(unseen, key=lambda c: (c.detectable or 0.0) / (c.tolerated or 1e-9))
     return TOO_LITTLE_POWER, (
         f"{found}; but {worst.what} would have had to change by {_plain(worst.detectable or 0.0, worst)}{_unit(worst)} "
-        f"to be noticed, and the policy tolerates {worst.tolerated:g}; {_remedy(worst)} make smaller changes visible"
+        f"to be noticed, and the policy tolerates {_tolerated(worst)}; {_remedy(worst)} make smaller changes visible"
     )
+
+
+def _tolerated(change: Change) -> str:
+    measure = metric_of(change.metric).title
+    if isinstance(change, MembershipChange):
+        measure = "AUC" if change.metric == AUC else f"TPR at FPR {change.metric.removeprefix(TPR)}"
+    return f"{change.tolerated:g}{_unit(change) or f' in {measure}'}"
 
 
 def _remedy(change: Change) -> str:
