@@ -125,6 +125,10 @@ PLANTS: dict[str, tuple[str, Callable[[World], FloatArray]]] = {
         lambda w: w.put(10.0 ** (3.0 * np.array([3, 0, 4, 1, 2])[w.site] + w.noise())),
     ),
     "beside gross errors in every feature": ("sex", lambda w: with_gross_errors(w, w.put(2.0 * w.sign + w.noise()))),
+    "gross errors beside units that are mostly silent": (
+        "sex",
+        lambda w: with_gross_errors(w, np.maximum(w.put(*(2.0 * w.sign[:, None] + w.noise(4)).T) - 1.5, 0.0)),
+    ),
     "the sex by a product": ("sex", lambda w: product(w, (np.abs(w.noise()) + 0.3) * w.sign)),
     "the sex by a length": ("sex", lambda w: w.put(w.directions() * np.where(w.sex, 1.0, 2.2)[:, None])),
     "the sex by the size of all features": ("sex", lambda w: w.network() * np.where(w.sex, 1.5, 1.0)[:, None]),

@@ -49,6 +49,18 @@ def test_a_feature_with_heavy_tails_is_also_seen_by_its_ranks(plain, heavy):
         assert score == pytest.approx(stats.norm.ppf((below + alike / 2.0 + 0.5) / (SCANS + 1.0)))
 
 
+def test_of_a_feature_that_is_mostly_silent_the_other_scans_decide(plain):
+    exposed, held_out = (one[:, [3]].copy() for one in plain)
+    assert np.mean(exposed == 0.0) > 0.75
+    assert column_scaled(exposed, held_out)[0].shape[1] == 1
+    exposed[np.flatnonzero(exposed)[:2]] = 1e9
+    first, _ = column_scaled(exposed, held_out)
+    assert first.shape[1] == 2
+    told = np.argsort(exposed[:, 0], kind="stable")
+    assert (np.diff(first[told, 1]) >= 0.0).all()
+    assert np.ptp(first[exposed[:, 0] < 1e9, 1]) > 2.0, "silent scans and others are apart"
+
+
 def test_its_units_do_not_matter(heavy):
     scores = [
         column_scaled(*(scale * one[:, None] + 5.0 * scale for one in heavy))[1][:, -1] for scale in (1.0, 1e-9, 1e9)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import ndtri
 
-from flprivacy.core.array_types import FloatArray
+from flprivacy.core.array_types import BoolArray, FloatArray
 
 Pair = tuple[FloatArray, FloatArray]  # features of exposed and of held-out scans
 
@@ -20,6 +20,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 _FARTHEST = 6.0  # standard deviations of the exposed sample that a column may lie from its mean
 _HEAVY = 3.0  # times as far as the quartiles say may the standard deviation of a column reach
 _QUARTILES = 1.349  # standard deviations between the quartiles of a normal distribution
+_SOME = 20  # scans, of which quartiles say something
 _SMALLEST = 1e-12  # share of the largest axis' variance below which an axis is rounding noise
 _KERNEL_AXES = 40  # at most: the others are finer than some hundred scans can show
 _WIDTH = 1.0  # of the kernel, in medians of the squared distances between exposed scans
@@ -32,13 +33,23 @@ def column_scaled(exposed: FloatArray, held_out: FloatArray) -> Pair:
     of them is lost. By ranks it shows.
     """
     scaled = unit_variance(exposed, held_out)
-    quartiles = np.quantile(exposed, (0.25, 0.75), axis=0)
-    reach = (quartiles[1] - quartiles[0]) / _QUARTILES
-    heavy = (reach > 0.0) & (exposed.std(axis=0) > _HEAVY * reach)
+    heavy = _heavy_tailed(exposed)
     if not heavy.any():
         return scaled
     scores = _normal_scores(exposed[:, heavy], held_out[:, heavy])
     return np.hstack([scaled[0], scores[0]]), np.hstack([scaled[1], scores[1]])
+
+
+def _heavy_tailed(exposed: FloatArray) -> BoolArray:
+    """Return (column,) which have heavy tails; where most values are the same, by the others, if there are some."""
+    lower, middle, upper = np.quantile(exposed, (0.25, 0.5, 0.75), axis=0)
+    reach, spread = upper - lower, exposed.std(axis=0)
+    for column in np.flatnonzero((reach == 0.0) & (spread > 0.0)):
+        others = exposed[exposed[:, column] != middle[column], column]
+        if len(others) >= _SOME:
+            reach[column], spread[column] = np.subtract(*np.quantile(others, (0.75, 0.25))), others.std()
+    heavy: BoolArray = (reach > 0.0) & (spread > _HEAVY * reach / _QUARTILES)
+    return heavy
 
 
 def unit_variance(exposed: FloatArray, held_out: FloatArray) -> Pair:
