@@ -105,7 +105,13 @@ def test_the_evidence_names_attack_numbers_interval_and_p() -> None:
     assert verdict == WORSE
     assert change.ci_low > 0.0
     assert change.value == pytest.approx(change.now - change.before)
-    for word in ("site from features", f"{change.before:.3f} before", f"{change.now:.3f} now", "adjusted p"):
+    for word in (
+        "site from features",
+        ": weighted F1 0.",
+        f"{change.before:.3f} before",
+        f"{change.now:.3f} now",
+        "adjusted p",
+    ):
         assert word in reason
 
 

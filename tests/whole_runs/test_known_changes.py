@@ -286,7 +286,7 @@ def test_a_model_that_was_trained_until_it_knew_its_patients_is_called_worse(wor
     audit = world.audit(*world.find(OVERRIDES), OVERRIDES, knows_keys=False, remembers=4.0)
     (target,) = AuditChange.read(audit / "change.json").targets
     assert target.verdict == WORSE
-    assert "membership by loss (paired by scan): auc" in target.reason
+    assert "membership by loss (paired by scan): AUC" in target.reason
     assert {(c.by, c.metric, c.paired) for c in target.membership} == {
         ("loss", "tpr_at_fpr_0.01", False),
         ("loss", "auc", True),

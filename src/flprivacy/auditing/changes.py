@@ -118,10 +118,13 @@ def judge_change(changes: Sequence[Change], *, confidence: float) -> tuple[str, 
 
 
 def _tolerated(change: Change) -> str:
-    measure = metric_of(change.metric).title
+    return f"{change.tolerated:g}{_unit(change) or f' in {_measure(change)}'}"
+
+
+def _measure(change: Change) -> str:
     if isinstance(change, MembershipChange):
-        measure = "AUC" if change.metric == AUC else f"TPR at FPR {change.metric.removeprefix(TPR)}"
-    return f"{change.tolerated:g}{_unit(change) or f' in {measure}'}"
+        return "AUC" if change.metric == AUC else f"TPR at FPR {change.metric.removeprefix(TPR)}"
+    return metric_of(change.metric).title
 
 
 def _remedy(change: Change) -> str:
@@ -251,7 +254,7 @@ def _evidence(change: Change) -> str:
     else:
         asked = QUESTIONS[change.attack.question]
     return (
-        f"{change.what} ({asked}): {change.metric} {_plain(change.before, change)} before, "
+        f"{change.what} ({asked}): {_measure(change)} {_plain(change.before, change)} before, "
         f"{_plain(change.now, change)} now, {_number(change.value, change)}{_unit(change)} "
         f"({_number(change.ci_low, change)} to {_number(change.ci_high, change)}, adjusted p {change.p_adjusted:.2g})"
     )

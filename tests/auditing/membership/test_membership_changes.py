@@ -167,7 +167,7 @@ def test_the_evidence_says_what_was_compared_and_how():
     verdict, reason = judge_change(changes, confidence=0.95)
     assert verdict == WORSE
     for words in (
-        "membership by loss (paired by scan): auc 0.",
+        "membership by loss (paired by scan): AUC 0.",
         "membership by loss (from the intervals of both audits)",
     ):
         assert words in reason
