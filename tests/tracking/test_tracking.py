@@ -18,6 +18,7 @@ from flprivacy.core.errors import TrackingError
 from flprivacy.steps.log_mlflow import log_mlflow
 from flprivacy.tracking import attempts, audits, spool
 from flprivacy.tracking.filing import Filing, run_name
+from flprivacy.tracking.history import filed_by
 from flprivacy.tracking.results import sync, sync_spool
 from tests.reporting.example_audit import example_audit
 
@@ -91,6 +92,18 @@ def test_the_experiment_is_the_cohort_and_the_parent_tells_what_leaks(audit: Aud
     assert parent.data.tags["audit.verdict.memorised"] == "leak"
     assert parent.data.metrics["central.utility.auc_ovr"] > 0.5
     assert parent.inputs.dataset_inputs[0].dataset.digest == audit.cohort_digest[:36]
+
+
+def test_every_pipeline_run_that_came_to_a_result_finds_it(
+    uri: str, folders: tuple[Path, Path], parent: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    for run in ("kfp-1", "kfp-2", "kfp-3"):
+        assert sync(audit=folders[0], report=folders[1], filing=Filing(kfp_run=run)).found
+        assert [one.run_id for one in filed_by(run)] == [parent.info.run_id]
+    tags = MlflowClient(uri).get_run(parent.info.run_id).data.tags
+    assert (tags["audit.kfp_run"], tags["audit.more_kfp_runs"]) == ("kfp-1", "kfp-2 kfp-3")
+    assert filed_by("kfp-9") == []
 
 
 def test_a_list_of_runs_tells_pipeline_day_and_verdict_and_a_run_its_first_line(uri: str, parent: Run) -> None:

@@ -17,6 +17,9 @@ from flprivacy.tracking.server import connected, table_of_runs, without_password
 LOGGER = logging.getLogger(__name__)
 
 PLUGIN_RUN_VARIABLE = "MLFLOW_RUN_ID"
+# Of the pipeline run that filed a result, and of all others that came to the same one, separated by blanks.
+KFP_RUN_TAG, MORE_KFP_RUNS_TAG = "audit.kfp_run", "audit.more_kfp_runs"
+_MOST_KFP_RUNS = 200  # whose ids are no longer than a tag may be
 _NOTE_LENGTH = 8000  # longer tags are refused
 # For servers whose page of an experiment goes by its kind: that of runs, not of traces.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -101,10 +104,12 @@ def log_once(
             experiment,
             name=name,
             digest=digest,
-            tags={**tags, **({"audit.kfp_run": filing.kfp_run} if filing.kfp_run else {})},
+            tags={**tags, **({KFP_RUN_TAG: filing.kfp_run} if filing.kfp_run else {})},
             parent=parent,
             fill=lambda run: fill(client, experiment, run),
         )
+        if found and filing.kfp_run:
+            _add_kfp_run(client, run, filing.kfp_run)
         info = client.get_run(run).info
         return LoggedRun(
             run_id=run,
@@ -114,6 +119,14 @@ def log_once(
             tracking_uri=without_password(uri),
             found=found,
         )
+
+
+def _add_kfp_run(client: MlflowClient, run: str, kfp_run: str) -> None:
+    """Note at a result that was filed before that another pipeline run came to it."""
+    tags = client.get_run(run).data.tags
+    earlier = tags.get(MORE_KFP_RUNS_TAG, "").split()
+    if kfp_run not in (tags.get(KFP_RUN_TAG), *earlier):
+        client.set_tag(run, MORE_KFP_RUNS_TAG, " ".join([*earlier, kfp_run][-_MOST_KFP_RUNS:]))
 
 
 def _find_place(client: MlflowClient, cohort_name: str, uri: str, filing: Filing) -> tuple[str, str | None]:

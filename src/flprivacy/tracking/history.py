@@ -16,6 +16,7 @@ from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import AuditError, TrackingError
 from flprivacy.tracking.attempts import DIGEST_TAG
 from flprivacy.tracking.audits import KEY_TAG, TARGET_TAG
+from flprivacy.tracking.filing import KFP_RUN_TAG, MORE_KFP_RUNS_TAG
 from flprivacy.tracking.server import (
     all_experiments,
     connected,
@@ -110,10 +111,20 @@ class FiledRun:
 
 
 def filed_by(kfp_run: str) -> list[FiledRun]:
-    """Return each audit that a pipeline run filed, latest first, by the run's id."""
+    """Return each audit that a pipeline run came to, latest first, by the run's id: those that it filed come first.
+
+    What it found may have been filed by an earlier run already.
+    """
     with connected() as (client, server):
-        query = f"tags.`audit.kfp_run` = '{kfp_run}' and tags.`audit.kind` = 'audit'"
-        found = client.search_runs(all_experiments(client), query, order_by=["attributes.start_time DESC"])
+        found = [
+            run
+            for of_run in (f"`{KFP_RUN_TAG}` = '{kfp_run}'", f"`{MORE_KFP_RUNS_TAG}` LIKE '%{kfp_run}%'")
+            for run in client.search_runs(
+                all_experiments(client),
+                f"tags.{of_run} and tags.`audit.kind` = 'audit'",
+                order_by=["attributes.start_time DESC"],
+            )
+        ]
     place = without_password(server).rstrip("/")
     return [
         FiledRun(
