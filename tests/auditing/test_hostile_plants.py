@@ -129,6 +129,11 @@ PLANTS: dict[str, tuple[str, Callable[[World], FloatArray]]] = {
         "sex",
         lambda w: with_gross_errors(w, np.maximum(w.put(*(2.0 * w.sign[:, None] + w.noise(4)).T) - 1.5, 0.0)),
     ),
+    "a feature that is silent or far on either side": (
+        "sex",
+        lambda w: w.put(np.where(w.sex, 2.0 * np.sign(w.noise()), 0.0) + 0.8 * w.noise()),
+    ),
+    "the hospital by a length": ("site", lambda w: w.put(w.directions()[:, :2] * (1.0 + w.site)[:, None])),
     "the sex by a product": ("sex", lambda w: product(w, (np.abs(w.noise()) + 0.3) * w.sign)),
     "the sex by a length": ("sex", lambda w: w.put(w.directions() * np.where(w.sex, 1.0, 2.2)[:, None])),
     "the sex by the size of all features": ("sex", lambda w: w.network() * np.where(w.sex, 1.5, 1.0)[:, None]),

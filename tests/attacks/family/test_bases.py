@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flprivacy.attacks.family.bases import column_scaled, unit_variance
+from flprivacy.attacks.family.bases import BASES, bases_for, column_scaled, unit_variance, with_sizes
 
 SCANS, HELD_OUT = 200, 50
 
@@ -67,6 +67,16 @@ def test_its_units_do_not_matter(heavy):
     ]
     np.testing.assert_allclose(scores[1], scores[0], atol=0.02)
     np.testing.assert_allclose(scores[2], scores[0], atol=0.02)
+
+
+def test_sizes_are_those_on_either_side_of_the_mean(plain):
+    for found, expected in zip(with_sizes(*plain), column_scaled(*plain), strict=True):
+        np.testing.assert_array_equal(found, np.hstack([expected, np.abs(expected)]))
+
+
+def test_sizes_are_learnt_from_where_features_are_few_enough():
+    assert set(bases_for(64)) - set(bases_for(65)) == {"with sizes"}
+    assert set(bases_for(64)) == set(BASES)
 
 
 def test_one_scan_far_off_hides_no_feature(plain):

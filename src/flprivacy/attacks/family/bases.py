@@ -6,9 +6,9 @@ for cross-validation to say.
 """
 
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
-from scipy.special import ndtri
 
 from flprivacy.core.array_types import BoolArray, FloatArray
 
@@ -22,6 +22,7 @@ _HEAVY = 3.0  # times as far as the quartiles say may the standard deviation of 
 _QUARTILES = 1.349  # standard deviations between the quartiles of a normal distribution
 _SOME = 20  # scans, of which quartiles say something
 _SMALLEST = 1e-12  # share of the largest axis' variance below which an axis is rounding noise
+_WITH_SIZES = 64  # features at most: twice as many columns take long to learn from
 _KERNEL_AXES = 40  # at most: the others are finer than some hundred scans can show
 _WIDTH = 1.0  # of the kernel, in medians of the squared distances between exposed scans
 
@@ -70,16 +71,27 @@ def unit_variance(exposed: FloatArray, held_out: FloatArray) -> Pair:
 def _normal_scores(exposed: FloatArray, held_out: FloatArray) -> Pair:
     """Return columns of the quantiles of a normal distribution at the values' ranks among the exposed sample."""
     ordered, scans = np.sort(exposed, axis=0), len(exposed)
+    quantile = NormalDist().inv_cdf
+    quantiles = np.array([quantile((halves / 2.0 + 0.5) / (scans + 1.0)) for halves in range(2 * scans + 1)])
 
     def scores(values: FloatArray) -> FloatArray:
-        ranks = [
-            (np.searchsorted(known, asked, "left") + np.searchsorted(known, asked, "right")) / 2.0
+        twice_the_ranks = [
+            np.searchsorted(known, asked, "left") + np.searchsorted(known, asked, "right")
             for known, asked in zip(ordered.T, values.T, strict=True)
         ]
-        found: FloatArray = ndtri((np.column_stack(ranks) + 0.5) / (scans + 1.0))
+        found: FloatArray = quantiles[np.column_stack(twice_the_ranks)]
         return found
 
     return scores(exposed), scores(held_out)
+
+
+def with_sizes(exposed: FloatArray, held_out: FloatArray) -> Pair:
+    """Return column-scaled features and how far each is from its mean, on either side alike.
+
+    What the spread of single features tells is linear in these, and far fewer numbers are learnt than of covariances.
+    """
+    first, second = column_scaled(exposed, held_out)
+    return np.hstack([first, np.abs(first)]), np.hstack([second, np.abs(second)])
 
 
 def one_scale(exposed: FloatArray, held_out: FloatArray) -> Pair:
@@ -123,8 +135,15 @@ def _squared_distances(one: FloatArray, other: FloatArray) -> FloatArray:
     return distances
 
 
+_SIZES = "with sizes"
 BASES: dict[str, Callable[[FloatArray, FloatArray], Pair]] = {
     "column-scaled": column_scaled,
+    _SIZES: with_sizes,
     "one-scale": one_scale,
     "kernel": kernel,
 }
+
+
+def bases_for(features: int) -> tuple[str, ...]:
+    """Return in which coordinates so many features are learnt from, names in BASES."""
+    return tuple(name for name in BASES if name != _SIZES or features <= _WITH_SIZES)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_softmax
 
-from flprivacy.attacks.family.bases import BASES, Pair
+from flprivacy.attacks.family.bases import BASES, Pair, bases_for
 from flprivacy.attacks.family.decision import hits
 from flprivacy.attacks.family.discriminant import discriminant
 from flprivacy.attacks.family.fits import Fit, cross_fits
@@ -56,6 +56,7 @@ class Family:
         """Take features (view, exposed scan, feature) and (held-out scan, feature)."""
         self._views = len(exposed)
         self._features = exposed.reshape(-1, exposed.shape[-1]), held_out
+        self._bases = bases_for(exposed.shape[-1])
         self._fits: dict[tuple[str, bytes, bytes], tuple[Fit, ...]] = {}
         self._pairs: dict[bytes, Pair | None] = {}
 
@@ -73,7 +74,7 @@ class Family:
 
     def _classes(self, problem: Problem, known: npt.NDArray[np.bool_], others: Mapping[str, Answers]) -> Chosen:
         seen, competing = self._seen(problem), {}
-        for basis in BASES:
+        for basis in self._bases:
             found = self._of_scans(discriminant(self._along(basis, known, problem.folds), seen))
             competing[f"discriminant, {basis}"] = _Sized.of(found, problem)
         best = min(_OF_LOGISTIC, key=lambda basis: (competing[f"discriminant, {basis}"].losses @ problem.judged).min())
@@ -89,7 +90,7 @@ class Family:
 
     def _years(self, problem: Problem, known: npt.NDArray[np.bool_], others: Mapping[str, Answers]) -> Chosen:
         seen, competing = self._seen(problem), {}
-        for basis in BASES:
+        for basis in self._bases:
             competing[f"ridge, {basis}"] = self._of_scans(ridge(self._along(basis, known, problem.folds), seen))
         along = self._along("column-scaled", known, problem.folds)
         competing["quadratic, column-scaled"] = self._of_scans(quadratic_years(along, seen))
