@@ -19,6 +19,10 @@ _STARTS = (
     *((b"\x80" + bytes([protocol]), _PYTORCH) for protocol in (2, 3, 4, 5)),  # a pickle
     (b"\x1f\x8b", "is compressed with gzip; unpack it first"),
 )
+_SIGNED = (
+    (4, b"ORTM", "is of onnxruntime's own format, which it optimised; give the .onnx file that it was made from"),
+    (8, b'{"', "is a safetensors file, weights without their network; load them, and export it with torch.onnx.export"),
+)
 
 
 def mistaken_for(path: Path) -> str:
@@ -31,4 +35,6 @@ def mistaken_for(path: Path) -> str:
         return "is empty; copy or download it again"
     if start.startswith(b"PK\x03\x04"):  # names of members stand before each, and in the directory at the end
         return next((text for name, text in _MEMBERS if name in start or name in end), "")
+    if signed := [text for place, mark, text in _SIGNED if start[place:].startswith(mark)]:
+        return signed[0]
     return next((text for first, text in _STARTS if start[:_LONGEST].lstrip().lower().startswith(first)), "")

@@ -26,7 +26,8 @@ _SHOWN = 5
 _UNTOLD = "its last layer does not tell what it answers with, so that is not attacked; state answers if it classifies"
 _WITHOUT_TWIN = ": the network's structure alone may explain what it tells, so that it is never called a leak"
 _SAVED_MODEL, _UNPACKED = "saved_model.pb", "model.weights.h5"  # in folders of other kinds
-_OTHER_SUFFIXES = (".ort", ".pt", ".pth", ".ckpt", ".safetensors", ".pb", ".tflite", ".pkl", ".zip", ".tar", ".gz")
+_OF_PYTORCH = (".pt", ".pt2", ".pth", ".ckpt", ".safetensors")
+_OTHER_SUFFIXES = (*_OF_PYTORCH, ".ort", ".pb", ".tflite", ".pkl", ".zip", ".tar", ".gz")
 
 
 def given_target(source: TargetSource, store: str = "") -> Path:

@@ -135,6 +135,11 @@ def _zipped(*names):
         (lambda path: path.write_bytes(b"\x1f\x8b" + bytes(50)), "compressed with gzip"),
         (lambda path: path.write_bytes(b"\x80\x02}q\x00."), "is a PyTorch file"),
         (_zipped("archive/data.pkl", "archive/version"), "is a PyTorch file"),
+        (
+            lambda path: path.write_bytes(b"\x20\0\0\0\0\0\0\0" + b'{"fc.bias":{"dtype":"F32"}}'),
+            "without their network",
+        ),
+        (lambda path: path.write_bytes(b"\x18\0\0\0ORTM\0\0\0\0"), "is of onnxruntime's own format"),
         (_zipped("m/saved_model.pb", "m/variables/variables.index"), "is an archive of a TensorFlow SavedModel"),
     ],
 )
