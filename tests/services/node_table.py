@@ -25,6 +25,9 @@ from tests.services.compiled_pipelines import Task, Values, run_compiled
 from tests.services.pod_patch import of_container, of_pod, volumes
 
 MOST_BYTES = 1024 * 1024
+# Real nodes have times and ids of their own, and Argo has a compressor of its own: of an audit of 10 targets on
+# KFP 2.17.0 92,724 bytes, which are 71,556 here.
+_AS_PACKED = 1.3
 _BUCKET = "minio://mlpipeline/v2/artifacts"
 _TIME = "2026-01-02T03:04:05Z"
 _RUN_ID = "7f9c2a41-6d0e-4c58-9f0b-3f8f6a1f2c11"
@@ -87,8 +90,10 @@ class NodeTable:
         return len(_json(self.nodes))
 
     def compressed_bytes(self) -> int:
-        """Return their size as Argo compresses them."""
-        return len(base64.b64encode(gzip.compress(_json(self.nodes).encode(), mtime=0)))
+        """Return their size as Argo compresses them: by id, so that what is alike is seldom close enough to be seen."""
+        sorted_nodes = {key: self.nodes[key] for key in sorted(self.nodes)}
+        packed = base64.b64encode(gzip.compress(_json(sorted_nodes).encode(), 6, mtime=0))
+        return round(_AS_PACKED * len(packed))
 
     def run_step(self, task: Task) -> Values:
         """Return what a step returns."""

@@ -17,7 +17,8 @@ from flprivacy.training.config import TargetConfig
 
 # Kubeflow names the results of all in one word of a command line: 600 bytes for each, of the 128 KiB that Linux takes.
 MOST_RESULTS = 205
-MOST_TRAINED = 100  # targets of a study, whose steps are two for each: with more, Kubernetes would not store the run
+# Of what a study trains, as Kubernetes would store no run of more: targets have two steps each, reference models one.
+MOST_TRAINED, MOST_TRAINED_WITH_REFERENCES = 60, 120
 GENERATOR_PIPELINE = "train_generator"
 
 
@@ -98,13 +99,13 @@ def check_number(targets: int, references: int = 0, *, trains: bool = False) -> 
         references: reference models to train.
         trains: whether the run trains the targets.
     """
-    if trains and targets > MOST_TRAINED:
+    more = f" and {references} reference models" if references else ""
+    if trains and (targets > MOST_TRAINED or targets + references > MOST_TRAINED_WITH_REFERENCES):
         raise ConfigError(
-            f"{targets} targets to train: a run takes {MOST_TRAINED}, as Kubernetes would not store the steps of more; "
-            "split them over several runs"
+            f"{targets} targets{more} to train: a run takes {MOST_TRAINED} targets, and {MOST_TRAINED_WITH_REFERENCES} "
+            "with their reference models, as Kubernetes would not store the steps of more; split them over several runs"
         )
     if targets + references > MOST_RESULTS:
-        more = f" and {references} reference models" if references else ""
         raise ConfigError(
             f"{targets} targets and baselines{more}: a run takes {MOST_RESULTS} in all, as Kubeflow hands their "
             "results to one step on one command line; split the targets over several runs"
