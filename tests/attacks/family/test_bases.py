@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flprivacy.attacks.family.bases import BASES, bases_for, column_scaled, unit_variance, with_sizes
+from flprivacy.attacks.family.bases import BASES, _quartiles, bases_for, column_scaled, unit_variance, with_sizes
 
 SCANS, HELD_OUT = 200, 50
 
@@ -35,6 +35,12 @@ def test_features_without_heavy_tails_are_only_brought_to_one_spread(plain):
     exposed, _ = unit_variance(*plain)
     np.testing.assert_allclose(exposed[:, 0].std(), 1.0)
     assert exposed.shape[1] == 4, "what does not vary is left out"
+
+
+@pytest.mark.parametrize("scans", [1, 2, 3, 82, 200])
+def test_quartiles_are_numpy_s(plain, scans):
+    found = _quartiles(plain[0][:scans])
+    np.testing.assert_allclose(found, np.quantile(plain[0][:scans], (0.25, 0.5, 0.75), axis=0), rtol=1e-12)
 
 
 def test_a_feature_with_heavy_tails_is_also_seen_by_its_ranks(plain, heavy):

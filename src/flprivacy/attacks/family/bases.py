@@ -43,7 +43,7 @@ def column_scaled(exposed: FloatArray, held_out: FloatArray) -> Pair:
 
 def _heavy_tailed(exposed: FloatArray) -> BoolArray:
     """Return (column,) which have heavy tails; where most values are the same, by the others, if there are some."""
-    lower, middle, upper = np.quantile(exposed, (0.25, 0.5, 0.75), axis=0)
+    lower, middle, upper = _quartiles(exposed)
     reach, spread = upper - lower, exposed.std(axis=0)
     for column in np.flatnonzero((reach == 0.0) & (spread > 0.0)):
         others = exposed[exposed[:, column] != middle[column], column]
@@ -51,6 +51,17 @@ def _heavy_tailed(exposed: FloatArray) -> BoolArray:
             reach[column], spread[column] = np.subtract(*np.quantile(others, (0.75, 0.25))), others.std()
     heavy: BoolArray = (reach > 0.0) & (spread > _HEAVY * reach / _QUARTILES)
     return heavy
+
+
+def _quartiles(values: FloatArray) -> FloatArray:
+    """Return (3, column) quartiles, what ``np.quantile`` says several times faster for many columns."""
+    places = np.array([0.25, 0.5, 0.75]) * (len(values) - 1)
+    below = places.astype(np.int64)
+    above = np.minimum(below + 1, len(values) - 1)
+    ordered = np.partition(np.ascontiguousarray(values.T), np.concatenate([below, above]), axis=1)
+    first = ordered[:, below].T
+    quartiles: FloatArray = first + (places - below)[:, None] * (ordered[:, above].T - first)
+    return quartiles
 
 
 def unit_variance(exposed: FloatArray, held_out: FloatArray) -> Pair:

@@ -185,13 +185,15 @@ def _own(values: FloatArray, problem: Problem) -> FloatArray:
 def _factors(evidence: FloatArray, problem: Problem) -> FloatArray:
     """Return (candidate,) what evidence (candidate, scan, class) must be multiplied by to explain the scans best.
 
-    The slope of the cross-entropy rises with the factor, so halving the interval finds where it is 0.
+    The slope of the cross-entropy rises with the factor, so halving the interval finds where it is 0. The sign of a
+    slope needs no more than single precision.
     """
-    own = _own(evidence, problem)
+    evidence = evidence.astype(np.float32)
+    own, prior = _own(evidence, problem), problem.log_prior.astype(np.float32)
     low, high = np.full(len(evidence), np.log(_LEAST)), np.full(len(evidence), np.log(_MOST))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2.0
-        shares = softmax(evidence * np.exp(middle)[:, None, None] + problem.log_prior)
+        shares = softmax(evidence * np.exp(middle, dtype=np.float32)[:, None, None] + prior)
         falling = ((shares * evidence).sum(axis=-1) - own) @ problem.judged < 0.0
         low, high = np.where(falling, middle, low), np.where(falling, high, middle)
     factors: FloatArray = np.exp((low + high) / 2.0)
