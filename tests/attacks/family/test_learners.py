@@ -11,7 +11,7 @@ from flprivacy.attacks.family.bases import kernel
 from flprivacy.attacks.family.discriminant import SHRINKAGES, discriminant
 from flprivacy.attacks.family.fits import cross_fits, fit, nonlinear_shrinkage
 from flprivacy.attacks.family.problem import FOLDS, Problem, patient_folds, softmax
-from flprivacy.attacks.family.quadratic import SHARED, has_covariances, quadratic, quadratic_years
+from flprivacy.attacks.family.quadratic import SHARED, _along_axes, has_covariances, quadratic, quadratic_years
 from flprivacy.attacks.family.regressions import LOGISTIC_PENALTIES, RIDGE_PENALTIES, logistic, ridge
 
 SCANS, HELD_OUT = 60, 40
@@ -232,3 +232,17 @@ def test_the_kernels_axes_reproduce_the_centred_kernel():
 def test_shares_of_classes_are_those_of_scipy_to_the_bit(shape: tuple[int, ...], kind: type) -> None:
     logits = (9.0 * np.random.default_rng(1).standard_normal(shape)).astype(kind)
     assert softmax(logits).tobytes() == scipy.special.softmax(logits, axis=-1).tobytes()
+
+
+@pytest.mark.parametrize("scans", [25, 63, 64, 90])
+def test_a_class_of_fewer_scans_than_features_is_as_likely_as_by_its_whole_covariance(scans):
+    rng = np.random.default_rng(1)
+    own = rng.normal(size=(scans, 64)) * np.linspace(0.1, 3.0, 64)
+    away = rng.normal(size=(40, 64))
+    variances, squares = _along_axes(own, away)
+    for shared in (0.1, 0.7):
+        whole = (1.0 - shared) * own.T @ own / scans + shared * np.eye(64)
+        expected = np.einsum("ij,jk,ik->i", away, np.linalg.inv(whole), away)
+        rest = (away**2).sum(axis=1) - squares.sum(axis=1)
+        found = (squares / ((1.0 - shared) * variances + shared)).sum(axis=1) + rest / shared
+        np.testing.assert_allclose(found, expected, rtol=1e-8)

@@ -18,6 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 
 SHARED = (0.1, 0.35, 0.7)  # of a class's covariance, what all classes share
 _AXES = 64  # at most: more have more covariances than some hundred scans can show
+_SMALLEST = 1e-10  # share of the largest variance below which there is none
 _LEAST_SCANS = 20  # of a class with a covariance of its own
 _MOST_SCANS = 0.8  # share of the scans that are of such classes, or there is little to learn
 _BANDS = 3  # of years, of as many scans each
@@ -71,8 +72,27 @@ def _evidence(one: Fit, classes: npt.NDArray[np.int64], n_classes: int) -> Float
         if len(own) < _LEAST_SCANS:
             evidence[..., number] = -0.5 * (away**2).sum(axis=1)
             continue
-        variances, axes = np.linalg.eigh((own - mean).T @ (own - mean) / len(own))
-        mixed = (1.0 - shared) * np.maximum(variances, 0.0) + shared  # (candidate, axis)
-        distances = (1.0 / mixed) @ ((away @ axes) ** 2).T
-        evidence[..., number] = -0.5 * (distances + np.log(mixed).sum(axis=1, keepdims=True))
+        variances, squares = _along_axes(own - mean, away)
+        mixed = (1.0 - shared) * variances + shared  # (candidate, axis)
+        rest = (away**2).sum(axis=1) - squares.sum(axis=1)  # along axes in which the class has no variance
+        distances = (1.0 / mixed) @ squares.T + rest / shared
+        size = np.log(mixed).sum(axis=1, keepdims=True) + (learnt.shape[1] - len(variances)) * np.log(shared)
+        evidence[..., number] = -0.5 * (distances + size)
     return evidence
+
+
+def _along_axes(own: FloatArray, away: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return (axis,) the variances of a class along its principal axes, and (scan, axis) squared lengths there.
+
+    Args:
+        own: (scan of the class, feature) away from its mean.
+        away: (asked scan, feature) likewise.
+    """
+    scans, features = own.shape
+    if scans >= features:
+        variances, axes = np.linalg.eigh(own.T @ own / scans)
+        return np.maximum(variances, 0.0), (away @ axes) ** 2
+    variances, weights = np.linalg.eigh(own @ own.T / scans)
+    kept = variances > _SMALLEST * variances[-1]
+    variances, weights = variances[kept], weights[:, kept]
+    return variances, ((away @ own.T) @ (weights / np.sqrt(scans * variances))) ** 2

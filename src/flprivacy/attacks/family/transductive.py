@@ -10,7 +10,9 @@ All of this happens in coordinates in which the covariance of all scans is the i
 features changes an answer, as long as scans are more than features.
 """
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -60,49 +62,65 @@ def transductive(
             return None
         out = problem.folds == fold
         classes = np.concatenate([np.where(out, -1, problem.classes), unknown])
-        left_out[:, out] = _evidence(scans, classes, problem.n_classes)[:, : len(exposed)][:, out]
+        left_out[:, out] = _evidence(scans, classes, problem.n_classes)[:, : out.sum()]
     evidence = _evidence(scans, np.concatenate([problem.classes, unknown]), problem.n_classes)
-    return Answers(left_out=left_out, held_out=evidence[:, len(exposed) :].astype(np.float64))
+    return Answers(left_out=left_out, held_out=evidence.astype(np.float64))
 
 
 def _evidence(scans: Float32Array, classes: IntArray, n_classes: int) -> Float32Array:
-    """Return (candidate, scan, class) log-likelihoods, up to a number that classes share; -1 is an unknown class."""
+    """Return (candidate, scan, class) log-likelihoods of the scans of class -1, up to a number that classes share."""
     known = classes >= 0
     seen, place = np.unique(classes[known], return_inverse=True)
     truth = np.eye(len(seen), dtype=np.float32)[place]
-    shares = np.zeros((len(SHARPNESS), len(scans), len(seen)), np.float32)
-    shares[:, known] = truth
-    prior, sharpness = np.log(truth.sum(axis=0) + _UNSEEN), np.array(SHARPNESS, np.float32)[:, None, None]
-    squares = (scans**2).sum(axis=1)
-    evidence = _told(scans, squares, shares, alone=True)[0]
+    asked = _Asked(scans=scans[~known], sizes=truth.sum(axis=0), sums=truth.T @ scans[known])
+    prior, sharpness = np.log(asked.sizes + _UNSEEN), np.array(SHARPNESS, np.float32)[:, None, None]
+    evidence = _told(asked, np.zeros((len(SHARPNESS), len(asked.scans), len(seen)), np.float32), alone=True)[0]
     for step in range(_ROUNDS):
         shares = softmax(evidence * (sharpness if step < _SHARP_ROUNDS else np.float32(1.0)) + prior)
-        shares[:, known] = truth
-        evidence, of_none = _told(scans, squares, shares)
+        evidence, of_none = _told(asked, shares)
     found = np.repeat(of_none[..., None], n_classes, axis=-1)
     found[..., seen] = evidence
     return found
 
 
-def _told(
-    scans: Float32Array, squares: Float32Array, shares: Float32Array, *, alone: bool = False
-) -> tuple[Float32Array, Float32Array]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Asked:
+    """Scans of unknown class, and what is known of the classes.
+
+    Attributes:
+        scans: (scan, axis), of covariance 1 together with those of known class.
+        sizes: (class,) how many scans are known to be of each.
+        sums: (class, axis) of these.
+    """
+
+    scans: Float32Array
+    sizes: Float32Array
+    sums: Float32Array
+
+    @functools.cached_property
+    def squares(self) -> Float32Array:
+        """Return (scan,) squared lengths."""
+        lengths: Float32Array = (self.scans**2).sum(axis=1)
+        return lengths
+
+
+def _told(asked: _Asked, shares: Float32Array, *, alone: bool = False) -> tuple[Float32Array, Float32Array]:
     """Return (candidate, scan, class) log-likelihoods, and (candidate, scan) those of a class that no scan is of.
 
     Args:
-        scans: (scan, axis), of covariance 1.
-        squares: (scan,) their squared lengths.
-        shares: (candidate, scan, class) the probability that a scan is of a class.
+        asked: what is learnt from.
+        shares: (candidate, scan, class) the probability that a scan of unknown class is of a class.
         alone: whether scans of unknown class, of which all shares are 0, are still left out; then nothing of the
             covariance is put down to classes.
     """
-    axes, sizes = scans.shape[1], shares.sum(axis=1)
+    scans, axes, sizes = asked.scans, asked.scans.shape[1], asked.sizes + shares.sum(axis=1)
     weights = sizes / sizes.sum(axis=1, keepdims=True)
-    means = np.swapaxes(shares, 1, 2) @ scans / sizes[..., None]
+    means = (asked.sums + np.swapaxes(shares, 1, 2) @ scans) / sizes[..., None]
     if alone:
         means = means - weights[:, None] @ means
     across = np.swapaxes(means, 1, 2)
-    products, lengths, own = scans @ across, np.square(means).sum(axis=-1), np.broadcast_to(squares, shares.shape[:2])
+    products, lengths = scans @ across, np.square(means).sum(axis=-1)
+    own = np.broadcast_to(asked.squares, shares.shape[:2])
     if not alone:
         products, lengths, own = _in_units_of_spread(products, means @ across, own, _MOST_BETWEEN * weights)
     spread = spread_of_means(lengths, sizes, np.full(len(shares), float(axes)))[:, None].astype(np.float32)
