@@ -21,9 +21,9 @@ from flprivacy.core.retry import RetryConfig
 from flprivacy.storage.backends.contract import MissingObjectError
 from flprivacy.storage.config import StorageConfig
 from flprivacy.storage.objects import open_objects
-from flprivacy.storage.places import home, store_location
+from flprivacy.storage.places import folder_in_store
 from flprivacy.storage.transfer import fetch_files, upload_files
-from flprivacy.storage.uris import is_remote, join, local_path
+from flprivacy.storage.uris import join
 
 LOGGER = logging.getLogger(__name__)
 _FOLDER = "ends"
@@ -85,7 +85,7 @@ def read_end(run: str, store: str) -> End:
     Raises:
         StorageError: the store cannot be read, or a note is damaged.
     """
-    uri = join(_place(store), run)
+    uri = join(folder_in_store(_FOLDER, store), run)
     objects = open_objects(uri)
     with tempfile.TemporaryDirectory() as name:
         try:
@@ -99,11 +99,6 @@ def read_end(run: str, store: str) -> End:
     return End(result=results[-1] if results else {}, failures=tuple(failures.values()))
 
 
-def _place(store: str) -> str:
-    location = store_location(store) or str(home() / "store")
-    return join(location if is_remote(location) else str(local_path(location)), _FOLDER)
-
-
 def _leave(note: Note, run: str, store: str, config: StorageConfig) -> None:
     if not run:
         return
@@ -112,7 +107,7 @@ def _leave(note: Note, run: str, store: str, config: StorageConfig) -> None:
     try:
         with tempfile.TemporaryDirectory() as folder:
             write_json(Path(folder) / name, record)
-            uri = join(_place(store), run)
+            uri = join(folder_in_store(_FOLDER, store), run)
             upload_files({name: Path(folder) / name}, uri, last=name, store=open_objects(uri, config))
     except FlprivacyError as error:
         LOGGER.warning("how the run went is not noted for the webhook: %s", error)

@@ -7,7 +7,7 @@ from pathlib import Path
 from flprivacy.core.errors import StorageError
 from flprivacy.storage.artifact_store import Store
 from flprivacy.storage.checkpoint_mirror import interval_from_environment
-from flprivacy.storage.uris import is_remote, local_path
+from flprivacy.storage.uris import is_remote, join, local_path
 
 HOME_VARIABLE = "FLPRIVACY_HOME"
 STORE_VARIABLE = "FLPRIVACY_STORE"
@@ -37,6 +37,12 @@ def open_store(location: str = "") -> Store:
 def store_location(location: str = "") -> str:
     """Return where the store at ``location`` is, else what ``$FLPRIVACY_STORE`` says; empty for the home folder's."""
     return location or os.environ.get(STORE_VARIABLE, "")
+
+
+def folder_in_store(name: str, location: str = "") -> str:
+    """Return where a folder of the store at ``location`` is: a URI, or a path; see :func:`open_store`."""
+    found = store_location(location) or str(home() / "store")
+    return join(found if is_remote(found) else str(local_path(found)), name)
 
 
 def is_shared(location: str = "") -> bool:

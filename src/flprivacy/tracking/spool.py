@@ -7,7 +7,6 @@ decide what was filed. StorageError where the store cannot be read or written.
 
 import json
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import write_json
 from flprivacy.storage.backends.contract import ChangedObjectError, MissingObjectError
 from flprivacy.storage.objects import open_objects
-from flprivacy.storage.places import STORE_VARIABLE, home
+from flprivacy.storage.places import folder_in_store
 from flprivacy.storage.transfer import fetch_files, upload_files
 from flprivacy.storage.uris import is_remote, join, local_path
 from flprivacy.tracking.filing import Filing
@@ -47,8 +46,7 @@ class Spooled:
 
 def spool_uri(store: str = "") -> str:
     """Return where the spool of a store is: of the given one, ``$FLPRIVACY_STORE``'s, or that of the home folder."""
-    location = store or os.environ.get(STORE_VARIABLE, "") or str(home() / "store")
-    return join(location if is_remote(location) else str(local_path(location)), _FOLDER)
+    return folder_in_store(_FOLDER, store)
 
 
 def result_digest(folder: Path) -> str:
