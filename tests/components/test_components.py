@@ -76,7 +76,7 @@ def test_what_a_backend_shows_to_all_is_a_short_list() -> None:
         shown |= {f"{name}.{key}" for key in spec.outputs or {} if hints.get(key) == Open}
     plans = {f"{name}.plan" for name in ("plan_study", "plan_audit", "plan_generator", "plan_dp_check")}
     pages = {"report_audit.report", "report_audit.page", "report_audit.verdicts", "evaluate_generator.page"}
-    pages |= {"dp_check.check", "dp_check.page"}
+    pages |= {"synthesize.page", "dp_check.check", "dp_check.page"}
     assert shown == plans | pages | {"find_targets.found", "make_cohort.cohort"}
 
 

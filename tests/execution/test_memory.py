@@ -10,6 +10,7 @@ import pytest
 
 from flprivacy.execution.isolation import FAILURE_FILE, GENERATOR_FAILURE_FILE
 from flprivacy.execution.memory import memory_use
+from flprivacy.execution.passing import REFERENCE_FILE
 from tests.execution.test_container import task, written
 
 GIB = 1 << 30
@@ -20,6 +21,7 @@ from pathlib import Path
 from flprivacy.execution import container
 from flprivacy.execution.isolation import run_for_generator
 from flprivacy.execution.memory import watching_memory
+from flprivacy.execution.passing import finished
 
 folder = Path(sys.argv[1])
 
@@ -34,6 +36,12 @@ def train(*, target_name: str, store: str, target: Path) -> None:
 
 def generate(*, store: str, generator: Path) -> None:
     run_for_generator("generate", lambda: fill(60), inputs=(), output=generator)
+
+def synthesize(*, store: str, generator: Path, audit: Path) -> None:
+    generator.mkdir()
+    (generator / "weights").touch()
+    finished(generator)
+    run_for_generator("check", lambda: fill(60), inputs=(), output=audit)
 
 def evaluate(*, store: str) -> str:
     fill(0.5)
@@ -79,6 +87,15 @@ def test_what_a_run_can_do_without_is_given_up(tmp_path: Path, step: str, output
     assert [path.name for path in (tmp_path / output).iterdir()] == [file]
     assert output in written(tmp_path)["artifacts"]
     assert failure["reason"] in done.stderr
+
+
+def test_what_the_step_had_finished_before_is_kept(tmp_path: Path) -> None:
+    done = _run(tmp_path, "synthesize", "generator", "audit")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "generator").iterdir()] == [REFERENCE_FILE]
+    assert [path.name for path in (tmp_path / "audit").iterdir()] == [GENERATOR_FAILURE_FILE]
+    told = {name: found["artifacts"][0]["metadata"] for name, found in written(tmp_path)["artifacts"].items()}
+    assert (told["generator"]["files"], told["audit"]) == (1, {})
 
 
 def test_a_step_that_all_others_need_goes_on(tmp_path: Path) -> None:

@@ -118,3 +118,31 @@ def test_a_step_in_which_something_failed_ends_once(tmp_path: Path) -> None:
     assert "✗ train_generator" in out.getvalue()
     assert "✓" not in out.getvalue()
     assert watch.failed == ["generator: it collapsed"]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_parts_of_a_step_are_shown_in_its_place(tmp_path: Path, terminal: bool) -> None:
+    out = io.StringIO()
+    watch = Watch(tmp_path, Console(file=out, force_terminal=terminal, width=120))
+    _write(
+        tmp_path,
+        {"kind": "step", "step": "synthesize", "detail": ""},
+        {"kind": "step", "step": "train_generator", "detail": ""},
+        {"kind": "made", "artifact": "generator"},
+        {"kind": "done", "step": "train_generator", "detail": ""},
+        {"kind": "step", "step": "synthesize_cohort", "detail": ""},
+        {"kind": "reused", "artifact": "synthetic"},
+    )
+    watch.update()
+    assert watch.running() == {7: "synthesize_cohort"}
+    _write(
+        tmp_path,
+        {"kind": "done", "step": "synthesize_cohort", "detail": "", "time": 7.0},
+        {"kind": "done", "step": "synthesize", "detail": "", "time": 8.0},
+    )
+    with watch.drawing():
+        pass
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
+    ends = re.findall(r"✓ \w+ \d+ s.*?(?=\s*\n)", shown)
+    assert ends == ["✓ train_generator 2 s", "✓ synthesize_cohort 3 s (unchanged, reused)"]
+    assert watch.running() == {}

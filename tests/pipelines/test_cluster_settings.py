@@ -22,6 +22,7 @@ TRAINS = {
     "train-generator",
     "synthesize-cohort",
     "evaluate-generator",
+    "synthesize",
     "train-target",
     "train-target-2",
     "train-reference",

@@ -107,9 +107,18 @@ def test_steps_that_write_to_mlflow_are_never_cached(spec: dict[str, Any]) -> No
     files = {"log-mlflow", "report-audit"} & set(tasks)
     assert len(files) == 1
     assert all("enableCache" not in tasks[name].get("cachingOptions", {}) for name in files)
-    costly = {"attack-target", "train-target", "train-generator", "attack-baselines", "evaluate"} & set(tasks)
+    costly = {"attack-target", "train-target", "train-generator", "synthesize", "attack-baselines", "evaluate"} & set(
+        tasks
+    )
     assert costly
     assert all(tasks[name]["cachingOptions"]["enableCache"] is True for name in costly)
+
+
+def test_a_study_without_a_generator_has_one_pod_for_it_and_not_three() -> None:
+    """Whether there is one says the plan, and that is made when the run's steps are fixed already."""
+    tasks = set(_tasks(_read("study")))
+    assert "synthesize" in tasks
+    assert not tasks & {"train-generator", "synthesize-cohort", "evaluate-generator"}
 
 
 def test_a_step_is_a_command_without_source_or_documentation(spec: dict[str, Any]) -> None:

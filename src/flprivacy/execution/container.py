@@ -7,7 +7,7 @@ would cost every step seconds.
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -86,8 +86,8 @@ def _run(step: Callable[..., Any], task: Mapping[str, Any]) -> None:
     if _on_backend(task):
         if (refusal := on_backend_without_store(step, passing.store)) is not None:
             refuse(step.__name__, "", refusal)
-        lost = [path for name, path in written.items() if name in closed_names(step)]
-        guarded = watching_memory(lambda use: _end_without_memory(use, task, outputs, lost))
+        closed = closed_names(step)  # of the step itself, not of what goes around it
+        guarded = watching_memory(lambda use: _end_without_memory(use, task, outputs, passing, closed))
         step = passing.around(step)
     with guarded:
         if TARGET_PARAMETER in hints:
@@ -100,11 +100,12 @@ def _run(step: Callable[..., Any], task: Mapping[str, Any]) -> None:
 
 
 def _end_without_memory(
-    use: MemoryUse, task: Mapping[str, Any], outputs: Mapping[str, Path], lost: Sequence[Path]
+    use: MemoryUse, task: Mapping[str, Any], outputs: Mapping[str, Path], passing: Passing, closed: Collection[str]
 ) -> None:
-    """End the process well, with a failure in place of its outputs, if the run can do without them."""
+    """End the process well, with a failure in place of what it has not finished, if the run can do without that."""
+    lost = [path for name, path in passing.outputs.items() if name in closed and name not in passing.finished]
     if leave_out_of_memory(use, lost):
-        _write_result(task, outputs, _failed(outputs) or StepResult())
+        _write_result(task, outputs, _failed(outputs) or _told(None, passing.facts))
         sys.stderr.flush()
         os._exit(0)  # at once: what is under way would take more
 

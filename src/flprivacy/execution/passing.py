@@ -12,7 +12,8 @@ its reader needs. Of any other only the files named in ``OPEN_FILES`` are.
 import functools
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -88,11 +89,14 @@ class Passing:
         outputs: path of each artifact that the step writes, by its name.
         store: location that the step was given; empty: that of its inputs, or the environment's.
         facts: what is told about outputs that were passed on by reference, by name.
+        finished: names of the outputs that the step need not write again.
     """
 
     outputs: Mapping[str, Path]
     store: str = ""
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    finished: set[str] = field(default_factory=set)
+    _inside: dict[str, Path] = field(default_factory=dict)  # name of an output -> folder that the step writes
     _references: dict[Path, Reference] = field(default_factory=dict)  # folder on this machine -> what it was made from
 
     def around(self, step: Callable[..., R]) -> Callable[..., R]:
@@ -106,16 +110,32 @@ class Passing:
                 (scratch / "out").mkdir()
                 inputs = {key: value for key, value in arguments.items() if key in closed - set(self.outputs)}
                 brought = {key: self._brought(value, scratch / "in" / key) for key, value in inputs.items()}
-                store = self.store or next((one.store for one in self._references.values()), "")
-                if not is_shared(store):
-                    return step(**arguments | brought)
-                inside = {key: scratch / "out" / key for key in self.outputs if key in closed}
-                result = step(**arguments | brought | inside)
-                for key, folder in inside.items():
-                    self._pass_on(key, folder, open_store(store), store_location(store), scratch / "rest" / key)
+                self.store = self.store or next((one.store for one in self._references.values()), "")
+                places = {key: scratch / "out" / key for key in self.outputs} if is_shared(self.store) else self.outputs
+                self._inside = {key: places[key] for key in self.outputs if key in closed}
+                with self._under_way():
+                    result = step(**arguments | brought | self._inside)
+                for folder in self._inside.values():
+                    self.finish(folder)
                 return result
 
         return step_by_reference
+
+    @contextmanager
+    def _under_way(self) -> Iterator[None]:
+        _under_way.append(self)
+        try:
+            yield
+        finally:
+            _under_way.remove(self)
+
+    def finish(self, output: Path) -> None:
+        """Pass on what the step wrote into one of its folders, unless that was done."""
+        for name, folder in self._inside.items():
+            if folder == output and name not in self.finished:
+                if folder != self.outputs[name]:
+                    self._pass_on(name, folder, open_store(self.store), store_location(self.store))
+                self.finished.add(name)
 
     def _brought(self, value: Any, folder: Path) -> Any:
         """Return an argument with folders on this machine in place of references."""
@@ -134,7 +154,7 @@ class Passing:
         self._references[folder] = reference
         return folder
 
-    def _pass_on(self, name: str, folder: Path, store: Store, location: str, rest: Path) -> None:
+    def _pass_on(self, name: str, folder: Path, store: Store, location: str) -> None:
         """Put what may be seen of an output where the backend takes it from, and the rest into the store."""
         if not folder.exists():
             return
@@ -147,6 +167,7 @@ class Passing:
             parts = ()  # the entry holds what the step left out
         left = [one for one in hidden if not any(_same(folder / one, entry / one) for _, entry in parts)]
         if left:
+            rest = folder.parent.with_name("rest") / name
             for one in left:
                 (rest / one).parent.mkdir(parents=True, exist_ok=True)
                 link_or_copy(folder / one, rest / one)
@@ -170,6 +191,18 @@ class Passing:
         if origin is not None and origin.parent.parent == store.root:
             return ((_part(origin), origin),)
         return ()
+
+
+_under_way: list[Passing] = []  # around the step under way
+
+
+def finished(output: Path) -> None:
+    """Pass on an output of the step under way before the step goes on: whatever comes, it will not be lost.
+
+    On one machine it is where it must be as soon as it is written.
+    """
+    for passing in _under_way:
+        passing.finish(output)
 
 
 def _part(entry: Path) -> Part:

@@ -5,7 +5,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
@@ -47,6 +48,14 @@ def begin_step(name: str, detail: str = "") -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, _terminate)
     emit("step", step=name, detail=detail)
+
+
+@contextmanager
+def part_of_step(name: str) -> Iterator[None]:
+    """Show what the block does, a part of the step under way, as a step of that name to whoever watches."""
+    emit("step", step=name, detail="")
+    yield
+    emit("done", step=name, detail="")
 
 
 def refuse(name: str, detail: str, error: FlprivacyError) -> NoReturn:

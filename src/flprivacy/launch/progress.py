@@ -150,9 +150,13 @@ class Watch:
                     self.warnings.append(event["message"])
 
     def _on_step(self, event: dict[str, Any]) -> None:
-        name = " ".join(filter(None, (event["step"], event["detail"])))
-        self._steps[event["pid"]] = (name, event["time"])
-        self._tasks[event["pid"]] = self._bars.add_task(name, total=None)
+        name, pid = " ".join(filter(None, (event["step"], event["detail"]))), event["pid"]
+        if pid in self._tasks:  # a part of that step, which takes its place
+            self._bars.remove_task(self._tasks[pid])
+        for told in (self._reused, self._made):  # of the part before
+            told.discard(pid)
+        self._steps[pid] = (name, event["time"])
+        self._tasks[pid] = self._bars.add_task(name, total=None)
         if not self._screen.is_terminal:
             self._screen.print(f"  … {name}")
 

@@ -8,7 +8,7 @@ from flprivacy.execution.container import run_in_container
 from flprivacy.execution.run_step import read_mounted
 
 # On one machine no other step runs at the same time, as all that come after wait for them.
-_ALONE = ("train_generator", "synthesize_cohort", "evaluate_generator")
+_ALONE = ("synthesize", "train_generator", "synthesize_cohort", "evaluate_generator")
 
 
 def main() -> None:
