@@ -78,10 +78,11 @@ def conclude(
     nodes.cpu(reported, secrets=("objects", "mlflow")).set_caching_options(False)
     report = reported.outputs["report"]
     policy = check_policy(audit=result, report=report, fail_on_leak=fail_on_leak)
-    nodes.cpu(policy, hours=1, secrets=(), retry=False).set_caching_options(False)
+    # They read the store's secret to leave there, for step notify, why they failed.
+    nodes.cpu(policy, hours=1, retry=False).set_caching_options(False)
     if since is not None:
         changed = check_change(change=result, fail_on_worse=since.fail_on_worse).after(policy)
-        nodes.cpu(changed, hours=1, secrets=(), retry=False).set_caching_options(False)
+        nodes.cpu(changed, hours=1, retry=False).set_caching_options(False)
     return result, report
 
 

@@ -103,6 +103,27 @@ def test_a_run_without_a_result_has_failed_for_the_reasons_that_its_steps_left(h
     assert (second["kind"], second["causes"]) == ("flprivacy.failed_run", ["evaluate: the store is away"])
 
 
+def test_a_run_that_fails_after_its_result_is_told_with_both(hook: type[_Hook], store: str) -> None:
+    quiet = {"kind": "flprivacy.audit", "attention": False, "text": "flprivacy: demo: nothing leaks.", "kfp_run": "k3"}
+    leave_failure(Failure(step="report_audit", reason="lost its node"), run="k3", store=store)
+    leave_result(quiet, run="k3", store=store)
+    assert not _told(store, "k3")  # the failure was of an attempt that was repeated
+    why = "check_policy: 1 attack(s) leak, such as that on a: b; the run was asked to fail on a leak"
+    for run in ("k1", "k3"):
+        leave_failure(Failure(step=why.partition(": ")[0], reason=why.partition(": ")[2]), run=run, store=store)
+    hook.answers = [200, 200]
+    assert _told(store, "k1")
+    assert _told(store, "k3")
+    change, audit = hook.got
+    assert (change["verdict"], change["kind"]) == (WORSE, "flprivacy.re_audit")
+    assert change["text"] == f"flprivacy: changed for the worse (c): central. Then the run failed: {why}"
+    assert audit == quiet | {
+        "attention": True,
+        "text": f"flprivacy: demo: nothing leaks. Then the run failed: {why}",
+        "causes": [why],
+    }
+
+
 def test_a_store_that_cannot_be_read_is_told(hook: type[_Hook], store: str) -> None:
     (note,) = (Path(store) / "ends" / "k1").iterdir()
     note.write_text("{")

@@ -19,7 +19,7 @@ from flprivacy.core.publish import write_json
 from flprivacy.execution.ends import Failure, leave_failure
 from flprivacy.execution.isolation import TARGET_PARAMETER, leave_out_of_memory, read_failure, run_target_step
 from flprivacy.execution.memory import MemoryUse, watching_memory
-from flprivacy.execution.passing import Passing, closed_names, on_backend_without_store
+from flprivacy.execution.passing import Passing, closed_names, kept_in, on_backend_without_store
 from flprivacy.execution.run_step import last_words, refuse, run_step
 from flprivacy.storage.places import is_shared
 
@@ -60,10 +60,16 @@ def _leaving_failure(step: str, task: Mapping[str, Any]) -> Iterator[None]:
     except (Exception, SystemExit):
         given = task.get("inputs", {}).get("parameterValues", {})
         failure = Failure(step=step, target=str(given.get(TARGET_PARAMETER, "")), reason=last_words() or "broke")
-        store = str(given.get("store", "")).strip()
+        store = str(given.get("store", "")).strip() or _store_of_inputs(task)
         if is_shared(store):
             leave_failure(failure, run=_run_id(task), store=store)
         raise
+
+
+def _store_of_inputs(task: Mapping[str, Any]) -> str:
+    """Return where what a task was given is kept; empty if nothing says so."""
+    given = [_path(artifact) for _, artifacts in _artifacts(task, "inputs") for artifact in artifacts]
+    return next((place for place in map(kept_in, given) if place), "")
 
 
 def _run_id(task: Mapping[str, Any]) -> str:

@@ -53,14 +53,20 @@ class Note:
         failure: of the step; None in the note of a result.
     """
 
-    at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
+    at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="microseconds"))
     result: dict[str, Any] = field(default_factory=dict)
     failure: Failure | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """What the steps of a run left: the last result, and all failures, the latest last."""
+    """What the steps of a run left.
+
+    Attributes:
+        result: the last one; empty if there is none.
+        failures: each once, the latest last. Where there is a result, only those that were left after it: whatever it
+            needs had failed before, if at all, and succeeded when it was tried again.
+    """
 
     result: dict[str, Any]
     failures: tuple[Failure, ...]
@@ -94,9 +100,15 @@ def read_end(run: str, store: str) -> End:
             files = {}
         fetch_files(objects, files, Path(name), description="reading how the run went")
         notes = sorted((_read(Path(name) / file, f"{uri}/{file}") for file in files), key=lambda note: note.at)
-    results = [note.result for note in notes if note.result]
-    failures = {str(note.failure): note.failure for note in notes if note.failure is not None}
-    return End(result=results[-1] if results else {}, failures=tuple(failures.values()))
+    result: dict[str, Any] = {}
+    failures: dict[str, Failure] = {}
+    for note in notes:
+        if note.failure is not None:
+            failures.pop(str(note.failure), None)
+            failures[str(note.failure)] = note.failure
+        elif note.result:
+            result, failures = note.result, {}
+    return End(result=result, failures=tuple(failures.values()))
 
 
 def _leave(note: Note, run: str, store: str, config: StorageConfig) -> None:

@@ -10,6 +10,7 @@ its reader needs. Of any other only the files named in ``OPEN_FILES`` are.
 """
 
 import functools
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from flprivacy.storage.inventory import content_digest, take_inventory
 from flprivacy.storage.places import STORE_VARIABLE, is_shared, open_store, store_location
 
 R = TypeVar("R")
+LOGGER = logging.getLogger(__name__)
 REFERENCE_FILE = "reference.json"
 # Sums over many patients, why a target failed, and where a cohort is.
 OPEN_FILES = frozenset(
@@ -79,6 +81,17 @@ def closed_names(step: Callable[..., Any]) -> set[str]:
     """Return the names of what a step takes and makes that is not declared Open."""
     hints = get_type_hints(step, include_extras=True)
     return {name for name, hint in hints.items() if _OPEN not in getattr(hint, "__metadata__", ())}
+
+
+def kept_in(folder: Path) -> str:
+    """Return the location of the store that holds an artifact's files; empty of one that was passed on as it is."""
+    if not (folder / REFERENCE_FILE).is_file():
+        return ""
+    try:
+        return Reference.read(folder / REFERENCE_FILE).store
+    except StorageError as error:
+        LOGGER.warning("%s does not say where its files are kept: %s", folder, error)
+        return ""
 
 
 @dataclass(kw_only=True)

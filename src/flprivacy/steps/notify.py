@@ -36,7 +36,8 @@ def notify(*, pipeline: str, kfp_run: str = "", store: str = "") -> bool:
 
     It runs last, whatever became of the steps before: what they found, or why they failed, they left in the store. A
     re-audit is always told. An audit is told if a target leaks or could not be audited, or MLflow has not got it. A run
-    without a result has failed, and that is told with the causes that its steps left.
+    that fails after its result, by its policy say, is told with both. One without a result has failed, and that is told
+    with the causes that its steps left.
 
     The URL is a secret (whoever has it can post), so it is shown nowhere. A webhook that cannot be reached is a
     warning: the audit is finished and filed.
@@ -71,9 +72,12 @@ def _how_it_ended(pipeline: str, kfp_run: str, store: str) -> dict[str, Any]:
         end = read_end(kfp_run, store)
     except FlprivacyError as error:
         end = End(result={}, failures=(Failure(step="notify", reason=f"cannot tell what the run found: {error}"),))
+    causes = [str(failure) for failure in end.failures]
+    if end.result and causes:
+        text = f"{str(end.result['text']).rstrip('.')}. Then the run failed: {causes[-1]}"
+        return {**end.result, "text": text, "attention": True, "causes": causes}
     if end.result:
         return end.result
-    causes = [str(failure) for failure in end.failures]
     why = causes[-1] if causes else f"no step left a reason; 'flprivacy runs show {kfp_run}' asks the cluster"
     text = f"flprivacy: {pipeline} failed: {why}"
     return {**_facts("flprivacy.failed_run"), "kfp_run": kfp_run, "text": text, "pipeline": pipeline, "causes": causes}
