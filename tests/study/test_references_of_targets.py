@@ -232,4 +232,4 @@ def test_a_target_with_synthetic_scans_is_also_attacked_by_whoever_holds_its_gen
     ).write(checked / MEMBERSHIP_FILE)
     (found,), (failure,) = attack_with_references(run, scans, folders, (), step="evaluate", generator=checked)
     assert (found.target, failure.target) == ("central", "mixed")
-    assert "run the step evaluate_generator again" in failure.reason
+    assert "check the generator again (evaluate_generator)" in failure.reason

@@ -20,9 +20,7 @@ _MUST_BE_REAL = (
     "{}: holds synthetic scans, which nothing is measured on and nobody was a member of; give a cohort of patients' "
     "scans here. Synthetic ones are for training alone: of a study's targets with 'synthetic'"
 )
-_MUST_BE_SYNTHETIC = (
-    "{}: holds scans of patients; give a synthetic cohort here, as the step synthesize_cohort writes it"
-)
+_MUST_BE_SYNTHETIC = "{}: holds scans of patients; give a synthetic cohort here, as synthesize_cohort writes it"
 
 
 def read_meta(folder: Path, *, synthetic: bool | None = False) -> CohortMeta:

@@ -139,7 +139,7 @@ def of_real(audit: GeneratorAudit) -> str:
     hidden = "" if audit.samples else " Synthetic scans are not shown either: they may be copies."
     return (
         "This page holds no picture of a patient. The auditors' copy has them, real scans beside synthetic ones and "
-        "the nearest pairs: patients.html in the folder of the step evaluate_generator, which is neither filed nor "
+        "the nearest pairs: patients.html in the folder generator_audit of the run, which is neither filed nor "
         f"sent.{hidden}"
     )
 

@@ -35,7 +35,7 @@ def attack_with_generator(found: MembershipScores, generator: MembershipScores, 
     if lacking:
         raise AttackError(
             f"target {found.target!r}: {lacking} of its scans are not among those that its generator was attacked "
-            "with; run the step evaluate_generator again"
+            "with; check the generator again (evaluate_generator)"
         )
     of_generator = generator.scores[attack][[place[scan] for scan in found.scan_ids.tolist()]]
     own = next(found.scores[name] for name in _OF_TARGET if name in found.scores)
