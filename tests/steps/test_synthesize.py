@@ -1,6 +1,8 @@
 """A study's generator, its scans and their checks are one step; without a generator it is none that anybody notices."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from flprivacy.core.artifacts import GENERATOR_AUDIT_FILE
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import AuditError, TrainingError
 from flprivacy.core.events import ENVIRONMENT_VARIABLE, EventReader
+from flprivacy.core.generator_audit import GeneratorAudit
 from flprivacy.execution import container
 from flprivacy.execution.container import run_in_container
 from flprivacy.execution.isolation import GENERATOR_FAILURE_FILE, read_generator_failure
@@ -105,6 +108,30 @@ def test_it_makes_what_the_three_steps_make_and_shows_each_by_its_name(
     assert 0.0 < told["metrics"]["memorisation_p_value"] <= 1.0
     assert seen("step") == ["synthesize", *PARTS]
     assert seen("done") == [*PARTS, "synthesize"]
+
+
+CHECKS = """
+import sys
+from pathlib import Path
+from flprivacy.steps.evaluate_generator import evaluate_generator
+made, cohort, out = map(Path, sys.argv[1:])
+folders = {"generator": made / "generator", "synthetic": made / "synthetic", "generator_audit": out / "audit"}
+evaluate_generator(plan=made / "plan.json", cohort=cohort, store=str(out / "store"), page=out / "page", **folders)
+"""
+
+
+def test_training_in_the_same_process_changes_nothing_about_the_checks(
+    cohort: Cohort, apart: Path, tmp_path: Path
+) -> None:
+    """It settles TensorFlow's kernels for the rest of the process, and a killed step is carried on by another."""
+    words = [sys.executable, "-c", CHECKS, str(apart), str(cohort.folder), str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    found, before = (
+        GeneratorAudit.read(folder / GENERATOR_AUDIT_FILE) for folder in (tmp_path / "audit", apart / FOLDERS[2])
+    )
+    assert found.fidelity is not None
+    assert found == before
 
 
 def test_a_study_without_a_generator_is_told_of_none(

@@ -17,7 +17,7 @@ from flprivacy.synthesis.config import GeneratorConfig, SynthesisConfig
 from flprivacy.synthesis.folder import PRIVATE_FOLDER, GeneratorLineage, read_generator, read_lineage
 from flprivacy.synthesis.requested import requested
 from flprivacy.synthesis.sample import Generator, load_generator
-from flprivacy.synthesis.train import train_generator
+from flprivacy.synthesis.train import settle_process, train_generator
 
 _AT_ONCE = 64  # scans in memory
 
@@ -43,6 +43,7 @@ def synthesize_cohort(generator: Path, trained_on: CohortMeta, out: Path, *, con
     lineage = read_lineage(generator / PRIVATE_FOLDER)
     check_trained_on(generator, lineage, trained_on)
     conditions = requested(config, lineage)
+    settle_process(private=lineage.generator.privacy is not None)
     meta = CohortMeta(
         name=f"{trained_on.name}-synthetic",
         shape=trained_on.shape,

@@ -54,9 +54,7 @@ def train_generator(config: GeneratorConfig, cohort: Cohort, *, work: Path, out:
     known = categories(config.conditions, sites=len(cohort.meta.site_names), classes=len(cohort.meta.class_names))
     conditions = conditions_of(cohort, rows, config.conditions)
     _check_conditions(cohort, conditions, config)
-    if config.privacy is not None:
-        prepare_process()
-    require_deterministic_kernels()
+    settle_process(private=config.privacy is not None)
     adversaries = Adversaries(size_of(config, cohort.meta.shape, known), config)
     checkpoints = Checkpoints(folder=work, key=_run_key(config, cohort))
     run = GeneratorRun(
@@ -71,6 +69,20 @@ def train_generator(config: GeneratorConfig, cohort: Cohort, *, work: Path, out:
         private=_private(config, cohort, adversaries, checkpoints),
     )
     return publish_generator(run, TRAINERS[config.topology](run), out)
+
+
+def settle_process(*, private: bool) -> None:
+    """Set the process up for all that is done with a generator, to be called before Keras's backend runs anything.
+
+    Training changes settings of the whole process, on which bits depend. So whatever comes after it asks for the same,
+    and comes out the same in that process and in one of its own.
+
+    Args:
+        private: whether the generator's training is.
+    """
+    if private:
+        prepare_process()
+    require_deterministic_kernels()
 
 
 def _private(

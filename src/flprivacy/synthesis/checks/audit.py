@@ -15,6 +15,7 @@ from flprivacy.synthesis.checks.pictures import nearest_pairs, sample_pictures
 from flprivacy.synthesis.checks.subject import Subject, subject_of
 from flprivacy.synthesis.folder import PRIVATE_FOLDER, GeneratorRecord, read_generator
 from flprivacy.synthesis.sample import load_discriminator
+from flprivacy.synthesis.train import settle_process
 
 _MOST_SAMPLES = 1000
 ERROR_RATE = 0.01  # of the test for copies
@@ -50,6 +51,7 @@ def audit_generator(
         GeneratorError: the generator's folder is damaged.
     """
     record = read_generator(generator)
+    settle_process(private=record.privacy is not None)
     subject = subject_of(cohort, synthetic, most=_MOST_SAMPLES, seed=seed)
     discriminator = load_discriminator(generator / PRIVATE_FOLDER)
     with ThreadPoolExecutor(1) as aside:  # much of either is done by one core
