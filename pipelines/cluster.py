@@ -29,11 +29,9 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 ACCELERATOR = "nvidia.com/gpu"  # the resource's name; the card is chosen by a node label
 SETTINGS = "flprivacy-settings"
 SECRETS = {"objects": "flprivacy-object-store", "mlflow": "flprivacy-mlflow", "webhook": "flprivacy-webhook"}
-TARGETS_AT_ONCE = 4  # of a study
-REFERENCES_AT_ONCE = 4  # beside them
-PARTS_AT_ONCE = TARGETS_AT_ONCE + REFERENCES_AT_ONCE  # of an audit, whose targets and references share a loop
 GPU_TOLERATIONS = [{"key": ACCELERATOR, "operator": "Exists", "effect": "NoSchedule"}]
 HOUR = 3600
+HOURS = 7 * 24  # of a step that trains or attacks what may be many targets
 # Argo counts it from the start of a step's first pod, and kills a later pod when it is over: no step may reach it,
 # however long its pods run and wait for their turn.
 LONGEST = "30d"

@@ -15,23 +15,6 @@ from pipelines.cluster import Nodes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
-    """Outputs of the attack steps.
-
-    Attributes:
-        targets: of the attacks on targets and baselines, collected; in an audit, of reference models as well.
-        pixels: of the attackers without a model.
-        references: what the reference models answer, collected, where steps of their own train them.
-        generator: what the checks of a generator found, where the pipeline may train one.
-    """
-
-    targets: Any
-    pixels: Any
-    references: Any = None
-    generator: Any = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class SinceLast:
     """What an audit is compared with.
 
@@ -48,26 +31,25 @@ def conclude(
     *,
     plan: Any,
     cohort: Any,
-    scores: Scores,
+    scores: Any,
     store: Any,
     fail_on_leak: Any,
     nodes: Nodes,
+    generator_audit: Any = None,
     since: SinceLast | None = None,
 ) -> tuple[Any, Any]:
     """Evaluate, compare, report, file in MLflow, check the policy; return the audit and the report.
 
     Evaluating stays apart from the comparison and the report because it is cached and these are not; the policy stays
     apart because its failure is its answer.
+
+    Args:
+        scores: outputs of the attack steps, collected.
+        generator_audit: what the checks of a generator found, where the pipeline may train one.
+        since: what to compare with; None: nothing.
     """
-    more = {"references": scores.references, "generator_audit": scores.generator}
-    audit = evaluate(
-        plan=plan,
-        cohort=cohort,
-        target_scores=scores.targets,
-        pixel_scores=scores.pixels,
-        store=store,
-        **{name: found for name, found in more.items() if found is not None},
-    )
+    more = {} if generator_audit is None else {"generator_audit": generator_audit}
+    audit = evaluate(plan=plan, cohort=cohort, target_scores=scores, store=store, **more)
     nodes.cpu(audit)
     result = audit.outputs["audit"]
     if since is not None:

@@ -4,10 +4,10 @@ from typing import Any
 
 from kfp import dsl
 
-from components.attack_baselines.component import attack_baselines
 from components.attack_target.component import attack_target
-from pipelines.cluster import PARTS_AT_ONCE, Nodes
-from pipelines.conclusion import Scores, SinceLast, conclude
+from flprivacy.study.plan import MOST_PARTS
+from pipelines.cluster import HOURS, Nodes
+from pipelines.conclusion import SinceLast, conclude
 
 
 def audit_given(
@@ -21,8 +21,9 @@ def audit_given(
     """Attack given targets and their baselines, evaluate and report; return the audit and the report.
 
     A target is brought, attacked and its members told in one step: a pod costs more than any of the small ones of
-    these takes. The price is that a node with a GPU waits while weights are fetched. The same loop trains the
-    reference models that the plan asks for, as most audits have none.
+    these takes. The price is that a node with a GPU waits while weights are fetched. Pods share the targets, so that
+    what Kubernetes stores of a run does not grow with them. The same loop trains the reference models that the plan
+    asks for, as most audits have none.
 
     Args:
         plan: step plan_audit, which names the cohort, the targets and their reference models.
@@ -33,12 +34,10 @@ def audit_given(
     """
     nodes.cpu(plan, hours=12, secrets=("objects", "mlflow"))
     file, cohort = plan.outputs["plan"], plan.outputs["scans"]
-    pixels = attack_baselines(plan=file, cohort=cohort, store=store)
-    nodes.gpu(pixels)
-    with dsl.ParallelFor(plan.outputs["Output"], parallelism=PARTS_AT_ONCE) as name:
-        attack = attack_target(plan=file, cohort=cohort, target_name=name, store=store)
-        nodes.gpu(attack, hours=72, secrets=("objects", "mlflow"))
-    scores = Scores(targets=dsl.Collected(attack.outputs["scores"]), pixels=pixels.outputs["scores"])
+    with dsl.ParallelFor(plan.outputs["Output"], parallelism=MOST_PARTS) as names:
+        attack = attack_target(plan=file, cohort=cohort, target_names=names, store=store)
+        nodes.gpu(attack, hours=HOURS, secrets=("objects", "mlflow"))
+    scores = dsl.Collected(attack.outputs["scores"])
     return conclude(
         plan=file, cohort=cohort, scores=scores, store=store, fail_on_leak=fail_on_leak, nodes=nodes, since=since
     )

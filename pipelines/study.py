@@ -4,16 +4,14 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from components.attack_baselines.component import attack_baselines
 from components.attack_target.component import attack_target
 from components.make_cohort.component import make_cohort
 from components.plan_study.component import plan_study
 from components.resolve_inputs.component import resolve_inputs
-from components.train_target.component import train_target
-from pipelines.cluster import KEPT, TARGETS_AT_ONCE, Nodes, on_nodes
-from pipelines.conclusion import Scores, conclude
+from flprivacy.study.plan import MOST_PARTS
+from pipelines.cluster import HOURS, KEPT, Nodes, on_nodes
+from pipelines.conclusion import conclude
 from pipelines.descriptions import form_page
-from pipelines.references import trained_references
 from pipelines.synthesis import synthesised
 
 _OWN = {
@@ -50,39 +48,23 @@ def study(
     cohort = make_cohort(plan=plan.outputs["plan"], store=store)
     nodes.cpu(cohort, hours=6)
     made = synthesised(plan.outputs["plan"], cohort.outputs["cohort"], store, nodes)
-    pixels = attack_baselines(plan=plan.outputs["plan"], cohort=cohort.outputs["cohort"], store=store)
-    nodes.gpu(pixels)
-    with dsl.ParallelFor(plan.outputs["Output"], parallelism=TARGETS_AT_ONCE) as name:
-        trained = train_target(
-            plan=plan.outputs["plan"],
-            cohort=cohort.outputs["cohort"],
-            target_name=name,
-            store=store,
-            synthetic=made.synthetic,
-        )
-        nodes.gpu(trained, hours=72)
+    with dsl.ParallelFor(plan.outputs["Output"], parallelism=MOST_PARTS) as names:
         attack = attack_target(
             plan=plan.outputs["plan"],
             cohort=cohort.outputs["cohort"],
-            target=trained.outputs["target"],
-            target_name=name,
+            target_names=names,
             store=store,
+            synthetic=made.synthetic,
         )
-        nodes.gpu(attack)
-    references = trained_references(plan.outputs["plan"], cohort.outputs["cohort"], store, nodes)
-    scores = Scores(
-        targets=dsl.Collected(attack.outputs["scores"]),
-        pixels=pixels.outputs["scores"],
-        references=references,
-        generator=made.generator_audit,
-    )
+        nodes.gpu(attack, hours=HOURS)
     audit, report = conclude(
         plan=plan.outputs["plan"],
         cohort=cohort.outputs["cohort"],
-        scores=scores,
+        scores=dsl.Collected(attack.outputs["scores"]),
         store=store,
         fail_on_leak=fail_on_leak,
         nodes=nodes,
+        generator_audit=made.generator_audit,
     )
     outputs = NamedTuple("Outputs", audit=dsl.Artifact, report=dsl.Artifact)  # noqa: UP014 - kfp reads its fields
     return outputs(audit=audit, report=report)

@@ -1,4 +1,4 @@
-"""Component of step ``attack_target``."""
+"""Component of step ``attack_target``, which it does on several targets, one after another."""
 
 from kfp import dsl
 
@@ -9,8 +9,8 @@ from components.pattern import TRAIN_IMAGE, step_component
 def attack_target(
     plan: dsl.Input[dsl.Artifact],
     cohort: dsl.Input[dsl.Dataset],
-    target_name: str,
+    target_names: str,
     store: str,
     scores: dsl.Output[dsl.Dataset],
-    target: dsl.Input[dsl.Model] = None,
+    synthetic: dsl.Input[dsl.Dataset] = None,
 ): ...

@@ -10,11 +10,9 @@ def evaluate(
     plan: dsl.Input[dsl.Artifact],
     cohort: dsl.Input[dsl.Dataset],
     target_scores: dsl.Input[list[dsl.Dataset]],
-    pixel_scores: dsl.Input[dsl.Dataset],
     store: str,
     audit: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     confusion: dsl.Output[dsl.ClassificationMetrics],
-    references: dsl.Input[list[dsl.Dataset]] = None,
     generator_audit: dsl.Input[dsl.Artifact] = None,
 ): ...

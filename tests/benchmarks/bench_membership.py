@@ -43,7 +43,7 @@ from flprivacy.core.cohort import Cohort
 from flprivacy.core.events import EventReader
 from flprivacy.core.membership import SCAN, MembershipFinding
 from flprivacy.core.membership_scores import MembershipScores
-from flprivacy.core.reference_scores import ReferenceScores
+from flprivacy.core.reference_scores import ReferenceJob, ReferenceScores
 from flprivacy.core.vocabulary import PATIENTS
 from flprivacy.study.plan import Plan
 from flprivacy.training.recipe import recipe_digest, why_no_recipe
@@ -266,13 +266,12 @@ def train_beside(home: Path, folder: Path) -> None:
 
 def train_one(folder: Path, index: int) -> None:
     """Do what the step does for one reference of the small study."""
-    from flprivacy.steps.train_reference import train_reference
+    from flprivacy.study.train_reference import train_reference
 
     train_reference(
-        plan=folder / "plan",
-        cohort=folder / "cohort",
-        target_name="central",
-        index=index,
+        Plan.read(folder / "plan"),
+        folder / "cohort",
+        ReferenceJob(target="central", index=index),
         store=str(folder / "store"),
         reference=folder / f"reference-{index}",
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flprivacy.core.errors import ConfigError, TargetError
+from flprivacy.core.parts import WITHOUT_MODEL
 from flprivacy.launch.compiled import read_compiled
 from flprivacy.launch.parameters import RunOptions, parameters_of
 from flprivacy.presets import load_preset
@@ -48,9 +49,9 @@ def test_a_hundred_targets_stay_far_below_ten_thousand_bytes(kfp: KfpState, flpr
 def test_more_targets_than_one_run_takes_are_refused_before_anything_is_sent(
     kfp: KfpState, flprivacy: Command, tmp_path: Path
 ) -> None:
-    words = _words({f"t{number}": f"s3://m/{number}" for number in range(300)})
+    words = _words({f"t{number}": f"s3://m/{number}" for number in range(501)})
     output = flprivacy(*AUDIT, *words, "--store", (tmp_path / "store").as_uri(), code=2).output
-    assert "300 targets and baselines: a run takes 205 in all" in output
+    assert "501 targets and baselines: a run takes 500 in all" in output
     assert kfp.asked == []
     assert not (tmp_path / "store").exists()
 
@@ -90,7 +91,7 @@ def test_a_preset_of_one_s_own_is_kept_under_its_digest(kfp: KfpState, flprivacy
     digest = hashlib.sha256(preset.read_bytes()).hexdigest()
     assert parameters["preset"] == f"{store}/configs/{digest}/mine.yaml"
     given = {k: parameters[k] for k in ("preset", "overrides")}
-    assert plan_study(**given, plan=tmp_path / "plan.json") == ["u"]
+    assert plan_study(**given, plan=tmp_path / "plan.json") == [WITHOUT_MODEL, "u"]
     assert Plan.read(tmp_path / "plan.json").study == load_preset(str(preset)).study
     asked = RunOptions(preset=parameters["preset"])
     assert parameters_of(read_compiled("study"), asked) == given  # the plan's command, given here, means the same

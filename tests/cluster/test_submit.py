@@ -138,16 +138,20 @@ def test_waiting_shows_each_step_and_ends_with_success(kfp: KfpState, flprivacy:
 
 def test_a_failed_run_ends_with_its_step_and_message(kfp: KfpState, flprivacy: Command) -> None:
     pod = task("executor", "FAILED", message="main: Error (exit code 2)", pod_name="pod-1")
-    loop = [task("train-target", "SUCCEEDED"), task("train-target", "FAILED", child_tasks=[{"pod_name": "pod-1"}]), pod]
+    loop = [
+        task("attack-target", "SUCCEEDED"),
+        task("attack-target", "FAILED", child_tasks=[{"pod_name": "pod-1"}]),
+        pod,
+    ]
     kfp.plots = [
         (
-            ("RUNNING", [task("train-target", "RUNNING"), task("train-target", "PENDING")]),
+            ("RUNNING", [task("attack-target", "RUNNING"), task("attack-target", "PENDING")]),
             ("FAILED", [*loop, task("for-loop-1", "FAILED"), task("evaluate-driver", "FAILED", message="no image")]),
         )
     ]
     result = flprivacy(*STUDY, code=3)
-    assert "train-target: 1 running, 1 pending" in result.output
-    assert "failed:     train-target: main: Error (exit code 2)\n" in result.output
+    assert "attack-target: 1 running, 1 pending" in result.output
+    assert "failed:     attack-target: main: Error (exit code 2)\n" in result.output
     assert "failed:     evaluate: no image\n" in result.output
     assert "for-loop-1" not in result.output
     assert "failed: http" in result.output

@@ -23,7 +23,7 @@ from flprivacy.cohorts.placed import Place, open_manifest, open_rows
 from flprivacy.cohorts.remote import find_cohort, hand_over, look_at_cohort, push_cohort
 from flprivacy.core.cohort import MANIFEST_COLUMNS, Cohort, SyntheticOrigin
 from flprivacy.core.errors import CohortError
-from flprivacy.steps.attack_baselines import attack_baselines
+from flprivacy.core.parts import WITHOUT_MODEL
 from flprivacy.steps.attack_target import attack_target
 from flprivacy.steps.find_targets import find_targets
 from flprivacy.steps.resolve_inputs import resolve_inputs
@@ -88,8 +88,9 @@ READERS: dict[str, Callable[[Path, Path], object]] = {
     "attack_target": lambda folder, tmp: attack_target(
         plan=audit_plan(tmp / "plan"), cohort=folder, target_name="untrained", store="", scores=tmp / "published"
     ),
-    "attack_baselines": lambda folder, tmp: attack_baselines(
-        plan=audit_plan(tmp / "plan"), cohort=folder, store=str(tmp / "store"), scores=tmp / "published"
+    "attack_target without a model": lambda folder, tmp: attack_target(
+        plan=audit_plan(tmp / "plan"), cohort=folder, target_name=WITHOUT_MODEL, store=str(tmp / "store"),
+        scores=tmp / "published",
     ),
     "train_target": lambda folder, tmp: train_target(
         plan=audit_plan(tmp / "plan"), cohort=folder, target_name="untrained", store="", target=tmp / "published"

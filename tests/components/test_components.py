@@ -10,6 +10,8 @@ import pytest
 from components.pattern import COMMAND
 from flprivacy import steps
 from flprivacy.execution.container import StepResult
+from flprivacy.execution.isolation import TARGET_PARAMETER
+from flprivacy.execution.parts import PART_PARAMETER
 from flprivacy.execution.passing import Open
 
 COMPONENTS = Path(__file__).parents[2] / "components"
@@ -43,7 +45,7 @@ def test_a_component_declares_what_its_step_takes(name: str) -> None:
     spec, hints = _spec(name), get_type_hints(_step(name))
     returned = hints.pop("return")
     for key, given in (spec.inputs or {}).items():
-        hint = hints.pop(key)
+        hint = hints.pop(TARGET_PARAMETER if key == PART_PARAMETER else key)  # the step is called for each of them
         if given.type in TYPES:
             assert _plain(hint) is TYPES[given.type], key
         else:

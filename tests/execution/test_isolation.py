@@ -1,6 +1,7 @@
-"""A step on one target fails alone: refusals at once, what may pass only at the last try."""
+"""A step on one target fails alone, whatever was wrong."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,14 @@ from typing import Any
 import pytest
 
 from flprivacy.core.errors import StorageError, TargetError, TrainingError
+from flprivacy.core.events import ENVIRONMENT_VARIABLE, EventReader
 from flprivacy.core.publish import publish_folder
 from flprivacy.execution.isolation import (
     FAILURE_FILE,
-    RETRIES,
-    RETRY_VARIABLE,
+    in_phases,
+    leave_lost,
     need_success,
+    phase,
     read_failure,
     run_target_step,
 )
@@ -54,11 +57,7 @@ def test_a_step_that_works_leaves_its_output(tmp_path: Path) -> None:
     need_success(tmp_path / "out")
 
 
-@pytest.mark.parametrize("index", [None, "0", str(RETRIES)])
-def test_a_refusal_is_recorded_at_the_first_try(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: str | None
-) -> None:
-    _try_number(monkeypatch, index)
+def test_a_refusal_is_recorded(tmp_path: Path) -> None:
     assert run(refuses, tmp_path / "out") is None
     failure = read_failure(tmp_path / "out")
     assert failure is not None
@@ -69,26 +68,53 @@ def test_a_refusal_is_recorded_at_the_first_try(
         need_success(tmp_path / "out")
 
 
-def test_what_may_pass_is_left_to_the_cluster_until_its_last_try(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("index", [None, "0"])
+def test_what_may_pass_is_recorded_as_such_and_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: str | None
 ) -> None:
-    for index in range(RETRIES):
-        _try_number(monkeypatch, str(index))
-        with pytest.raises(SystemExit) as ended:
-            run(away, tmp_path / "out")
-        assert ended.value.code == 2
-        assert "s3://b/x: no answer" in capsys.readouterr().err
-        with pytest.raises(RuntimeError, match="MUELLER"):
-            run(breaks, tmp_path / "out")
-        assert not (tmp_path / "out").exists()
-    for index in (str(RETRIES), None):  # the last try; a machine without tries
-        _try_number(monkeypatch, index)
-        for number, step in enumerate((away, breaks)):
-            out = tmp_path / f"{index}-{number}"
-            assert run(step, out) is None
-            failure = read_failure(out)
-            assert failure is not None
-            assert failure.transient
+    """A step that ends with an error is not tried again by Argo's stock defaults, whatever its count of tries says."""
+    if index is not None:
+        monkeypatch.setenv("KFP_RETRY_INDEX", index)
+    for step in (away, breaks):
+        out = tmp_path / step.__name__
+        assert run(step, out) is None
+        failure = read_failure(out)
+        assert failure is not None
+        assert failure.transient
+        assert [file.name for file in out.iterdir()] == [FAILURE_FILE]
+
+
+def test_what_fails_in_a_phase_has_failed_as_a_step_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @in_phases
+    def trains_and_attacks(*, target_name: str, out: Path) -> None:
+        with phase("train_target", target_name):
+            pass
+        with phase("attack_target", target_name):
+            raise TargetError("not a target")
+
+    (tmp_path / "events").mkdir()
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(tmp_path / "events"))
+    run(trains_and_attacks, tmp_path / "out")
+    failure = read_failure(tmp_path / "out")
+    assert failure is not None
+    assert (failure.step, failure.target) == ("attack_target", "a")
+    told = [(e["kind"], e["step"]) for e in EventReader(tmp_path / "events").read()]
+    assert told == [
+        ("step", "train_target"), ("done", "train_target"), ("step", "attack_target"), ("failed", "attack_target"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [(-9, r"was killed \(signal 9\); if its node ran out"), (3, "ended with code 3")]
+)
+def test_a_process_that_dies_leaves_a_failure_of_its_target(tmp_path: Path, code: int, said: str) -> None:
+    leave_lost("attack_target", "a", code, [tmp_path / "out"])
+    failure = read_failure(tmp_path / "out")
+    assert failure is not None
+    assert (failure.target, failure.transient) == ("a", True)
+    assert re.search(said, failure.reason)
 
 
 def test_a_foreign_message_is_not_recorded(tmp_path: Path) -> None:
@@ -111,13 +137,6 @@ def test_the_next_step_passes_a_failure_on_without_running(tmp_path: Path) -> No
     assert run(attacks, tmp_path / "scores", target=tmp_path / "trained") is None
     assert read_failure(tmp_path / "scores") == read_failure(tmp_path / "trained")
     assert not (tmp_path / "scores" / "x").exists()
-
-
-def _try_number(monkeypatch: pytest.MonkeyPatch, index: str | None) -> None:
-    if index is None:
-        monkeypatch.delenv(RETRY_VARIABLE, raising=False)
-    else:
-        monkeypatch.setenv(RETRY_VARIABLE, index)
 
 
 def test_a_reference_that_fails_is_told_as_its_targets(tmp_path: Path) -> None:

@@ -24,10 +24,7 @@ TRAINS = {
     "evaluate-generator",
     "synthesize",
     "train-target",
-    "train-target-2",
-    "train-reference",
     "attack-target",
-    "attack-baselines",
 }
 OPEN_ANYWAY = {"plan", "found", "report"}  # outputs that are declared Open, and so are inputs of that name
 FINAL = {"check-policy", "check-dp-policy", "check-generator", "check-change"}
@@ -56,6 +53,10 @@ def _steps(documents: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any
                 label = component["executorLabel"]
                 container = spec["deploymentSpec"]["executors"][label]["container"]
                 yield name, task, container, settings.get(label, {})
+
+
+def step_of(container: dict[str, Any]) -> str:
+    return str(container["args"][0])
 
 
 def test_every_step_has_settings(documents: list[dict[str, Any]]) -> None:
@@ -108,7 +109,9 @@ def test_every_step_has_limits_a_deadline_and_no_root(documents: list[dict[str, 
         for resource in ("Cpu", "Memory"):
             assert f"{kind}_{resource.lower()}" in resources[f"resource{resource}Limit"], name
             assert f"resource{resource}Request" not in resources, name
-        assert 3600 <= int(settings["activeDeadlineSeconds"]) <= 72 * 3600
+        # A pod may go through dozens of targets, one after another.
+        longest = 7 * 24 if step_of(container) == "attack_target" else 72
+        assert 3600 <= int(settings["activeDeadlineSeconds"]) <= longest * 3600
         profile = container["image"].rpartition("/")[2].partition(":")[0]
         assert "USER 10001:10001\n" in (COMPILED.parents[1] / "images" / profile / "Dockerfile").read_text()
         assert "securityContext" not in settings, name
@@ -119,7 +122,7 @@ def test_steps_that_read_or_pass_on_references_may_enter_the_store(documents: li
     outsiders = set()
     for name, task, container, settings in _steps(documents):
         component = spec["components"][task["componentRef"]["name"]]
-        step = container["args"][0]
+        step = step_of(container)
         hints = get_type_hints(getattr(import_module(f"flprivacy.steps.{step}"), step), include_extras=True)
         sides = (component.get(f"{side}Definitions", {}) for side in ("input", "output"))
         artifacts = {key for side in sides for key in side.get("artifacts", {}) if key in hints}
@@ -128,7 +131,6 @@ def test_steps_that_read_or_pass_on_references_may_enter_the_store(documents: li
             outsiders.add(step)
             assert not closed, name
     assert outsiders <= {
-        "plan_references",
         "check_dp_policy",
         "check_generator",
     }

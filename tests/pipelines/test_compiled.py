@@ -54,7 +54,7 @@ def test_a_stale_file_is_found(tmp_path: Path) -> None:
         (tmp_path / file.name).write_text(file.read_text())
     spec, platform = yaml.load_all((tmp_path / "study.yaml").read_text(), Loader=yaml.CSafeLoader)
     settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    settings["exec-train-target"]["activeDeadlineSeconds"] = "1"
+    settings["exec-attack-target"]["activeDeadlineSeconds"] = "1"
     (tmp_path / "study.yaml").write_text(yaml.dump_all([spec, platform], Dumper=yaml.CSafeDumper))
     setup = f"c.COMPILED = Path({str(tmp_path)!r}); c.PIPELINES = {{'study': c.PIPELINES['study']}}"
     done = _compile(setup, "--check")
@@ -107,9 +107,7 @@ def test_steps_that_write_to_mlflow_are_never_cached(spec: dict[str, Any]) -> No
     files = {"log-mlflow", "report-audit"} & set(tasks)
     assert len(files) == 1
     assert all("enableCache" not in tasks[name].get("cachingOptions", {}) for name in files)
-    costly = {"attack-target", "train-target", "train-generator", "synthesize", "attack-baselines", "evaluate"} & set(
-        tasks
-    )
+    costly = {"attack-target", "train-target", "train-generator", "synthesize", "evaluate"} & set(tasks)
     assert costly
     assert all(tasks[name]["cachingOptions"]["enableCache"] is True for name in costly)
 

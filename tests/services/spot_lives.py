@@ -20,18 +20,27 @@ from typing import Any
 
 from flprivacy.core.events import ENVIRONMENT_VARIABLE, EventReader
 from flprivacy.execution.run_step import run_step
-from flprivacy.steps.attack_target import attack_target
 from flprivacy.steps.train_target import train_target
 from flprivacy.storage.checkpoint_mirror import INTERVAL_VARIABLE, Mirror
 from flprivacy.storage.checkpoints import RemoteCheckpoints
 from flprivacy.storage.places import HOME_VARIABLE
+from flprivacy.study.attacking import attack_attributes
+from flprivacy.study.plan import Plan
 from flprivacy.targets.lineage import LINEAGE_FILE, MEMBERS_FILE, PRIVATE_FOLDER, pseudonym
 
 _LINEAGE, _MEMBERS = (f"{PRIVATE_FOLDER}/{name}" for name in (LINEAGE_FILE, MEMBERS_FILE))
+
+
+def attack_trained(*, target_name: str, plan: Path, cohort: Path, target: Path, store: str, scores: Path) -> None:
+    """Attack a target that was trained before, as step ``attack_target`` does; ``target_name`` is not used."""
+    del target_name
+    attack_attributes(Plan.read(plan).study, cohort, target, store=store, scores=scores)
+
+
 # Each step, and the name of what it writes.
 STEPS: dict[str, tuple[Callable[..., Any], str]] = {
     "train": (train_target, "target"),
-    "attack": (attack_target, "scores"),
+    "attack": (attack_trained, "scores"),
 }
 TERMINATED = 128 + signal.SIGTERM
 _PRELOADED = ["flprivacy.training.train", "flprivacy.attacks.attribute", "flprivacy.storage.backends.s3", __name__]

@@ -27,8 +27,7 @@ def _site_f1(tmp_path: Path, name: str, tables: list[ScoreTable], *references: P
     evaluate(
         plan=tmp_path / "plan.json",
         cohort=tmp_path / "cohort",
-        target_scores=(*folders[:1], *references),
-        pixel_scores=folders[1],
+        target_scores=(*folders, *references),
         store=str(tmp_path / "store"),
         audit=tmp_path / f"audit-{name}",
     )

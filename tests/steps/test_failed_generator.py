@@ -10,7 +10,7 @@ import pytest
 from flprivacy.core.audit import GENERATOR, TargetFailure
 from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import AuditError, StorageError, TrainingError
-from flprivacy.execution.isolation import GENERATOR_FAILURE_FILE, RETRY_VARIABLE, read_generator_failure
+from flprivacy.execution.isolation import GENERATOR_FAILURE_FILE, read_generator_failure
 from flprivacy.steps.evaluate_generator import evaluate_generator
 from flprivacy.steps.synthesize_cohort import synthesize_cohort
 from flprivacy.steps.train_generator import train_generator
@@ -84,15 +84,8 @@ def test_where_the_generator_is_all_there_is_its_failure_ends_the_run(
     assert not (tmp_path / "generator").exists()
 
 
-def test_what_may_pass_is_left_to_the_clusters_next_try(
-    scans: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_may_pass_is_recorded_as_such(scans: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken(monkeypatch, StorageError("s3://m: no answer"))
-    monkeypatch.setenv(RETRY_VARIABLE, "0")
-    with pytest.raises(SystemExit):
-        trained(tmp_path, scans, plan_of(tmp_path))
-    assert not (tmp_path / "generator").exists()
-    monkeypatch.setenv(RETRY_VARIABLE, "2")
     failure = read_generator_failure(trained(tmp_path, scans, plan_of(tmp_path)))
     assert failure is not None
     assert failure.transient

@@ -10,6 +10,7 @@ from flprivacy.core.artifacts import AUDIT_FILE
 from flprivacy.core.audit import Audit, TargetFailure
 from flprivacy.core.errors import AuditError
 from flprivacy.core.parsing import to_mapping
+from flprivacy.core.parts import WITHOUT_MODEL
 from flprivacy.execution.isolation import FAILURE_FILE
 from flprivacy.steps.check_policy import check_policy
 from flprivacy.steps.evaluate import _failures as failures_of
@@ -35,8 +36,7 @@ def _evaluate(tmp_path: Path, failure: TargetFailure) -> None:
     evaluate(
         plan=tmp_path / "plan.json",
         cohort=write_tiny(tmp_path / "cohort").folder,
-        target_scores=(_failed(tmp_path / "failed", failure),),
-        pixel_scores=tmp_path,
+        target_scores=(_failed(tmp_path / "failed", failure), tmp_path),
         store=str(tmp_path / "store"),
         audit=tmp_path / "out",
     )
@@ -45,6 +45,11 @@ def _evaluate(tmp_path: Path, failure: TargetFailure) -> None:
 def test_nothing_can_be_said_if_every_target_failed(tmp_path: Path) -> None:
     with pytest.raises(AuditError, match=r"^central: out of memory$"):
         _evaluate(tmp_path, LOST)
+
+
+def test_nothing_can_be_said_without_the_attackers_that_have_no_model(tmp_path: Path) -> None:
+    with pytest.raises(AuditError, match=r"without the attackers that have no model, which failed: out of memory$"):
+        _evaluate(tmp_path, replace(LOST, target=WITHOUT_MODEL))
 
 
 def test_a_failed_baseline_is_missing_from_its_targets_and_from_no_others(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from flprivacy.core.cohort import Cohort
 from flprivacy.core.digests import digest_file
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import to_mapping
+from flprivacy.core.parts import WITHOUT_MODEL
 from flprivacy.core.publish import write_json
 from flprivacy.core.target import ModelRecord, TargetRecord
 from flprivacy.models.weights import TensorHeader, tensors_digest, write_tensors
@@ -122,9 +123,9 @@ def test_a_networks_own_answers_are_part_of_it(published: Cohort, scripted: Scri
 def test_the_plan_names_what_is_attacked_and_where_the_cohort_is(published: Cohort, tmp_path: Path) -> None:
     planned = plan_audit(
         preset="demo", overrides={}, cohort=URI, targets=TARGETS, resolved=_now(), plan=tmp_path / "plan.json",
-        scans=tmp_path / "scans", store="file:///store",
+        scans=tmp_path / "scans", store="s3://bucket/store",
     )  # fmt: skip
-    assert planned.parameters["Output"] == ["untrained-cnn3d_small", "mine"]
+    assert planned.parameters["Output"] == [f"{WITHOUT_MODEL}, untrained-cnn3d_small, mine"]
     assert json.loads((tmp_path / "scans" / "place.json").read_text())["uri"] == URI
     assert planned.metadata["scans"]["digest"] == published.meta.digest
     assert Plan.read(tmp_path / "plan.json").sources == TARGETS

@@ -14,13 +14,13 @@ from flprivacy.cohorts.format import read_volumes, verify_cohort
 from flprivacy.core.artifacts import REFERENCE_FILE
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.errors import ConfigError, GeneratorError
-from flprivacy.core.reference_scores import ReferenceScores
+from flprivacy.core.reference_scores import ReferenceJob, ReferenceScores
 from flprivacy.steps.synthesize_cohort import synthesize_cohort
 from flprivacy.steps.train_generator import train_generator
-from flprivacy.steps.train_reference import train_reference
 from flprivacy.steps.train_target import train_target
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import GENERATOR_PIPELINE, Plan
+from flprivacy.study.train_reference import train_reference
 from flprivacy.synthesis.config import GeneratorConfig, SynthesisConfig
 from flprivacy.synthesis.folder import read_generator
 from flprivacy.targets.folder import read_target
@@ -97,8 +97,8 @@ def test_a_target_is_trained_on_them_where_it_asks_for_some(run: Path, scans: Co
 
 def test_a_reference_repeats_the_recipe_with_a_generator_of_its_own(run: Path, scans: Cohort, tmp_path: Path) -> None:
     train_reference(
-        plan=run / "plan.json", cohort=scans.folder, target_name="mixed", index=0, store=str(tmp_path / "store"),
-        reference=tmp_path / "reference",
+        Plan.read(run / "plan.json"), scans.folder, ReferenceJob(target="mixed", index=0),
+        store=str(tmp_path / "store"), reference=tmp_path / "reference",
     )  # fmt: skip
     assert (tmp_path / "reference" / REFERENCE_FILE).is_file()
     one = ReferenceScores.read(tmp_path / "reference")

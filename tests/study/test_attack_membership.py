@@ -93,8 +93,7 @@ def _evaluated(tmp_path: Path, cohort: Cohort, membership: Path) -> Audit:
     evaluate(
         plan=tmp_path / "plan.json",
         cohort=cohort.folder,
-        target_scores=folders[:1],
-        pixel_scores=folders[1],
+        target_scores=folders,
         store=str(tmp_path / "store"),
         audit=tmp_path / "audit",
     )

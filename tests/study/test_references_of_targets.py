@@ -19,12 +19,11 @@ from flprivacy.core.reference_scores import ReferenceJob, ReferenceScores
 from flprivacy.core.target import ModelRecord, Origin, TargetRecord
 from flprivacy.execution.isolation import FAILURE_FILE
 from flprivacy.steps.attack_target import attack_target
-from flprivacy.steps.plan_references import plan_references
-from flprivacy.steps.train_reference import train_reference
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.exposure import attack_with_references
 from flprivacy.study.plan import Plan, given_study
 from flprivacy.study.references import check_references, is_of_reference, recipes_of, reference_jobs
+from flprivacy.study.train_reference import train_reference
 from flprivacy.synthesis.config import GeneratorConfig
 from flprivacy.training.config import SyntheticConfig, TargetConfig
 
@@ -64,10 +63,8 @@ def table_of(folder: Path, target: str, scans: Cohort, **facts: str) -> Path:
 
 def references_of(folder: Path, plan: Path, scans: Cohort, jobs: list[ReferenceJob]) -> tuple[Path, ...]:
     for number, job in enumerate(jobs):
-        train_reference(
-            plan=plan, cohort=scans.folder, target_name=job.target, index=job.index, store=str(folder / "store"),
-            reference=folder / f"reference-{number}",
-        )  # fmt: skip
+        reference = folder / f"reference-{number}"
+        train_reference(Plan.read(plan), scans.folder, job, store=str(folder / "store"), reference=reference)
     return tuple(folder / f"reference-{number}" for number in range(len(jobs)))
 
 
@@ -115,12 +112,8 @@ def test_the_step_of_an_audit_that_attacks_targets_trains_their_references(tmp_p
 def test_without_references_nothing_is_trained_and_the_scores_stay(tmp_path: Path, scans: Cohort) -> None:
     plan = plan_of(tmp_path)
     assert reference_jobs(Plan.read(plan)) == []
-    (job,) = plan_references(plan=plan)
-    assert job == {"target": "", "index": 0, "drawn": "patients"}
-    trained = references_of(tmp_path, plan, scans, [ReferenceJob(**job)])
-    assert list(trained[0].iterdir()) == []
     attacked = (table_of(tmp_path / "attacked", "central", scans),)
-    (found,), failures = attack_with_references(Plan.read(plan), scans, attacked, trained, step="evaluate")
+    (found,), failures = attack_with_references(Plan.read(plan), scans, attacked, (), step="evaluate")
     assert (found.target, list(found.scores), failures) == ("central", ["loss"], [])
 
 

@@ -15,12 +15,12 @@ from flprivacy.core.cohort import Cohort
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.core.reference_scores import ReferenceScores
-from flprivacy.steps.train_reference import train_reference
 from flprivacy.study.config import StudyConfig
 from flprivacy.study.exposure import ask_about_sites, attack_with_references
 from flprivacy.study.kept_scores import audit_key
 from flprivacy.study.plan import Plan, given_study
 from flprivacy.study.references import check_enough_sites, check_references, reference_jobs
+from flprivacy.study.train_reference import train_reference
 from flprivacy.training.config import TargetConfig
 
 CENTRAL = TargetConfig(topology="central", architecture="tiny", epochs=1, batch_size=8)
@@ -49,13 +49,10 @@ def attacked(*names: str) -> list[MembershipScores]:
 
 
 def references_of(folder: Path, plan: Plan, hospitals: Cohort, store: str) -> tuple[Path, ...]:
-    plan.write(folder / "plan.json")
     jobs = reference_jobs(plan)
     for number, job in enumerate(jobs):
-        train_reference(
-            plan=folder / "plan.json", cohort=hospitals.folder, target_name=job.target, index=job.index,
-            drawn=job.drawn, store=str(folder / store), reference=folder / f"{store}-{number}",
-        )  # fmt: skip
+        reference = folder / f"{store}-{number}"
+        train_reference(plan, hospitals.folder, job, store=str(folder / store), reference=reference)
     return tuple(folder / f"{store}-{number}" for number in range(len(jobs)))
 
 

@@ -12,10 +12,10 @@ from rich.console import Console
 from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.core.audit import Audit
+from flprivacy.core.parts import names_of
 from flprivacy.models.registry import build
 from flprivacy.reporting.stored import deliver_report
 from flprivacy.reporting.terminal import summary_table
-from flprivacy.steps.attack_baselines import attack_baselines
 from flprivacy.steps.attack_target import attack_target
 from flprivacy.steps.evaluate import evaluate
 from flprivacy.steps.plan_audit import plan_audit
@@ -58,19 +58,10 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit, Path]:
         preset=str(root / "preset.yaml"), overrides={}, cohort=str(cohort), targets=targets, plan=plan, store=store,
         scans=root / "scans",
     )  # fmt: skip
-    scores = [root / "scores" / name for name in (*planned.parameters["Output"], "none")]
-    attack_baselines(plan=plan, cohort=cohort, store=store, scores=scores[-1])
-    for place in scores[:-1]:
+    scores = tuple(root / "scores" / name for part in planned.parameters["Output"] for name in names_of(part))
+    for place in scores:
         attack_target(plan=plan, cohort=cohort, target_name=place.name, store=store, scores=place)
-    *targets_scores, pixels = scores
-    evaluate(
-        plan=plan,
-        cohort=cohort,
-        target_scores=tuple(targets_scores),
-        pixel_scores=pixels,
-        store=store,
-        audit=root / "audit",
-    )
+    evaluate(plan=plan, cohort=cohort, target_scores=scores, store=store, audit=root / "audit")
     deliver_report(root / "audit", root / "report", store=store)
     return Audit.read(root / "audit" / "audit.json"), root
 

@@ -17,10 +17,10 @@ from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.cohorts.preprocessing import test_view
 from flprivacy.core.audit import LEAK, NO_LEAK, Audit
+from flprivacy.core.parts import names_of
 from flprivacy.core.target_source import parse_source
 from flprivacy.models.graphs.network import load_graph
 from flprivacy.reporting.sentences import headlines, overall
-from flprivacy.steps.attack_baselines import attack_baselines
 from flprivacy.steps.attack_target import attack_target
 from flprivacy.steps.evaluate import evaluate
 from flprivacy.steps.plan_audit import plan_audit
@@ -93,13 +93,11 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
             preset=str(root / "preset.yaml"), overrides={}, cohort=str(cohort), targets=targets, plan=plan, store=store,
             scans=root / "scans",
         )  # fmt: skip
-        scores = [root / "scores" / name for name in (*planned.parameters["Output"], "none")]
-        attack_baselines(plan=plan, cohort=cohort, store=store, scores=scores[-1])
-        for place in scores[:-1]:
+        scores = tuple(root / "scores" / name for part in planned.parameters["Output"] for name in names_of(part))
+        for place in scores:
             attack_target(plan=plan, cohort=cohort, target_name=place.name, store=store, scores=place)
-        *of_targets, pixels = scores
         out = root / "audit"
-        evaluate(plan=plan, cohort=cohort, target_scores=tuple(of_targets), pixel_scores=pixels, store=store, audit=out)
+        evaluate(plan=plan, cohort=cohort, target_scores=scores, store=store, audit=out)
         audit = Audit.read(out / "audit.json")
         yield Audited(audit=audit, root=root, bucket=bucket, gateway=gateway)
 

@@ -21,11 +21,11 @@ from flprivacy.cohorts.phantom.config import PhantomConfig
 from flprivacy.cohorts.phantom.generate import phantom_cohort
 from flprivacy.core.audit import NO_LEAK, Audit, TargetFailure
 from flprivacy.core.parsing import to_mapping
+from flprivacy.core.parts import WITHOUT_MODEL, names_of
 from flprivacy.core.target_source import parse_source
 from flprivacy.execution.isolation import FAILURE_FILE, run_target_step
 from flprivacy.models.registry import build
 from flprivacy.reporting.sentences import overall
-from flprivacy.steps.attack_baselines import attack_baselines
 from flprivacy.steps.attack_target import attack_target
 from flprivacy.steps.evaluate import evaluate
 from flprivacy.steps.plan_audit import plan_audit
@@ -134,16 +134,15 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
     for name in targets:
         scores[name] = root / "scores" / name
         _step(attack_target, plan=plan, cohort=cohort, target_name=name, store=store, scores=scores[name])
-    for name in set(planned.parameters["Output"]) - set(scores):
+    attacked = {name for part in planned.parameters["Output"] for name in names_of(part)}
+    for name in attacked - set(scores) - {WITHOUT_MODEL}:
         scores[name] = root / "scores" / name
         lost = TargetFailure(target=name, step="attack_target", reason="lost", transient=False)
         scores[name].mkdir()
         (scores[name] / FAILURE_FILE).write_text(json.dumps(to_mapping(lost)))
-    attack_baselines(plan=plan, cohort=cohort, store=store, scores=root / "none")
-    evaluate(
-        plan=plan, cohort=cohort, target_scores=tuple(scores.values()), pixel_scores=root / "none", store=store,
-        audit=root / "audit",
-    )  # fmt: skip
+    none = root / "none"
+    attack_target(plan=plan, cohort=cohort, target_name=WITHOUT_MODEL, store=store, scores=none)
+    evaluate(plan=plan, cohort=cohort, target_scores=(*scores.values(), none), store=store, audit=root / "audit")
     return Audit.read(root / "audit" / "audit.json")
 
 

@@ -15,8 +15,8 @@ from flprivacy.core.vocabulary import JOINT
 PIXELS, MAJORITY = "pixels", "majority"
 NO_TWIN = "no 'untrained' baseline was given, so the network's architecture alone may explain it"
 _WITHOUT_MODEL = {
-    PIXELS: "run the pixels-only attacker (step attack_baselines)",
-    MAJORITY: "run the majority guess (step attack_baselines)",
+    PIXELS: "run the pixels-only attacker (flprivacy.attacks.baselines.attack_pixels)",
+    MAJORITY: "run the majority guess (flprivacy.attacks.baselines.majority)",
 }
 
 

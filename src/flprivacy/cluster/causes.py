@@ -15,6 +15,8 @@ from itertools import chain
 from typing import Any
 
 from flprivacy.cluster.kubectl import Kubectl, UnreadError
+from flprivacy.execution.isolation import TARGET_PARAMETER
+from flprivacy.execution.parts import PART_PARAMETER
 
 _SLOW_SECONDS = 60  # a pod that has not begun by then is worth a word
 _FAILED = ("Failed", "Error")
@@ -163,12 +165,13 @@ def _step(node_name: str) -> str:
 
 
 def _target(pod: Mapping[str, Any]) -> str:
-    """Return the target that a pod works on, from the executor input that its launcher is given."""
+    """Return the target or targets that a pod works on, from the executor input that its launcher is given."""
     for container in pod["spec"]["containers"]:
         words = [*container.get("command", ()), *container.get("args", ())]
         if "--executor_input" in words[:-1]:
             task = json.loads(words[words.index("--executor_input") + 1])
-            return str(task.get("inputs", {}).get("parameterValues", {}).get("target_name", ""))
+            given = task.get("inputs", {}).get("parameterValues", {})
+            return str(given.get(TARGET_PARAMETER) or given.get(PART_PARAMETER, ""))
     return ""
 
 

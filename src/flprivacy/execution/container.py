@@ -4,6 +4,7 @@ Kubeflow describes a task in one JSON document and reads its results from anothe
 would cost every step seconds.
 """
 
+import functools
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ from flprivacy.core.publish import write_json
 from flprivacy.execution.ends import Failure, leave_failure
 from flprivacy.execution.isolation import TARGET_PARAMETER, leave_out_of_memory, read_failure, run_target_step
 from flprivacy.execution.memory import MemoryUse, watching_memory
+from flprivacy.execution.parts import folders_of, part_names, run_part, told_of_part
 from flprivacy.execution.passing import Passing, closed_names, kept_in, on_backend_without_store
 from flprivacy.execution.run_step import last_words, refuse, run_step
 from flprivacy.storage.places import is_shared
@@ -78,6 +80,18 @@ def _run_id(task: Mapping[str, Any]) -> str:
 
 
 def _run(step: Callable[..., Any], task: Mapping[str, Any]) -> None:
+    names = part_names(task)
+    if not names:
+        _run_one(step, task)
+        return
+    hints = get_type_hints(step)
+    outputs = {name: _path(artifacts[0]) for name, artifacts in _artifacts(task, "outputs")}
+    written = {name: path for name, path in outputs.items() if name in hints}
+    run_part(step.__name__, task, names, written, functools.partial(_run_one, step))
+    _write_result(task, outputs, StepResult(metadata=told_of_part(names, written)))
+
+
+def _run_one(step: Callable[..., Any], task: Mapping[str, Any]) -> None:
     hints = get_type_hints(step)
     outputs = {name: _path(artifacts[0]) for name, artifacts in _artifacts(task, "outputs")}
     for path in outputs.values():
@@ -153,7 +167,10 @@ def _inputs(task: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]
     given = task.get("inputs", {}).get("parameterValues", {})
     known = {name: value for name, value in given.items() if name in hints and value is not None}
     parameters = {name: convert(hints[name], _trimmed(value), name) for name, value in known.items()}
-    paths = {name: tuple(map(_path, artifacts)) for name, artifacts in _artifacts(task, "inputs")}
+    paths = {
+        name: tuple(folder for one in artifacts for folder in folders_of(_path(one)))
+        for name, artifacts in _artifacts(task, "inputs")
+    }
     alone = (Path, Path | None)
     return parameters | {name: found[0] if hints[name] in alone else found for name, found in paths.items()}
 

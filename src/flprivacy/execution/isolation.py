@@ -2,15 +2,15 @@
 
 Such a step ends well all the same and leaves ``failure.json`` in place of its output; what comes after it passes that
 on, the audit says which target failed and why, and the pipeline's last step then fails the run. So do steps on a
-study's generator: the targets that need its scans fail with it, the others do not. A refusal would be
-the same at every try and is recorded at once. What may pass (a store that is away, a lost device) is left to the
-cluster's retries first, and recorded by the last of them. Memory that runs out is recorded before the kernel ends the
-container (:mod:`~flprivacy.execution.memory`).
+study's generator: the targets that need its scans fail with it, the others do not. Steps themselves try again what
+may pass, such as a store that is away; what lasts longer is recorded like a refusal, as Argo does not try a step again
+that ends with an error. Memory that runs out is recorded before the kernel ends the container
+(:mod:`~flprivacy.execution.memory`).
 """
 
 import json
 import logging
-import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,19 +25,18 @@ from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import publish_folder, write_json
 from flprivacy.core.reference_scores import REFERENCE_STEP, ReferenceJob
 from flprivacy.execution.memory import MemoryUse
-from flprivacy.execution.run_step import begin_step, leave_last_words, refuse
+from flprivacy.execution.run_step import set_process_up
 
 R = TypeVar("R")
 
 LOGGER = logging.getLogger(__name__)
-RETRIES = 2  # what the pipelines ask of the cluster
-RETRY_VARIABLE = "KFP_RETRY_INDEX"  # the backend's count of tries, from 0, where a step has retries
+RETRIES = 2  # what the pipelines ask of the cluster, for pods that are lost
 FAILURE_FILE, GENERATOR_FAILURE_FILE = "failure.json", "generator-failure.json"
 TARGET_PARAMETER = "target_name"  # a step with a parameter of this name works on one target
 _MAY_PASS = (StorageError, TrackingError)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Stake:
     """What a step leaves if it must end at once."""
 
@@ -49,14 +48,33 @@ _at_stake: list[_Stake] = []  # of the step under way
 
 
 @contextmanager
-def _staking(step: str, whose: str, file: str) -> Iterator[None]:
+def _staking(step: str, whose: str, file: str) -> Iterator[_Stake]:
     role = GENERATOR if file == GENERATOR_FAILURE_FILE else "target"
     failure = TargetFailure(target=whose, step=step, reason="", transient=False, role=role)
     _at_stake.append(_Stake(failure=failure, file=file))
     try:
-        yield
+        yield _at_stake[-1]
     finally:
         _at_stake.pop()
+
+
+def in_phases(step: Callable[..., R]) -> Callable[..., R]:
+    """Mark a step on targets that consists of phases and tells of each itself."""
+    _in_phases.add(step.__name__)
+    return step
+
+
+_in_phases: set[str] = set()
+
+
+@contextmanager
+def phase(name: str, whose: str) -> Iterator[None]:
+    """Tell whoever watches of a phase of a step on a target; what fails in it has failed as a step of that name."""
+    if _at_stake:
+        _at_stake[-1].failure = replace(_at_stake[-1].failure, step=name)
+    emit("step", step=name, detail=whose)
+    yield
+    emit("done", step=name, detail=whose)
 
 
 def leave_out_of_memory(use: MemoryUse, outputs: Sequence[Path]) -> bool:
@@ -87,21 +105,39 @@ def run_target_step(function: Callable[..., R], arguments: Mapping[str, Any], ou
     name, whose = function.__name__, str(arguments[TARGET_PARAMETER])
     if (reference := ReferenceJob.named(whose)) is not None:
         name, whose = REFERENCE_STEP, reference.target
-    begin_step(name, whose)
+    set_process_up()
+    if name not in _in_phases:
+        emit("step", step=name, detail=whose)
     inputs = [value for value in arguments.values() if isinstance(value, Path) and value not in outputs]
     failure = next((found for folder in inputs if (found := read_failure(folder)) is not None), None)
     if failure is None:
-        try:
-            with naming_extras(), _staking(name, whose, FAILURE_FILE):
+        with naming_extras(), _staking(name, whose, FAILURE_FILE) as stake:
+            try:
                 result = function(**arguments)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this target's alone: recorded or raised
-            failure = _judge(error, name, whose)
-        else:
-            emit("done", step=name, detail=whose)
-            return result
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this target's alone: recorded
+                failure = _judge(error, stake.failure)
+            else:
+                if name not in _in_phases:
+                    emit("done", step=name, detail=whose)
+                return result
     for out in outputs:
-        _leave(failure, out, FAILURE_FILE, step=name, detail=whose)
+        _leave(failure, out, FAILURE_FILE, step=failure.step, detail=whose)
     return None
+
+
+def leave_lost(step: str, whose: str, code: int, outputs: Sequence[Path]) -> None:
+    """Leave a failure in place of the outputs of a step on a target whose process ended without leaving one.
+
+    Args:
+        code: how it ended: its exit code, or the number of the signal that killed it, negative.
+    """
+    killed = -code if code < 0 else 0
+    why = "; if its node ran out of memory, give such steps more ('train_memory')" if killed == signal.SIGKILL else ""
+    reason = f"its process {f'was killed (signal {killed})' if killed else f'ended with code {code}'}{why}"
+    LOGGER.error("%s of %s: %s", step, whose, reason)
+    failure = TargetFailure(target=whose, step=step, reason=reason, transient=True)
+    for out in outputs:
+        _leave(failure, out, FAILURE_FILE, step=step, detail=whose)
 
 
 def run_for_generator(step: str, work: Callable[[], R], *, inputs: Sequence[Path], output: Path) -> R | None:
@@ -115,11 +151,11 @@ def run_for_generator(step: str, work: Callable[[], R], *, inputs: Sequence[Path
     """
     failure = next((found for folder in inputs if (found := read_generator_failure(folder)) is not None), None)
     if failure is None:
-        try:
-            with naming_extras(), _staking(step, GENERATOR, GENERATOR_FAILURE_FILE):
+        with naming_extras(), _staking(step, GENERATOR, GENERATOR_FAILURE_FILE) as stake:
+            try:
                 return work()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the generator's alone: recorded or raised
-            failure = replace(_judge(error, step, GENERATOR), role=GENERATOR)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the generator's alone: recorded
+                failure = _judge(error, stake.failure)
     _leave(failure, output, GENERATOR_FAILURE_FILE, step=step, detail="")
     return None
 
@@ -131,26 +167,16 @@ def _leave(failure: TargetFailure, output: Path, name: str, *, step: str, detail
     emit("failed", step=step, detail=detail, message=f"{failure.target}: {failure.reason}")
 
 
-def _judge(error: Exception, step: str, whose: str) -> TargetFailure:
-    """Return what to record of an error, or end the process so that the cluster tries again."""
-    transient = not isinstance(error, FlprivacyError) or isinstance(error, _MAY_PASS)
-    if transient and may_try_again():
-        if isinstance(error, FlprivacyError):
-            refuse(step, whose, error)
-        leave_last_words(f"{step} of {whose} broke: {type(error).__name__}; its log says where")
-        raise error
+def _judge(error: Exception, stake: TargetFailure) -> TargetFailure:
+    """Return what to record of an error."""
     if isinstance(error, FlprivacyError):
         reason = str(error)
-        LOGGER.error("%s of %s failed: %s", step, whose, reason)
+        LOGGER.error("%s of %s failed: %s", stake.step, stake.target, reason)
     else:
         reason = f"the step broke ({type(error).__name__}); its log says where"  # a foreign message may name anything
-        LOGGER.error("%s of %s broke", step, whose, exc_info=error)
-    return TargetFailure(target=whose, step=step, reason=reason, transient=transient)
-
-
-def may_try_again() -> bool:
-    """Tell whether the cluster will try this step again if it fails now."""
-    return int(os.environ.get(RETRY_VARIABLE) or RETRIES) < RETRIES
+        LOGGER.error("%s of %s broke", stake.step, stake.target, exc_info=error)
+    transient = not isinstance(error, FlprivacyError) or isinstance(error, _MAY_PASS)
+    return replace(stake, reason=reason, transient=transient)
 
 
 def read_failure(folder: Path) -> TargetFailure | None:

@@ -18,6 +18,7 @@ from flprivacy.core.extras import naming_extras
 R = TypeVar("R")
 LAST_WORDS = Path("/dev/termination-log")  # the container's terminationMessagePath
 _MOST_LETTERS = 3000  # Kubernetes keeps 4096 bytes
+TERMINATED = 128 + signal.SIGTERM  # the exit code of a step that was asked to stop
 MOUNTED = Path("/etc/flprivacy")  # a folder for the ConfigMap and one for each Secret
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _said: list[str] = []
@@ -43,10 +44,15 @@ def run_step(function: Callable[..., R], arguments: Mapping[str, Any]) -> R:
     return result
 
 
-def begin_step(name: str, detail: str = "") -> None:
-    """Set logging and signals up, and tell whoever watches that the step begins."""
+def set_process_up() -> None:
+    """Set logging and signals up."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, _terminate)
+
+
+def begin_step(name: str, detail: str = "") -> None:
+    """Set the process up, and tell whoever watches that the step begins."""
+    set_process_up()
     emit("step", step=name, detail=detail)
 
 
@@ -84,8 +90,8 @@ def last_words() -> str:
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     """End by an exception, so that what is under way is closed (an MLflow run, a half-written file)."""
-    leave_last_words("was asked to stop (SIGTERM): its pod was deleted, or its node goes away", 128 + number)
-    raise SystemExit(128 + number)
+    leave_last_words("was asked to stop (SIGTERM): its pod was deleted, or its node goes away", TERMINATED)
+    raise SystemExit(TERMINATED)
 
 
 def read_mounted(root: Path = MOUNTED) -> None:

@@ -31,7 +31,6 @@ from flprivacy.core.events import emit
 from flprivacy.core.membership import SCAN
 from flprivacy.core.parsing import from_mapping
 from flprivacy.execution.container import StepResult
-from flprivacy.execution.isolation import may_try_again
 from flprivacy.steps.find_targets import unchanged
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.study.kept_scores import kept_members, kept_scores
@@ -121,8 +120,6 @@ def _compare(
     except AuditError as error:
         return _without(one, NOT_COMPARABLE, str(error))
     except TrackingError as error:
-        if may_try_again():
-            raise
         return _without(one, NOT_COMPARABLE, f"its last audit could not be fetched: {error}")
     note = "; ".join(filter(None, (_older(before), said)))
     return replace(_without(one, "", ""), attacks=tuple(attacks), membership=tuple(members), note=note)

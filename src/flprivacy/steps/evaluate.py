@@ -31,6 +31,7 @@ from flprivacy.core.errors import AuditError
 from flprivacy.core.events import emit
 from flprivacy.core.generator_audit import GeneratorAudit
 from flprivacy.core.parsing import to_mapping
+from flprivacy.core.parts import WITHOUT_MODEL
 from flprivacy.core.publish import write_json
 from flprivacy.core.scores import ScoreTable, read_scores
 from flprivacy.core.target import TARGET_FILE, TargetRecord
@@ -56,10 +57,8 @@ def evaluate(
     plan: Path,
     cohort: Path,
     target_scores: tuple[Path, ...],
-    pixel_scores: Path,
     store: str,
     audit: Path,
-    references: tuple[Path, ...] = (),
     generator_audit: Path | None = None,
 ) -> StepResult:
     """Turn score tables into metrics with intervals, excess over the baselines, and verdicts.
@@ -68,12 +67,10 @@ def evaluate(
 
     Args:
         cohort: the cohort that all scores come from.
-        target_scores: scores of the attacks on the targets and their baselines; what references answer may be among
-            them.
-        pixel_scores: scores of the attackers without a model.
+        target_scores: scores of the attacks on the targets and their baselines, and of the attackers without a model;
+            and what each reference model answers.
         audit: folder to write: ``audit.json``, the score tables without pseudonyms, and who is most exposed, by
             pseudonym.
-        references: what each reference model answers.
         generator_audit: what the checks of the study's generator found; an empty folder where it has none.
 
     Returns:
@@ -81,15 +78,14 @@ def evaluate(
         strongest site attack.
 
     Raises:
-        AuditError: score tables that contradict each other or lack a baseline.
+        AuditError: score tables that contradict each other or lack a baseline, such as the attackers without a model.
     """
     run = Plan.read(plan)
     if note := run.study.audit.policy.note():
         emit("note", text=note)
-    references = (*references, *filter(is_of_reference, target_scores))
-    target_scores = tuple(one for one in target_scores if one not in references)
-    folders, opened = [*target_scores, pixel_scores], open_manifest(cohort)
-    attacked = [one for folder in target_scores if (one := folder / MEMBERSHIP_FOLDER).is_dir()]
+    references = tuple(filter(is_of_reference, target_scores))
+    folders, opened = [one for one in target_scores if one not in references], open_manifest(cohort)
+    attacked = [one for folder in folders if (one := folder / MEMBERSHIP_FOLDER).is_dir()]
     members, lost = attack_with_references(
         run, opened, attacked, references, step="evaluate", generator=generator_audit
     )
@@ -164,13 +160,15 @@ def _failures(folders: Sequence[Path], later: Sequence[TargetFailure], run: Plan
     """Return which targets and baselines failed, in order of name; each once, by the first step that failed.
 
     Raises:
-        AuditError: every target did.
+        AuditError: every target did, or the attackers without a model.
     """
     found = [
         replace(failure, role="baseline" if _is_baseline(failure.target, run) else "target")
         for folder in folders
         if (failure := read_failure(folder)) is not None
     ]
+    if (lost := next((one for one in found if one.target == WITHOUT_MODEL), None)) is not None:
+        raise AuditError(f"nothing can be judged without the attackers that have no model, which failed: {lost.reason}")
     if found and not any(_is_target(folder) for folder in folders):
         raise AuditError("; ".join(f"{f.target}: {f.reason}" for f in found))
     first = {(failure.role == GENERATOR, failure.target): failure for failure in (*later, *found)}
@@ -204,12 +202,12 @@ def _is_target(folder: Path) -> bool:
 
 def _gather(folders: Sequence[Path]) -> tuple[list[ScoreTable], pd.DataFrame, dict[str, TargetRecord]]:
     tables: list[ScoreTable] = []
-    curves: list[pd.DataFrame] = []
+    curves: dict[str, pd.DataFrame] = {}
     records: dict[str, TargetRecord] = {}
     for folder in folders:
         new, curve = read_scores(folder)
         tables += new
-        curves.append(curve)
+        curves[new[0].target] = curve
         record_file = folder / TARGET_FILE
         if record_file.exists():
             records[new[0].target] = read_record(record_file)
@@ -217,7 +215,11 @@ def _gather(folders: Sequence[Path]) -> tuple[list[ScoreTable], pd.DataFrame, di
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise AuditError(f"target {sorted(twice)[0]!r} appears twice among the scores; give every target its own name")
-    return sorted(tables, key=lambda t: t.target), pd.concat(curves, ignore_index=True), records
+    return (
+        sorted(tables, key=lambda t: t.target),
+        pd.concat([curves[name] for name in sorted(curves)], ignore_index=True),
+        records,
+    )
 
 
 def _audit(

@@ -4,15 +4,17 @@ from pathlib import Path
 from typing import Any
 
 from flprivacy.cohorts.remote import find_cohort
+from flprivacy.core.parts import WITHOUT_MODEL, deal
 from flprivacy.execution.container import StepResult
 from flprivacy.execution.passing import Open, SharedStore
 from flprivacy.execution.resources import check_resources
 from flprivacy.presets import digest_now, load_preset
 from flprivacy.storage.backends.contract import ChangedObjectError
 from flprivacy.storage.parameters import resolve_mapping
+from flprivacy.storage.places import is_shared
 from flprivacy.study.given_cohort import pull_cohort
 from flprivacy.study.given_targets import plan_given, resolved_inputs
-from flprivacy.study.plan import check_can_work
+from flprivacy.study.plan import MOST_PARTS, check_can_work
 from flprivacy.study.references import check_enough_sites, check_named, reference_jobs
 from flprivacy.targets.listing import resolve_targets
 
@@ -52,7 +54,8 @@ def plan_audit(
         store: location of finished artifacts and checkpoints, which keeps what weights files were converted to.
 
     Returns:
-        Names of what is attacked, the baselines first, which take longest, and of the reference models to train.
+        What is attacked, in parts for a pod each: the attackers without a model, the baselines, which take longest, the
+        targets, and the reference models to train.
 
     Raises:
         ConfigError: no target, a wrong name, field or quantity, or references of a target that is not given.
@@ -78,6 +81,8 @@ def plan_audit(
     check_enough_sites(run, len(place.meta.site_names))
     facts = pull_cohort(run, scans, store=store)
     run.write(plan)
-    attacked = [*sorted(run.study.targets), *sorted(sources)]
     references = [job.name for job in reference_jobs(run)]
-    return StepResult(parameters={"Output": [*attacked, *references]}, metadata={"scans": facts})
+    attacked = [WITHOUT_MODEL, *sorted(run.study.targets), *sorted(sources), *references]
+    # Where pods are paid for, baselines share those of targets and references.
+    parts = deal(attacked, min(MOST_PARTS, len(sources) + len(references)) if is_shared(store) else MOST_PARTS)
+    return StepResult(parameters={"Output": parts}, metadata={"scans": facts})

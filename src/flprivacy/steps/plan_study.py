@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from flprivacy.core.parts import WITHOUT_MODEL, deal
 from flprivacy.core.vocabulary import PRETRAINED
 from flprivacy.execution.passing import Open
 from flprivacy.execution.resources import check_resources
 from flprivacy.presets import load_resolved
 from flprivacy.storage.parameters import resolve_mapping
-from flprivacy.study.plan import Plan, check_can_work, repeat_command
-from flprivacy.study.references import check_enough_sites, check_references
+from flprivacy.study.plan import MOST_PARTS, Plan, check_can_work, repeat_command
+from flprivacy.study.references import check_enough_sites, check_references, reference_jobs
 
 # With their attacks, two at a time. Many models take long to attack, so untrained ones are not left to the end.
 _SLOWEST = ("siloed", "federated", "untrained", "central", PRETRAINED)
@@ -35,7 +36,8 @@ def plan_study(
         train_gpus, train_cpu, train_memory: what steps that train ask of the cluster; only checked here.
 
     Returns:
-        Names of the targets to train, slowest first.
+        What is trained and attacked, slowest first, in parts for a pod each: the attackers without a model, the
+        targets, and the reference models.
 
     Raises:
         ConfigError: a wrong preset, field or quantity, or what only the last steps would refuse
@@ -51,4 +53,5 @@ def plan_study(
     run = Plan(pipeline="study", command=repeat_command("study", preset, overrides), study=study)
     check_enough_sites(run, study.cohort.sites if study.cohort is not None else 0)
     run.write(plan)
-    return sorted(study.targets, key=lambda name: (_SLOWEST.index(study.targets[name].topology), name))
+    targets = sorted(study.targets, key=lambda name: (_SLOWEST.index(study.targets[name].topology), name))
+    return deal([WITHOUT_MODEL, *targets, *(job.name for job in reference_jobs(run))], MOST_PARTS)

@@ -128,7 +128,7 @@ def reference_jobs(plan: Plan) -> list[ReferenceJob]:
                 for index in range(plan.study.membership.of(name, drawn)):
                     job = ReferenceJob(target=name, index=index, drawn=drawn)
                     jobs.setdefault((recipe_digest(config), drawn, index), job)
-    check_number(len({*plan.sources, *plan.study.targets}), len(jobs), trains=not plan.sources)
+    check_number(len({*plan.sources, *plan.study.targets}), len(jobs))
     return list(jobs.values())
 
 
@@ -161,6 +161,6 @@ def references_of(
         kind = "site references" if drawn == SITES else "references"
         raise AttackError(
             f"target {target!r}: {len(lacking)} of {len(wanted)} {kind} of its recipe are missing, the first is "
-            f"{lacking[0]}; run the step train_reference"
+            f"{lacking[0]}; run the audit again"
         )
     return [trained[recipe, drawn, index] for index in wanted]

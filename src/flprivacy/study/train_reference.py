@@ -1,4 +1,4 @@
-"""Step ``train_reference``: train one reference model of a target, and keep what it answers."""
+"""Train one reference model of a target, and keep what it answers."""
 
 import tempfile
 from dataclasses import replace
@@ -12,7 +12,7 @@ from flprivacy.cohorts.placed import open_rows
 from flprivacy.core.cohort import TRAIN, Cohort
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import to_mapping
-from flprivacy.core.publish import publish_folder
+from flprivacy.core.reference_scores import ReferenceJob
 from flprivacy.core.tensorflow_environment import import_keras
 from flprivacy.core.vocabulary import PATIENTS
 from flprivacy.storage.artifact_store import deliver
@@ -26,16 +26,7 @@ from flprivacy.training.config import SyntheticConfig
 from flprivacy.training.recipe import recipe_digest
 
 
-def train_reference(
-    *,
-    plan: Path,
-    cohort: Path,
-    target_name: str,
-    index: int,
-    store: str,
-    reference: Path,
-    drawn: str = PATIENTS,
-) -> None:
+def train_reference(run: Plan, cohort: Path, job: ReferenceJob, *, store: str, reference: Path) -> None:
     """Train one reference of a target's recipe on half of the patients or hospitals, and ask it for every scan.
 
     Its answers are kept in the store by recipe, cohort, half and index, and its weights are not: more references train
@@ -44,10 +35,10 @@ def train_reference(
     Training saves a checkpoint in the store after each epoch or round, and resumes from it.
 
     Args:
-        cohort: the cohort that the target was trained on, with all volumes.
-        target_name: name of the target in the plan; empty: train nothing.
-        index: number of the reference, from 0.
-        drawn: what it is trained on a random half of, ``patients`` or ``sites``.
+        run: the plan.
+        cohort: folder of the cohort that the target was trained on, with all volumes.
+        job: which reference.
+        store: location of finished artifacts and checkpoints.
         reference: folder to write: what it answers for every scan, and which scans it was trained on. It belongs to
             the auditors.
 
@@ -55,13 +46,10 @@ def train_reference(
         ConfigError: no reference of that target is planned.
         TrainingError: it cannot be trained on half of the patients, or of the sites.
     """
-    run = Plan.read(plan)
-    if not target_name:
-        with publish_folder(reference):
-            return
-    config = recipe_of(run, target_name, drawn)
+    index, drawn = job.index, job.drawn
+    config = recipe_of(run, job.target, drawn)
     if config is None:
-        raise ConfigError(f"target {target_name!r}: the plan asks for no references of it on half of the {drawn}")
+        raise ConfigError(f"target {job.target!r}: the plan asks for no references of it on half of the {drawn}")
     protocol = run.study.protocol
     inputs = {
         "recipe": recipe_digest(config),
