@@ -45,7 +45,7 @@ class ReferenceJob:
         """Return the reference of a name; None if it is a target's."""
         target, mark, rest = name.partition(_MARK)
         drawn, _, index = rest.rpartition("-")
-        return cls(target=target, index=int(index), drawn=drawn) if mark else None
+        return cls(target=target, index=int(index), drawn=drawn) if mark and target else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
