@@ -7,9 +7,10 @@ The bucket is a folder, so that it can be searched.
 import json
 import re
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -20,15 +21,18 @@ import numpy as np
 
 from flprivacy.cohorts.format import read_volumes
 from flprivacy.core.cohort import Cohort
-from flprivacy.execution import container
+from flprivacy.execution import container, parts
 from flprivacy.execution.container import run_in_container
+from flprivacy.execution.parts import PARTS_FILE
 from tests.services.compiled_pipelines import Task, Values, run_compiled
 from tests.whole_runs.planted_scans import files_below, search
 
 ROOT = "s3://kfp/pipelines"
-# What may lie in the bucket: sums over patients, settings, and where the rest is. Metrics and confusion are metadata.
+# What may lie in the bucket: sums over patients, names of targets, settings, and where the rest is. Metrics and the
+# confusion matrix are metadata.
 _RECORDS = ("found", "change", "audit", "dp_check", "generator_audit", "cohort", "place", "reference")
 PUBLIC = frozenset(f"{name}.json" for name in _RECORDS) | {
+    PARTS_FILE,
     "plan",
     "report.html",
     "verdicts.md",
@@ -130,20 +134,30 @@ class ArtifactBucket:
         }
 
     def _execute(self, task: Task, request: Mapping[str, Any], disk: Path) -> None:
-        name = task.container["args"][0]
-        step = getattr(import_module(f"flprivacy.steps.{name}"), name)
+        step = _step(task.container["args"][0])
         temporary = disk / "tmp"
         temporary.mkdir()
-        variables = {"FLPRIVACY_HOME": str(disk / "home"), **self.environment}
-        with (
-            patch.dict("os.environ", variables),
-            patch.object(container, "_MOUNTS", {"s3://": f"{disk}/s3/"}),
-            patch.object(tempfile, "tempdir", str(temporary)),
-        ):
+        root = Path(__file__).parents[2]
+        variables = {"FLPRIVACY_HOME": str(disk / "home"), "PYTHONPATH": f"{root}/src:{root}", **self.environment}
+        apart = (sys.executable, "-m", __name__, str(disk))
+        with patch.dict("os.environ", variables), patch.object(parts, "_COMMAND", apart), _on_disk(disk):
             try:
                 run_in_container(step, json.dumps(request))
             except SystemExit as ended:
                 raise StepEndedError(f"{task.name} ended with {ended.code}") from ended
+
+
+def _step(name: str) -> Callable[..., Any]:
+    found: Callable[..., Any] = getattr(import_module(f"flprivacy.steps.{name}"), name)
+    return found
+
+
+@contextmanager
+def _on_disk(disk: Path) -> Iterator[None]:
+    """Let steps of this process see one disk alone."""
+    mounts = patch.object(container, "_MOUNTS", {"s3://": f"{disk}/s3/"})
+    with mounts, patch.object(tempfile, "tempdir", str(disk / "tmp")):
+        yield
 
 
 def _copy(source: Path, destination: Path) -> None:
@@ -163,3 +177,8 @@ def traces(cohort: Cohort) -> set[bytes]:
     middle = volumes.shape[1] // 2
     pieces = {bytes(volume[middle : middle + 200]) for volume in volumes}
     return names | {piece for piece in pieces if len(set(piece)) > 20}
+
+
+if __name__ == "__main__":  # a step on one of several targets, in a process of its own on their pod's disk
+    with _on_disk(Path(sys.argv[1])):
+        run_in_container(_step(sys.argv[2]), sys.argv[-1])

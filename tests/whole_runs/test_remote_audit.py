@@ -194,13 +194,13 @@ def test_on_a_backend_scans_go_from_their_store_to_the_steps_that_need_them_and_
     assert bucket.holders(traces(cohort)) == set()
     exposed = [exposed_rows(cohort, fraction=0.3, seed=seed) for seed in (0, 1)]
     tested = cohort.rows("test")
-    attacks = ("attack-baselines", "attack-target")
-    needed = dict.fromkeys(attacks, len(np.unique(np.concatenate([*exposed, tested]))))
+    needed = {"attack-target": len(np.unique(np.concatenate([*exposed, tested])))}
     volume, heads = int(np.prod(cohort.meta.shape)), HEAD_BYTES * len(cohort.meta.site_names)
     for step, moved in bucket.grown.items():
         wanted = needed.get(step.rpartition("/")[2], 0) * volume
         assert wanted <= moved <= 1.05 * wanted + (heads if wanted else 0), step
-    assert sum(moved > 0 for moved in bucket.grown.values()) == 3  # pixels, fresh weights, and the target
+    # Pixels, fresh weights and the target are attacked in one pod, for which every scan comes once.
+    assert sum(moved > 0 for moved in bucket.grown.values()) == 1
     again = bucket.run(COMPILED / "re_audit.yaml", given | {"fail_on_worse": True})
     assert again.artifacts == {}
 
