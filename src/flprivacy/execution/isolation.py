@@ -67,11 +67,16 @@ def in_phases(step: Callable[..., R]) -> Callable[..., R]:
 _in_phases: set[str] = set()
 
 
+def now_as(name: str) -> None:
+    """Let what fails from now on in the step under way have failed as a step of that name."""
+    if _at_stake:
+        _at_stake[-1].failure = replace(_at_stake[-1].failure, step=name)
+
+
 @contextmanager
 def phase(name: str, whose: str) -> Iterator[None]:
     """Tell whoever watches of a phase of a step on a target; what fails in it has failed as a step of that name."""
-    if _at_stake:
-        _at_stake[-1].failure = replace(_at_stake[-1].failure, step=name)
+    now_as(name)
     emit("step", step=name, detail=whose)
     yield
     emit("done", step=name, detail=whose)

@@ -16,13 +16,13 @@ from typing import Any
 
 from flprivacy.core.parts import names_of
 from flprivacy.core.publish import write_json
+from flprivacy.execution.apart import TO_STOP_SECONDS
 from flprivacy.execution.isolation import TARGET_PARAMETER, leave_lost, read_failure
 from flprivacy.execution.run_step import TERMINATED, set_process_up
 
 LOGGER = logging.getLogger(__name__)
 PART_PARAMETER = "target_names"  # of a step's task, in place of TARGET_PARAMETER
 PARTS_FILE = "targets.json"  # names of the folders beside it
-_TO_STOP_SECONDS = 25.0  # as long as Kubernetes is asked to wait for a pod
 _COMMAND = (sys.executable, "-m", "flprivacy.steps")
 RunOne = Callable[[Mapping[str, Any]], None]
 
@@ -88,7 +88,7 @@ def _run_apart(step: str, task: Mapping[str, Any], name: str, outputs: Mapping[s
             code = process.wait()
         except BaseException:  # this process is asked to stop: so is that one, which then keeps its checkpoints
             process.terminate()
-            process.wait(_TO_STOP_SECONDS)
+            process.wait(TO_STOP_SECONDS)
             raise
     if code == TERMINATED:
         raise SystemExit(code)

@@ -174,11 +174,15 @@ class Watch:
             self._screen.print(f"    {text}: {amount_text(text, event['done'], event['total'])}")
 
     def _finish(self, event: dict[str, Any], mark: str) -> None:
-        name, started = self._steps.get(event["pid"], (event["step"], event["time"]))
-        task = self._tasks.pop(event["pid"], None)
+        told = " ".join(filter(None, (event["step"], event["detail"])))
+        # A process may tell how a phase ended that another one began.
+        began = (pid for pid in self._tasks if self._steps[pid][0] == told)
+        pid = event["pid"] if event["pid"] in self._tasks else next(began, event["pid"])
+        name, started = self._steps.get(pid, (told, event["time"]))
+        task = self._tasks.pop(pid, None)
         if task is not None:
             self._bars.remove_task(task)
-        elif event["pid"] in self._steps:
+        elif pid in self._steps:
             return  # what failed in it has ended it on the screen already
         # A step may take one artifact from the store, such as the attacks on pixels, and make another.
         reused = " (unchanged, reused)" if event["pid"] in self._reused - self._made else ""

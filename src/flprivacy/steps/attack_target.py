@@ -7,6 +7,7 @@ steps of their own would cost every run pods more.
 import logging
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from flprivacy.core.artifacts import MEMBERSHIP_FOLDER
 from flprivacy.core.audit import TargetFailure
@@ -17,8 +18,9 @@ from flprivacy.core.parts import WITHOUT_MODEL
 from flprivacy.core.publish import publish_folder, write_json
 from flprivacy.core.reference_scores import ReferenceJob
 from flprivacy.core.target_source import parse_source
-from flprivacy.execution.isolation import FAILURE_FILE, in_phases, phase
-from flprivacy.steps.train_target import train_target
+from flprivacy.execution.apart import do_apart
+from flprivacy.execution.isolation import FAILURE_FILE, in_phases, now_as, phase
+from flprivacy.steps.train_target import is_trained, train_target
 from flprivacy.study.attacking import attack_attributes, attack_membership, attack_without_model
 from flprivacy.study.given_targets import pull_private_part, pull_target
 from flprivacy.study.plan import Plan
@@ -70,12 +72,20 @@ def attack_target(
     with tempfile.TemporaryDirectory(dir=scores.parent) as scratch:  # where the store's files can be linked
         target = Path(scratch) / "target"
         if target_name not in run.sources:
-            with phase("train_target", target_name):
-                train_target(
-                    plan=plan, cohort=cohort, target_name=target_name, store=store, target=target, synthetic=synthetic
-                )
+            now_as("train_target")
+            given: dict[str, Any] = {"plan": plan, "cohort": cohort, "target_name": target_name, "store": store}
+            given["synthetic"] = synthetic
+            if is_trained(**given):
+                _train(**given, target=target)
+            else:
+                do_apart(_train, given | {"target": target})
         with phase("attack_target", target_name):
             _attack(run, cohort, target_name, store=store, target=target, scores=scores)
+
+
+def _train(*, target_name: str, **arguments: Any) -> None:
+    with phase("train_target", target_name):
+        train_target(target_name=target_name, **arguments)
 
 
 def _attack(run: Plan, cohort: Path, name: str, *, store: str, target: Path, scores: Path) -> None:

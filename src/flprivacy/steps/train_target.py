@@ -18,6 +18,7 @@ from flprivacy.execution.container import StepResult
 from flprivacy.execution.isolation import read_generator_failure
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.places import open_store
+from flprivacy.study.config import StudyConfig
 from flprivacy.study.plan import Plan
 from flprivacy.targets.folder import read_target
 from flprivacy.targets.lineage import audited_record, private_part
@@ -55,23 +56,14 @@ def train_target(
         TrainingError: training diverges, or the generator of its synthetic scans failed.
     """
     study = Plan.read(plan).study
-    if target_name not in study.targets:
-        raise ConfigError(f"target {target_name!r} is not in the plan; it has {', '.join(sorted(study.targets))}")
-    config = study.targets[target_name]
-    meta, made_with = read_meta(cohort), synthetic if config.synthetic is not None else None
+    config = _config(study, target_name)
+    made_with = synthetic if config.synthetic is not None else None
     if made_with is not None and (failure := read_generator_failure(made_with)) is not None:
         raise TrainingError(f"there are no synthetic scans for it, as {failure.step} failed: {failure.reason}")
     if config.weights:
+        meta = read_meta(cohort)
         return _described(make_baseline(target_name, config, meta, protocol=study.protocol, store=store, out=target))
-    inputs = {
-        "name": target_name,
-        "config": {k: v for k, v in to_mapping(config).items() if v is not None},
-        "cohort": meta.digest,
-        "protocol": study.protocol,
-    }
-
-    if made_with is not None:
-        inputs["synthetic"] = read_meta(made_with, synthetic=True).digest
+    inputs = _inputs(study, target_name, cohort, made_with)
 
     def make(work: Path, folder: Path) -> None:
         import_keras()
@@ -84,6 +76,33 @@ def train_target(
     deliver(open_store(store).build("target", inputs, make), target)
     record = read_target(target)
     return _described(audited_record(record, private_part(target, record)))
+
+
+def is_trained(*, plan: Path, cohort: Path, target_name: str, store: str, synthetic: Path | None = None) -> bool:
+    """Tell whether ``train_target`` would find the target in the store, brought here by then; arguments are its."""
+    study = Plan.read(plan).study
+    config = _config(study, target_name)
+    if config.weights or (config.synthetic is not None and (synthetic is None or read_generator_failure(synthetic))):
+        return False
+    kept, made_with = open_store(store), synthetic if config.synthetic is not None else None
+    return kept.bring("target", kept.key("target", _inputs(study, target_name, cohort, made_with))) is not None
+
+
+def _config(study: StudyConfig, name: str) -> TargetConfig:
+    if name not in study.targets:
+        raise ConfigError(f"target {name!r} is not in the plan; it has {', '.join(sorted(study.targets))}")
+    return study.targets[name]
+
+
+def _inputs(study: StudyConfig, name: str, cohort: Path, made_with: Path | None) -> dict[str, Any]:
+    """Return what a target's weights depend on."""
+    inputs = {
+        "name": name,
+        "config": {k: v for k, v in to_mapping(study.targets[name]).items() if v is not None},
+        "cohort": read_meta(cohort).digest,
+        "protocol": study.protocol,
+    }
+    return inputs if made_with is None else inputs | {"synthetic": read_meta(made_with, synthetic=True).digest}
 
 
 def _rows(config: TargetConfig, cohort: Cohort) -> Rows:
