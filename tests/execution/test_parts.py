@@ -50,7 +50,10 @@ def attack(*, target_name: str, scores: Path) -> None:
 
 
 def task_of(folder: Path, names: str) -> dict[str, Any]:
-    artifacts = {"scores": {"artifacts": [{"name": "scores", "uri": str(folder / "scores"), "metadata": {}}]}}
+    artifacts = {
+        name: {"artifacts": [{"name": name, "uri": str(folder / name), "metadata": {}}]}
+        for name in ("scores", "executor-logs")
+    }
     return {
         "inputs": {"parameterValues": {"target_names": names, "store": "x"}},
         "outputs": {"artifacts": artifacts, "outputFile": str(folder / "executor_output.json")},
@@ -81,6 +84,7 @@ def test_one_that_is_killed_or_refused_leaves_the_others_results(apart: Path) ->
 
 
 def test_a_lone_target_needs_no_process_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "executor-logs").write_text("of the backend, a file")
     run_in_container(attack, json.dumps(task_of(tmp_path, "a")))
     assert (tmp_path / "scores" / "a" / "scores").read_text() == "a here"
     assert list(folders_of(tmp_path / "scores")) == [tmp_path / "scores" / "a"]
@@ -104,10 +108,11 @@ def test_the_step_that_reads_parts_gets_a_folder_for_every_target(apart: Path, t
 
 def test_the_task_of_one_target_names_it_alone_and_a_folder_of_its_own(tmp_path: Path) -> None:
     whole = task_of(tmp_path, "a, b")
-    one = of_one(whole, "b")
+    one = of_one(whole, "b", ["scores"])
     assert one["inputs"]["parameterValues"] == {"target_name": "b", "store": "x"}
     assert one["outputs"]["artifacts"]["scores"]["artifacts"][0]["uri"] == str(tmp_path / "scores" / "b")
     assert Path(one["outputs"]["outputFile"]).parent == tmp_path
+    assert list(one["outputs"]["artifacts"]) == ["scores"]
     assert whole == task_of(tmp_path, "a, b")
 
 

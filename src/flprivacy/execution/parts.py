@@ -10,7 +10,7 @@ import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def run_part(
     for number, name in enumerate(names, 1):
         LOGGER.info("target %d of %d: %s", number, len(names), name)
         if len(names) == 1:
-            run_here(of_one(task, name))
+            run_here(of_one(task, name, outputs))
         else:
             _run_apart(step, task, name, outputs)
     for name in names:
@@ -63,14 +63,17 @@ def run_part(
         write_json(folder / PARTS_FILE, list(names))
 
 
-def of_one(task: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return the task of one target: its outputs lie in a folder of its own below those of all."""
+def of_one(task: Mapping[str, Any], name: str, written: Collection[str]) -> dict[str, Any]:
+    """Return the task of one target: what the step writes lies in a folder of its own below that of all.
+
+    The backend adds outputs of its own, such as the log, which are the whole task's.
+    """
     inputs, outputs = dict(task["inputs"]), dict(task["outputs"])
     given = dict(inputs["parameterValues"])
     del given[PART_PARAMETER]
     inputs["parameterValues"] = given | {TARGET_PARAMETER: name}
-    artifacts = outputs.get("artifacts", {}).items()
-    outputs["artifacts"] = {key: {"artifacts": [_below(one, name) for one in of["artifacts"]]} for key, of in artifacts}
+    found = {key: outputs["artifacts"][key]["artifacts"] for key in written}
+    outputs["artifacts"] = {key: {"artifacts": [_below(one, name) for one in some]} for key, some in found.items()}
     outputs["outputFile"] = f"{outputs['outputFile']}-{name}"  # beside the task's, which alone is read
     return {**task, "inputs": inputs, "outputs": outputs}
 
@@ -81,7 +84,7 @@ def _below(artifact: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _run_apart(step: str, task: Mapping[str, Any], name: str, outputs: Mapping[str, Path]) -> None:
     """Do a step on one target in a process of its own; one that dies leaves a failure all the same."""
-    one = of_one(task, name)
+    one = of_one(task, name, outputs)
     words = [*_COMMAND, step, "--executor_input", json.dumps(one)]
     with subprocess.Popen(words) as process:
         try:
