@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flprivacy.cohorts.metadata import read_meta
+
+_HUGE = 4_000  # channels: 160 MB for a scan of 10,000 voxels
 WITHOUT_GPU = {"train_gpus": "0", "train_cpu": "1", "train_memory": "2Gi", "work_cpu": "1", "work_memory": "2Gi"}
 SMALL = tuple(word for name, value in WITHOUT_GPU.items() for word in ("--param", f"{name}={value}"))
 
@@ -86,9 +89,10 @@ class Installation:
         return self.run("submit", pipeline, "--store", self.store, *small, *words)
 
     def publish(self) -> dict[str, str]:
-        """Make a tiny cohort and two targets on this machine, publish them, and return their URIs by name; once.
+        """Make a tiny cohort and three targets on this machine, publish them, and return their URIs by name; once.
 
-        ``damaged`` is a folder whose weights are not what its record says.
+        ``damaged`` is a folder whose weights are not what its record says, ``huge`` a network of one layer whose
+        answers to a batch of scans fill gibibytes.
         """
         if not self.published:
             self.run("run", "study", "--preset", "quick").need()
@@ -98,7 +102,7 @@ class Installation:
             uris = {name: f"{self.store}/published/{name}" for name in ("cohort", "central")}
             self.run("cohort", "push", str(cohort), uris["cohort"]).need()
             self.run("target", "push", str(target), uris["central"]).need()
-            self.published = uris | {"damaged": self._push_damaged(target)}
+            self.published = uris | {"damaged": self._push_damaged(target), "huge": self._push_huge(cohort)}
         return self.published
 
     def _push_damaged(self, target: Path) -> str:
@@ -110,6 +114,21 @@ class Installation:
             copy.write_bytes(file.read_bytes()[:-1] + b"?" if file.suffix == ".h5" else file.read_bytes())
             open_objects(uri).upload(copy, f"{uri}/{file.name}")
         return uri
+
+    def _push_huge(self, cohort: Path) -> str:
+        import keras  # imports a backend
+
+        from flprivacy.storage.objects import open_objects
+
+        meta = read_meta(cohort)
+        scan = keras.Input((*meta.shape, 1))
+        wide = keras.layers.Conv3D(_HUGE, 1, activation="relu")(scan)
+        features = keras.layers.GlobalAveragePooling3D(name="features")(wide)
+        answers = keras.layers.Dense(len(meta.class_names), activation="softmax")(features)
+        file, uri = self.work / "huge.keras", f"{self.store}/published/huge.keras"
+        keras.Model(scan, answers).save(file)
+        open_objects(uri).upload(file, uri)
+        return f"{uri},feature_layer=features"
 
 
 def _name(folder: Path) -> str:
