@@ -8,7 +8,7 @@ Args:
     plan: the run's resolved configuration.
     store: location of finished artifacts and checkpoints, keyed by digest.
     overrides: fields to replace, nested as in the preset.
-    target_names: of a component, the targets that its step is done on, one after another, separated by commas; each output
-        then has a folder for each of them.
+    target_names: of a component, the targets that its step is done on, one after another, separated by commas; each
+        output then has a folder for each of them.
     try_again: another number bypasses what a cluster's cache holds of this run; it changes no result.
 """
