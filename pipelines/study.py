@@ -43,7 +43,9 @@ def study(
     """Train targets in every topology on a phantom cohort and measure what they give away."""
     now = resolve_inputs(cohort="", targets={}, preset=preset, store=store)
     nodes.cpu(now, hours=1).set_caching_options(False)
-    plan = plan_study(preset=preset, overrides=overrides, resolved=now.output, try_again=try_again, **nodes.asked())
+    plan = plan_study(
+        preset=preset, overrides=overrides, resolved=now.output, store=store, try_again=try_again, **nodes.asked()
+    )
     nodes.cpu(plan)
     cohort = make_cohort(plan=plan.outputs["plan"], store=store)
     nodes.cpu(cohort, hours=6)

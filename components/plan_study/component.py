@@ -11,6 +11,7 @@ def plan_study(
     overrides: dict,
     resolved: str,
     plan: dsl.Output[dsl.Artifact],
+    store: str = "",
     try_again: int = 0,
     train_gpus: str = "0",
     train_cpu: str = "1",

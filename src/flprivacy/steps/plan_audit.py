@@ -4,17 +4,16 @@ from pathlib import Path
 from typing import Any
 
 from flprivacy.cohorts.remote import find_cohort
-from flprivacy.core.parts import WITHOUT_MODEL, deal
+from flprivacy.core.parts import WITHOUT_MODEL
 from flprivacy.execution.container import StepResult
 from flprivacy.execution.passing import Open, SharedStore
 from flprivacy.execution.resources import check_resources
 from flprivacy.presets import digest_now, load_preset
 from flprivacy.storage.backends.contract import ChangedObjectError
 from flprivacy.storage.parameters import resolve_mapping
-from flprivacy.storage.places import is_shared
 from flprivacy.study.given_cohort import pull_cohort
 from flprivacy.study.given_targets import plan_given, resolved_inputs
-from flprivacy.study.plan import MOST_PARTS, check_can_work
+from flprivacy.study.plan import check_can_work, parts_of
 from flprivacy.study.references import check_enough_sites, check_named, reference_jobs
 from flprivacy.targets.listing import resolve_targets
 
@@ -83,6 +82,5 @@ def plan_audit(
     run.write(plan)
     references = [job.name for job in reference_jobs(run)]
     attacked = [WITHOUT_MODEL, *sorted(run.study.targets), *sorted(sources), *references]
-    # Where pods are paid for, baselines share those of targets and references.
-    parts = deal(attacked, min(MOST_PARTS, len(sources) + len(references)) if is_shared(store) else MOST_PARTS)
+    parts = parts_of(attacked, without_baselines=len(sources) + len(references), store=store)
     return StepResult(parameters={"Output": parts}, metadata={"scans": facts})

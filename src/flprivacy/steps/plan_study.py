@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from flprivacy.core.parts import WITHOUT_MODEL, deal
+from flprivacy.core.parts import WITHOUT_MODEL
 from flprivacy.core.vocabulary import PRETRAINED
 from flprivacy.execution.passing import Open
 from flprivacy.execution.resources import check_resources
 from flprivacy.presets import load_resolved
 from flprivacy.storage.parameters import resolve_mapping
-from flprivacy.study.plan import MOST_PARTS, Plan, check_can_work, repeat_command
+from flprivacy.study.plan import Plan, check_can_work, parts_of, repeat_command
 from flprivacy.study.references import check_enough_sites, check_references, reference_jobs
 
 # With their attacks, two at a time. Many models take long to attack, so untrained ones are not left to the end.
@@ -21,6 +21,7 @@ def plan_study(
     overrides: dict[str, Any],
     plan: Open,
     resolved: str = "",
+    store: str = "",
     try_again: int = 0,
     train_gpus: str = "0",
     train_cpu: str = "1",
@@ -54,4 +55,5 @@ def plan_study(
     check_enough_sites(run, study.cohort.sites if study.cohort is not None else 0)
     run.write(plan)
     targets = sorted(study.targets, key=lambda name: (_SLOWEST.index(study.targets[name].topology), name))
-    return deal([WITHOUT_MODEL, *targets, *(job.name for job in reference_jobs(run))], MOST_PARTS)
+    names = [WITHOUT_MODEL, *targets, *(job.name for job in reference_jobs(run))]
+    return parts_of(names, without_baselines=len(names) - 1, store=store)

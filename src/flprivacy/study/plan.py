@@ -2,16 +2,18 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flprivacy.core.attributes import BY_NAME
 from flprivacy.core.errors import ConfigError
 from flprivacy.core.parsing import JsonRecord
+from flprivacy.core.parts import deal
 from flprivacy.core.target_source import CUSTOM, UNKNOWN
 from flprivacy.core.vocabulary import PRETRAINED
 from flprivacy.privacy.config import without_noise_seeds
+from flprivacy.storage.places import is_shared
 from flprivacy.study.config import StudyConfig
 from flprivacy.training.config import TargetConfig
 
@@ -87,6 +89,20 @@ def check_trains_generator(study: StudyConfig, *, preset: str) -> None:
     """Refuse with a ConfigError a configuration without a generator, where one is to be trained."""
     if study.generator is None:
         raise ConfigError(f"preset {preset!r}: no generator to train; add a 'generator' section, or choose demo")
+
+
+def parts_of(names: Sequence[str], *, without_baselines: int, store: str) -> list[str]:
+    """Return a run's targets and what else its loop goes through in parts for a pod each.
+
+    Where pods are paid for, and Kubernetes stores what they are, baselines share those of targets and reference models.
+    On this machine, which does two parts at a time, each name is a part.
+
+    Args:
+        names: what takes longest first.
+        without_baselines: how many targets and reference models are among them.
+        store: location of the run's store; other machines see that of a cluster.
+    """
+    return deal(names, min(MOST_PARTS, without_baselines) if is_shared(store) else len(names))
 
 
 def check_number(targets: int, references: int = 0) -> None:
