@@ -24,8 +24,14 @@ def work(*, folder: Path, how: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "is stopped":
         os.kill(os.getpid(), signal.SIGTERM)
-    if how == "takes long":
-        time.sleep(60)
+    if how == "goes on":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        if how in ("takes long", "goes on"):
+            time.sleep(60)
+    finally:
+        time.sleep(0.5)  # as what is under way takes to close
+        (folder / "closed").touch()
 
 
 def test_it_is_another_process(tmp_path: Path) -> None:
@@ -51,21 +57,54 @@ def test_one_that_is_asked_to_stop_stops_this_one(tmp_path: Path) -> None:
     assert ended.value.code == 143
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_it_ends_with_the_process_that_began_it(tmp_path: Path, number: int, code: int) -> None:
+def begin(folder: Path, how: str) -> subprocess.Popen[bytes]:
+    """Begin a process that does the work in one of its own, and wait until that is at work."""
     words = (
-        "import sys; from pathlib import Path; from flprivacy.execution.apart import do_apart;"
+        "import sys; from pathlib import Path; from flprivacy.execution import apart;"
         "from flprivacy.execution.run_step import set_process_up; from tests.execution.test_apart import work;"
-        "set_process_up(); do_apart(work, {'folder': Path(sys.argv[1]), 'how': 'takes long'})"
+        "apart.TO_STOP_SECONDS = 3.0; set_process_up();"
+        "apart.do_apart(work, {'folder': Path(sys.argv[1]), 'how': sys.argv[2]})"
     )
-    began = subprocess.Popen([sys.executable, "-c", words, str(tmp_path)], cwd=Path(__file__).parents[2])
+    root = Path(__file__).parents[2]
+    began = subprocess.Popen([sys.executable, "-c", words, str(folder), how], cwd=root, start_new_session=True)
     deadline = time.monotonic() + 60
-    while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text():
+    while not (folder / "pid").is_file() or not (folder / "pid").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    os.kill(began.pid, number)
-    assert began.wait(30) == code
-    inner = Path("/proc") / (tmp_path / "pid").read_text() / "status"
+    time.sleep(0.2)  # from there it is a moment to the work
+    return began
+
+
+def wait_for_end_of_work(folder: Path) -> None:
+    deadline = time.monotonic() + 30
+    inner = Path("/proc") / (folder / "pid").read_text() / "status"
     while inner.exists() and "zombie" not in inner.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_it_ends_with_the_process_that_began_it(tmp_path: Path, number: int, code: int) -> None:
+    began = begin(tmp_path, "takes long")
+    os.kill(began.pid, number)
+    assert began.wait(30) == code
+    wait_for_end_of_work(tmp_path)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -2)])
+def test_where_both_are_asked_to_stop_it_closes_what_is_under_way(tmp_path: Path, number: int, code: int) -> None:
+    """It is asked twice then: by whoever asks all, and by the process that began it."""
+    began = begin(tmp_path, "takes long")
+    inner = int((tmp_path / "pid").read_text())
+    os.kill(inner, number)
+    time.sleep(0.2)
+    os.kill(began.pid, number)
+    assert began.wait(30) == code
+    assert (tmp_path / "closed").exists()
+
+
+def test_one_that_does_not_stop_is_ended(tmp_path: Path) -> None:
+    began = begin(tmp_path, "goes on")
+    os.kill(began.pid, signal.SIGTERM)
+    assert began.wait(20) == 143
+    wait_for_end_of_work(tmp_path)

@@ -29,7 +29,9 @@ seen = out.parent.parent / f"tries of {name}"
 seen.write_text(seen.read_text() + "x" if seen.exists() else "x")
 if name == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
-if name == "slow":
+if name == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if name in ("slow", "stubborn"):
     (out / "began").touch()
     time.sleep(60)
 failure = {"target": name, "step": "attack", "reason": "away", "transient": name != "refused"}
@@ -116,16 +118,17 @@ def test_the_task_of_one_target_names_it_alone_and_a_folder_of_its_own(tmp_path:
     assert whole == task_of(tmp_path, "a, b")
 
 
-def test_who_is_asked_to_stop_passes_it_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["slow", "stubborn"])
+def test_who_is_asked_to_stop_passes_it_on_and_ends(tmp_path: Path, name: str) -> None:
     (tmp_path / "step.py").write_text(_STEP)
-    task = json.dumps(task_of(tmp_path, "slow, a"))
+    task = json.dumps(task_of(tmp_path, f"{name}, a"))
     code = (
         "import sys; from flprivacy.execution import container, parts; from tests.execution.test_parts import attack;"
-        f"parts._COMMAND = (sys.executable, {str(tmp_path / 'step.py')!r});"
+        f"parts._COMMAND = (sys.executable, {str(tmp_path / 'step.py')!r}); parts.TO_STOP_SECONDS = 2.0;"
         "container.run_in_container(attack, sys.argv[1])"
     )
     process = subprocess.Popen([sys.executable, "-c", code, task], cwd=Path(__file__).parents[2])
-    began = tmp_path / "scores" / "slow" / "began"
+    began = tmp_path / "scores" / name / "began"
     deadline = time.monotonic() + 60
     while not began.exists():
         assert time.monotonic() < deadline

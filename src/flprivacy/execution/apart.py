@@ -48,6 +48,8 @@ def do_apart(work: Callable[..., None], arguments: Mapping[str, Any]) -> None:
     except BaseException:  # this process is asked to stop: so is that one, which then keeps its checkpoints
         process.terminate()
         process.join(TO_STOP_SECONDS)
+        if process.is_alive():  # else this one waits for it when it ends, however long that takes
+            process.kill()
         raise
     if error is not None:
         raise error

@@ -90,13 +90,20 @@ def _run_apart(step: str, task: Mapping[str, Any], name: str, outputs: Mapping[s
         try:
             code = process.wait()
         except BaseException:  # this process is asked to stop: so is that one, which then keeps its checkpoints
-            process.terminate()
-            process.wait(TO_STOP_SECONDS)
+            _stop(process)
             raise
     if code == TERMINATED:
         raise SystemExit(code)
     if code:
         leave_lost(step, name, code, [folder / name for folder in outputs.values()])
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(TO_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def told_of_part(names: Iterable[str], outputs: Mapping[str, Path]) -> dict[str, dict[str, Any]]:

@@ -45,9 +45,15 @@ def run_step(function: Callable[..., R], arguments: Mapping[str, Any]) -> R:
 
 
 def set_process_up() -> None:
-    """Set logging and signals up."""
+    """Set logging and signals up.
+
+    A process that is stopping hears SIGTERM no more: where a whole group of processes is asked to stop, one that another
+    began is asked by that as well, in the middle of closing what is under way.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it is not ignored
+        signal.signal(signal.SIGINT, _interrupt)
 
 
 def begin_step(name: str, detail: str = "") -> None:
@@ -90,8 +96,18 @@ def last_words() -> str:
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     """End by an exception, so that what is under way is closed (an MLflow run, a half-written file)."""
+    signal.signal(signal.SIGTERM, _is_stopping)
     leave_last_words("was asked to stop (SIGTERM): its pod was deleted, or its node goes away", TERMINATED)
     raise SystemExit(TERMINATED)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, _is_stopping)
+    raise KeyboardInterrupt
+
+
+def _is_stopping(number: int, frame: FrameType | None) -> None:
+    """Do nothing."""
 
 
 def read_mounted(root: Path = MOUNTED) -> None:
