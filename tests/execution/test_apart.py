@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flprivacy.core.errors import TrainingError
+from flprivacy.core.extras import MissingExtraError
 from flprivacy.execution.apart import LostProcessError, do_apart
 
 
@@ -18,6 +19,8 @@ def work(*, folder: Path, how: str) -> None:
     (folder / "pid").write_text(str(os.getpid()))
     if how == "refuses":
         raise TrainingError("the loss is no number")
+    if how == "needs a library":
+        raise ModuleNotFoundError("No module named 'keras'", name="keras")
     if how == "breaks":
         raise ZeroDivisionError("patient MUELLER")
     if how == "is killed":
@@ -44,9 +47,20 @@ def test_its_refusal_is_raised_here(tmp_path: Path) -> None:
         do_apart(work, {"folder": tmp_path, "how": "refuses"})
 
 
-@pytest.mark.parametrize(("how", "code"), [("breaks", 1), ("is killed", -9)])
-def test_a_defect_is_left_to_its_log(tmp_path: Path, capfd: pytest.CaptureFixture[str], how: str, code: int) -> None:
-    with pytest.raises(LostProcessError, match=rf"^its process ended with {code}$"):
+def test_a_library_that_is_missing_there_is_named_here(tmp_path: Path) -> None:
+    with pytest.raises(MissingExtraError, match="needs the extra 'train': pip install"):
+        do_apart(work, {"folder": tmp_path, "how": "needs a library"})
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("breaks", "its process ended with code 1; its log says where"),
+        ("is killed", r"its process was killed \(signal 9\); if its node ran out of memory, give .* \('train_memory'\)"),
+    ],
+)
+def test_a_defect_is_left_to_its_log(tmp_path: Path, capfd: pytest.CaptureFixture[str], how: str, said: str) -> None:
+    with pytest.raises(LostProcessError, match=rf"^{said}$"):
         do_apart(work, {"folder": tmp_path, "how": how})
     assert ("ZeroDivisionError" in capfd.readouterr().err) == (how == "breaks")
 
@@ -101,6 +115,27 @@ def test_where_both_are_asked_to_stop_it_closes_what_is_under_way(tmp_path: Path
     os.kill(began.pid, number)
     assert began.wait(30) == code
     assert (tmp_path / "closed").exists()
+
+
+def test_one_that_is_still_loading_does_no_work_for_nobody(tmp_path: Path) -> None:
+    loads = "import os, pathlib, time\nhere = pathlib.Path(__file__).parent\n"
+    loads += "if 'began' in os.environ:\n    (here / 'pid').write_text(str(os.getpid()))\n    time.sleep(2)\n"
+    loads += "def work(): (here / 'worked').touch()\n"
+    (tmp_path / "slow_to_load.py").write_text(loads)
+    words = (
+        "import os; from flprivacy.execution.apart import do_apart; from slow_to_load import work;"
+        "os.environ['began'] = '1'; do_apart(work, {})"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    began = subprocess.Popen([sys.executable, "-c", words], env=os.environ | {"PYTHONPATH": path})
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    began.kill()
+    began.wait()
+    wait_for_end_of_work(tmp_path)
+    assert not (tmp_path / "worked").exists()
 
 
 def test_one_that_does_not_stop_is_ended(tmp_path: Path) -> None:

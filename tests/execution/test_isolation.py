@@ -11,6 +11,7 @@ import pytest
 from flprivacy.core.errors import StorageError, TargetError, TrainingError
 from flprivacy.core.events import ENVIRONMENT_VARIABLE, EventReader
 from flprivacy.core.publish import publish_folder
+from flprivacy.execution.apart import LostProcessError, how_it_ended
 from flprivacy.execution.isolation import (
     FAILURE_FILE,
     in_phases,
@@ -20,6 +21,7 @@ from flprivacy.execution.isolation import (
     read_failure,
     run_target_step,
 )
+from flprivacy.study.references import is_of_reference
 
 
 def run(step: Callable[..., Any], out: Path, **arguments: Any) -> Any:
@@ -107,7 +109,7 @@ def test_what_fails_in_a_phase_has_failed_as_a_step_of_that_name(
 
 
 @pytest.mark.parametrize(
-    ("code", "said"), [(-9, r"was killed \(signal 9\); if its node ran out"), (3, "ended with code 3")]
+    ("code", "said"), [(-9, r"was killed \(signal 9\); if its node ran out"), (3, "ended with code 3; its log says")]
 )
 def test_a_process_that_dies_leaves_a_failure_of_its_target(tmp_path: Path, code: int, said: str) -> None:
     leave_lost("attack_target", "a", code, [tmp_path / "out"])
@@ -115,6 +117,26 @@ def test_a_process_that_dies_leaves_a_failure_of_its_target(tmp_path: Path, code
     assert failure is not None
     assert (failure.target, failure.transient) == ("a", True)
     assert re.search(said, failure.reason)
+
+
+def test_a_reference_whose_process_dies_is_told_as_its_targets(tmp_path: Path) -> None:
+    """The audit would take it for a target of that name."""
+    leave_lost("attack_target", "central@patients-3", -9, [tmp_path / "out"])
+    failure = read_failure(tmp_path / "out")
+    assert failure is not None
+    assert (failure.target, failure.step) == ("central", "train_reference")
+    assert is_of_reference(tmp_path / "out")
+
+
+def test_what_is_killed_while_it_trains_has_a_line_that_says_so(tmp_path: Path) -> None:
+    def trains(*, target_name: str, out: Path) -> None:
+        raise LostProcessError(how_it_ended(-9))
+
+    run(trains, tmp_path / "out")
+    failure = read_failure(tmp_path / "out")
+    assert failure is not None
+    assert failure.transient
+    assert re.search(r"killed \(signal 9\); if its node ran out of memory", failure.reason)
 
 
 def test_a_foreign_message_is_not_recorded(tmp_path: Path) -> None:

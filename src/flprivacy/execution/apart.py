@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from flprivacy.core.errors import FlprivacyError
+from flprivacy.core.extras import naming_extras
 from flprivacy.core.tensorflow_environment import keep_freed_memory
 from flprivacy.execution.run_step import TERMINATED, set_process_up
 
@@ -22,6 +23,14 @@ _PR_SET_PDEATHSIG = 1
 
 class LostProcessError(RuntimeError):
     """A process ended without saying how its work went; the text says how it ended."""
+
+
+def how_it_ended(code: int) -> str:
+    """Return how a process ended by its exit code, or by the number of the signal that killed it, negative."""
+    if code >= 0:
+        return f"its process ended with code {code}; its log says where"
+    why = "; if its node ran out of memory, give such steps more ('train_memory')" if code == -signal.SIGKILL else ""
+    return f"its process was killed (signal {-code}){why}"
 
 
 def do_apart(work: Callable[..., None], arguments: Mapping[str, Any]) -> None:
@@ -44,7 +53,7 @@ def do_apart(work: Callable[..., None], arguments: Mapping[str, Any]) -> None:
         process.join()
         if process.exitcode == TERMINATED:
             raise SystemExit(TERMINATED) from None
-        raise LostProcessError(f"its process ended with {process.exitcode}") from None
+        raise LostProcessError(how_it_ended(process.exitcode or 0)) from None
     except BaseException:  # this process is asked to stop: so is that one, which then keeps its checkpoints
         process.terminate()
         process.join(TO_STOP_SECONDS)
@@ -58,10 +67,14 @@ def do_apart(work: Callable[..., None], arguments: Mapping[str, Any]) -> None:
 def _do(told: Connection, work: Callable[..., None], arguments: Mapping[str, Any]) -> None:
     if sys.platform == "linux":  # nobody waits for it any more when the process that began it is gone
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    began_it = multiprocessing.parent_process()
+    if began_it is None or not began_it.is_alive():  # gone while this one was loading
+        raise SystemExit(1)
     set_process_up()
     keep_freed_memory()
     try:
-        work(**arguments)
+        with naming_extras():
+            work(**arguments)
     except FlprivacyError as error:
         told.send(error)
     except Exception:

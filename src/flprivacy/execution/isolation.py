@@ -10,7 +10,6 @@ that ends with an error. Memory that runs out is recorded before the kernel ends
 
 import json
 import logging
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from flprivacy.core.extras import naming_extras
 from flprivacy.core.parsing import from_mapping, to_mapping
 from flprivacy.core.publish import publish_folder, write_json
 from flprivacy.core.reference_scores import REFERENCE_STEP, ReferenceJob
+from flprivacy.execution.apart import LostProcessError, how_it_ended
 from flprivacy.execution.memory import MemoryUse
 from flprivacy.execution.run_step import set_process_up
 
@@ -107,9 +107,7 @@ def run_target_step(function: Callable[..., R], arguments: Mapping[str, Any], ou
             failure is the output of the step before.
         outputs: folders that the step writes; after a failure each holds ``failure.json`` alone.
     """
-    name, whose = function.__name__, str(arguments[TARGET_PARAMETER])
-    if (reference := ReferenceJob.named(whose)) is not None:
-        name, whose = REFERENCE_STEP, reference.target
+    name, whose = _told_as(function.__name__, str(arguments[TARGET_PARAMETER]))
     set_process_up()
     if name not in _in_phases:
         emit("step", step=name, detail=whose)
@@ -130,15 +128,20 @@ def run_target_step(function: Callable[..., R], arguments: Mapping[str, Any], ou
     return None
 
 
+def _told_as(step: str, whose: str) -> tuple[str, str]:
+    """Return the step and target as which a step's failure is told: that of a reference model is its target's."""
+    reference = ReferenceJob.named(whose)
+    return (step, whose) if reference is None else (REFERENCE_STEP, reference.target)
+
+
 def leave_lost(step: str, whose: str, code: int, outputs: Sequence[Path]) -> None:
     """Leave a failure in place of the outputs of a step on a target whose process ended without leaving one.
 
     Args:
         code: how it ended: its exit code, or the number of the signal that killed it, negative.
     """
-    killed = -code if code < 0 else 0
-    why = "; if its node ran out of memory, give such steps more ('train_memory')" if killed == signal.SIGKILL else ""
-    reason = f"its process {f'was killed (signal {killed})' if killed else f'ended with code {code}'}{why}"
+    step, whose = _told_as(step, whose)
+    reason = how_it_ended(code)
     LOGGER.error("%s of %s: %s", step, whose, reason)
     failure = TargetFailure(target=whose, step=step, reason=reason, transient=True)
     for out in outputs:
@@ -174,7 +177,7 @@ def _leave(failure: TargetFailure, output: Path, name: str, *, step: str, detail
 
 def _judge(error: Exception, stake: TargetFailure) -> TargetFailure:
     """Return what to record of an error."""
-    if isinstance(error, FlprivacyError):
+    if isinstance(error, FlprivacyError | LostProcessError):
         reason = str(error)
         LOGGER.error("%s of %s failed: %s", stake.step, stake.target, reason)
     else:
