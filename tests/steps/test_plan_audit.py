@@ -53,6 +53,16 @@ def _now(targets: dict[str, str] = TARGETS) -> str:
     return resolve_inputs(cohort=URI, targets=targets)
 
 
+@pytest.mark.parametrize("name", ["a, b", "../mine", "untrained-cnn3d_small"])
+def test_a_name_that_would_mix_targets_up_is_refused_at_once(published: Cohort, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="target name is "):
+        plan_audit(
+            preset="demo", overrides={}, cohort=URI, targets={name: TARGETS["mine"]}, plan=tmp_path / "plan.json",
+            scans=tmp_path / "scans",
+        )  # fmt: skip
+    assert not (tmp_path / "plan.json").exists()
+
+
 def test_neither_weights_nor_volumes_are_read_to_find_what_is_there(published: Cohort, scripted: ScriptedS3) -> None:
     assert _now() == _now()
     assert set(scripted.sent) == {"data/cohort/cohort.json", "models/mine/target.json"}

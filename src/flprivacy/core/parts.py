@@ -4,10 +4,23 @@ Kubernetes stores of every pod of a run some 60 kB, and stops telling at 1 MiB. 
 run, as many as would be at work at the same time anyway.
 """
 
+import re
 from collections.abc import Sequence
 
+from flprivacy.core.errors import check
+
 WITHOUT_MODEL = "@without-a-model"  # among a run's targets: the attackers that have none; in no target's name
+PARTS_FILE = "targets.json"  # in what a part writes: names of the folders beside it
 _BETWEEN = ", "
+_NAME = re.compile(r"\w(?:[\w .-]{0,98}[\w.-])?")
+_RESERVED = ("pixels", "majority", PARTS_FILE)
+
+
+def check_target_name(name: str) -> None:
+    """Refuse with a ConfigError a name that a target cannot have: parts list it, and files and folders are named so."""
+    rule = "begin with a letter or digit, and use letters, digits, spaces and . - _, at most 100"
+    check(_NAME.fullmatch(name) is not None, "target name", name, rule)
+    check(name not in _RESERVED, "target name", name, "this name is taken; choose another")
 
 
 def deal(names: Sequence[str], most: int) -> list[str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import Any
 
-from flprivacy.core.parts import names_of
+from flprivacy.core.parts import PARTS_FILE, names_of
 from flprivacy.core.publish import write_json
 from flprivacy.execution.apart import TO_STOP_SECONDS
 from flprivacy.execution.isolation import TARGET_PARAMETER, leave_lost, read_failure
@@ -22,7 +22,6 @@ from flprivacy.execution.run_step import TERMINATED, set_process_up
 
 LOGGER = logging.getLogger(__name__)
 PART_PARAMETER = "target_names"  # of a step's task, in place of TARGET_PARAMETER
-PARTS_FILE = "targets.json"  # names of the folders beside it
 _COMMAND = (sys.executable, "-m", "flprivacy.steps")
 RunOne = Callable[[Mapping[str, Any]], None]
 

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from flprivacy.core.errors import ConfigError
+from flprivacy.core.parts import check_target_name
 from flprivacy.core.target_source import MLFLOW_PREFIXES, YAML_SUFFIXES, TargetSource, parse_source, parse_source_file
 from flprivacy.execution.resources import RESOURCES, check_resources
 from flprivacy.launch.compiled import CompiledPipeline
@@ -143,6 +144,7 @@ def _targets(words: Sequence[str]) -> dict[str, str]:
         name, mark, location = word.partition("=")
         if not mark or not name or not location:
             raise ConfigError(f"--target {word!r}: write it as name=folder, name=file or name=URI")
+        check_target_name(name)
         if name in named:
             raise ConfigError(f"--target {name!r} is given twice; give every target its own name")
         named[name] = str(target_source(location))

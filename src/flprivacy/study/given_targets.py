@@ -100,6 +100,8 @@ def plan_given(
     check_number(len(sources))
     records = usable_records(sources, store)
     study = given_study(base, {name: record.architecture for name, record in records.items()}, sources)
+    if taken := sorted({*sources} & {*study.targets}):
+        raise ConfigError(f"target name is {taken[0]!r}; that is a baseline's, which the audit adds; choose another")
     recipes, lacking = recipes_of(records, study)
     given = [f"--cohort {shlex.quote(cohort)}", *(f"--target {shlex.quote(f'{k}={v}')}" for k, v in sources.items())]
     return Plan(

@@ -9,6 +9,7 @@ from typing import Any
 
 from flprivacy.core.digests import digest_json
 from flprivacy.core.errors import ConfigError, TargetError, naming
+from flprivacy.core.parts import check_target_name
 from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.core.target_source import GRAPH_SUFFIX, TargetSource, parse_source
 from flprivacy.storage.backends.contract import ObjectStat
@@ -165,11 +166,13 @@ def resolve_targets(targets: Mapping[str, str]) -> dict[str, str]:
         targets: name -> location; or ``{"@": "<URI>#<SHA-256>"}``, the JSON object with as much.
 
     Raises:
-        ConfigError: the reference or what it refers to is wrong, or changed since it was written.
+        ConfigError: the reference or what it refers to is wrong, or changed since it was written; or a target cannot
+            have its name.
         StorageError: it cannot be read.
     """
     found = resolve_mapping(targets, "targets")
     for name, word in found.items():
+        check_target_name(name)
         if not isinstance(word, str):
             raise ConfigError(f"targets: {name!r} is {type(word).__name__}, not a location; give name and location")
     return found
