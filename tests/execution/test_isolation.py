@@ -34,10 +34,6 @@ def works(*, target_name: str, out: Path) -> str:
     return "result"
 
 
-def attacks(*, target_name: str, target: Path, out: Path) -> None:
-    raise AssertionError
-
-
 def refuses(*, target_name: str, out: Path) -> str:
     raise TargetError(f"{out.name}: not a target")
 
@@ -152,13 +148,6 @@ def test_an_interrupt_is_no_failure_of_the_target(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(interrupted, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_the_next_step_passes_a_failure_on_without_running(tmp_path: Path) -> None:
-    run(refuses, tmp_path / "trained")
-    assert run(attacks, tmp_path / "scores", target=tmp_path / "trained") is None
-    assert read_failure(tmp_path / "scores") == read_failure(tmp_path / "trained")
-    assert not (tmp_path / "scores" / "x").exists()
 
 
 def test_a_reference_that_fails_is_told_as_its_targets(tmp_path: Path) -> None:

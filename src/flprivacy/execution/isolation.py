@@ -100,29 +100,25 @@ def leave_out_of_memory(use: MemoryUse, outputs: Sequence[Path]) -> bool:
 
 
 def run_target_step(function: Callable[..., R], arguments: Mapping[str, Any], outputs: Sequence[Path]) -> R | None:
-    """Call a step's function on one target inside its container; None if it, or a step before it, failed.
+    """Call a step's function on one target inside its container; None if it failed.
 
     Args:
-        arguments: the step's own keyword arguments, among them ``target_name``. A folder among them that holds a
-            failure is the output of the step before.
+        arguments: the step's own keyword arguments, among them ``target_name``.
         outputs: folders that the step writes; after a failure each holds ``failure.json`` alone.
     """
     name, whose = _told_as(function.__name__, str(arguments[TARGET_PARAMETER]))
     set_process_up()
     if name not in _in_phases:
         emit("step", step=name, detail=whose)
-    inputs = [value for value in arguments.values() if isinstance(value, Path) and value not in outputs]
-    failure = next((found for folder in inputs if (found := read_failure(folder)) is not None), None)
-    if failure is None:
-        with naming_extras(), _staking(name, whose, FAILURE_FILE) as stake:
-            try:
-                result = function(**arguments)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is this target's alone: recorded
-                failure = _judge(error, stake.failure)
-            else:
-                if name not in _in_phases:
-                    emit("done", step=name, detail=whose)
-                return result
+    with naming_extras(), _staking(name, whose, FAILURE_FILE) as stake:
+        try:
+            result = function(**arguments)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this target's alone: recorded
+            failure = _judge(error, stake.failure)
+        else:
+            if name not in _in_phases:
+                emit("done", step=name, detail=whose)
+            return result
     for out in outputs:
         _leave(failure, out, FAILURE_FILE, step=failure.step, detail=whose)
     return None
