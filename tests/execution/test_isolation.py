@@ -19,6 +19,8 @@ from flprivacy.execution.isolation import (
     need_success,
     phase,
     read_failure,
+    read_generator_failure,
+    run_for_generator,
     run_target_step,
 )
 from flprivacy.study.references import is_of_reference
@@ -133,6 +135,18 @@ def test_what_is_killed_while_it_trains_has_a_line_that_says_so(tmp_path: Path) 
     assert failure is not None
     assert failure.transient
     assert re.search(r"killed \(signal 9\); if its node ran out of memory", failure.reason)
+
+
+def test_a_library_that_is_missing_is_recorded_with_the_extra_that_brings_it(tmp_path: Path) -> None:
+    def lacks(**given: Any) -> None:
+        raise ModuleNotFoundError("No module named 'keras'", name="keras")
+
+    run(lacks, tmp_path / "target")
+    run_for_generator("train_generator", lacks, inputs=(), output=tmp_path / "generator")
+    for failure in (read_failure(tmp_path / "target"), read_generator_failure(tmp_path / "generator")):
+        assert failure is not None
+        assert "needs the extra 'train'" in failure.reason
+        assert not failure.transient
 
 
 def test_a_foreign_message_is_not_recorded(tmp_path: Path) -> None:

@@ -110,9 +110,10 @@ def run_target_step(function: Callable[..., R], arguments: Mapping[str, Any], ou
     set_process_up()
     if name not in _in_phases:
         emit("step", step=name, detail=whose)
-    with naming_extras(), _staking(name, whose, FAILURE_FILE) as stake:
+    with _staking(name, whose, FAILURE_FILE) as stake:
         try:
-            result = function(**arguments)
+            with naming_extras():
+                result = function(**arguments)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this target's alone: recorded
             failure = _judge(error, stake.failure)
         else:
@@ -155,9 +156,10 @@ def run_for_generator(step: str, work: Callable[[], R], *, inputs: Sequence[Path
     """
     failure = next((found for folder in inputs if (found := read_generator_failure(folder)) is not None), None)
     if failure is None:
-        with naming_extras(), _staking(step, GENERATOR, GENERATOR_FAILURE_FILE) as stake:
+        with _staking(step, GENERATOR, GENERATOR_FAILURE_FILE) as stake:
             try:
-                return work()
+                with naming_extras():
+                    return work()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the generator's alone: recorded
                 failure = _judge(error, stake.failure)
     _leave(failure, output, GENERATOR_FAILURE_FILE, step=step, detail="")
