@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ from flprivacy.execution.parts import PARTS_FILE, folders_of, of_one
 
 # Stands in for ``python -m flprivacy.steps``: what becomes of a target is said by its name.
 _STEP = """
-import json, os, pathlib, signal, sys, time
+import json, os, pathlib, signal, sys, tempfile, time
 task = json.loads(sys.argv[-1])
 name = task["inputs"]["parameterValues"]["target_name"]
 out = pathlib.Path(task["outputs"]["artifacts"]["scores"]["artifacts"][0]["uri"])
 out.mkdir(parents=True)
 seen = out.parent.parent / f"tries of {name}"
 seen.write_text(seen.read_text() + "x" if seen.exists() else "x")
+pathlib.Path(tempfile.mkdtemp()).joinpath("x").touch()
 if name == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
 if name == "stubborn":
@@ -83,6 +85,16 @@ def test_one_that_is_killed_or_refused_leaves_the_others_results(apart: Path) ->
     assert tries == {"a": 1, "b": 1, "refused": 1, "killed": 2, "away at first": 2}
     told = json.loads((apart / "executor_output.json").read_text())["artifacts"]["scores"]["artifacts"][0]["metadata"]
     assert told == {"targets": "a, killed, refused, away at first, b", "failed": "killed, refused"}
+
+
+def test_one_that_is_killed_leaves_nothing_on_the_disk_of_the_pod(
+    apart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # where it was found is remembered
+    run_in_container(attack, json.dumps(task_of(apart, "killed, a")))
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_a_lone_target_needs_no_process_of_its_own(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ done once more at the end.
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,10 +84,13 @@ def _below(artifact: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _run_apart(step: str, task: Mapping[str, Any], name: str, outputs: Mapping[str, Path]) -> None:
-    """Do a step on one target in a process of its own; one that dies leaves a failure all the same."""
+    """Do a step on one target in a process of its own; one that dies leaves a failure, and no files, all the same."""
     one = of_one(task, name, outputs)
     words = [*_COMMAND, step, "--executor_input", json.dumps(one)]
-    with subprocess.Popen(words) as process:
+    with (
+        tempfile.TemporaryDirectory(prefix="flprivacy-") as scratch,
+        subprocess.Popen(words, env=os.environ | {"TMPDIR": scratch}) as process,
+    ):
         try:
             code = process.wait()
         except BaseException:  # this process is asked to stop: so is that one, which then keeps its checkpoints
