@@ -42,14 +42,20 @@ def _evaluate(tmp_path: Path, failure: TargetFailure) -> None:
     )
 
 
-def test_nothing_can_be_said_if_every_target_failed(tmp_path: Path) -> None:
-    with pytest.raises(AuditError, match=r"^central: out of memory$"):
-        _evaluate(tmp_path, LOST)
-
-
-def test_nothing_can_be_said_without_the_attackers_that_have_no_model(tmp_path: Path) -> None:
-    with pytest.raises(AuditError, match=r"without the attackers that have no model, which failed: out of memory$"):
-        _evaluate(tmp_path, replace(LOST, target=WITHOUT_MODEL))
+@pytest.mark.parametrize("transient", [True, False])
+@pytest.mark.parametrize(
+    ("whose", "told"),
+    [
+        ("central", "^central: out of memory"),
+        (WITHOUT_MODEL, "without the attackers that have no model, which failed: out of memory"),
+    ],
+)
+def test_nothing_can_be_said_if_every_target_failed_or_the_attackers_that_have_no_model(
+    tmp_path: Path, whose: str, told: str, transient: bool
+) -> None:
+    again = r" \(to try again, raise the parameter 'try_again'\)" if transient else ""
+    with pytest.raises(AuditError, match=f"{told}{again}$"):
+        _evaluate(tmp_path, replace(LOST, target=whose, transient=transient))
 
 
 def test_a_failed_baseline_is_missing_from_its_targets_and_from_no_others(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_a_damaged_table_is_one_clear_error(tmp_path: Path, scans: Cohort) -> No
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     (damaged / REFERENCE_FILE).write_bytes(b"PK")
-    with pytest.raises(AttackError, match=r"reference\.npz: no answers of a reference.*train_reference again"):
+    with pytest.raises(AttackError, match=r"reference\.npz: no answers of a reference.*train it again"):
         attack_with_references(Plan.read(plan), scans, (), (damaged,), step="evaluate")
 
 

@@ -123,7 +123,7 @@ def _opened(folder: Path) -> Iterator[Any]:
             yield archive
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise AttackError(
-            f"{path}: no answers of a reference model ({error}); run the step train_reference again"
+            f"{path}: no answers of a reference model ({error}); train it again"
         ) from error
 
 

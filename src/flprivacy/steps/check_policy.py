@@ -5,6 +5,7 @@ from flprivacy.core.audit import GENERATOR, INCONCLUSIVE, LEAK, Audit
 from flprivacy.core.errors import AuditError, PolicyError
 from flprivacy.core.events import emit
 from flprivacy.execution.passing import Open
+from flprivacy.reporting.failures import try_again
 
 
 def check_policy(*, audit: Open, report: Open, fail_on_leak: bool = False) -> int:
@@ -45,10 +46,9 @@ def check_policy(*, audit: Open, report: Open, fail_on_leak: bool = False) -> in
         )
     if found.failures:
         listed = "; ".join(f"{f.target}: {f.reason}" for f in found.failures)
-        again = " (to try again, raise the parameter 'try_again')" if any(f.transient for f in found.failures) else ""
         roles = [f.role for f in found.failures]
         what = " or baseline(s)" if "baseline" in roles else ""
         what += " and the generator" if GENERATOR in roles else ""
         number = len(roles) - roles.count(GENERATOR)
-        raise AuditError(f"{number} target(s){what} could not be audited, the others were: {listed}{again}")
+        raise AuditError(f"{number} target(s){what} could not be audited, the others were: {listed}{try_again(found.failures)}")
     return len(leaks) + len(members)

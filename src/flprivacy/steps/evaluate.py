@@ -40,6 +40,7 @@ from flprivacy.core.vocabulary import BASELINE_TOPOLOGIES
 from flprivacy.execution.container import StepResult, confusion_metadata
 from flprivacy.execution.isolation import read_failure
 from flprivacy.privacy.config import without_noise_seeds
+from flprivacy.reporting.failures import try_again
 from flprivacy.reporting.markdown import strongest_confusion, verdict_metrics
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.code_fingerprint import library_versions
@@ -168,9 +169,10 @@ def _failures(folders: Sequence[Path], later: Sequence[TargetFailure], run: Plan
         if (failure := read_failure(folder)) is not None
     ]
     if (lost := next((one for one in found if one.target == WITHOUT_MODEL), None)) is not None:
-        raise AuditError(f"nothing can be judged without the attackers that have no model, which failed: {lost.reason}")
+        why = f"nothing can be judged without the attackers that have no model, which failed: {lost.reason}"
+        raise AuditError(f"{why}{try_again([lost])}")
     if found and not any(_is_target(folder) for folder in folders):
-        raise AuditError("; ".join(f"{f.target}: {f.reason}" for f in found))
+        raise AuditError("; ".join(f"{f.target}: {f.reason}" for f in found) + try_again(found))
     first = {(failure.role == GENERATOR, failure.target): failure for failure in (*later, *found)}
     return tuple(sorted(first.values(), key=lambda failure: failure.target))
 
@@ -208,13 +210,11 @@ def _gather(folders: Sequence[Path]) -> tuple[list[ScoreTable], pd.DataFrame, di
         new, curve = read_scores(folder)
         tables += new
         curves[new[0].target] = curve
-        record_file = folder / TARGET_FILE
-        if record_file.exists():
+        if (record_file := folder / TARGET_FILE).exists():
             records[new[0].target] = read_record(record_file)
     names = [t.target for t in tables]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise AuditError(f"target {sorted(twice)[0]!r} appears twice among the scores; give every target its own name")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise AuditError(f"target {twice[0]!r} appears twice among the scores; give every target its own name")
     return (
         sorted(tables, key=lambda t: t.target),
         pd.concat([curves[name] for name in sorted(curves)], ignore_index=True),

@@ -101,7 +101,7 @@ def test_references_that_never_saw_a_scan_are_asked_offline(cohort):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"cohort_digest": "e" * 64}, "reference 1 was trained on another cohort .eeeeeeeeeeee.*train_reference again"),
+        ({"cohort_digest": "e" * 64}, "reference 1 was trained on another cohort .eeeeeeeeeeee.*train it again"),
         ({"recipe": "s" * 64}, "reference 1 was trained by another recipe .ssssssssssss"),
         ({"models": ("site-00",)}, "reference 1 has models site-00, the target model; state the recipe"),
         ({"index": 0}, "a reference is given twice"),

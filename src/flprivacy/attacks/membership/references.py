@@ -17,7 +17,7 @@ from flprivacy.core.errors import AttackError
 from flprivacy.core.membership_scores import MembershipScores
 from flprivacy.core.reference_scores import ReferenceScores
 
-AGAIN = "run the step train_reference again"
+AGAIN = "train it again"
 _LEAST_OF_A_KIND = 2  # references with a scan, and without it, from which LiRA learns how they vary
 
 
