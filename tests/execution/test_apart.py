@@ -56,7 +56,10 @@ def test_a_library_that_is_missing_there_is_named_here(tmp_path: Path) -> None:
     ("how", "said"),
     [
         ("breaks", "its process ended with code 1; its log says where"),
-        ("is killed", r"its process was killed \(signal 9\); if its node ran out of memory, give .* \('train_memory'\)"),
+        (
+            "is killed",
+            r"its process was killed \(signal 9\); if its node ran out of memory, give .* \('train_memory'\)",
+        ),
     ],
 )
 def test_a_defect_is_left_to_its_log(tmp_path: Path, capfd: pytest.CaptureFixture[str], how: str, said: str) -> None:

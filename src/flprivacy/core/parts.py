@@ -13,14 +13,14 @@ WITHOUT_MODEL = "@without-a-model"  # among a run's targets: the attackers that 
 PARTS_FILE = "targets.json"  # in what a part writes: names of the folders beside it
 _BETWEEN = ", "
 _NAME = re.compile(r"\w(?:[\w .-]{0,98}[\w.-])?")
-_RESERVED = ("pixels", "majority", PARTS_FILE)
+RESERVED = ("pixels", "majority", PARTS_FILE)
 
 
 def check_target_name(name: str) -> None:
     """Refuse with a ConfigError a name that a target cannot have: parts list it, and files and folders are named so."""
     rule = "begin with a letter or digit, and use letters, digits, spaces and . - _, at most 100"
     check(_NAME.fullmatch(name) is not None, "target name", name, rule)
-    check(name not in _RESERVED, "target name", name, "this name is taken; choose another")
+    check(name not in RESERVED, "target name", name, "this name is taken; choose another")
 
 
 def deal(names: Sequence[str], most: int) -> list[str]:

@@ -122,9 +122,7 @@ def _opened(folder: Path) -> Iterator[Any]:
         with np.load(path, allow_pickle=False) as archive:
             yield archive
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise AttackError(
-            f"{path}: no answers of a reference model ({error}); train it again"
-        ) from error
+        raise AttackError(f"{path}: no answers of a reference model ({error}); train it again") from error
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -47,8 +47,8 @@ def run_step(function: Callable[..., R], arguments: Mapping[str, Any]) -> R:
 def set_process_up() -> None:
     """Set logging and signals up.
 
-    A process that is stopping hears SIGTERM no more: where a whole group of processes is asked to stop, one that another
-    began is asked by that as well, in the middle of closing what is under way.
+    A process that is stopping hears SIGTERM no more: where a whole group of processes is asked to stop, one that
+    another began is asked by that as well, in the middle of closing what is under way.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, _terminate)

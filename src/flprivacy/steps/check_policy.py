@@ -50,5 +50,7 @@ def check_policy(*, audit: Open, report: Open, fail_on_leak: bool = False) -> in
         what = " or baseline(s)" if "baseline" in roles else ""
         what += " and the generator" if GENERATOR in roles else ""
         number = len(roles) - roles.count(GENERATOR)
-        raise AuditError(f"{number} target(s){what} could not be audited, the others were: {listed}{try_again(found.failures)}")
+        raise AuditError(
+            f"{number} target(s){what} could not be audited, the others were: {listed}{try_again(found.failures)}"
+        )
     return len(leaks) + len(members)
