@@ -20,9 +20,13 @@ MOST_OF_AN_ARGUMENT = 128 * 1024  # bytes, Linux
 REST = 120_000  # bytes of a run beside its nodes, templates above all: on KFP 2.17.0 77 kB of an audit, 117 of a study
 
 
+def _named(number: int) -> str:
+    return f"chest-ct-site-{number:03d}-v2026.11.17"
+
+
 def _audit(targets: int, references: int = 0, pipeline: str = "privacy_audit") -> NodeTable:
     """Return the table of an audit of targets of one architecture."""
-    names = [f"target-{number:03d}" for number in range(targets)]
+    names = [_named(number) for number in range(targets)]
     given: dict[str, Any] = {name: f"s3://hospital-models/published/{name}" for name in names}
     if len(json.dumps(given)) > 8000:
         given = {"@": f"s3://hospital-data/flprivacy/configs/{64 * 'a'}/targets.json#{64 * 'a'}"}
@@ -34,8 +38,8 @@ def _audit(targets: int, references: int = 0, pipeline: str = "privacy_audit") -
 
 def _study(targets: int, references: int = 0) -> NodeTable:
     """Return the table of a study, its generator's step included."""
-    jobs = [ReferenceJob(target="target-000", index=number).name for number in range(references)]
-    parts = deal([WITHOUT_MODEL, *(f"target-{number:03d}" for number in range(targets)), *jobs], MOST_PARTS)
+    jobs = [ReferenceJob(target=_named(0), index=number).name for number in range(references)]
+    parts = deal([WITHOUT_MODEL, *map(_named, range(targets)), *jobs], MOST_PARTS)
     return node_table(COMPILED / "study.yaml", {"store": "s3://hospital-data/flprivacy"}, {"plan-study.Output": parts})
 
 

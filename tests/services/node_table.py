@@ -58,6 +58,7 @@ _KEPT = {"kept_in": "s3://hospital-data/flprivacy", "files": 5, "bytes": 1234567
 _FACTS: dict[str, dict[str, Any]] = {
     "audit": _KEPT,
     "target": {"digest": 64 * "a", "topology": "federated", "architecture": "i3d"},
+    "scores": {"targets": 84, "failed": 84},
     "scans": {"digest": 64 * "a", "cohort": "chest-ct", "scans": 1387, "sites": 21, "place": "s3://hospital-data/ct"},
 }
 # Defaults that templates declare for their inputs; Argo keeps them beside the values.
