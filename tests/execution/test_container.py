@@ -157,18 +157,12 @@ def test_a_step_on_one_target_fails_alone(tmp_path: Path) -> None:
     def train(*, target_name: str, target: Path) -> StepResult:
         raise TargetError("not a target")
 
-    def attack(*, target_name: str, target: Path, scores: Path) -> None:
-        raise AssertionError
-
     outputs = {"target": "system.Model", "metrics": "system.Metrics"}
     run_in_container(train, json.dumps(task(tmp_path, {"target_name": "a"}, {}, outputs)))
     found = written(tmp_path)["artifacts"]
     assert found["target"]["artifacts"][0]["metadata"] == {"failed": True}
     assert found["metrics"]["artifacts"][0]["metadata"] == {}
-    scores = tmp_path / "attack"
-    given = task(scores, {"target_name": "a"}, {"target": tmp_path / "target"}, {"scores": "system.Dataset"})
-    run_in_container(attack, json.dumps(given))
-    reason = json.loads((scores / "scores" / "failure.json").read_text())["reason"]
+    reason = json.loads((tmp_path / "target" / "failure.json").read_text())["reason"]
     assert reason == "not a target"
 
 

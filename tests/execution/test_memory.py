@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flprivacy.execution.isolation import FAILURE_FILE, GENERATOR_FAILURE_FILE
+from flprivacy.execution.isolation import FAILURE_FILE, GENERATOR_FAILURE_FILE, TARGET_PARAMETER, read_failure
 from flprivacy.execution.memory import memory_use
+from flprivacy.execution.parts import PART_PARAMETER, folders_of
 from flprivacy.execution.passing import REFERENCE_FILE
 from tests.execution.test_container import task, written
 
@@ -59,14 +60,17 @@ def _container(folder: Path, used: int, limit: str = str(GIB)) -> None:
     (folder / "memory.stat").write_text(f"anon 5\nactive_file {200 << 20}\ninactive_file 0\n")
 
 
-def _run(folder: Path, step: str, *outputs: str) -> subprocess.CompletedProcess[str]:
+def _run(folder: Path, step: str, *outputs: str, of: str = TARGET_PARAMETER) -> subprocess.CompletedProcess[str]:
     _container(folder, 400 << 20)
     (folder / "memory.stat").write_text("anon 5\n")
-    parameters = {"target_name": "central"} if step == "train" else {}
+    parameters = {of: "central"} if step == "train" else {}
     given = task(folder, parameters | {"store": f"file://{folder}/store"}, {}, dict.fromkeys(outputs, "system.Model"))
     given["outputs"]["artifacts"]["executor-logs"] = {
         "artifacts": [{"name": "executor-logs", "uri": "s3://kfp/executor-logs", "type": {}, "metadata": {}}]
     }
+    if of == PART_PARAMETER:  # its own outputs say where a target's task runs
+        for name in outputs:
+            given["outputs"]["artifacts"][name]["artifacts"][0]["uri"] = f"s3://kfp/{name}"
     command = [sys.executable, "-c", STEPS, str(folder), step, json.dumps(given)]
     environment = os.environ | {"FLPRIVACY_HOME": str(folder / "home")}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=False)
@@ -87,6 +91,18 @@ def test_what_a_run_can_do_without_is_given_up(tmp_path: Path, step: str, output
     assert [path.name for path in (tmp_path / output).iterdir()] == [file]
     assert output in written(tmp_path)["artifacts"]
     assert failure["reason"] in done.stderr
+
+
+def test_a_target_that_is_alone_in_its_pod_is_told_as_every_other(tmp_path: Path) -> None:
+    """Most are, and it works in the pod's own process: whoever reads the part finds a folder with a failure."""
+    done = _run(tmp_path, "train", "target", of=PART_PARAMETER)
+    assert done.returncode == 0, done.stderr
+    (folder,) = folders_of(tmp_path / "s3" / "kfp" / "target")
+    assert folder.name == "central"
+    failure = read_failure(folder)
+    assert failure is not None
+    assert failure.reason.startswith("out of memory: ")
+    assert written(tmp_path)["artifacts"]["target"]["artifacts"][0]["metadata"] == {"targets": 1, "failed": 1}
 
 
 def test_what_the_step_had_finished_before_is_kept(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from flprivacy.core.publish import write_json
 from flprivacy.execution.ends import Failure, leave_failure
 from flprivacy.execution.isolation import TARGET_PARAMETER, leave_out_of_memory, read_failure, run_target_step
 from flprivacy.execution.memory import MemoryUse, watching_memory
-from flprivacy.execution.parts import folders_of, part_names, run_part, told_of_part
+from flprivacy.execution.parts import end_part, folders_of, part_names, run_part
 from flprivacy.execution.passing import Passing, closed_names, kept_in, on_backend_without_store
 from flprivacy.execution.run_step import last_words, refuse, run_step
 from flprivacy.storage.places import is_shared
@@ -87,11 +87,16 @@ def _run(step: Callable[..., Any], task: Mapping[str, Any]) -> None:
     hints = get_type_hints(step)
     outputs = {name: _path(artifacts[0]) for name, artifacts in _artifacts(task, "outputs")}
     written = {name: path for name, path in outputs.items() if name in hints}
-    run_part(step.__name__, task, names, written, functools.partial(_run_one, step))
-    _write_result(task, outputs, StepResult(metadata=told_of_part(names, written)))
+
+    def end() -> None:
+        _write_result(task, outputs, StepResult(metadata=end_part(names, written)))
+
+    run_part(step.__name__, task, names, written, functools.partial(_run_one, step, end=end))
+    end()
 
 
-def _run_one(step: Callable[..., Any], task: Mapping[str, Any]) -> None:
+def _run_one(step: Callable[..., Any], task: Mapping[str, Any], *, end: Callable[[], None] = lambda: None) -> None:
+    """Do a step on one target, or on none; ``end`` is what is left to do if the process has to end within it."""
     hints = get_type_hints(step)
     outputs = {name: _path(artifacts[0]) for name, artifacts in _artifacts(task, "outputs")}
     for path in outputs.values():
@@ -107,7 +112,7 @@ def _run_one(step: Callable[..., Any], task: Mapping[str, Any]) -> None:
         if (refusal := on_backend_without_store(step, passing.store)) is not None:
             refuse(step.__name__, "", refusal)
         closed = closed_names(step)  # of the step itself, not of what goes around it
-        guarded = watching_memory(lambda use: _end_without_memory(use, task, outputs, passing, closed))
+        guarded = watching_memory(lambda use: _end_without_memory(use, task, outputs, passing, closed, end))
         step = passing.around(step)
     with guarded:
         if TARGET_PARAMETER in hints:
@@ -120,12 +125,18 @@ def _run_one(step: Callable[..., Any], task: Mapping[str, Any]) -> None:
 
 
 def _end_without_memory(
-    use: MemoryUse, task: Mapping[str, Any], outputs: Mapping[str, Path], passing: Passing, closed: Collection[str]
+    use: MemoryUse,
+    task: Mapping[str, Any],
+    outputs: Mapping[str, Path],
+    passing: Passing,
+    closed: Collection[str],
+    end: Callable[[], None],
 ) -> None:
     """End the process well, with a failure in place of what it has not finished, if the run can do without that."""
     lost = [path for name, path in passing.outputs.items() if name in closed and name not in passing.finished]
     if leave_out_of_memory(use, lost):
         _write_result(task, outputs, _failed(outputs) or _told(None, passing.facts))
+        end()
         sys.stderr.flush()
         os._exit(0)  # at once: what is under way would take more
 

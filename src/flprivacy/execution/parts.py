@@ -60,8 +60,6 @@ def run_part(
             for folder in outputs.values():
                 shutil.rmtree(folder / name, ignore_errors=True)
             _run_apart(step, task, name, outputs)
-    for folder in outputs.values():
-        write_json(folder / PARTS_FILE, list(names))
 
 
 def of_one(task: Mapping[str, Any], name: str, written: Collection[str]) -> dict[str, Any]:
@@ -110,11 +108,14 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
-def told_of_part(names: Sequence[str], outputs: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
-    """Return facts about the outputs of a part, by name: how many targets, and how many of them failed.
+def end_part(names: Sequence[str], outputs: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """Complete the outputs of a part whose targets are done, and return facts about each, by name.
 
-    Names would stand in the step that reads all parts, and Kubernetes stores that several times.
+    They are how many targets there are, and how many of them failed. Names would stand in the step that reads all parts,
+    and Kubernetes stores that several times.
     """
+    for folder in outputs.values():
+        write_json(folder / PARTS_FILE, list(names))
     failed = {key: sum(read_failure(folder / name) is not None for name in names) for key, folder in outputs.items()}
     return {key: {"targets": len(names)} | ({"failed": count} if count else {}) for key, count in failed.items()}
 
