@@ -111,8 +111,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def end_part(names: Sequence[str], outputs: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
     """Complete the outputs of a part whose targets are done, and return facts about each, by name.
 
-    They are how many targets there are, and how many of them failed. Names would stand in the step that reads all parts,
-    and Kubernetes stores that several times.
+    They are how many targets there are, and how many of them failed. Names would stand in the step that reads all
+    parts, and Kubernetes stores that several times.
     """
     for folder in outputs.values():
         write_json(folder / PARTS_FILE, list(names))
