@@ -10,7 +10,7 @@ that ends with an error. Memory that runs out is recorded before the kernel ends
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -199,6 +199,11 @@ def _read(file: Path) -> TargetFailure | None:
     return from_mapping(TargetFailure, json.loads(file.read_text()), str(file)) if file.is_file() else None
 
 
+def try_again(failures: Iterable[TargetFailure]) -> str:
+    """Return, for the end of a message, how to try again what may have passed: the same run finds it in the cache."""
+    return " (to try again, raise the parameter 'try_again')" if any(one.transient for one in failures) else ""
+
+
 def need_success(folder: Path) -> None:
     """Go on only if the step before did not fail.
 
@@ -207,4 +212,4 @@ def need_success(folder: Path) -> None:
     """
     failure = read_failure(folder)
     if failure is not None:
-        raise TrainingError(f"{failure.target}: {failure.step} failed: {failure.reason}")
+        raise TrainingError(f"{failure.target}: {failure.step} failed: {failure.reason}{try_again([failure])}")

@@ -1,8 +1,6 @@
 """What has no numbers, and why, in sentences that the page and the terminal share."""
 
-from collections.abc import Iterable
-
-from flprivacy.core.audit import GENERATOR, Audit, TargetFailure
+from flprivacy.core.audit import GENERATOR, Audit
 from flprivacy.reporting import words
 
 _NAMED = 4  # of more the first line says how many
@@ -16,11 +14,6 @@ _STEPS = {
     "pull_target": "fetching it",  # of earlier versions, as the next
     "attack_attributes": "the attack on it",
 }
-
-
-def try_again(failures: Iterable[TargetFailure]) -> str:
-    """Return, for the end of a message, how to try again what may have passed: the same run finds it in the cache."""
-    return " (to try again, raise the parameter 'try_again')" if any(one.transient for one in failures) else ""
 
 
 def in_short(audit: Audit) -> list[str]:

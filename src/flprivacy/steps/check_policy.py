@@ -4,8 +4,8 @@ from flprivacy.core.artifacts import AUDIT_FILE
 from flprivacy.core.audit import GENERATOR, INCONCLUSIVE, LEAK, Audit
 from flprivacy.core.errors import AuditError, PolicyError
 from flprivacy.core.events import emit
+from flprivacy.execution.isolation import try_again
 from flprivacy.execution.passing import Open
-from flprivacy.reporting.failures import try_again
 
 
 def check_policy(*, audit: Open, report: Open, fail_on_leak: bool = False) -> int:

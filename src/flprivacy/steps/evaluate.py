@@ -38,9 +38,8 @@ from flprivacy.core.target import TARGET_FILE, TargetRecord
 from flprivacy.core.target_source import CUSTOM
 from flprivacy.core.vocabulary import BASELINE_TOPOLOGIES
 from flprivacy.execution.container import StepResult, confusion_metadata
-from flprivacy.execution.isolation import read_failure
+from flprivacy.execution.isolation import read_failure, try_again
 from flprivacy.privacy.config import without_noise_seeds
-from flprivacy.reporting.failures import try_again
 from flprivacy.reporting.markdown import strongest_confusion, verdict_metrics
 from flprivacy.storage.artifact_store import deliver
 from flprivacy.storage.code_fingerprint import library_versions
