@@ -146,3 +146,18 @@ def test_parts_of_a_step_are_shown_in_its_place(tmp_path: Path, terminal: bool) 
     ends = re.findall(r"✓ \w+ \d+ s.*?(?=\s*\n)", shown)
     assert ends == ["✓ train_generator 2 s", "✓ synthesize_cohort 3 s (unchanged, reused)"]
     assert watch.running() == {}
+
+
+def test_a_step_whose_process_died_is_no_longer_shown(tmp_path: Path) -> None:
+    """Another process tells of it, which does not know how far it had come."""
+    out = io.StringIO()
+    watch = Watch(tmp_path, Console(file=out, width=120))
+    _write(
+        tmp_path,
+        {"kind": "step", "step": "train_target", "detail": "a b", "pid": 8},
+        {"kind": "step", "step": "train_target", "detail": "b", "pid": 9},
+        {"kind": "failed", "step": "attack_target", "detail": "b", "message": "b: killed"},
+    )
+    watch.update()
+    assert watch.running() == {8: "train_target a b"}
+    assert "✗ train_target b" in out.getvalue()

@@ -175,9 +175,11 @@ class Watch:
 
     def _finish(self, event: dict[str, Any], mark: str) -> None:
         told = " ".join(filter(None, (event["step"], event["detail"])))
-        # A process may tell how a phase ended that another one began.
-        began = (pid for pid in self._tasks if self._steps[pid][0] == told)
-        pid = event["pid"] if event["pid"] in self._tasks else next(began, event["pid"])
+        # A process may tell how a phase ended that another one began; of one that died it knows the target alone.
+        began = [pid for pid in self._tasks if self._steps[pid][0] == told]
+        whose = event["detail"]
+        began += [pid for pid in self._tasks if whose and self._steps[pid][0].partition(" ")[2] == whose]
+        pid = event["pid"] if event["pid"] in self._tasks else next(iter(began), event["pid"])
         name, started = self._steps.get(pid, (told, event["time"]))
         task = self._tasks.pop(pid, None)
         if task is not None:
