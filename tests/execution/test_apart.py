@@ -29,12 +29,13 @@ def work(*, folder: Path, how: str) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
     if how == "goes on":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    try:
-        if how in ("takes long", "goes on"):
+    if how in ("takes long", "goes on"):
+        try:
+            (folder / "at work").touch()
             time.sleep(60)
-    finally:
-        time.sleep(0.5)  # as what is under way takes to close
-        (folder / "closed").touch()
+        finally:
+            time.sleep(2)  # as what is under way takes to close
+            (folder / "closed").touch()
 
 
 def test_it_is_another_process(tmp_path: Path) -> None:
@@ -79,16 +80,17 @@ def begin(folder: Path, how: str) -> subprocess.Popen[bytes]:
     words = (
         "import sys; from pathlib import Path; from flprivacy.execution import apart;"
         "from flprivacy.execution.run_step import set_process_up; from tests.execution.test_apart import work;"
-        "apart.TO_STOP_SECONDS = 3.0; set_process_up();"
+        # Whoever began the tests in the background may have had all that they begin ignore this one.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "apart.TO_STOP_SECONDS = 4.0; set_process_up();"
         "apart.do_apart(work, {'folder': Path(sys.argv[1]), 'how': sys.argv[2]})"
     )
     root = Path(__file__).parents[2]
     began = subprocess.Popen([sys.executable, "-c", words, str(folder), how], cwd=root, start_new_session=True)
     deadline = time.monotonic() + 60
-    while not (folder / "pid").is_file() or not (folder / "pid").read_text():
+    while not (folder / "at work").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(0.2)  # from there it is a moment to the work
     return began
 
 
